@@ -1,0 +1,137 @@
+"""The plain records that flow between the rooms: Observation -> Signal -> Decision -> Incident."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+__all__ = ["ActionName", "Decision", "Detail", "Incident", "Observation", "Outcome", "Signal", "SignalName"]
+
+Detail = float | int | str | bool | tuple[str, ...]
+"""One number, name or short list of names that a detector reports with its signal."""
+
+
+class SignalName(enum.StrEnum):
+    """What a detector can find, furthest upstream first: that is the order in which they are named."""
+
+    STEP_EXCEPTION = "step_exception"
+    NONFINITE_OPTIMIZER_STATE = "nonfinite_optimizer_state"
+    NONFINITE_PARAMETER = "nonfinite_parameter"
+    NONFINITE_LOSS = "nonfinite_loss"
+    NONFINITE_GRADIENT = "nonfinite_gradient"
+    GRADIENT_OVERFLOW = "gradient_overflow"
+    DIVERGENCE = "divergence"
+    LOSS_SPIKE = "loss_spike"
+    GRADIENT_SPIKE = "gradient_spike"
+    SANITIZED_VALUES = "sanitized_values"
+
+
+class ActionName(enum.StrEnum):
+    """The recovery actions a rung of the ladder can name."""
+
+    SKIP_BATCH = "skip_batch"
+    LOWER_LR = "lower_lr"
+    RELOAD_CHECKPOINT = "reload_checkpoint"
+    REINITIALIZE = "reinitialize"
+    HALT = "halt"
+
+
+class Outcome(enum.StrEnum):
+    """How an incident ended."""
+
+    OPEN = "open"
+    RECOVERED = "recovered"
+    HALTED = "halted"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one update measured, as plain numbers.
+
+    Attributes:
+        step: position in the training schedule, from 0.
+        update: attempted optimizer update, from 0; never goes back.
+        loss: the loss; NaN where the step raised before it was known.
+        grad_norm: total L2 norm of all gradients, accumulated in float32 or wider; NaN likewise.
+        gradient_elements_finite: False when any gradient element is NaN or infinite.
+        gradient_max_abs: largest gradient element where `grad_norm` is beyond the overflow bound, else None.
+        bad_gradients: names of the first parameters whose gradient holds a NaN or an infinity.
+        bad_parameters: names of the first parameters and buffers that hold one.
+        bad_optimizer_state: `parameter.state_key` of the first optimizer tensors that hold one.
+        sanitized: values the model replaced by itself since the last update.
+        exception: `Type: message` when the step raised, else None.
+        exception_where: `file:line` in the user's code where it was raised, else None.
+        replayed: True when the batch comes again after a reload with `data: replay`; such a step feeds no window.
+    """
+
+    step: int
+    update: int
+    loss: float
+    grad_norm: float
+    gradient_elements_finite: bool = True
+    gradient_max_abs: float | None = None
+    bad_gradients: tuple[str, ...] = ()
+    bad_parameters: tuple[str, ...] = ()
+    bad_optimizer_state: tuple[str, ...] = ()
+    sanitized: int = 0
+    exception: str | None = None
+    exception_where: str | None = None
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A detector's finding about one observation, with the numbers it was based on."""
+
+    name: SignalName
+    details: Mapping[str, Detail] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the engine chose and why.
+
+    Attributes:
+        incident: number of the incident, from 1.
+        rung: index in the ladder, from 0.
+        action: the rung's action.
+        attempt: which use of this rung in this incident, from 1.
+        reason: one sentence, with whatever was passed over and why.
+    """
+
+    incident: int
+    rung: int
+    action: ActionName
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Signals with fewer than `cooldown_steps` healthy steps between them, and what was done about them.
+
+    Attributes:
+        id: number of the incident in this run, from 1.
+        opened_at_step: schedule position of the first flagged update.
+        opened_at_update: its update number.
+        closed_at_step: schedule position when the incident closed, None while it is open.
+        signals: names of all signals seen, in order of first appearance.
+        decisions: every decision taken, in order.
+        outcome: open, recovered or halted.
+        cured_by: action of the rung used last before the cool-down, None unless recovered.
+        steps_lost: flagged steps plus the steps that reloads went back over.
+        seconds: wall time from the first signal to the end of the incident.
+    """
+
+    id: int
+    opened_at_step: int
+    opened_at_update: int
+    closed_at_step: int | None = None
+    signals: tuple[SignalName, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    outcome: Outcome = Outcome.OPEN
+    cured_by: ActionName | None = None
+    steps_lost: int = 0
+    seconds: float = 0.0
