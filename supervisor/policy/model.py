@@ -1,0 +1,189 @@
+"""`RecoveryPolicy`: everything the user decides about detection and recovery."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from supervisor.policy.base import Conflict, Count, FormatVersion, Seconds, Section, Steps, conflict_error
+from supervisor.policy.ladder import DEFAULT_LADDER, AnyRung, HaltRung, Rung
+from supervisor.policy.reactions import Reaction, Reactions
+from supervisor.records import ActionName, SignalName
+
+__all__ = [
+    "CheckpointSettings",
+    "Detection",
+    "GradientClip",
+    "RecoveryPolicy",
+    "RestartSettings",
+    "SnapshotSettings",
+    "SpikeDetection",
+]
+
+
+class SpikeDetection(Section):
+    """Robust z-score (median and MAD) of the logarithm of the loss and of the gradient norm."""
+
+    window_updates: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 128
+    """How many healthy updates the score is measured against."""
+    threshold: Annotated[float, Field(strict=True, gt=0, le=1e6, allow_inf_nan=False)] = 8.0
+    """A score above this is a spike. Lower: more sensitive, more false alarms."""
+    warmup_updates: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 32
+    """Healthy updates to see before the first verdict."""
+
+    @model_validator(mode="after")
+    def _warmup_fits_into_the_window(self) -> Self:
+        if self.warmup_updates > self.window_updates:
+            raise conflict_error(
+                Conflict(
+                    f"a warm-up of {self.warmup_updates} never ends in a window of {self.window_updates}",
+                    f"write at most `warmup_updates: {self.window_updates}`, or a longer `window_updates`",
+                    ("warmup_updates", "window_updates"),
+                )
+            )
+        return self
+
+
+class Detection(Section):
+    """What is looked for beside non-finite losses and gradients, which are checked at every step."""
+
+    state_every_steps: Steps = 10
+    """How often parameters, buffers and optimizer state are checked; also on every flagged step and before
+    any state becomes good."""
+    spike: SpikeDetection | None = SpikeDetection()
+    """Spikes of the loss and of the gradient norm; null: off."""
+
+
+class GradientClip(Section):
+    """Clipping of the total gradient norm, applied after the inspection."""
+
+    max_norm: Annotated[float, Field(strict=True, gt=0, le=1e9, allow_inf_nan=False)] = 1.0
+    """Gradients with a larger total L2 norm are scaled down to it."""
+
+
+class CheckpointSettings(Section):
+    """Durable states on disk."""
+
+    every_steps: Steps = 200
+    """Steps between two checkpoints."""
+    keep: Count = 3
+    """How many good ones are kept; those on probation stay until they are judged."""
+
+
+class SnapshotSettings(Section):
+    """States in memory: cheap to take, gone when the process ends."""
+
+    every_steps: Steps = 20
+    """Steps between two snapshots."""
+    keep: Annotated[int, Field(strict=True, ge=0, le=1000)] = 3
+    """How many good ones are kept, each as large as the model and its optimizer state; 0: take none."""
+
+
+class RestartSettings(Section):
+    """How often, and how fast, a worker process that died is started again."""
+
+    max_restarts: Annotated[int, Field(strict=True, ge=0, le=10_000)] = 5
+    """Restarts allowed within the window; one more ends the run."""
+    window_seconds: Seconds = 600.0
+    """Length of the sliding window, in seconds."""
+    backoff_initial_seconds: Annotated[float, Field(strict=True, ge=0, le=86_400, allow_inf_nan=False)] = 1.0
+    """Pause before the first restart; it doubles each time."""
+    backoff_max_seconds: Annotated[float, Field(strict=True, ge=0, le=86_400, allow_inf_nan=False)] = 60.0
+    """The longest pause."""
+    startup_timeout_seconds: Seconds = 300.0
+    """How long a worker may take to its first step."""
+    stall_timeout_seconds: Seconds = 300.0
+    """How long a worker may be silent after that."""
+
+    @model_validator(mode="after")
+    def _backoff_grows(self) -> Self:
+        if self.backoff_initial_seconds > self.backoff_max_seconds:
+            raise conflict_error(
+                Conflict(
+                    f"the first pause ({self.backoff_initial_seconds:g} s) is longer than the longest one "
+                    f"({self.backoff_max_seconds:g} s)",
+                    f"write at most `backoff_initial_seconds: {self.backoff_max_seconds:g}`, "
+                    "or a larger `backoff_max_seconds`",
+                    ("backoff_initial_seconds", "backoff_max_seconds"),
+                )
+            )
+        return self
+
+
+class RecoveryPolicy(Section):
+    """What to detect, and what to do about it. `RecoveryPolicy()` is the built-in default.
+
+    A policy is always resolved: its ladder ends in `halt`, and a default reaction to a rung that the ladder
+    lacks is None. A wrong value raises `pydantic.ValidationError` here; `load_policy` raises `InputError`.
+    """
+
+    version: FormatVersion = 1
+    """Version of this file format."""
+    detect: Detection = Detection()
+    """What is looked for, and how often."""
+    gradient_clip: GradientClip | None = None
+    """Clipping of healthy gradients; null: none."""
+    ladder: Annotated[tuple[Rung, ...], Field(max_length=100)] = DEFAULT_LADDER
+    """The recovery actions, from the lowest rung to the highest. Without a last `halt`, one is added."""
+    reactions: Reactions = Reactions()
+    """Where each signal enters the ladder."""
+    cooldown_steps: Steps = 20
+    """Healthy steps in a row that close an incident."""
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    """Durable states on disk."""
+    snapshot: SnapshotSettings = SnapshotSettings()
+    """States in memory."""
+    probation_steps: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 20
+    """Healthy steps in a row that must follow a state before it counts as good."""
+    restart: RestartSettings = RestartSettings()
+    """What happens when the worker process dies."""
+
+    @field_validator("ladder", mode="after")
+    @classmethod
+    def _ends_in_halt(cls, ladder: tuple[AnyRung, ...]) -> tuple[AnyRung, ...]:
+        early = [index for index, rung in enumerate(ladder[:-1]) if isinstance(rung, HaltRung)]
+        if early:
+            what = "the rungs after `halt` can never be reached"
+            raise conflict_error(*(Conflict(what, "write `halt` as the last rung", (f"{i}",)) for i in early))
+        return ladder if ladder and isinstance(ladder[-1], HaltRung) else (*ladder, HaltRung())
+
+    @model_validator(mode="after")
+    def _reactions_name_rungs(self) -> Self:
+        actions = {rung.action for rung in self.ladder}
+        inapplicable: dict[str, None] = {}
+        conflicts = []
+        for signal in SignalName:
+            reaction = self.reactions.of(signal)
+            action = reaction.action if reaction else None
+            if action is None or action in actions:
+                continue
+            if signal.value in self.reactions.model_fields_set:
+                present = ", ".join(dict.fromkeys(rung.action.value for rung in self.ladder))
+                what = f"the ladder has no {action.value} rung"
+                mend = f"write one of: {present}; or add `action: {action.value}` to the ladder"
+                conflicts.append(Conflict(what, mend, (f"reactions.{signal.value}",)))
+            inapplicable[signal.value] = None
+        if conflicts:
+            raise conflict_error(*conflicts)
+        if inapplicable:
+            # The only way to set a field of a frozen model from its own validator.
+            object.__setattr__(self, "reactions", self.reactions.model_copy(update=inapplicable))
+        return self
+
+    def observes(self, signal: SignalName) -> bool:
+        """True where the signal is only logged: no incident opens and the step counts as healthy."""
+        return self.reactions.of(signal) is Reaction.OBSERVE
+
+    def reaction_rung(self, signal: SignalName) -> int:
+        """Index of the rung where the signal enters the ladder: the first with the action `reactions` names.
+
+        0, the lowest rung, where `reactions` names none, and for signals that are only observed.
+        """
+        reaction = self.reactions.of(signal)
+        if reaction is None or reaction.action is None:
+            return 0
+        return self._first_rung(reaction.action)
+
+    def _first_rung(self, action: ActionName) -> int:
+        return next(index for index, rung in enumerate(self.ladder) if rung.action is action)
