@@ -1,0 +1,135 @@
+"""Events of a recovery: signal, incident, decision, action."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from supervisor.events.base import EventBase
+from supervisor.events.numbers import DetailValue, Number
+from supervisor.records import ActionName, Decision, Signal, SignalName
+
+__all__ = [
+    "ActionAppliedEvent",
+    "ActionFailedEvent",
+    "DecisionEvent",
+    "IncidentClosedEvent",
+    "IncidentOpenedEvent",
+    "LrRestoredEvent",
+    "SignalEvent",
+]
+
+
+class SignalEvent(EventBase):
+    """A detector's finding; its numbers are extra fields of the line."""
+
+    __pydantic_extra__: dict[str, DetailValue] = Field(init=False)
+
+    event: Literal["signal"] = "signal"
+    signal: SignalName
+
+    @classmethod
+    def from_signal(cls, signal: Signal, *, step: int, update: int) -> SignalEvent:
+        """The event for a signal.
+
+        Raises:
+            ValueError: a detail has the name of a field that every line has.
+        """
+        taken = sorted({*cls.model_fields, "schema"} & set(signal.details))
+        if taken:
+            raise ValueError(f"details of {signal.name} use reserved names: {', '.join(taken)}: rename them")
+        return cls.model_validate({**signal.details, "signal": signal.name, "step": step, "update": update})
+
+
+class IncidentOpenedEvent(EventBase):
+    """An incident opens.
+
+    Attributes:
+        incident: its number, from 1.
+        signals: what opened it, furthest upstream first.
+    """
+
+    event: Literal["incident_opened"] = "incident_opened"
+    incident: PositiveInt
+    signals: tuple[SignalName, ...] = ()
+
+
+class DecisionEvent(EventBase):
+    """What the engine chose and why; the fields of `records.Decision`."""
+
+    event: Literal["decision"] = "decision"
+    incident: PositiveInt
+    rung: NonNegativeInt
+    action: ActionName
+    attempt: PositiveInt
+    reason: str
+
+    @classmethod
+    def from_decision(cls, decision: Decision, *, step: int, update: int) -> DecisionEvent:
+        """The event for a decision."""
+        return cls(
+            step=step,
+            update=update,
+            incident=decision.incident,
+            rung=decision.rung,
+            action=decision.action,
+            attempt=decision.attempt,
+            reason=decision.reason,
+        )
+
+
+class ActionAppliedEvent(EventBase):
+    """An action did its work.
+
+    Attributes:
+        incident: the incident it answers.
+        action: its name.
+        seconds: wall time it took.
+        restored_step: schedule position it went back to.
+        restored_from: where that state was held.
+        lr_scale: product of the cuts in force after it.
+        modules: qualified names of the modules it redrew.
+    """
+
+    event: Literal["action_applied"] = "action_applied"
+    incident: PositiveInt
+    action: ActionName
+    seconds: Number
+    restored_step: NonNegativeInt | None = None
+    restored_from: Literal["memory", "disk"] | None = None
+    lr_scale: Number | None = None
+    modules: tuple[str, ...] | None = None
+
+
+class ActionFailedEvent(EventBase):
+    """An action could not do its work; the engine decides again."""
+
+    event: Literal["action_failed"] = "action_failed"
+    incident: PositiveInt
+    action: ActionName
+    error: str
+
+
+class IncidentClosedEvent(EventBase):
+    """An incident is over.
+
+    Attributes:
+        incident: its number.
+        cured_by: action of the rung used last.
+        steps_lost: flagged steps plus the steps that reloads went back over.
+        seconds: wall time from the first signal to the end of the cool-down.
+    """
+
+    event: Literal["incident_closed"] = "incident_closed"
+    incident: PositiveInt
+    cured_by: ActionName
+    steps_lost: NonNegativeInt
+    seconds: Number
+
+
+class LrRestoredEvent(EventBase):
+    """A learning-rate cut was taken back; `lr_scale` is the product of those still in force."""
+
+    event: Literal["lr_restored"] = "lr_restored"
+    lr_scale: Number

@@ -1,0 +1,167 @@
+"""Events in the life of a run, and the summary it ends with."""
+
+from __future__ import annotations
+
+import enum
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from supervisor.events.base import EventBase, RecordModel
+from supervisor.events.numbers import Number
+from supervisor.records import ActionName, SignalName
+
+__all__ = [
+    "BufferExemptEvent",
+    "MetricsEvent",
+    "RunFinishedEvent",
+    "RunHaltedEvent",
+    "RunResumedEvent",
+    "RunStartedEvent",
+    "RunStatus",
+    "RunSummary",
+    "StepEvent",
+    "WarningEvent",
+]
+
+
+class RunStatus(enum.StrEnum):
+    """How a run ended."""
+
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    HALTED = "halted"
+
+
+class RunSummary(RecordModel):
+    """What a run came to.
+
+    Attributes:
+        status: how it ended.
+        steps: schedule position reached: the number of steps used up.
+        applied_steps: steps of those whose update was applied and kept.
+        skipped_steps: updates that were flagged and discarded, those that a reload went back over included.
+        incidents: incidents opened.
+        incidents_by_signal: each incident once, under its first signal.
+        cured_by: closed incidents, by the action that cured them.
+        lr_scale: product of the learning-rate cuts in force at the end.
+        final_loss: loss of the last applied update, None where there was none.
+        metrics: the trainer's last evaluation.
+        seconds: wall time of the run, restarts included where they are known.
+        goodput: useful preserved training time over wall time, 0 to 1; None where it was not measured.
+    """
+
+    status: RunStatus
+    steps: NonNegativeInt
+    applied_steps: NonNegativeInt
+    skipped_steps: NonNegativeInt = 0
+    incidents: NonNegativeInt = 0
+    incidents_by_signal: dict[SignalName, NonNegativeInt] = Field(default_factory=dict)
+    cured_by: dict[ActionName, NonNegativeInt] = Field(default_factory=dict)
+    lr_scale: Number = 1.0
+    final_loss: Number | None = None
+    metrics: dict[str, Number] = Field(default_factory=dict)
+    seconds: Number = 0.0
+    goodput: Number | None = None
+
+
+class RunStartedEvent(EventBase):
+    """A run begins. Its `step` and `update` stay None, so that no resume makes it void.
+
+    Attributes:
+        steps: where the schedule ends, None where the caller drives the loop without an end.
+        seed: the job's seed.
+        trainer: the job's trainer, None for a guard without a job.
+        device: where the model lives.
+        policy: path of the policy as given, or `inline`, or `built-in`.
+        version: version of this package.
+        log: path of the run directory as given, None where nothing is written.
+    """
+
+    event: Literal["run_started"] = "run_started"
+    steps: PositiveInt | None = None
+    seed: int | None = None
+    trainer: str | None = None
+    device: str | None = None
+    policy: str | None = None
+    version: str | None = None
+    log: str | None = None
+
+
+class RunResumedEvent(EventBase):
+    """A run goes on from a checkpoint.
+
+    `update` is the next one to be attempted: earlier lines of this rank at or above it tell of lost work.
+
+    Attributes:
+        checkpoint_step: step of the checkpoint.
+        path: the checkpoint, relative to the run directory.
+        steps: where the schedule ends now, None where unchanged.
+        reason: what is not exact about the resume, None where all is.
+    """
+
+    event: Literal["run_resumed"] = "run_resumed"
+    checkpoint_step: NonNegativeInt
+    path: str | None = None
+    steps: PositiveInt | None = None
+    reason: str | None = None
+
+
+class StepEvent(EventBase):
+    """One update in every `log_every_steps`.
+
+    Attributes:
+        loss: its loss.
+        grad_norm: its total L2 gradient norm before clipping.
+        lr: nominal learning rate of the first parameter group: without the supervisor's cuts.
+        lr_scale: product of the cuts in force.
+        step_seconds: wall time of the update.
+        rung: index of the rung used last in the open incident, None when none is open.
+        incidents: incidents opened so far.
+    """
+
+    event: Literal["step"] = "step"
+    loss: Number
+    grad_norm: Number
+    lr: Number
+    lr_scale: Number
+    step_seconds: Number
+    rung: NonNegativeInt | None = None
+    incidents: NonNegativeInt = 0
+
+
+class MetricsEvent(EventBase):
+    """What the trainer's evaluation measured."""
+
+    event: Literal["metrics"] = "metrics"
+    metrics: dict[str, Number]
+
+
+class BufferExemptEvent(EventBase):
+    """Buffers, by qualified name, with elements that were non-finite at the start: those are exempt."""
+
+    event: Literal["buffer_exempt"] = "buffer_exempt"
+    buffers: tuple[str, ...]
+
+
+class WarningEvent(EventBase):
+    """Something a person should know that changed nothing."""
+
+    event: Literal["warning"] = "warning"
+    message: str
+
+
+class RunHaltedEvent(EventBase):
+    """The ladder ended in `halt`: the model is left in the newest good state."""
+
+    event: Literal["run_halted"] = "run_halted"
+    reason: str
+    summary: RunSummary | None = None
+
+
+class RunFinishedEvent(EventBase):
+    """The schedule is done, or the run stopped in good order when asked to."""
+
+    event: Literal["run_finished"] = "run_finished"
+    status: Literal[RunStatus.FINISHED, RunStatus.INTERRUPTED]
+    summary: RunSummary

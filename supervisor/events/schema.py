@@ -1,0 +1,126 @@
+"""What a line of the event log can say: one frozen model per event name.
+
+The log stamps `time`, `run_id` and `rank`, so whoever reports something builds a model without them:
+
+    log.emit(StepEvent(step=20, update=21, loss=0.7, grad_norm=1.2, lr=1e-3, lr_scale=1.0, step_seconds=0.03))
+
+Fields may be added to an event, and names to the schema, without raising `schema`: readers keep what they do
+not know.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from supervisor.events.base import EventBase, OtherEvent
+from supervisor.events.durability_events import (
+    CheckpointPromotedEvent,
+    CheckpointRejectedEvent,
+    CheckpointSavedEvent,
+    ExitClassification,
+    WorkerExitedEvent,
+    WorkerStalledEvent,
+    WorkerStartedEvent,
+)
+from supervisor.events.recovery_events import (
+    ActionAppliedEvent,
+    ActionFailedEvent,
+    DecisionEvent,
+    IncidentClosedEvent,
+    IncidentOpenedEvent,
+    LrRestoredEvent,
+    SignalEvent,
+)
+from supervisor.events.run_events import (
+    BufferExemptEvent,
+    MetricsEvent,
+    RunFinishedEvent,
+    RunHaltedEvent,
+    RunResumedEvent,
+    RunStartedEvent,
+    RunStatus,
+    RunSummary,
+    StepEvent,
+    WarningEvent,
+)
+
+__all__ = [
+    "ActionAppliedEvent",
+    "ActionFailedEvent",
+    "BufferExemptEvent",
+    "CheckpointPromotedEvent",
+    "CheckpointRejectedEvent",
+    "CheckpointSavedEvent",
+    "DecisionEvent",
+    "Event",
+    "EventBase",
+    "ExitClassification",
+    "IncidentClosedEvent",
+    "IncidentOpenedEvent",
+    "KnownEvent",
+    "LrRestoredEvent",
+    "MetricsEvent",
+    "OtherEvent",
+    "RunFinishedEvent",
+    "RunHaltedEvent",
+    "RunResumedEvent",
+    "RunStartedEvent",
+    "RunStatus",
+    "RunSummary",
+    "SignalEvent",
+    "StepEvent",
+    "WarningEvent",
+    "WorkerExitedEvent",
+    "WorkerStalledEvent",
+    "WorkerStartedEvent",
+    "parse_event",
+]
+
+KnownEvent = Annotated[
+    RunStartedEvent
+    | RunResumedEvent
+    | StepEvent
+    | SignalEvent
+    | IncidentOpenedEvent
+    | DecisionEvent
+    | ActionAppliedEvent
+    | ActionFailedEvent
+    | IncidentClosedEvent
+    | CheckpointSavedEvent
+    | CheckpointPromotedEvent
+    | CheckpointRejectedEvent
+    | WorkerStartedEvent
+    | WorkerExitedEvent
+    | WorkerStalledEvent
+    | RunHaltedEvent
+    | RunFinishedEvent
+    | LrRestoredEvent
+    | MetricsEvent
+    | BufferExemptEvent
+    | WarningEvent,
+    Field(discriminator="event"),
+]
+Event = KnownEvent | OtherEvent
+
+_KNOWN: TypeAdapter[Any] = TypeAdapter(KnownEvent)
+_REQUIRED = {"schema_version": "schema", "time": "time", "event": "event", "run_id": "run_id"}
+
+
+def parse_event(line: bytes | str) -> Event:
+    """The event on one line of a log.
+
+    Raises:
+        ValueError: the line is not an event; pydantic's `ValidationError` is one.
+    """
+    try:
+        event: Event = _KNOWN.validate_json(line)
+    except ValidationError as error:
+        if error.errors(include_url=False, include_input=False)[0]["type"] != "union_tag_invalid":
+            raise
+        event = OtherEvent.model_validate_json(line)
+    missing = [name for field, name in _REQUIRED.items() if field not in event.model_fields_set]
+    if missing:
+        raise ValueError(f"without {', '.join(missing)}")
+    return event
