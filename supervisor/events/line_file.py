@@ -92,8 +92,8 @@ class LineFile:
 def whole_lines_end(descriptor: int, size: int) -> int:
     """Where the last whole line ends, in bytes from the start of a file of `size` bytes.
 
-    A last line with its newline is still torn where it is not JSON: after a power cut, blocks of a file can be
-    missing before its end. One line is given up so, never more.
+    A last line with its newline is still torn where it is not JSON: after a power cut, blocks can be missing
+    before the end of a file. One line is given up so, never more.
     """
     end = _after_last_newline(descriptor, size)
     if end == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -25,26 +26,22 @@ Listener = Callable[[Event], None]
 """Is called with each event after it is written, in the thread that emitted it."""
 
 _DURABLE = frozenset(
-    {
-        "incident_opened",
-        "checkpoint_saved",
-        "checkpoint_promoted",
-        "run_resumed",
-        "run_halted",
-        "run_finished",
-    }
+    {"incident_opened", "checkpoint_saved", "checkpoint_promoted", "run_halted", "run_finished"}
 )
+# These do not pass by waiting, so they are for the user to mend before anything starts.
+_HOPELESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST})
 
 
 class EventLog:
     """Writes a run's events as they happen.
 
-    A disk that cannot be written never stops the training: that is said once on stderr and to the listeners, each
-    later event is tried again, and the first that succeeds is followed by a warning that says how many are missing.
+    A disk that refuses a line never stops the training: that is said once on stderr and to the listeners, each
+    later event is tried again, and the first that gets through is followed by a warning that counts the missing.
     A listener that raises is reported on stderr and left out from then on.
 
     Args:
-        path: the file, `RUN_DIR/events/rank0.jsonl` or `supervisor.jsonl`; None writes nothing, listeners still hear.
+        path: the file, `RUN_DIR/events/rank0.jsonl` or `supervisor.jsonl`; None writes nothing, and listeners
+            hear all the same.
         run_id: stamped on each line.
         rank: stamped on each line; None in the parent.
         clock: gives each line its time.
@@ -80,8 +77,8 @@ class EventLog:
     def emit(self, event: KnownEvent) -> None:
         """Stamp `event` with the time, the run and the rank, write it, and tell the listeners.
 
-        Flushed before it returns; on disk before it returns where an incident opens, a checkpoint commits or the run
-        ends. Safe from several threads, not from a signal handler.
+        Flushed before it returns, and on disk where an incident opens, a checkpoint commits or the run ends.
+        Safe from several threads, not from a signal handler.
 
         Raises:
             TypeError: the event has a field that its model does not: a misspelt name.
@@ -141,13 +138,11 @@ class _Sinks:
         if self._file is not None:
             try:
                 self._file.open()
-            except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-                raise InputError(
-                    f"{path}: cannot be written ({error.strerror}): choose another run directory"
-                ) from error
-            except OSError:
-                # A full or failing disk may recover; the first event that does not get through says so.
-                pass
+            except OSError as error:
+                # A full disk may recover, and the first event that does not get through says so.
+                if error.errno in _HOPELESS:
+                    problem = f"{path}: cannot be written ({error.strerror}): choose another run directory"
+                    raise InputError(problem) from error
 
     def emit(self, line: str, event: Event, *, in_file: bool) -> None:
         missing = self._missing
@@ -160,9 +155,8 @@ class _Sinks:
                 self.listeners.remove(listener)
                 _say(f"event listener {listener!r} left out: {type(error).__name__}: {error}")
         if missing and self._missing == 0:
-            self._announce(
-                f"{missing} events before the last are missing: the disk refused them", in_file=True
-            )
+            message = f"up to {missing} events before the last are missing: the disk refused them"
+            self._announce(message, in_file=True)
 
     def _write(self, file: LineFile, line: str, name: str) -> None:
         try:
