@@ -35,9 +35,9 @@ _HOPELESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, er
 class EventLog:
     """Writes a run's events as they happen.
 
-    A disk that refuses a line never stops the training: that is said once on stderr and to the listeners, each
-    later event is tried again, and the first that gets through is followed by a warning that counts the missing.
-    A listener that raises is reported on stderr and left out from then on.
+    A disk that refuses a line never stops the training: that is said once on stderr and to the listeners,
+    later events are tried again, and the first that gets through is followed by a warning that counts the
+    missing. A listener that raises is reported on stderr and left out from then on.
 
     Args:
         path: the file, `RUN_DIR/events/rank0.jsonl` or `supervisor.jsonl`; None writes nothing, and listeners

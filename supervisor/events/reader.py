@@ -1,0 +1,93 @@
+"""Reads a run's events back: all files merged, in order, without what a resume made void."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
+from pathlib import Path
+
+from supervisor.clock import Clock, SystemClock
+from supervisor.errors import InputError
+from supervisor.events.event_file import EventFile
+from supervisor.events.schema import Event
+
+__all__ = ["follow", "read_events"]
+
+_BEGINS = frozenset({"run_started", "run_resumed", "worker_started"})
+_ENDS = frozenset({"run_halted", "run_finished"})
+
+
+def read_events(run_dir: Path) -> Iterator[Event]:
+    """The events of a run, by time; each file keeps its own order.
+
+    Left out: a torn last line, and lines that a later `run_resumed` of the same rank made void. Each file is
+    read twice, and one line of each is held at a time.
+
+    Args:
+        run_dir: the run directory.
+
+    Raises:
+        InputError: at once where there is no run here; when it is met, where a line before the last is no event.
+    """
+    _check(run_dir)
+    return _merged([EventFile(path) for path in _paths(run_dir)])
+
+
+def follow(
+    run_dir: Path,
+    *,
+    clock: Clock | None = None,
+    poll_seconds: float = 0.5,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """The events so far, then each as it is written, until the run has ended or `stop` says so.
+
+    Events of one poll come in order. What has been handed out cannot be taken back: where a run is resumed while
+    it is followed, its `run_resumed` tells which of the earlier events are void.
+
+    Args:
+        run_dir: the run directory.
+        clock: waits between polls.
+        poll_seconds: how long, in seconds.
+        stop: asked before each wait.
+
+    Raises:
+        InputError: as `read_events`.
+    """
+    _check(run_dir)
+    return _follow(run_dir, clock or SystemClock(), poll_seconds, stop)
+
+
+def _follow(run_dir: Path, clock: Clock, poll_seconds: float, stop: Callable[[], bool]) -> Iterator[Event]:
+    files: dict[Path, EventFile] = {}
+    ended = False
+    while True:
+        for path in _paths(run_dir):
+            files.setdefault(path, EventFile(path))
+        for event in _merged(files.values()):
+            if event.event in _ENDS | _BEGINS:
+                ended = event.event in _ENDS
+            yield event
+        if ended or stop():
+            return
+        clock.sleep(poll_seconds)
+
+
+def _check(run_dir: Path) -> None:
+    if not run_dir.is_dir():
+        raise InputError(
+            f"{run_dir}: no such run directory: name the folder that the run was given as `run_dir`"
+        )
+    if not (run_dir / "events").is_dir():
+        raise InputError(f"{run_dir}: not a run directory, it has no events/: name the folder of a run")
+
+
+def _paths(run_dir: Path) -> list[Path]:
+    # The parent's file first: where two lines share a time, the parent acted before the worker it started.
+    paths = (run_dir / "events").glob("*.jsonl")
+    return sorted(paths, key=lambda path: (path.name != "supervisor.jsonl", path.name))
+
+
+def _merged(files: Iterable[EventFile]) -> Iterator[Event]:
+    return heapq.merge(*(file.events() for file in files), key=attrgetter("time"))
