@@ -13,6 +13,7 @@ from supervisor.policy.ladder import (
     SkipBatchRung,
     UseLimit,
 )
+from supervisor.policy.load import load_policy
 from supervisor.policy.model import (
     CheckpointSettings,
     Detection,
@@ -23,6 +24,8 @@ from supervisor.policy.model import (
     SpikeDetection,
 )
 from supervisor.policy.reactions import Reaction, Reactions
+from supervisor.policy.resolved import resolved_yaml
+from supervisor.policy.schema import policy_json_schema
 
 __all__ = [
     "AnyRung",
@@ -43,4 +46,7 @@ __all__ = [
     "SnapshotSettings",
     "SpikeDetection",
     "UseLimit",
+    "load_policy",
+    "policy_json_schema",
+    "resolved_yaml",
 ]

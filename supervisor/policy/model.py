@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from supervisor.policy.base import Conflict, Count, FormatVersion, Seconds, Section, Steps, conflict_error
 from supervisor.policy.ladder import DEFAULT_LADDER, AnyRung, HaltRung, Rung
@@ -126,7 +126,7 @@ class RecoveryPolicy(Section):
     """Clipping of healthy gradients; null: none."""
     ladder: Annotated[tuple[Rung, ...], Field(max_length=100)] = DEFAULT_LADDER
     """The recovery actions, from the lowest rung to the highest. Without a last `halt`, one is added."""
-    reactions: Reactions = Reactions()
+    reactions: Annotated[Reactions, Field(validate_default=True)] = Reactions()
     """Where each signal enters the ladder."""
     cooldown_steps: Steps = 20
     """Healthy steps in a row that close an incident."""
@@ -148,28 +148,28 @@ class RecoveryPolicy(Section):
             raise conflict_error(*(Conflict(what, "write `halt` as the last rung", (f"{i}",)) for i in early))
         return ladder if ladder and isinstance(ladder[-1], HaltRung) else (*ladder, HaltRung())
 
-    @model_validator(mode="after")
-    def _reactions_name_rungs(self) -> Self:
-        actions = {rung.action for rung in self.ladder}
-        inapplicable: dict[str, None] = {}
+    @field_validator("reactions", mode="after")
+    @classmethod
+    def _reactions_name_rungs(cls, reactions: Reactions, info: ValidationInfo) -> Reactions:
+        ladder: tuple[AnyRung, ...] | None = info.data.get("ladder")
+        if ladder is None:  # it is wrong itself, and that is reported already
+            return reactions
+        actions = list(dict.fromkeys(rung.action for rung in ladder))
+        applicable: dict[str, Reaction | None] = dict(reactions)
         conflicts = []
-        for signal in SignalName:
-            reaction = self.reactions.of(signal)
+        for signal, reaction in dict(applicable).items():
             action = reaction.action if reaction else None
             if action is None or action in actions:
                 continue
-            if signal.value in self.reactions.model_fields_set:
-                present = ", ".join(dict.fromkeys(rung.action.value for rung in self.ladder))
+            applicable[signal] = None
+            if signal in reactions.model_fields_set:
                 what = f"the ladder has no {action.value} rung"
-                mend = f"write one of: {present}; or add `action: {action.value}` to the ladder"
-                conflicts.append(Conflict(what, mend, (f"reactions.{signal.value}",)))
-            inapplicable[signal.value] = None
+                mend = f"write one of: {', '.join(actions)}; or add `action: {action.value}` to the ladder"
+                conflicts.append(Conflict(what, mend, (signal,)))
         if conflicts:
             raise conflict_error(*conflicts)
-        if inapplicable:
-            # The only way to set a field of a frozen model from its own validator.
-            object.__setattr__(self, "reactions", self.reactions.model_copy(update=inapplicable))
-        return self
+        # Keeps the record of what was written, which decides whether a reaction is a default.
+        return Reactions.model_construct(_fields_set=set(reactions.model_fields_set), **applicable)
 
     def observes(self, signal: SignalName) -> bool:
         """True where the signal is only logged: no incident opens and the step counts as healthy."""

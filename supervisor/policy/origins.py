@@ -1,0 +1,108 @@
+"""Where each value came from: the line of a file, or a flag. Every problem names its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeAlias
+
+from supervisor.errors import InputError
+
+__all__ = ["KeyPath", "Origins", "Place", "Problem", "dotted", "refuse"]
+
+KeyPath: TypeAlias = tuple[Any, ...]
+"""The keys (text or whole numbers) and list indices (from 0) that lead to a value."""
+
+
+def dotted(path: KeyPath) -> str:
+    """A path as it is written in messages and behind `--set`: `ladder.0.attempts`."""
+    return ".".join(str(part) for part in path)
+
+
+class Place(NamedTuple):
+    """Where a value was written.
+
+    Attributes:
+        text: what a message starts with: `policy.yaml:3`, or the flag.
+        rank: flags come after lines, lines in their order.
+        depth: how many parts of the path are the value's own; fewer than the path has: an ancestor's place.
+    """
+
+    text: str
+    rank: tuple[int, int]
+    depth: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something the user has to mend.
+
+    Attributes:
+        place: where it was written.
+        path: the key at fault; empty for the whole file.
+        what: what is wrong.
+        mend: what to write instead; empty where `what` says it all.
+    """
+
+    place: Place
+    path: KeyPath
+    what: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.place.text, dotted(self.path), self.what, self.mend) if part)
+
+
+@dataclass(frozen=True)
+class Origins:
+    """The places of all values of one policy or job.
+
+    Attributes:
+        name: the file as the user typed it, or what else to call the source.
+        lines: for each path its line in that file, from 1; none for a source without lines.
+        flags: for each path that a flag has set, the flag.
+    """
+
+    name: str
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
+    flags: Mapping[KeyPath, str] = field(default_factory=dict)
+
+    def place(self, path: KeyPath) -> Place:
+        """The place of a value, or of the nearest part around it that was written."""
+        for depth in range(len(path), -1, -1):
+            head = path[:depth]
+            if head in self.flags:
+                return Place(self.flags[head], (1, list(self.flags).index(head)), depth)
+            if head in self.lines:
+                return Place(f"{self.name}:{self.lines[head]}", (0, self.lines[head]), depth)
+        return Place(self.name, (0, 0), 0)
+
+    def problem(self, path: KeyPath, what: str, mend: str = "", *, prefix: KeyPath = ()) -> Problem:
+        """A problem at a path; `prefix` is shown before the key, for a policy inside a job."""
+        return Problem(self.place(path), (*prefix, *path), what, mend)
+
+    def with_flag(self, path: KeyPath, flag: str) -> Origins:
+        """The same, after a flag has replaced the value at `path`."""
+        kept = {each: line for each, line in self.lines.items() if each[: len(path)] != path}
+        flags = {each: name for each, name in self.flags.items() if each[: len(path)] != path}
+        return replace(self, lines=kept, flags={**flags, path: flag})
+
+    def below(self, prefix: KeyPath) -> Origins:
+        """The origins of the part at `prefix`, addressed from there."""
+        size = len(prefix)
+
+        def inside(places: Mapping[KeyPath, Any]) -> dict[KeyPath, Any]:
+            return {path[size:]: place for path, place in places.items() if path[:size] == prefix}
+
+        return Origins(self.name, inside(self.lines), inside(self.flags))
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Raise all problems at once, in the order of their lines.
+
+    Raises:
+        InputError: where there is a problem.
+    """
+    ordered = sorted(problems, key=lambda problem: problem.place.rank)
+    if ordered:
+        raise InputError(*dict.fromkeys(str(problem) for problem in ordered))

@@ -1,0 +1,136 @@
+"""Reading the user's YAML files: every mistake is named with its line and its mend."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+from pathlib import Path
+
+import yaml
+
+from supervisor.errors import InputError
+from supervisor.policy.origins import Origins
+from supervisor.policy.yaml_values import MAX_DEPTH, Document, Yaml12Loader, document_of
+
+__all__ = ["MAX_BYTES", "Document", "parse_yaml", "read_text", "read_yaml"]
+
+MAX_BYTES = 256 * 1024
+
+
+def read_text(name: str, kind: str, path: Path | None = None) -> str:
+    """The text of a file.
+
+    Args:
+        name: the file as the user typed it.
+        kind: what it should be, for the message: `policy` or `job`.
+        path: where it is, when not at `name`.
+
+    Raises:
+        InputError: there is no such file, or it is a folder, too large, unreadable or not UTF-8.
+    """
+    path = Path(name) if path is None else path
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise InputError(f"{name}: no such file: {_nearest_file(name, path, kind)}") from None
+    except IsADirectoryError:
+        raise InputError(f"{name}: is a folder: write the path of a {kind} file in it") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"{name}: cannot be read ({reason}): write the path of a {kind} file") from None
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{name}: is larger than {MAX_BYTES // 1024} KiB: write the path of a {kind} file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{name}:{line}: is not UTF-8 text: save the file as UTF-8") from None
+
+
+def read_yaml(name: str, kind: str, path: Path | None = None) -> Document:
+    """Read a file; see `read_text` for the arguments and the errors, and `parse_yaml` for more of them."""
+    return parse_yaml(read_text(name, kind, path), name)
+
+
+def parse_yaml(text: str, name: str, *, lines: bool = True) -> Document:
+    """Read YAML text.
+
+    Args:
+        text: one document.
+        name: what messages call it.
+        lines: whether messages name lines; False for the value of a flag.
+
+    Raises:
+        InputError: it is not YAML at all. Lesser mistakes are in the document's `problems`.
+    """
+
+    def fail(line: int | None, what: str, mend: str) -> InputError:
+        return InputError(f"{name}:{line}: {what}: {mend}" if lines and line else f"{name}: {what}: {mend}")
+
+    try:
+        node = yaml.compose(io.StringIO(text), Loader=Yaml12Loader)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise fail(line, f"holds the control character {error.character!r}", "remove it") from None
+    except yaml.MarkedYAMLError as error:
+        line_of, what, mend = _syntax(error)
+        raise fail(line_of, what, mend) from None
+    except RecursionError:
+        raise fail(None, "is nested too deeply", f"write at most {MAX_DEPTH} levels") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise fail(None, f"is not YAML ({error})", "mend the syntax") from None
+    if node is None:
+        return Document(None, Origins(name, {(): 1} if lines else {}))
+    return document_of(node, name, lines=lines)
+
+
+_SYNTAX = (
+    ("'\\t'", "holds a tab", "indent with spaces"),
+    (
+        "mapping values are not allowed",
+        "has a `:` where none can be",
+        "indent as above, or put text in quotes",
+    ),
+    (
+        "expected <block end>",
+        "is not indented as the lines above",
+        "start keys of one group in the same column",
+    ),
+    ("could not find expected ':'", "has a key without a `:`", "write `key: value`"),
+    ("another document", "starts a second document", "keep one and remove the `---` between them"),
+    ("undefined alias", "names an anchor that is not there", "write `&name` at the value first"),
+    ("duplicate anchor", "defines an anchor twice", "keep one of the two"),
+)
+
+
+def _syntax(error: yaml.MarkedYAMLError) -> tuple[int | None, str, str]:
+    """The line (from 1), what is wrong and the mend for what the YAML parser found."""
+    mark, opened = error.problem_mark, error.context_mark
+    line = mark.line + 1 if mark else None
+    if error.context and opened:
+        if "flow" in error.context:
+            return (
+                opened.line + 1,
+                "opens a `[` or `{` that does not end well",
+                "close it, commas between the items",
+            )
+        if "quoted scalar" in error.context and "end of stream" in str(error.problem):
+            return opened.line + 1, "opens a quote that is never closed", "close the quote"
+    for sign, what, mend in _SYNTAX:
+        if sign in str(error.problem):
+            return line, what, mend
+    return line, f"is not YAML ({error.problem})", "mend the syntax"
+
+
+def _nearest_file(name: str, path: Path, kind: str) -> str:
+    """What to write instead of a file that does not exist."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir() if entry.suffix in {".yaml", ".yml"}]
+    except OSError:
+        return f"write the path of a {kind} file"
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    if near:
+        return f"write {Path(os.path.normpath(name)).with_name(near[0])}"
+    return f"write the path of a {kind} file" + (f" ({', '.join(sorted(names)[:5])})" if names else "")
