@@ -19,6 +19,10 @@ def dotted(path: KeyPath) -> str:
     return ".".join(str(part) for part in path)
 
 
+def _one_line(text: str) -> str:
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 class Place(NamedTuple):
     """Where a value was written.
 
@@ -50,7 +54,8 @@ class Problem:
     mend: str = ""
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.place.text, dotted(self.path), self.what, self.mend) if part)
+        parts = (self.place.text, dotted(self.path), self.what, self.mend)
+        return _one_line(": ".join(part for part in parts if part))
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,9 @@ class Origins:
 
     def problem(self, path: KeyPath, what: str, mend: str = "", *, prefix: KeyPath = ()) -> Problem:
         """A problem at a path; `prefix` is shown before the key, for a policy inside a job."""
-        return Problem(self.place(path), (*prefix, *path), what, mend)
+        place = self.place(path)
+        named_by_flag = place.rank[0] == 1 and place.depth == len(path)
+        return Problem(place, () if named_by_flag else (*prefix, *path), what, mend)
 
     def with_flag(self, path: KeyPath, flag: str) -> Origins:
         """The same, after a flag has replaced the value at `path`."""

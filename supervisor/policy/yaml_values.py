@@ -133,7 +133,8 @@ class _Reader:
             if key_node.tag == _CORE + "merge":
                 self._merge(value_node, path, depth, merged)
                 continue
-            key = self.value(key_node, (*path, object()), depth + 1) if _is_scalar(key_node) else None
+            is_word = isinstance(key_node, yaml.ScalarNode) and key_node.tag in _SCALARS
+            key = self._scalar(key_node, path) if is_word else None
             if isinstance(key, bool) or not isinstance(key, str | int):
                 shown = key_node.value if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
                 self._wrong(path, f"`{shown}` cannot be a key", "write a name, in quotes where needed", line)
@@ -168,10 +169,6 @@ class _Reader:
         else:
             self.unreadable.add(shown)
         self.problems.append(Problem(place, shown, what, mend))
-
-
-def _is_scalar(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode)
 
 
 def _int(text: str) -> int:

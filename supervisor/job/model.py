@@ -1,0 +1,87 @@
+"""`Job`: the job file, as pydantic reads it."""
+
+from __future__ import annotations
+
+import enum
+import keyword
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from supervisor.policy.base import Conflict, FormatVersion, Section, Steps, conflict_error
+
+__all__ = ["Device", "Job"]
+
+
+class Device(enum.StrEnum):
+    """Where the model is trained."""
+
+    AUTO = "auto"
+    """CUDA where there is a CUDA device, else the CPU."""
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Job(Section):
+    """A job file. The trainer's `config` is not looked into here: the trainer validates it."""
+
+    version: FormatVersion = 1
+    """Version of this file format."""
+    trainer: Annotated[str, Field(strict=True, max_length=500, examples=["package.module:TrainerClass"])]
+    """`module:Class`, with `from_config(mapping, *, seed)`; looked for in the working directory first."""
+    config: dict[Any, Any] = Field(default_factory=dict)
+    """Handed to the trainer as it is."""
+    policy: str | dict[str, Any] | None = None
+    """A policy file, relative to the job file, or an inline mapping; null: the built-in default."""
+    steps: Annotated[Steps, Field(examples=[2000])]
+    """Where the schedule ends, in steps from 0."""
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**32 - 1)] = 0
+    """Seeds Python, NumPy (hence the upper bound) and torch before the trainer is built."""
+    device: Device = Device.AUTO
+    """Where the model is trained."""
+    run_dir: Annotated[str, Field(strict=True, min_length=1, max_length=4096, examples=["runs/mine"])] = (
+        "runs/job"
+    )
+    """Folder of the run, relative to the working directory; where it is not written, `load_job` fills in
+    `runs/` and the job file's name."""
+    log_every_steps: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 20
+    """Steps between two `step` lines in the event log."""
+    cpu_threads: Annotated[int, Field(strict=True, ge=0, le=1024)] = 1
+    """Threads torch computes with on the CPU; small models are fastest with one. 0: torch's own choice."""
+    faults: Any = None
+    """Faults to inject: a file relative to the job file, or an inline list; null: none."""
+
+    @field_validator("trainer")
+    @classmethod
+    def _names_a_class(cls, trainer: str) -> str:
+        module, colon, name = trainer.partition(":")
+        parts = [*module.split("."), *name.split(".")]
+        if not colon or not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
+            raise conflict_error(
+                Conflict(
+                    f'"{trainer[:60]}" does not name a class',
+                    "write `module:Class`, as `package.module:MyTrainer`",
+                )
+            )
+        return trainer
+
+    @field_validator("policy", mode="wrap")
+    @classmethod
+    def _path_or_mapping(cls, policy: Any, _handler: Any) -> Any:
+        if policy is None or isinstance(policy, dict) or (isinstance(policy, str) and policy.strip()):
+            return policy
+        raise conflict_error(Conflict("is neither a file nor a mapping", "write the path of a policy file"))
+
+    @field_validator("faults")
+    @classmethod
+    def _path_or_list(cls, faults: Any) -> Any:
+        if faults is None or isinstance(faults, list) or (isinstance(faults, str) and faults.strip()):
+            return faults
+        raise conflict_error(Conflict("is neither a file nor a list", "write the path of a faults file"))
+
+    @field_validator("run_dir")
+    @classmethod
+    def _usable_as_a_path(cls, run_dir: str) -> str:
+        if not run_dir.strip() or "\0" in run_dir:
+            raise conflict_error(Conflict("is not a path", "write a folder, as `run_dir: runs/mine`"))
+        return run_dir

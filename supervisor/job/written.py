@@ -1,0 +1,43 @@
+"""Writing a job into its run directory, so that `--resume` needs nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from supervisor.job.load import ResolvedJob
+from supervisor.policy.resolved import plain_yaml
+
+__all__ = ["dump_job", "job_yaml"]
+
+
+def job_yaml(resolved: ResolvedJob) -> str:
+    """The job as YAML: paths absolute, the policy as `policy.yaml` beside it."""
+    values: dict[str, Any] = resolved.job.model_dump(mode="json", exclude={"config", "faults"})
+    values["config"] = resolved.job.config
+    values["policy"] = "policy.yaml"
+    values["run_dir"] = str(resolved.run_dir)
+    values["faults"] = str(resolved.faults) if isinstance(resolved.faults, Path) else resolved.faults
+    return plain_yaml({key: values[key] for key in type(resolved.job).model_fields})
+
+
+def dump_job(resolved: ResolvedJob, directory: Path) -> Path:
+    """Write `job.yaml` into a directory that exists; the caller writes `policy.yaml` there (`resolved_yaml`).
+
+    The file loads back to the same job. It is complete or not there at all.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = directory / "job.yaml"
+    draft = directory / f".job.yaml.{os.getpid()}"
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(job_yaml(resolved))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    return path
