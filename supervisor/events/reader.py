@@ -28,7 +28,7 @@ def read_events(run_dir: Path) -> Iterator[Event]:
         run_dir: the run directory.
 
     Raises:
-        InputError: at once where there is no run here; when it is met, where a line before the last is no event.
+        InputError: there is no run here (at once), or a line before the last is no event (when it is met).
     """
     _check(run_dir)
     return _merged([EventFile(path) for path in _paths(run_dir)])
@@ -43,8 +43,8 @@ def follow(
 ) -> Iterator[Event]:
     """The events so far, then each as it is written, until the run has ended or `stop` says so.
 
-    Events of one poll come in order. What has been handed out cannot be taken back: where a run is resumed while
-    it is followed, its `run_resumed` tells which of the earlier events are void.
+    Events of one poll come in order. What has been handed out cannot be taken back: where a run is resumed
+    while it is followed, its `run_resumed` tells which of the earlier events are void.
 
     Args:
         run_dir: the run directory.

@@ -1,0 +1,213 @@
+"""Turns events into lines for people: one line for each recovery, from the signal to what was done."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+from supervisor.events import schema
+from supervisor.events.schema import Event
+from supervisor.records import ActionName, SignalName
+
+__all__ = ["Line", "Narrator", "Tone", "describe_step"]
+
+_MOST_NAMES = 3
+_EXPECTED_EXITS = frozenset(
+    {
+        schema.ExitClassification.FINISHED,
+        schema.ExitClassification.HALTED,
+        schema.ExitClassification.INTERRUPTED,
+    }
+)
+
+
+class Tone(enum.StrEnum):
+    """How much a line matters; the console gives each its colour."""
+
+    PLAIN = "plain"
+    RECOVERY = "recovery"
+    GOOD = "good"
+    BAD = "bad"
+
+
+class Line(NamedTuple):
+    """A line of text and its tone."""
+
+    text: str
+    tone: Tone
+
+
+class Narrator:
+    """Says each recovery in one line, when its action is done.
+
+    Signals and decisions wait for the action that answers them. Of the signals that nothing answers, because
+    the policy only observes them, the first of each name is said: the rest are in the log.
+    """
+
+    def __init__(self) -> None:
+        self._signals: list[schema.SignalEvent] = []
+        self._decision: schema.DecisionEvent | None = None
+        self._answered = False
+        self._observed: set[SignalName] = set()
+
+    def tell(self, event: Event) -> list[Line]:
+        """The lines that `event` completes, often none; `step` events are left to `describe_step`."""
+        lines = self._leave_behind(event)
+        match event:
+            case schema.SignalEvent():
+                self._signals.append(event)
+            case schema.DecisionEvent():
+                lines += self._unfinished()
+                self._decision = event
+                self._answered = True
+            case schema.ActionAppliedEvent():
+                lines.append(Line(self._recovery(event, _outcome(event)), self._tone(event.action)))
+                self._decision = None
+            case schema.ActionFailedEvent():
+                lines.append(Line(self._recovery(event, f"; failed: {event.error}"), Tone.BAD))
+                self._decision = None
+            case _:
+                lines += _other(event)
+        return lines
+
+    def rest(self) -> list[Line]:
+        """What is still waiting when nothing more comes."""
+        lines = self._unfinished() + self._unanswered()
+        self._signals, self._decision, self._answered = [], None, False
+        return lines
+
+    def _leave_behind(self, event: Event) -> list[Line]:
+        """The lines that are due because the run has moved on to another update, or has ended."""
+        waiting = self._signals[-1].update if self._signals else self._decision and self._decision.update
+        moved_on = event.update is not None and waiting is not None and event.update != waiting
+        ended = isinstance(event, schema.RunHaltedEvent | schema.RunFinishedEvent)
+        return self.rest() if moved_on or ended else []
+
+    def _unfinished(self) -> list[Line]:
+        if self._decision is None:
+            return []
+        return [Line(self._recovery(self._decision, ""), self._tone(self._decision.action))]
+
+    def _unanswered(self) -> list[Line]:
+        if self._answered:
+            return []
+        new = [signal for signal in self._signals if signal.signal not in self._observed]
+        self._observed.update(signal.signal for signal in new)
+        return [
+            Line(f"{_place(signal)}{_signal(signal)}: observed, more of these only in the log", Tone.PLAIN)
+            for signal in new
+        ]
+
+    def _recovery(
+        self, event: schema.DecisionEvent | schema.ActionAppliedEvent | schema.ActionFailedEvent, end: str
+    ) -> str:
+        signals = " + ".join(_signal(signal) for signal in self._signals)
+        text = f"{_place(event)}{signals}{' ' if signals else ''}-> {event.action}"
+        if self._decision is not None:
+            text += (
+                f", attempt {self._decision.attempt} of rung {self._decision.rung}: {self._decision.reason}"
+            )
+        return text + end
+
+    @staticmethod
+    def _tone(action: ActionName) -> Tone:
+        return Tone.BAD if action is ActionName.HALT else Tone.RECOVERY
+
+
+def describe_step(event: schema.StepEvent, total_steps: int | None) -> str:
+    """One plain line for a `step` event, for where there is no progress bar."""
+    of = "" if total_steps is None else f"/{total_steps}"
+    text = (
+        f"step {event.step}{of}: loss {event.loss:.4g}, grad norm {event.grad_norm:.4g}, "
+        f"lr {event.lr:.4g} x {event.lr_scale:.4g}, {event.step_seconds:.3g} s a step"
+    )
+    if event.incidents:
+        text += f", {_count(event.incidents, 'incident')}"
+    if event.rung is not None:
+        text += f", on rung {event.rung}"
+    return text
+
+
+def _other(event: Event) -> list[Line]:
+    at = _place(event)
+    match event:
+        case schema.RunStartedEvent():
+            told = {
+                "steps": event.steps,
+                "trainer": event.trainer,
+                "seed": event.seed,
+                "device": event.device,
+            }
+            known = ", ".join(f"{name} {value}" for name, value in told.items() if value is not None)
+            return [Line(f"run {event.run_id} started{': ' if known else ''}{known}", Tone.PLAIN)]
+        case schema.RunResumedEvent():
+            why = f": {event.reason}" if event.reason else ""
+            return [Line(f"resumed from the checkpoint of step {event.checkpoint_step}{why}", Tone.PLAIN)]
+        case schema.IncidentClosedEvent():
+            cost = f"{_count(event.steps_lost, 'step')} lost, {event.seconds:.3g} s"
+            text = f"{at}incident {event.incident} closed, cured by {event.cured_by}: {cost}"
+            return [Line(text, Tone.GOOD)]
+        case schema.LrRestoredEvent():
+            return [Line(f"{at}learning-rate cut taken back, scale now {event.lr_scale:.4g}", Tone.GOOD)]
+        case schema.CheckpointRejectedEvent():
+            return [Line(f"checkpoint {event.path} rejected: {event.reason}", Tone.BAD)]
+        case schema.BufferExemptEvent():
+            return [Line(f"non-finite from the start, so exempt: {_names(event.buffers)}", Tone.PLAIN)]
+        case schema.MetricsEvent():
+            values = ", ".join(f"{name} {value:.4g}" for name, value in event.metrics.items())
+            return [Line(f"{at}evaluation: {values}", Tone.PLAIN)]
+        case schema.WarningEvent():
+            return [Line(f"{at}warning: {event.message}", Tone.BAD)]
+        case schema.WorkerStalledEvent():
+            return [Line(f"worker {event.pid} has stood still for {event.seconds:.3g} s", Tone.BAD)]
+        case schema.WorkerExitedEvent() if event.classification not in _EXPECTED_EXITS:
+            how = event.signal or f"exit code {event.exit_code}"
+            why = f": {event.reason}" if event.reason else ""
+            return [Line(f"worker {event.pid} is gone: {event.classification} ({how}){why}", Tone.BAD)]
+        case schema.RunHaltedEvent():
+            return [Line(f"{at}halted: {event.reason}", Tone.BAD)]
+        case schema.RunFinishedEvent():
+            count = _count(event.summary.incidents, "incident")
+            return [Line(f"{event.status} after {event.summary.steps} steps, {count}", Tone.GOOD)]
+        case _:
+            return []
+
+
+def _outcome(event: schema.ActionAppliedEvent) -> str:
+    done = []
+    if event.restored_step is not None:
+        done.append(f"back to step {event.restored_step}")
+        if event.restored_from is not None:
+            done[-1] += f" from {event.restored_from}"
+    if event.lr_scale is not None:
+        done.append(f"learning-rate scale {event.lr_scale:.4g}")
+    if event.modules:
+        done.append(f"redrew {_names(event.modules)}")
+    return f"; {', '.join(done)} ({event.seconds:.2g} s)" if done else ""
+
+
+def _signal(event: schema.SignalEvent) -> str:
+    details = ", ".join(f"{name} {_value(value)}" for name, value in (event.model_extra or {}).items())
+    return f"{event.signal} ({details})" if details else str(event.signal)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, tuple):
+        return _names(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _names(names: tuple[str, ...]) -> str:
+    rest = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _place(event: Event) -> str:
+    if event.step is None:
+        return ""
+    update = "" if event.update is None else f" (update {event.update})"
+    return f"step {event.step}{update}: "
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

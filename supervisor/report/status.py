@@ -1,0 +1,238 @@
+"""Where a run stands, as far as its event log tells."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from supervisor.events import schema
+from supervisor.events.numbers import Number, UtcTime
+from supervisor.events.reader import read_events
+from supervisor.events.schema import Event
+from supervisor.records import ActionName, SignalName
+from supervisor.report.times import ORDERLY_EXITS, RunTimes
+
+__all__ = ["RunState", "Status", "read_status", "status_of"]
+
+
+class RunState(enum.StrEnum):
+    """What a run is doing, or how it ended."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    HALTED = "halted"
+    INTERRUPTED = "interrupted"
+    CRASHED = "crashed"
+    UNKNOWN = "unknown"
+
+
+class Status(BaseModel):
+    """Where a run stands. As JSON it is strict: non-finite floats are the strings of the event log.
+
+    Attributes:
+        run_id: the run, None where no event tells.
+        state: `running` until an event says otherwise (a run whose machine died stays so: see `updated`);
+            `crashed` while its worker is gone and not yet restarted; `unknown` before it started.
+        reason: why it halted or crashed.
+        step: steps used up: the schedule position that comes next.
+        steps: where the schedule ends.
+        update: attempted optimizer update that was last heard of, from 0.
+        applied_updates: attempted updates that were not flagged, those that a reload undid included.
+        flagged_updates: attempted updates that were flagged and discarded.
+        loss: loss of the last `step` event.
+        grad_norm: its gradient norm before clipping.
+        lr: its nominal learning rate.
+        lr_scale: product of the learning-rate cuts in force.
+        rung: rung used last in the open incident, None when none is open.
+        open_incident: number of the open incident.
+        incidents: incidents opened.
+        incidents_by_signal: each incident once, under its first signal.
+        cured_by: closed incidents, by the action that cured them.
+        last_checkpoint: the newest committed one, relative to the run directory.
+        last_good_checkpoint: the newest good one.
+        metrics: the last evaluation.
+        seconds: wall time, without the time between an orderly end and a resume.
+        goodput: useful preserved training time over wall time; see `RunTimes` for how it is estimated.
+        mttr_seconds: mean time from detection to the next healthy applied step; likewise.
+        started: time of the first event.
+        updated: time of the last event.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_id: str | None = None
+    state: RunState = RunState.UNKNOWN
+    reason: str | None = None
+    step: int | None = None
+    steps: int | None = None
+    update: int | None = None
+    applied_updates: int | None = None
+    flagged_updates: int = 0
+    loss: Number | None = None
+    grad_norm: Number | None = None
+    lr: Number | None = None
+    lr_scale: Number = 1.0
+    rung: int | None = None
+    open_incident: int | None = None
+    incidents: int = 0
+    incidents_by_signal: dict[SignalName, int] = Field(default_factory=dict)
+    cured_by: dict[ActionName, int] = Field(default_factory=dict)
+    last_checkpoint: str | None = None
+    last_good_checkpoint: str | None = None
+    metrics: dict[str, Number] = Field(default_factory=dict)
+    seconds: Number = 0.0
+    goodput: Number | None = None
+    mttr_seconds: Number | None = None
+    started: UtcTime | None = None
+    updated: UtcTime | None = None
+
+
+def read_status(run_dir: Path) -> Status:
+    """The status of the run in `run_dir`.
+
+    Raises:
+        InputError: there is no run here, or its log is damaged before its end.
+    """
+    return status_of(read_events(run_dir))
+
+
+def status_of(events: Iterable[Event]) -> Status:
+    """The status after `events`. Of several ranks rank 0 speaks for all: they act alike."""
+    told = _Told()
+    for event in events:
+        if not event.rank:
+            told.tell(event)
+    return told.status()
+
+
+class _Told:
+    """What the events told so far; keeps counts, not events."""
+
+    def __init__(self) -> None:
+        self._fields: dict[str, object] = {}
+        self._times = RunTimes()
+        self._update: int | None = None
+        self._flagged: set[int] = set()
+        self._incidents: set[int] = set()
+        self._by_signal: dict[SignalName, int] = {}
+        self._cured_by: dict[ActionName, int] = {}
+        self._unnamed: schema.IncidentOpenedEvent | None = None
+        self._first_signal: schema.SignalEvent | None = None
+        self._checkpoints: dict[str, bool] = {}
+
+    def tell(self, event: Event) -> None:
+        self._fields.setdefault("started", event.time)
+        self._fields.update(updated=event.time, run_id=event.run_id)
+        self._times.tell(event)
+        self._tell_state(event)
+        self._tell_numbers(event)
+        self._tell_incident(event)
+        self._tell_checkpoint(event)
+
+    def status(self) -> Status:
+        attempted = None if self._update is None else self._update + 1
+        good = [path for path, is_good in self._checkpoints.items() if is_good]
+        step = self._times.position
+        return Status.model_validate(
+            {
+                **self._fields,
+                "step": None if self._fields.get("state") is None else step,
+                "update": self._update,
+                "applied_updates": None if attempted is None else attempted - len(self._flagged),
+                "flagged_updates": len(self._flagged),
+                "incidents": len(self._incidents),
+                "incidents_by_signal": self._by_signal,
+                "cured_by": self._cured_by,
+                "last_checkpoint": next(reversed(self._checkpoints), None),
+                "last_good_checkpoint": good[-1] if good else None,
+                "seconds": self._times.seconds,
+                "goodput": self._fields.get("goodput", self._times.goodput),
+                "mttr_seconds": self._times.mttr_seconds,
+            }
+        )
+
+    def _tell_state(self, event: Event) -> None:
+        match event:
+            case schema.RunStartedEvent() | schema.RunResumedEvent():
+                self._fields.update(state=RunState.RUNNING, reason=None)
+                self._fields.pop("goodput", None)
+                if event.steps is not None:
+                    self._fields["steps"] = event.steps
+            case schema.WorkerStartedEvent() if self._fields.get("state") is RunState.CRASHED:
+                self._fields.update(state=RunState.RUNNING, reason=None)
+            case schema.RunFinishedEvent():
+                self._fields.update(
+                    state=RunState(event.status), reason=None, lr_scale=event.summary.lr_scale
+                )
+                self._fields["metrics"] = event.summary.metrics or self._fields.get("metrics", {})
+                if event.summary.goodput is not None:
+                    self._fields["goodput"] = event.summary.goodput
+            case schema.RunHaltedEvent():
+                self._fields.update(state=RunState.HALTED, reason=event.reason, rung=None, open_incident=None)
+            case schema.WorkerExitedEvent() if event.classification not in ORDERLY_EXITS:
+                reason = event.reason or event.signal or f"exit code {event.exit_code}"
+                text = f"worker {event.pid} is gone: {event.classification} ({reason})"
+                self._fields.update(state=RunState.CRASHED, reason=text)
+
+    def _tell_numbers(self, event: Event) -> None:
+        match event:
+            case schema.StepEvent():
+                self._heard_of(event.update)
+                self._fields.update(
+                    loss=event.loss, grad_norm=event.grad_norm, lr=event.lr, lr_scale=event.lr_scale
+                )
+            case schema.LrRestoredEvent():
+                self._fields["lr_scale"] = event.lr_scale
+            case schema.ActionAppliedEvent() if event.lr_scale is not None:
+                self._fields["lr_scale"] = event.lr_scale
+            case schema.MetricsEvent():
+                self._fields["metrics"] = event.metrics
+
+    def _heard_of(self, update: int | None) -> None:
+        if update is not None:
+            self._update = update if self._update is None else max(self._update, update)
+
+    def _tell_incident(self, event: Event) -> None:
+        match event:
+            case schema.SignalEvent():
+                self._heard_of(event.update)
+                if self._first_signal is None or self._first_signal.update != event.update:
+                    self._first_signal = event
+            case schema.IncidentOpenedEvent():
+                self._incidents.add(event.incident)
+                self._unnamed = event
+                self._fields["open_incident"] = event.incident
+            case schema.DecisionEvent():
+                self._heard_of(event.update)
+                self._fields["rung"] = event.rung
+                if event.update is not None:
+                    self._flagged.add(event.update)
+                self._name_incident(event)
+            case schema.IncidentClosedEvent():
+                self._heard_of(event.update)
+                self._cured_by[event.cured_by] = self._cured_by.get(event.cured_by, 0) + 1
+                self._fields.update(rung=None, open_incident=None)
+
+    def _name_incident(self, event: schema.DecisionEvent) -> None:
+        if self._unnamed is None or self._unnamed.incident != event.incident:
+            return
+        name = self._unnamed.signals[0] if self._unnamed.signals else None
+        if name is None and self._first_signal is not None and self._first_signal.update == event.update:
+            name = self._first_signal.signal
+        if name is not None:
+            self._by_signal[name] = self._by_signal.get(name, 0) + 1
+        self._unnamed = None
+
+    def _tell_checkpoint(self, event: Event) -> None:
+        match event:
+            case schema.CheckpointSavedEvent():
+                # The same path again is a new checkpoint: it is newest, and on probation.
+                self._checkpoints.pop(event.path, None)
+                self._checkpoints[event.path] = False
+            case schema.CheckpointPromotedEvent():
+                self._checkpoints[event.path] = True
+            case schema.CheckpointRejectedEvent():
+                self._checkpoints.pop(event.path, None)

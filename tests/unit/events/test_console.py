@@ -1,0 +1,263 @@
+"""What a person sees: one line for each recovery, a bar on a terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from rich.console import Console
+
+from supervisor.events import schema
+from supervisor.events.console import ConsoleRenderer
+from supervisor.events.narration import Narrator, Tone
+from supervisor.events.schema import Event
+from supervisor.records import ActionName, SignalName
+from supervisor.testing.clock import FakeClock
+
+AT = {"step": 120, "update": 124}
+LOSS = schema.SignalEvent.model_validate({**AT, "signal": SignalName.NONFINITE_LOSS, "loss": float("nan")})
+OPENED = schema.IncidentOpenedEvent(**AT, incident=1)
+SKIP = schema.DecisionEvent(
+    **AT, incident=1, rung=0, action=ActionName.SKIP_BATCH, attempt=1, reason="the lowest rung"
+)
+SKIPPED = schema.ActionAppliedEvent(**AT, incident=1, action=ActionName.SKIP_BATCH, seconds=0.001)
+STEP = schema.StepEvent(
+    step=140,
+    update=144,
+    loss=0.70312,
+    grad_norm=1.5,
+    lr=1e-3,
+    lr_scale=0.5,
+    step_seconds=0.04,
+    incidents=1,
+    rung=2,
+)
+
+
+def lines(*events: Event) -> list[str]:
+    narrator = Narrator()
+    return [line.text for event in events for line in narrator.tell(event)] + [
+        line.text for line in narrator.rest()
+    ]
+
+
+def test_a_recovery_is_one_line_from_signal_to_action():
+    expected = (
+        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch, attempt 1 of rung 0: the lowest rung"
+    )
+    assert lines(LOSS, OPENED, SKIP, SKIPPED) == [expected]
+    assert lines(OPENED, LOSS, SKIP, SKIPPED) == [expected]
+
+
+def test_a_recovery_says_what_it_did():
+    decision = SKIP.model_copy(update={"action": ActionName.RELOAD_CHECKPOINT, "rung": 2})
+    applied = schema.ActionAppliedEvent(
+        **AT,
+        incident=1,
+        action=ActionName.RELOAD_CHECKPOINT,
+        seconds=0.02,
+        restored_step=100,
+        restored_from="memory",
+        modules=("gru", "head", "a", "b", "c"),
+        lr_scale=0.5,
+    )
+
+    assert lines(LOSS, decision, applied)[0].endswith(
+        "; back to step 100 from memory, learning-rate scale 0.5, redrew gru, head, a and 2 more (0.02 s)"
+    )
+
+
+def test_an_action_that_failed_and_the_next_one_are_two_lines_with_the_same_signal():
+    failed = schema.ActionFailedEvent(**AT, incident=1, action=ActionName.SKIP_BATCH, error="no state")
+
+    said = lines(LOSS, SKIP, failed, SKIP.model_copy(update={"rung": 1, "reason": "the next"}), SKIPPED)
+
+    assert said == [
+        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch, attempt 1 of rung 0: "
+        "the lowest rung; failed: no state",
+        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch, attempt 1 of rung 1: the next",
+    ]
+
+
+def test_the_signals_of_one_update_share_a_line_and_those_of_the_next_do_not():
+    gradient = schema.SignalEvent(**AT, signal=SignalName.NONFINITE_GRADIENT)
+    later = LOSS.model_copy(update={"step": 121, "update": 125})
+    skip_later = SKIP.model_copy(update={"step": 121, "update": 125})
+    skipped_later = SKIPPED.model_copy(update={"step": 121, "update": 125})
+
+    said = lines(LOSS, gradient, SKIP, SKIPPED, later, skip_later, skipped_later)
+
+    assert "nonfinite_loss (loss nan) + nonfinite_gradient -> skip_batch" in said[0]
+    assert "update 125): nonfinite_loss (loss nan) -> skip_batch" in said[1]
+    assert len(said) == 2
+
+
+def test_a_decision_whose_action_never_ended_is_still_said():
+    assert lines(LOSS, SKIP) == lines(LOSS, SKIP, SKIPPED)
+
+
+def test_of_observed_signals_the_first_is_said():
+    observed = [
+        schema.SignalEvent.model_validate(
+            {"step": n, "update": n, "signal": SignalName.SANITIZED_VALUES, "count": n}
+        )
+        for n in range(5)
+    ]
+
+    assert lines(*observed) == [
+        "step 0 (update 0): sanitized_values (count 0): observed, more of these only in the log"
+    ]
+
+
+def test_a_halt_is_said_with_its_reason():
+    halt = SKIP.model_copy(update={"action": ActionName.HALT, "rung": 4, "reason": "nothing else is left"})
+
+    said = lines(LOSS, halt, schema.RunHaltedEvent(**AT, reason="nothing else is left"))
+
+    assert said == [
+        "step 120 (update 124): nonfinite_loss (loss nan) -> halt, attempt 1 of rung 4: nothing else is left",
+        "step 120 (update 124): halted: nothing else is left",
+    ]
+
+
+SUMMARY = schema.RunSummary(status=schema.RunStatus.FINISHED, steps=9, applied_steps=8, incidents=1)
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (
+            schema.IncidentClosedEvent(
+                step=141, incident=1, cured_by=ActionName.SKIP_BATCH, steps_lost=1, seconds=0.8
+            ),
+            "step 141: incident 1 closed, cured by skip_batch: 1 step lost, 0.8 s",
+        ),
+        (
+            schema.CheckpointRejectedEvent(checkpoint_step=5, path="checkpoints/step-5", reason="torn"),
+            "checkpoint checkpoints/step-5 rejected: torn",
+        ),
+        (schema.WarningEvent(message="the disk is slow"), "warning: the disk is slow"),
+        (
+            schema.WorkerExitedEvent(
+                pid=7, exit_code=None, signal="SIGKILL", classification=schema.ExitClassification.KILLED
+            ),
+            "worker 7 is gone: killed (SIGKILL)",
+        ),
+        (schema.WorkerStalledEvent(pid=7, seconds=300), "worker 7 has stood still for 300 s"),
+        (schema.LrRestoredEvent(step=3, lr_scale=1.0), "step 3: learning-rate cut taken back, scale now 1"),
+        (schema.MetricsEvent(metrics={"mrr": 0.05, "top1": 0.25}), "evaluation: mrr 0.05, top1 0.25"),
+        (schema.BufferExemptEvent(buffers=("mask",)), "non-finite from the start, so exempt: mask"),
+        (schema.RunResumedEvent(checkpoint_step=200), "resumed from the checkpoint of step 200"),
+        (
+            schema.RunFinishedEvent(status=schema.RunStatus.FINISHED, summary=SUMMARY),
+            "finished after 9 steps, 1 incident",
+        ),
+    ],
+    ids=lambda value: getattr(value, "event", ""),
+)
+def test_other_events_that_a_person_should_see(event: Event, line: str):
+    assert lines(event) == [line]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        schema.CheckpointSavedEvent(checkpoint_step=5, path="p"),
+        schema.WorkerStartedEvent(pid=3),
+        schema.WorkerExitedEvent(
+            pid=3, exit_code=0, signal=None, classification=schema.ExitClassification.FINISHED
+        ),
+    ],
+    ids=lambda event: event.event,
+)
+def test_what_goes_as_it_should_is_not_said(event: Event):
+    assert lines(event) == []
+
+
+def test_bad_news_look_bad():
+    assert Narrator().tell(schema.RunHaltedEvent(reason="x"))[0].tone is Tone.BAD
+
+
+def show(*events: Event, terminal: bool, width: int = 200) -> str:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=width, color_system=None)
+    with ConsoleRenderer(2000, console, FakeClock()) as renderer:
+        for event in events:
+            renderer(event)
+    return out.getvalue()
+
+
+def test_away_from_a_terminal_each_step_event_is_one_plain_line():
+    assert show(STEP, LOSS, SKIP, SKIPPED, terminal=False, width=40) == (
+        "step 140/2000: loss 0.7031, grad norm 1.5, lr 0.001 x 0.5, 0.04 s a step, 1 incident, on rung 2\n"
+        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch, attempt 1 of rung 0: "
+        "the lowest rung\n"
+    )
+
+
+def test_names_in_square_brackets_are_printed_as_they_are():
+    said = show(schema.WarningEvent(message="layers[0] [bold]is[/bold] [/odd]"), terminal=False)
+
+    assert said == "warning: layers[0] [bold]is[/bold] [/odd]\n"
+
+
+def test_on_a_terminal_a_bar_shows_the_numbers_and_recoveries_stand_above_it():
+    shown = show(STEP, LOSS, SKIP, SKIPPED, terminal=True)
+
+    recovery = shown.index("-> skip_batch, attempt 1")
+    assert "141/2000" in shown
+    assert "loss 0.7031  grad 1.5  lr x0.5  rung 2  incidents 1" in shown
+    assert "141/2000" in shown[recovery:], "the bar is drawn again below the recovery"
+    assert "step 140/2000:" not in shown, "no plain step lines beside a bar"
+
+
+def test_advance_redraws_ten_times_a_second_at_most():
+    out = io.StringIO()
+    clock = FakeClock()
+    with ConsoleRenderer(100, Console(file=out, force_terminal=True, width=150), clock) as renderer:
+        for step in range(50):
+            renderer.advance(step, loss=1.0, grad_norm=2.0, lr_scale=1.0, rung=None, incidents=0)
+            clock.advance(0.01)
+        drawn = [step for step in range(50) if f" {step + 1}/100" in out.getvalue()]
+
+    assert 5 <= len(drawn) <= 6
+    assert drawn[0] == 0
+
+
+def test_advance_without_a_bar_prints_nothing():
+    out = io.StringIO()
+    with ConsoleRenderer(100, Console(file=out, force_terminal=False)) as renderer:
+        renderer.advance(3, loss=1.0, grad_norm=2.0, lr_scale=1.0, rung=None, incidents=0)
+
+    assert out.getvalue() == ""
+
+
+def test_a_reader_of_the_output_that_leaves_does_not_end_the_run():
+    script = """
+        import sys
+        from rich.console import Console
+        from supervisor.events.console import ConsoleRenderer
+        from supervisor.events.schema import WarningEvent
+        with ConsoleRenderer(10, Console(force_terminal=%s)) as renderer:
+            for number in range(3):
+                renderer(WarningEvent(message="m"))
+                renderer.advance(number, 1.0, 1.0, 1.0, None, 0)
+        sys.stderr.write("the run went on")
+    """
+    for terminal in (False, True):
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(script % terminal)],
+            stdout=write_end,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        os.close(write_end)
+        assert (done.returncode, done.stderr) == (0, "the run went on")
