@@ -71,7 +71,7 @@ class ConsoleRenderer:
     def __enter__(self) -> ConsoleRenderer:
         if self._console.is_terminal:
             # No refresh thread: one that holds a lock while the data loader forks can hang the child.
-            self._progress = Progress(
+            progress = Progress(
                 TextColumn("step"),
                 MofNCompleteColumn(),
                 BarColumn(bar_width=None),
@@ -81,9 +81,10 @@ class ConsoleRenderer:
                 auto_refresh=False,
                 expand=True,
             )
-            self._task = self._progress.add_task("starting", total=self._total_steps)
+            self._task = progress.add_task("starting", total=self._total_steps)
             with self._reader_may_leave():
-                self._progress.start()
+                progress.start()
+                self._progress = progress
         return self
 
     def __exit__(
@@ -116,8 +117,9 @@ class ConsoleRenderer:
 
     @contextlib.contextmanager
     def _reader_may_leave(self) -> Iterator[None]:
-        # Rich silences the console at a closed pipe (`... | head`) and raises SystemExit: the run goes on.
-        with contextlib.suppress(BrokenPipeError):
+        # A closed terminal is an OSError. At a closed pipe (`... | head`) Rich silences the console and raises
+        # SystemExit. The run goes on without either.
+        with contextlib.suppress(OSError):
             try:
                 yield
             except SystemExit:
