@@ -99,7 +99,7 @@ def load_job(
     except ValidationError as error:
         found = problems_of(error, Job, values, origins)
         problems += [each for each in found if each.path not in document.unreadable]
-    folder = Path(path).parent
+    folder = os.path.dirname(path)  # noqa: PTH120 - `Path` would turn an empty one into `.`
     resolved, policy_source, policy_problems = _policy_of(
         values, origins, folder, for_policy, typed=policy, unreadable=document.unreadable
     )
@@ -112,7 +112,7 @@ def load_job(
         source=path,
         policy_source=policy_source,
         run_dir=Path(job.run_dir).absolute(),
-        faults=(folder / job.faults).absolute() if isinstance(job.faults, str) else job.faults,
+        faults=Path(folder, job.faults).absolute() if isinstance(job.faults, str) else job.faults,
         origins=origins,
     )
 
@@ -133,7 +133,7 @@ def _parse_all(texts: Sequence[str]) -> list[Override]:
 def _policy_of(
     values: Mapping[str, Any],
     origins: Origins,
-    folder: Path,
+    folder: str,
     overrides: Sequence[Override],
     *,
     typed: str | None,

@@ -39,9 +39,7 @@ class Job(Section):
     """Seeds Python, NumPy (hence the upper bound) and torch before the trainer is built."""
     device: Device = Device.AUTO
     """Where the model is trained."""
-    run_dir: Annotated[str, Field(strict=True, min_length=1, max_length=4096, examples=["runs/mine"])] = (
-        "runs/job"
-    )
+    run_dir: Annotated[str, Field(strict=True, max_length=4096, examples=["runs/mine"])] = "runs/job"
     """Folder of the run, relative to the working directory; where it is not written, `load_job` fills in
     `runs/` and the job file's name."""
     log_every_steps: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 20

@@ -33,7 +33,7 @@ def load_policy(source: str | Path | Mapping[str, Any] | RecoveryPolicy | None) 
     if isinstance(source, RecoveryPolicy):
         return source
     if isinstance(source, Mapping):
-        document = Document(source, Origins("policy"))
+        document = Document(_plain(source), Origins("policy"))
     elif isinstance(source, str | os.PathLike):
         document = read_yaml(os.fspath(source), "policy")
     else:
@@ -42,6 +42,13 @@ def load_policy(source: str | Path | Mapping[str, Any] | RecoveryPolicy | None) 
     refuse(problems)
     assert policy is not None
     return policy
+
+
+def _plain(value: Any) -> Any:
+    """Any kind of mapping as a `dict`, the one kind that pydantic reads."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def check_policy(document: Document, *, prefix: KeyPath = ()) -> tuple[RecoveryPolicy | None, list[Problem]]:

@@ -153,6 +153,8 @@ def _translate(
         return path, f"{shown(value)} is not a list", "write its items below it, each after a `- `"
     if kind == "too_long":
         return path, f"has {context['actual_length']} items", f"write at most {context['max_length']}"
+    if kind == "string_too_long":
+        return path, "is too long", f"write at most {context['max_length']} characters"
     if kind == "string_type":
         return path, f"{shown(value)} is not text", f"write {_example(key, site)}"
     return path, f"{shown(value)} does not fit", message[:1].lower() + message[1:]
@@ -170,7 +172,8 @@ def _instead_of_key(key: str, site: _Site, root: type[BaseModel]) -> str:
             if elsewhere[0][:-1]
             else "write it at the top level"
         )
-    return f"remove it, or write one of: {', '.join(valid)}"
+    under_config = "; the trainer's own keys belong under `config`" if "config" in valid else ""
+    return f"remove it, or write one of: {', '.join(valid)}{under_config}"
 
 
 def _out_of_bounds(kind: str, key: str, value: Any, context: Mapping[str, Any]) -> tuple[str, str]:

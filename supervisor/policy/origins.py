@@ -10,6 +10,8 @@ from supervisor.errors import InputError
 
 __all__ = ["KeyPath", "Origins", "Place", "Problem", "dotted", "refuse"]
 
+_MAX_SHOWN = 100
+
 KeyPath: TypeAlias = tuple[Any, ...]
 """The keys (text or whole numbers) and list indices (from 0) that lead to a value."""
 
@@ -112,4 +114,6 @@ def refuse(problems: Iterable[Problem]) -> None:
     """
     ordered = sorted(problems, key=lambda problem: problem.place.rank)
     if ordered:
-        raise InputError(*dict.fromkeys(str(problem) for problem in ordered))
+        lines = list(dict.fromkeys(str(problem) for problem in ordered))
+        more = len(lines) - _MAX_SHOWN
+        raise InputError(*lines[:_MAX_SHOWN], *([f"and {more} more problems"] if more > 0 else []))

@@ -29,6 +29,8 @@ def read_text(name: str, kind: str, path: Path | None = None) -> str:
     Raises:
         InputError: there is no such file, or it is a folder, too large, unreadable or not UTF-8.
     """
+    if not name.strip():
+        raise InputError(f"the {kind} file has no name: write its path")
     path = Path(name) if path is None else path
     try:
         with path.open("rb") as file:
@@ -73,7 +75,7 @@ def parse_yaml(text: str, name: str, *, lines: bool = True) -> Document:
         node = yaml.compose(io.StringIO(text), Loader=Yaml12Loader)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise fail(line, f"holds the control character {error.character!r}", "remove it") from None
+        raise fail(line, f"holds the control character {_escaped(error.character)}", "remove it") from None
     except yaml.MarkedYAMLError as error:
         line_of, what, mend = _syntax(error)
         raise fail(line_of, what, mend) from None
@@ -84,6 +86,10 @@ def parse_yaml(text: str, name: str, *, lines: bool = True) -> Document:
     if node is None:
         return Document(None, Origins(name, {(): 1} if lines else {}))
     return document_of(node, name, lines=lines)
+
+
+def _escaped(character: int | str) -> str:
+    return ascii(chr(character) if isinstance(character, int) else character).strip("'")
 
 
 _SYNTAX = (

@@ -84,6 +84,7 @@ class _Reader:
         self._note_lines = lines
         self._values_left = _MAX_VALUES
         self._characters_left = _MAX_CHARACTERS
+        self._open: set[int] = set()
         self.origins = Origins(name, self._lines)
         self.problems: list[Problem] = []
         self.unreadable: set[KeyPath] = set()
@@ -101,12 +102,18 @@ class _Reader:
                     path, "the file grows too large as its aliases are filled in", "write fewer aliases"
                 )
             return None
-        if isinstance(node, yaml.MappingNode) and node.tag == _CORE + "map":
-            return self._mapping(node, path, depth)
-        if isinstance(node, yaml.SequenceNode) and node.tag == _CORE + "seq":
-            return [self.value(item, (*path, index), depth + 1) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode) and node.tag in _SCALARS:
             return self._scalar(node, path)
+        if id(node) in self._open:
+            return self._wrong(path, "holds itself through an alias", "write the value out")
+        self._open.add(id(node))
+        try:
+            if isinstance(node, yaml.MappingNode) and node.tag == _CORE + "map":
+                return self._mapping(node, path, depth)
+            if isinstance(node, yaml.SequenceNode) and node.tag == _CORE + "seq":
+                return [self.value(item, (*path, index), depth + 1) for index, item in enumerate(node.value)]
+        finally:
+            self._open.discard(id(node))
         tag = node.tag.replace(_CORE, "!!") if node.tag.startswith(_CORE) else node.tag
         return self._wrong(path, f"the tag `{tag}` is not allowed", "remove it and write plain values")
 
@@ -116,9 +123,8 @@ class _Reader:
             value = _SCALARS[node.tag](node.value)
         except (KeyError, ValueError):
             kind = node.tag.removeprefix(_CORE)
-            return self._wrong(
-                path, f"`{node.value[:40]}` cannot be read as !!{kind}", "remove the tag or the digits"
-            )
+            mend = "write fewer digits" if _INT.match(node.value) else "remove the tag"
+            return self._wrong(path, f"`{node.value[:40]}` cannot be read as !!{kind}", mend)
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
             return self._wrong(
                 path, "holds half of a character (a lone surrogate)", "write the whole character"
@@ -128,10 +134,13 @@ class _Reader:
     def _mapping(self, node: yaml.MappingNode, path: KeyPath, depth: int) -> dict[Any, Any]:
         written: dict[Any, Any] = {}
         merged: dict[Any, Any] = {}
+        # Merged keys come first, so that the lines of the keys written here win over theirs.
+        for key_node, value_node in node.value:
+            if key_node.tag == _CORE + "merge":
+                self._merge(value_node, path, depth, merged)
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if key_node.tag == _CORE + "merge":
-                self._merge(value_node, path, depth, merged)
                 continue
             is_word = isinstance(key_node, yaml.ScalarNode) and key_node.tag in _SCALARS
             key = self._scalar(key_node, path) if is_word else None
@@ -158,7 +167,7 @@ class _Reader:
                     (*path, "<<"), "does not name a mapping", "write `<<: *anchor` of a mapping", line
                 )
                 continue
-            for key, value in self._mapping(source, path, depth + 1).items():
+            for key, value in (self.value(source, path, depth + 1) or {}).items():
                 merged.setdefault(key, value)
 
     def _wrong(self, path: KeyPath, what: str, mend: str, line: int | None = None) -> None:
