@@ -117,8 +117,8 @@ class ConsoleRenderer:
 
     @contextlib.contextmanager
     def _reader_may_leave(self) -> Iterator[None]:
-        # A closed terminal is an OSError. At a closed pipe (`... | head`) Rich silences the console and raises
-        # SystemExit. The run goes on without either.
+        # A closed terminal is an OSError. At a closed pipe (`... | head`) Rich silences the console and
+        # raises SystemExit. The run goes on without either.
         with contextlib.suppress(OSError):
             try:
                 yield

@@ -234,5 +234,8 @@ class _Told:
                 self._checkpoints[event.path] = False
             case schema.CheckpointPromotedEvent():
                 self._checkpoints[event.path] = True
+            case schema.RunResumedEvent(path=str(path)):
+                # Its own line may be among those that the resume made void.
+                self._checkpoints.setdefault(path, False)
             case schema.CheckpointRejectedEvent():
                 self._checkpoints.pop(event.path, None)
