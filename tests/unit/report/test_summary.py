@@ -1,0 +1,105 @@
+"""The end-of-run summary for people."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+from rich.console import Console
+
+from supervisor.events.schema import RunStatus, RunSummary
+from supervisor.records import ActionName, SignalName
+from supervisor.report.summary import compare_metrics, render_summary
+
+METRICS = {
+    "squared_error": 0.91,
+    "mrr": 0.055,
+    "top1": 0.02,
+    "arrival_fraction": 0.5,
+    "mean_answer_mrr": 0.024,
+    "ridge_mrr": 0.165,
+    "ridge_squared_error": 0.847,
+    "rank64_mrr": 0.1,
+}
+
+
+def show(summary: RunSummary, run_dir: Path | None = None, width: int = 100) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=width).print(render_summary(summary, run_dir))
+    return [re.sub(r"\s+", " ", line).strip() for line in out.getvalue().splitlines()]
+
+
+def test_a_key_that_ends_in_another_key_is_its_baseline():
+    rows, baselines = compare_metrics(METRICS)
+
+    assert rows == {
+        "squared_error": {"ridge": 0.847},
+        "mrr": {"mean_answer": 0.024, "ridge": 0.165, "rank64": 0.1},
+        "top1": {},
+        "arrival_fraction": {},
+    }
+    assert baselines == ["mean_answer", "ridge", "rank64"]
+
+
+def test_the_longest_metric_that_fits_owns_the_baseline():
+    rows, baselines = compare_metrics({"loss": 1.0, "val loss": 2.0, "ridge_val loss": 3.0})
+    assert rows == {"loss": {}, "val loss": {"ridge": 3.0}}
+    assert baselines == ["ridge"]
+
+    # What is a baseline itself owns none.
+    rows, _ = compare_metrics({"error": 1.0, "squared_error": 2.0, "ridge_squared_error": 3.0})
+    assert rows == {"error": {"squared": 2.0, "ridge_squared": 3.0}}
+
+
+def test_metrics_stand_beside_their_baselines():
+    shown = show(RunSummary(status=RunStatus.FINISHED, steps=1, applied_steps=1, metrics=METRICS))
+
+    table = shown[shown.index("validation this run mean answer ridge rank64") :]
+    assert table[1:] == [
+        "squared error 0.91 0.847",
+        "mrr 0.055 0.024 0.165 0.1",
+        "top1 0.02",
+        "arrival fraction 0.5",
+    ]
+
+
+def test_steps_incidents_cures_and_where_the_logs_are():
+    summary = RunSummary(
+        status=RunStatus.FINISHED,
+        steps=2000,
+        applied_steps=1996,
+        skipped_steps=4,
+        incidents=3,
+        incidents_by_signal={SignalName.NONFINITE_LOSS: 2, SignalName.LOSS_SPIKE: 1},
+        cured_by={ActionName.SKIP_BATCH: 3},
+        lr_scale=0.5,
+        final_loss=float("nan"),
+        seconds=200,
+        goodput=0.987,
+    )
+
+    shown = show(summary, Path("runs/mine"))
+
+    assert shown == [
+        "Finished",
+        "steps 2000: 1996 applied",
+        "skipped 4 flagged updates discarded",
+        "incidents 3",
+        "final loss nan",
+        "learning rate cut to 0.5 of the nominal one",
+        "wall time 3 min 20 s",
+        "goodput 98.7%",
+        "logs runs/mine/events",
+        "",
+        "incidents by kind cured by",
+        "nonfinite_loss 2 skip_batch 3",
+        "loss_spike 1",
+    ]
+
+
+def test_a_run_without_a_directory_or_incidents_says_nothing_of_them():
+    shown = show(RunSummary(status=RunStatus.HALTED, steps=1, applied_steps=0))
+
+    assert shown[0].startswith("Halted by the policy")
+    assert not any(line.startswith(("logs", "incidents by kind", "validation")) for line in shown)
