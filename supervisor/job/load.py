@@ -80,16 +80,10 @@ def load_job(
             mend = "write at least `trainer: module:Class` and `steps: 1000`"
             problems.append(document.origins.problem((), what, mend))
         refuse(problems)
-    for_policy = [
-        each.below("policy") for each in settings if each.path[0] == "policy" and len(each.path) > 1
-    ]
+    for_policy = [each.below("policy") for each in settings if each.path[0] == "policy" and len(each.path) > 1]
     for_job = [each for each in settings if each.path[0] != "policy" or len(each.path) == 1]
     flags = {"--policy": ("policy", policy), "--run-dir": ("run_dir", run_dir), "--steps": ("steps", steps)}
-    for_job += [
-        Override(f"{flag} {value}", (key,), value)
-        for flag, (key, value) in flags.items()
-        if value is not None
-    ]
+    for_job += [Override(f"{flag} {value}", (key,), value) for flag, (key, value) in flags.items() if value is not None]
     values, origins, misdirected = apply_overrides(dict(document.value), document.origins, for_job)
     problems += misdirected
     values.setdefault("run_dir", os.path.join("runs", Path(path).stem or "job"))  # noqa: PTH118

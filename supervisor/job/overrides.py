@@ -52,17 +52,13 @@ def parse_override(text: str) -> Override:
         raise InputError(f"{flag}: has no `=`: write `--set {key.strip() or 'steps'}=value`")
     path = tuple(part.strip() for part in key.split("."))
     if not all(path):
-        raise InputError(
-            f"{flag}: `{key}` has an empty part: write keys with dots between, as `config.width=8`"
-        )
+        raise InputError(f"{flag}: `{key}` has an empty part: write keys with dots between, as `config.width=8`")
     document = parse_yaml(written, flag, lines=False)
     if document.problems:
         raise InputError(*(f"{flag}: {each.what}: {each.mend}" for each in document.problems))
     block = isinstance(document.value, dict | list) and written.strip()[:1] not in {"{", "["}
     if block:
-        raise InputError(
-            f"{flag}: `{written.strip()[:40]}` is not one value: put it in quotes, or in {{...}} or [...]"
-        )
+        raise InputError(f"{flag}: `{written.strip()[:40]}` is not one value: put it in quotes, or in {{...}} or [...]")
     return Override(flag, path, document.value)
 
 
@@ -93,11 +89,7 @@ def apply_overrides(
                 place = Place(override.flag, (1, 0), 0)
                 if isinstance(container, list):
                     what = f"`{parent}` has no item `{part}`"
-                    mend = (
-                        f"write a number from 0 to {len(container) - 1}"
-                        if container
-                        else "set the whole list"
-                    )
+                    mend = f"write a number from 0 to {len(container) - 1}" if container else "set the whole list"
                 else:
                     what, mend = (
                         f"`{parent}` is {shown(container)}, not a mapping",

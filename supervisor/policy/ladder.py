@@ -136,14 +136,10 @@ class ReinitializeRung(_LimitedRung):
     @classmethod
     def _auto_or_globs(cls, value: Any, _handler: Any) -> Literal["auto"] | tuple[str, ...]:
         globs = (value,) if isinstance(value, str) else value
-        listed = isinstance(globs, list | tuple) and all(
-            isinstance(each, str) and each.strip() for each in globs
-        )
+        listed = isinstance(globs, list | tuple) and all(isinstance(each, str) and each.strip() for each in globs)
         if not listed or not 1 <= len(globs) <= 1000 or ("auto" in globs and len(globs) > 1):
             raise conflict_error(
-                Conflict(
-                    "names no modules", 'write `auto`, or a list of globs such as ["encoder.*", "*gru*"]'
-                )
+                Conflict("names no modules", 'write `auto`, or a list of globs such as ["encoder.*", "*gru*"]')
             )
         return "auto" if tuple(globs) == ("auto",) else tuple(globs)
 

@@ -63,11 +63,7 @@ def check_policy(document: Document, *, prefix: KeyPath = ()) -> tuple[RecoveryP
         if problems:
             return None, problems
         what = "is empty" if document.value is None else f"{shown(document.value)} is not a mapping"
-        mend = (
-            "write at least `version: 1`"
-            if document.value is None
-            else "write keys and values, as `version: 1`"
-        )
+        mend = "write at least `version: 1`" if document.value is None else "write keys and values, as `version: 1`"
         return None, [document.origins.problem((), what, mend, prefix=prefix)]
     policy = None
     try:

@@ -100,9 +100,7 @@ class _Site:
 
 def _blamed(path: KeyPath, conflict: Conflict, origins: Origins) -> KeyPath:
     """The key to name for a conflict: the one a flag has set, else the first one written."""
-    paths = [
-        (*path, *(int(part) if part.isdigit() else part for part in key.split("."))) for key in conflict.keys
-    ]
+    paths = [(*path, *(int(part) if part.isdigit() else part for part in key.split("."))) for key in conflict.keys]
     if not paths:
         return path
     places = [origins.place(each) for each in paths]
@@ -162,16 +160,15 @@ def _translate(
 
 def _instead_of_key(key: str, site: _Site, root: type[BaseModel]) -> str:
     valid = sorted({name for owner in site.owners for name in owner.model_fields})
-    near = difflib.get_close_matches(key.lower().replace("-", "_"), valid, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(key.lower().replace("-", "_"), valid, n=1, cutoff=0.7)
     if near:
         return f"write `{near[0]}`"
     elsewhere = [path for path in _all_paths(root) if path[-1] == key]
+    if any(path[0] == "ladder" and len(path) == 2 for path in elsewhere):
+        others = f"remove it, or write one of: {', '.join(valid)}"
+        return others if any(map(_tag, site.owners)) else "write it in a rung of the `ladder`"
     if len(elsewhere) == 1:
-        return (
-            f"write it under `{dotted(elsewhere[0][:-1])}`"
-            if elsewhere[0][:-1]
-            else "write it at the top level"
-        )
+        return f"write it under `{dotted(elsewhere[0][:-1])}`" if elsewhere[0][:-1] else "write it at the top level"
     under_config = "; the trainer's own keys belong under `config`" if "config" in valid else ""
     return f"remove it, or write one of: {', '.join(valid)}{under_config}"
 
@@ -224,17 +221,13 @@ def _plain(bound: Any) -> str:
 
 def _one_of(choices: list[str], value: Any) -> str:
     near = difflib.get_close_matches(str(value).lower(), choices, n=1, cutoff=0.7)
-    return (
-        f"write `{near[0]}` (one of: {', '.join(choices)})" if near else f"write one of: {', '.join(choices)}"
-    )
+    return f"write `{near[0]}` (one of: {', '.join(choices)})" if near else f"write one of: {', '.join(choices)}"
 
 
 def _instead_of_null(key: str, site: _Site) -> str:
     if key == "limit":
         return "write {uses: ..., window_updates: ...}, or leave `limit` out"
-    return (
-        f"write its keys below it{_keys_of(site)}, or leave `{key}` out" if key else "write keys and values"
-    )
+    return f"write its keys below it{_keys_of(site)}, or leave `{key}` out" if key else "write keys and values"
 
 
 def _keys_of(site: _Site) -> str:

@@ -20,7 +20,12 @@ class _Yaml12Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        # The other styles fold line breaks that are not a plain "\n", as U+0085, and do not give them back.
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
 
+
+_Yaml12Dumper.add_representer(str, _Yaml12Dumper.represent_text)
 _Yaml12Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT_PATTERN, list("-+.0123456789"))
 _Yaml12Dumper.add_implicit_resolver(
     "tag:yaml.org,2002:int", re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+)$"), list("-+0123456789")
@@ -57,8 +62,6 @@ def plain_policy(policy: RecoveryPolicy, *, written_reactions_only: bool = False
         return reaction is not None or default[signal] in {*actions, "observe"}
 
     values["reactions"] = {
-        signal: reaction
-        for signal, reaction in values["reactions"].items()
-        if says_something(signal, reaction)
+        signal: reaction for signal, reaction in values["reactions"].items() if says_something(signal, reaction)
     }
     return values

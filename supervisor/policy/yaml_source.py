@@ -136,7 +136,8 @@ def _nearest_file(name: str, path: Path, kind: str) -> str:
         names = [entry.name for entry in path.parent.iterdir() if entry.suffix in {".yaml", ".yml"}]
     except OSError:
         return f"write the path of a {kind} file"
-    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    stems = {Path(each).stem: each for each in names}
+    near = [stems[stem] for stem in difflib.get_close_matches(path.stem, stems, n=1, cutoff=0.6)]
     if near:
         return f"write {Path(os.path.normpath(name)).with_name(near[0])}"
     return f"write the path of a {kind} file" + (f" ({', '.join(sorted(names)[:5])})" if names else "")

@@ -37,9 +37,7 @@ class Yaml12Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
 
-Yaml12Loader.add_implicit_resolver(
-    _CORE + "null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
-)
+Yaml12Loader.add_implicit_resolver(_CORE + "null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
 Yaml12Loader.add_implicit_resolver(_CORE + "bool", re.compile(f"^(?:{'|'.join(_BOOLS)})$"), list("tTfF"))
 Yaml12Loader.add_implicit_resolver(_CORE + "int", _INT, list("-+0123456789"))
 Yaml12Loader.add_implicit_resolver(_CORE + "float", FLOAT_PATTERN, list("-+.0123456789"))
@@ -98,9 +96,7 @@ class _Reader:
         if self._values_left < 0 or self._characters_left < 0:
             if self._values_left > -_MAX_VALUES:
                 self._values_left = -_MAX_VALUES
-                self._wrong(
-                    path, "the file grows too large as its aliases are filled in", "write fewer aliases"
-                )
+                self._wrong(path, "the file grows too large as its aliases are filled in", "write fewer aliases")
             return None
         if isinstance(node, yaml.ScalarNode) and node.tag in _SCALARS:
             return self._scalar(node, path)
@@ -126,9 +122,7 @@ class _Reader:
             mend = "write fewer digits" if _INT.match(node.value) else "remove the tag"
             return self._wrong(path, f"`{node.value[:40]}` cannot be read as !!{kind}", mend)
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-            return self._wrong(
-                path, "holds half of a character (a lone surrogate)", "write the whole character"
-            )
+            return self._wrong(path, "holds half of a character (a lone surrogate)", "write the whole character")
         return value
 
     def _mapping(self, node: yaml.MappingNode, path: KeyPath, depth: int) -> dict[Any, Any]:
@@ -163,9 +157,7 @@ class _Reader:
         for source in sources:
             if not isinstance(source, yaml.MappingNode):
                 line = source.start_mark.line + 1
-                self._wrong(
-                    (*path, "<<"), "does not name a mapping", "write `<<: *anchor` of a mapping", line
-                )
+                self._wrong((*path, "<<"), "does not name a mapping", "write `<<: *anchor` of a mapping", line)
                 continue
             for key, value in (self.value(source, path, depth + 1) or {}).items():
                 merged.setdefault(key, value)
