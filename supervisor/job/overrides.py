@@ -10,7 +10,7 @@ from typing import Any
 
 from supervisor.errors import InputError
 from supervisor.policy.mends import shown
-from supervisor.policy.origins import KeyPath, Origins, Place, Problem, dotted
+from supervisor.policy.origins import KeyPath, Origins, Place, Problem, dotted, one_line
 from supervisor.policy.yaml_source import parse_yaml
 
 __all__ = ["Override", "apply_overrides", "parse_override"]
@@ -47,7 +47,9 @@ def parse_override(text: str) -> Override:
         InputError: it has no `=`, an empty key or a value that is not YAML.
     """
     key, equals, written = text.partition("=")
-    flag = f"--set {text if len(text) <= 60 else f'{text[:57]}...'}"
+    flag = one_line(f"--set {text if len(text) <= 60 else f'{text[:57]}...'}")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(f"{flag}: is not UTF-8 text: write plain characters")
     if not equals:
         raise InputError(f"{flag}: has no `=`: write `--set {key.strip() or 'steps'}=value`")
     path = tuple(part.strip() for part in key.split("."))
@@ -56,9 +58,11 @@ def parse_override(text: str) -> Override:
     document = parse_yaml(written, flag, lines=False)
     if document.problems:
         raise InputError(*(f"{flag}: {each.what}: {each.mend}" for each in document.problems))
-    block = isinstance(document.value, dict | list) and written.strip()[:1] not in {"{", "["}
-    if block:
-        raise InputError(f"{flag}: `{written.strip()[:40]}` is not one value: put it in quotes, or in {{...}} or [...]")
+    word = one_line(written.strip()[:40])
+    if isinstance(document.value, dict | list) and word[:1] not in {"{", "["}:
+        raise InputError(f"{flag}: `{word}` is not one value: put it in quotes, or in {{...}} or [...]")
+    if document.value is None and word.startswith("#"):
+        raise InputError(f"{flag}: `{word}` is a comment in YAML: put it in quotes")
     return Override(flag, path, document.value)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from supervisor.errors import InputError
 
-__all__ = ["KeyPath", "Origins", "Place", "Problem", "dotted", "refuse"]
+__all__ = ["KeyPath", "Origins", "Place", "Problem", "dotted", "one_line", "refuse"]
 
 _MAX_SHOWN = 100
 
@@ -21,7 +21,8 @@ def dotted(path: KeyPath) -> str:
     return ".".join(str(part) for part in path)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Text that keeps to its line and to its terminal: line breaks and control characters are escaped."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
@@ -57,7 +58,7 @@ class Problem:
 
     def __str__(self) -> str:
         parts = (self.place.text, dotted(self.path), self.what, self.mend)
-        return _one_line(": ".join(part for part in parts if part))
+        return one_line(": ".join(part for part in parts if part))
 
 
 @dataclass(frozen=True)

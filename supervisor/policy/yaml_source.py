@@ -127,7 +127,7 @@ def _syntax(error: yaml.MarkedYAMLError) -> tuple[int | None, str, str]:
     for sign, what, mend in _SYNTAX:
         if sign in str(error.problem):
             return line, what, mend
-    return line, f"is not YAML ({error.problem})", "mend the syntax"
+    return line, f"is not YAML ({error.problem})", "mend the syntax, or put text in quotes"
 
 
 def _nearest_file(name: str, path: Path, kind: str) -> str:

@@ -216,7 +216,8 @@ def test_a_written_job_loads_back_the_same(
     tmp_path_factory: pytest.TempPathFactory, config: dict[str, object], steps: int, seed: int
 ) -> None:
     folder = tmp_path_factory.mktemp("run")
-    text = f"trainer: mine:Trainer\nsteps: {steps}\nseed: {seed}\npolicy: {{cooldown_steps: 3}}\nfaults: f.yaml\n"
+    text = f"trainer: mine:Trainer\nsteps: {steps}\nseed: {seed}\npolicy: {{cooldown_steps: 3}}\n"
+    text += "faults: f.yaml\n"
     first = load_job(write(text, str(folder / "first.yaml")))
     first = type(first)(**{**vars(first), "job": first.job.model_copy(update={"config": config})})
     (folder / "policy.yaml").write_text(resolved_yaml(first.policy))

@@ -114,6 +114,9 @@ MISTAKES = {
     "empty part": ("config..x=5", "has an empty part", "write keys with dots between"),
     "open bracket": ("config.x=[1", "opens a `[` or `{`", "close it"),
     "two keys": ("config.x=a: b", "`a: b` is not one value", "put it in quotes"),
+    "comment": ("config.x=#fff", "`#fff` is a comment in YAML", "put it in quotes"),
+    "glob": ("config.x=*gru*", "is not YAML", "put text in quotes"),
+    "half a character": ("config.\udcff=1", "is not UTF-8 text", "write plain characters"),
     "duplicate": ("config.x={a: 1, a: 2}", "is written twice", "keep one"),
     "object tag": ("config.x=!!python/name:os.system", "the tag `!!python/name:os.system`", "plain values"),
     "unknown job key": ("stepz=5", "no such key", "write `steps`"),
@@ -140,7 +143,7 @@ def test_the_mistake_is_named(name: str) -> None:
     with pytest.raises(InputError) as caught:
         job_with(text)
     (problem,) = caught.value.problems
-    assert problem.startswith(f"--set {text}: ")
+    assert problem.startswith(f"--set {text}: ".replace("\udcff", "\\udcff"))
     assert what in problem
     assert mend in problem
 

@@ -93,9 +93,7 @@ def test_a_rung_that_goes_back_needs_a_limit(action: str) -> None:
         load_policy({"ladder": [{"action": action, "limit": None}]})
 
 
-@pytest.mark.parametrize(
-    "ladder", [[], [{"action": "skip_batch"}], [{"action": "skip_batch"}, {"action": "halt"}]]
-)
+@pytest.mark.parametrize("ladder", [[], [{"action": "skip_batch"}], [{"action": "skip_batch"}, {"action": "halt"}]])
 def test_every_ladder_ends_in_one_halt(ladder: list[dict[str, Any]]) -> None:
     actions = [rung.action for rung in load_policy({"ladder": ladder}).ladder]
     assert actions[-1] is ActionName.HALT
@@ -173,9 +171,7 @@ def test_seconds_are_strict(wrong: Any) -> None:
 
 @pytest.mark.parametrize("seconds", [0.25, 3, 1e3])
 def test_seconds_may_be_fractions_or_whole(seconds: float) -> None:
-    assert (
-        load_policy({"restart": {"stall_timeout_seconds": seconds}}).restart.stall_timeout_seconds == seconds
-    )
+    assert load_policy({"restart": {"stall_timeout_seconds": seconds}}).restart.stall_timeout_seconds == seconds
 
 
 def test_any_mapping_will_do() -> None:

@@ -31,9 +31,7 @@ def limits(draw: st.DrawFn) -> dict[str, int]:
 def rungs() -> st.SearchStrategy[dict[str, Any]]:
     cheap = {"attempts": counts, "limit": st.none() | limits()}
     dear = {"attempts": counts, "limit": limits()}
-    globs = st.lists(
-        st.text(min_size=1, max_size=8).filter(lambda text: text.strip() and text != "auto"), min_size=1
-    )
+    globs = st.lists(st.text(min_size=1, max_size=8).filter(lambda text: text.strip() and text != "auto"), min_size=1)
     return st.one_of(
         st.fixed_dictionaries({"action": st.just("skip_batch")}, optional=cheap),
         st.fixed_dictionaries(
@@ -60,9 +58,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
     ladder = draw(st.lists(rungs(), max_size=5))
     present = sorted({rung["action"] for rung in ladder} | {"halt"})
     reactions = {
-        signal.value: draw(
-            st.sampled_from([None, *present, *(["observe"] if signal in OBSERVABLE_SIGNALS else [])])
-        )
+        signal.value: draw(st.sampled_from([None, *present, *(["observe"] if signal in OBSERVABLE_SIGNALS else [])]))
         for signal in draw(st.sets(st.sampled_from(SignalName)))
     }
     window = draw(st.integers(2, 1000))
@@ -115,17 +111,11 @@ def test_what_is_written_as_yaml_means_the_same(values: dict[str, Any]) -> None:
 
 
 anything = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=5)
-    | st.sampled_from([*ActionName]),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from([*ActionName]),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["action", "attempts", "limit", "uses", "modules", "spike", "keep", "x"])
-            | st.integers(),
+            st.sampled_from(["action", "attempts", "limit", "uses", "modules", "spike", "keep", "x"]) | st.integers(),
             inner,
             max_size=3,
         )

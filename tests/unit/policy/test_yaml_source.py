@@ -111,9 +111,7 @@ def test_aliases_cannot_grow_without_bound(text: str) -> None:
     assert any("grows too large" in problem.what for problem in document.problems)
 
 
-@pytest.mark.parametrize(
-    "text", ["[" * 50_000, "- " * 5000, "x: " + "[" * 60 + "]" * 60, "a: &a\n  <<: *a\n"]
-)
+@pytest.mark.parametrize("text", ["[" * 50_000, "- " * 5000, "x: " + "[" * 60 + "]" * 60, "a: &a\n  <<: *a\n"])
 def test_nesting_is_bounded(text: str) -> None:
     try:
         problems = [str(problem) for problem in parse_yaml(text, "file").problems]
@@ -160,9 +158,7 @@ def test_a_missing_file_suggests_its_neighbour(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_missing_folder_is_no_crash() -> None:
-    with pytest.raises(
-        InputError, match=r"nowhere/at/all\.yaml: no such file: write the path of a policy file"
-    ):
+    with pytest.raises(InputError, match=r"nowhere/at/all\.yaml: no such file: write the path of a policy file"):
         read_yaml("nowhere/at/all.yaml", "policy")
 
 
