@@ -1,0 +1,94 @@
+"""What an action is given, and what it says it did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import nn
+from torch.optim import Optimizer
+
+from supervisor.policy import DataAfterReload
+
+__all__ = ["Action", "Context", "Effect", "Restored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A good state that was put back: its step, and where it was held."""
+
+    step: int
+    source: Literal["memory", "disk"]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What an action did beyond dropping the batch.
+
+    Attributes:
+        restored: the good state it went back to, None when it did not go back.
+        modules: qualified names of the modules it redrew.
+    """
+
+    restored: Restored | None = None
+    modules: tuple[str, ...] = ()
+
+
+class Context(Protocol):
+    """The guard, as the actions see it."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The model under supervision."""
+        ...
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """Its optimizer."""
+        ...
+
+    @property
+    def any_good_state(self) -> bool:
+        """Whether there is a good state to go back to."""
+        ...
+
+    @property
+    def data_can_go_back(self) -> bool:
+        """Whether earlier batches can be had again."""
+        ...
+
+    def restore_good_state(self, data: DataAfterReload) -> Restored:
+        """Put the newest good state back.
+
+        Raises:
+            ActionError: none could be restored.
+        """
+        ...
+
+    def next_draw_seed(self) -> int:
+        """A seed for the guard's own draws, a new one each time."""
+        ...
+
+    def reset_by_trainer(self, name: str, module: nn.Module) -> bool:
+        """Have the trainer redraw a module by its own rule; False where it has none for it."""
+        ...
+
+
+class Action(Protocol):
+    """Carries a decision out. The flagged update is discarded before any action runs."""
+
+    def unavailable(self, context: Context) -> str | None:
+        """Why the action cannot act now, None when it can."""
+        ...
+
+    def undoes_update(self) -> bool:
+        """Whether it leaves a known good state even when the flagged update could not be discarded."""
+        ...
+
+    def apply(self, context: Context) -> Effect:
+        """Do it.
+
+        Raises:
+            ActionError: it could not be done; the engine then decides again.
+        """
+        ...

@@ -1,0 +1,76 @@
+"""`reinitialize`: go back to the newest good state, then draw the weights of some modules afresh."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from supervisor.actions.base import Context, Effect
+from supervisor.actions.module_matching import RECURRENT, match_modules, recurrent_modules
+from supervisor.actions.recurrent_init import redraw_recurrent_
+from supervisor.actions.reload_checkpoint import NO_GOOD_STATE
+from supervisor.errors import ActionError
+from supervisor.policy import DataAfterReload, RedrawMethod, ReinitializeRung
+from supervisor.training.inspection import all_finite
+from supervisor.training.rng import preserved_rng
+
+__all__ = ["Reinitialize"]
+
+
+class Reinitialize:
+    """Redraws the matched modules and clears the optimizer state of exactly their parameters."""
+
+    def __init__(self, rung: ReinitializeRung) -> None:
+        self._rung = rung
+
+    def unavailable(self, context: Context) -> str | None:
+        """Without a good state, or with `modules: auto` on a model without recurrent modules."""
+        if not self._modules(context.model):
+            return "the model has no recurrent module: write `modules:` with the globs to redraw"
+        return None if context.any_good_state else NO_GOOD_STATE
+
+    def undoes_update(self) -> bool:
+        """Whatever the update did is gone."""
+        return True
+
+    def apply(self, context: Context) -> Effect:
+        """Restore the newest good state and redraw; the global random generators stay the good state's."""
+        modules = self._modules(context.model)
+        restored = context.restore_good_state(DataAfterReload.ADVANCE)
+        with preserved_rng():
+            torch.manual_seed(context.next_draw_seed())
+            for name, module in modules.items():
+                if not context.reset_by_trainer(name, module):
+                    redraw_(name, module, self._rung.method)
+        parameters = [parameter for module in modules.values() for parameter in module.parameters()]
+        # Adam's moments belong to the old weights, and a NaN in them would stay for ever.
+        for parameter in parameters:
+            context.optimizer.state.pop(parameter, None)
+        if not all_finite(parameters):
+            raise ActionError(f"the redrawn weights of {', '.join(modules)} are not finite")
+        return Effect(restored=restored, modules=tuple(modules))
+
+    def _modules(self, model: nn.Module) -> dict[str, nn.Module]:
+        globs = self._rung.modules
+        return recurrent_modules(model) if isinstance(globs, str) else match_modules(model, globs)
+
+
+def redraw_(name: str, module: nn.Module, method: RedrawMethod) -> None:
+    """Redraw a module and all in it from the global generator.
+
+    A module's own `reset_parameters` comes first; torch's recurrent modules are drawn by `method`.
+
+    Raises:
+        ActionError: a module in it has parameters and no way to draw them afresh.
+    """
+    if isinstance(module, RECURRENT) and type(module).__module__.startswith("torch."):
+        redraw_recurrent_(module, method)
+        return
+    reset = getattr(module, "reset_parameters", None)
+    if callable(reset):
+        reset()
+        return
+    if next(module.parameters(recurse=False), None) is not None:
+        raise ActionError(f"{name} ({type(module).__name__}) has parameters and no reset_parameters(): give it one")
+    for key, child in module.named_children():
+        redraw_(f"{name}.{key}" if name else key, child, method)

@@ -1,0 +1,278 @@
+"""The checkpoint store: write, verify, commit, promote, load, retire."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tenacity
+import torch
+from pydantic import ValidationError
+
+from supervisor.checkpoints.manifest import GoodMark, Manifest, sha256_of
+from supervisor.clock import Clock, SystemClock
+from supervisor.errors import CheckpointError
+from supervisor.training.tree import plain
+
+__all__ = ["CheckpointInfo", "CheckpointStore"]
+
+STATE_FILE = "state.pt"
+MANIFEST_FILE = "manifest.json"
+GOOD_FILE = "good.json"
+_NAME = re.compile(r"step-(\d{8,})(?:-update-\d{8,})?")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """A committed checkpoint, not yet verified.
+
+    Attributes:
+        step: steps done when it was taken, by its name.
+        update: updates attempted by then, by its manifest; None when that cannot be read.
+        path: its directory.
+        good: it carries the mark of its own manifest.
+    """
+
+    step: int
+    update: int | None
+    path: Path
+    good: bool
+
+
+class CheckpointStore:
+    """The checkpoints of one run, one directory each: `step-00000200/`.
+
+    A state of a step at which a good checkpoint stands already, and which is not good itself (modules were redrawn
+    on it), stands beside it as `step-00000200-update-00000251/`.
+
+    A checkpoint is written into a temporary directory, flushed to the disk file by file, and then renamed, so that a
+    kill at any moment leaves it whole or absent. What is read is verified first: manifest, sizes, SHA-256.
+
+    Args:
+        directory: `RUN_DIR/checkpoints`; created when the first one is written.
+        run_id: stamped into each manifest.
+        clock: waits between attempts at a write that failed.
+    """
+
+    def __init__(self, directory: Path, run_id: str, clock: Clock | None = None) -> None:
+        self.directory = directory
+        self._run_id = run_id
+        self._clock = clock or SystemClock()
+
+    def recover(self) -> None:
+        """Tidy up after a writer that was killed: finish a replacement half done, drop unfinished directories."""
+        if not self.directory.is_dir():
+            return
+        for replaced in self.directory.glob(".replaced-step-*"):
+            target = self.directory / replaced.name.removeprefix(".replaced-")
+            if target.exists():
+                shutil.rmtree(replaced)
+            else:
+                replaced.rename(target)
+        for unfinished in self.directory.glob(".unfinished-*"):
+            shutil.rmtree(unfinished)
+
+    def write(self, step: int, update: int, tree: Any, *, good: bool = False) -> Path:
+        """Commit `tree` as the checkpoint of `step`, replacing one that is there, but a good one only by a good one.
+
+        A write that the system refuses is tried three times.
+
+        Args:
+            step: steps done.
+            update: updates attempted.
+            tree: nested dicts, lists and tuples of tensors and plain values.
+            good: mark it as good from the start.
+
+        Returns:
+            The checkpoint's directory.
+
+        Raises:
+            CheckpointError: it could not be written; nothing that was there is harmed.
+            TypeError: something in `tree` cannot stand in a checkpoint.
+        """
+        prepared = plain(tree)
+        return self._retried(lambda: self._write(step, update, prepared, good), f"step {step}")
+
+    def promote(self, path: Path) -> None:
+        """Mark a checkpoint as good, durably.
+
+        Raises:
+            CheckpointError: it is not there or could not be marked.
+        """
+        self._retried(lambda: self._mark(path), path.name)
+
+    def committed(self) -> list[CheckpointInfo]:
+        """All directories named as checkpoints, by update, newest first. Nothing is verified yet.
+
+        Those whose manifest cannot be read come first, so that whoever takes the newest has to reject them.
+        """
+        if not self.directory.is_dir():
+            return []
+        found = []
+        for path in self.directory.iterdir():
+            match = _NAME.fullmatch(path.name)
+            if match and path.is_dir():
+                found.append(CheckpointInfo(int(match[1]), _update_of(path), path, self._is_marked(path)))
+        return sorted(found, key=_age, reverse=True)
+
+    def verify(self, path: Path) -> Manifest:
+        """The manifest of a checkpoint whose every file is as it was written.
+
+        Raises:
+            CheckpointError: the manifest is missing or malformed, or a file is missing, torn or altered.
+        """
+        try:
+            manifest = Manifest.model_validate_json((path / MANIFEST_FILE).read_bytes())
+        except FileNotFoundError:
+            raise CheckpointError(f"{path.name}: no {MANIFEST_FILE}") from None
+        except (OSError, ValidationError) as error:
+            raise CheckpointError(f"{path.name}: {MANIFEST_FILE} cannot be read: {_first_line(error)}") from error
+        if path.name not in _names_of(manifest.step, manifest.update):
+            raise CheckpointError(f"{path.name}: its manifest is of step {manifest.step}")
+        if STATE_FILE not in manifest.files:
+            raise CheckpointError(f"{path.name}: its manifest does not list {STATE_FILE}")
+        for name, written in manifest.files.items():
+            # A manifest is only text: it must not lead out of the directory.
+            if Path(name).name != name:
+                raise CheckpointError(f"{path.name}: {name!r} is not a file of the checkpoint")
+            try:
+                found = sha256_of(path / name)
+            except OSError as error:
+                raise CheckpointError(f"{path.name}: {name} cannot be read: {error.strerror}") from error
+            if found.bytes != written.bytes:
+                raise CheckpointError(f"{path.name}: {name} has {found.bytes} bytes, not {written.bytes}: torn")
+            if found.sha256 != written.sha256:
+                raise CheckpointError(f"{path.name}: {name} is not what was written (SHA-256 differs)")
+        return manifest
+
+    def load(self, path: Path) -> Any:
+        """The tree of a verified checkpoint, its tensors on the CPU; nothing pickled is executed.
+
+        Raises:
+            CheckpointError: it fails verification or cannot be read.
+        """
+        self.verify(path)
+        try:
+            return torch.load(path / STATE_FILE, map_location="cpu", weights_only=True)
+        except Exception as error:
+            # A damaged archive fails in as many ways as there are bytes.
+            raise CheckpointError(f"{path.name}: {STATE_FILE} cannot be loaded: {_first_line(error)}") from error
+
+    def retire(self, path: Path) -> None:
+        """Remove a checkpoint, if it is there."""
+        if not path.exists():
+            return
+        # Out of sight first, so that a kill in between leaves no half checkpoint under its name.
+        doomed = self.directory / f".unfinished-retired-{path.name}"
+        shutil.rmtree(doomed, ignore_errors=True)
+        path.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def _write(self, step: int, update: int, tree: Any, good: bool) -> Path:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        plainly, beside = (self.directory / name for name in _names_of(step, update))
+        target = beside if not good and self._is_marked(plainly) else plainly
+        unfinished = self.directory / f".unfinished-{target.name}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        try:
+            with (unfinished / STATE_FILE).open("wb") as file:
+                torch.save(tree, file)
+                _flush(file)
+            files = {STATE_FILE: sha256_of(unfinished / STATE_FILE)}
+            manifest = Manifest(step=step, update=update, run_id=self._run_id, files=files)
+            _write_text(unfinished / MANIFEST_FILE, manifest.model_dump_json(by_alias=True, indent=2))
+            if good:
+                self._mark(unfinished)
+            _sync_directory(unfinished)
+            self._commit(unfinished, target)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+        return target
+
+    def _commit(self, unfinished: Path, target: Path) -> None:
+        replaced = self.directory / f".replaced-{target.name}"
+        if target.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+            target.rename(replaced)
+        try:
+            unfinished.rename(target)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(target)
+            raise
+        _sync_directory(self.directory)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+    def _mark(self, path: Path) -> Path:
+        mark = GoodMark(manifest_sha256=sha256_of(path / MANIFEST_FILE).sha256)
+        part = path / f".{GOOD_FILE}"
+        _write_text(part, mark.model_dump_json(by_alias=True))
+        part.rename(path / GOOD_FILE)
+        _sync_directory(path)
+        return path
+
+    def _is_marked(self, path: Path) -> bool:
+        try:
+            mark = GoodMark.model_validate_json((path / GOOD_FILE).read_bytes())
+            return mark.manifest_sha256 == sha256_of(path / MANIFEST_FILE).sha256
+        except (OSError, ValidationError):
+            return False
+
+    def _retried(self, work: Callable[[], Path], what: str) -> Path:
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(OSError),
+            stop=tenacity.stop_after_attempt(3),
+            wait=tenacity.wait_exponential(multiplier=0.1, max=1),
+            sleep=self._clock.sleep,
+            reraise=True,
+        )
+        try:
+            return retrying(work)
+        except (OSError, RuntimeError) as error:
+            # torch reports a full disk as a RuntimeError of its archive writer.
+            raise CheckpointError(f"{what} could not be written: {_first_line(error)}") from error
+
+
+def _names_of(step: int, update: int) -> tuple[str, str]:
+    return f"step-{step:08d}", f"step-{step:08d}-update-{update:08d}"
+
+
+def _update_of(path: Path) -> int | None:
+    try:
+        return Manifest.model_validate_json((path / MANIFEST_FILE).read_bytes()).update
+    except (OSError, ValidationError):
+        return None
+
+
+def _age(info: CheckpointInfo) -> tuple[float, int]:
+    return (float("inf") if info.update is None else info.update, info.step)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        _flush(file)
+
+
+def _flush(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,179 @@
+"""The three transitions of the engine: a flagged update, a healthy step, an action that failed.
+
+Each is a pure function of its arguments, so that all ranks decide alike without talking, and so that a
+recorded run can be decided again under another policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from supervisor.engine.state import Closed, EngineState, LearningRateCut, OpenIncident
+from supervisor.policy import AnyRung, HaltRung, LowerLrRung, RecoveryPolicy
+from supervisor.records import Decision, Signal
+
+__all__ = ["advance", "decide", "reject"]
+
+
+def decide(
+    state: EngineState,
+    signals: Sequence[Signal],
+    policy: RecoveryPolicy,
+    *,
+    blocked: Mapping[int, str] | None = None,
+) -> tuple[EngineState, Decision]:
+    """Choose the rung for one flagged update.
+
+    Args:
+        state: the engine's memory before the update.
+        signals: what the detectors found, furthest upstream first; at least one that is not only observed.
+        policy: the ladder, its limits and its reactions.
+        blocked: for each rung that cannot act now, why.
+
+    Returns:
+        The engine's memory after the decision, and the decision with its explanation. It always ends: where no
+        other rung is left, the decision is `halt`.
+
+    Raises:
+        ValueError: every signal is only observed, so that there is nothing to decide.
+    """
+    causes = [signal for signal in signals if not policy.observes(signal.name)]
+    highest = max(causes, key=lambda signal: policy.reaction_rung(signal.name))
+    entry = policy.reaction_rung(highest.name)
+    incident = state.incident
+    if incident is None:
+        start = entry
+        incident = OpenIncident(state.incidents + 1, entry, (0,) * len(policy.ladder))
+        state = replace(state, incidents=state.incidents + 1)
+        origin = f"{causes[0].name} opens incident {incident.id}"
+    else:
+        start = max(incident.rung, entry)
+        origin = f"{causes[0].name} in incident {incident.id}"
+    if entry > 0 and start == entry:
+        origin += f", at rung {entry} by the reaction to {highest.name}"
+    return _climb(state, incident, start, policy, blocked or {}, origin)
+
+
+def reject(
+    state: EngineState,
+    failed: Decision,
+    error: str,
+    policy: RecoveryPolicy,
+    *,
+    blocked: Mapping[int, str] | None = None,
+) -> tuple[EngineState, Decision]:
+    """Decide again, at once, after an action failed: its rung is spent for this incident.
+
+    Args:
+        state: the engine's memory after the failed decision.
+        failed: that decision.
+        error: what went wrong, for the reason.
+        policy: as for `decide`.
+        blocked: as for `decide`.
+    """
+    incident = state.incident
+    if incident is None:
+        raise ValueError("an action can only fail while an incident is open")
+    attempts = list(incident.attempts)
+    rung = policy.ladder[failed.rung]
+    attempts[failed.rung] = 1 if isinstance(rung, HaltRung) else rung.attempts
+    incident = replace(incident, attempts=tuple(attempts))
+    origin = f"{failed.action} failed ({error})"
+    return _climb(state, incident, failed.rung, policy, blocked or {}, origin)
+
+
+def advance(state: EngineState, policy: RecoveryPolicy) -> tuple[EngineState, Closed]:
+    """Count one healthy step: cuts run out, and enough of them in a row close the incident.
+
+    Replayed batches are not healthy steps: do not call this for them.
+    """
+    before = len(state.cuts)
+    cuts = tuple(
+        replace(cut, healthy_steps_left=cut.healthy_steps_left - 1) for cut in state.cuts if cut.healthy_steps_left > 1
+    )
+    incident = state.incident
+    if incident is None:
+        return replace(state, cuts=cuts), Closed(cuts_taken_back=before - len(cuts))
+    incident = replace(incident, healthy_steps=incident.healthy_steps + 1)
+    if incident.healthy_steps < policy.cooldown_steps:
+        return replace(state, cuts=cuts, incident=incident), Closed(cuts_taken_back=before - len(cuts))
+    # A cut that a higher rung had to follow was not the cure, and would only slow the training down.
+    cuts = tuple(cut for cut in cuts if cut.incident != incident.id or cut.rung >= incident.rung)
+    closed = Closed(incident.id, policy.ladder[incident.rung].action, before - len(cuts))
+    return replace(state, cuts=cuts, incident=None), closed
+
+
+def _climb(
+    state: EngineState,
+    incident: OpenIncident,
+    start: int,
+    policy: RecoveryPolicy,
+    blocked: Mapping[int, str],
+    origin: str,
+) -> tuple[EngineState, Decision]:
+    uses = state.uses or ((),) * len(policy.ladder)
+    passed_over: list[str] = []
+    for index in range(start, len(policy.ladder)):
+        rung = policy.ladder[index]
+        why_not = _why_not(state, incident, index, rung, uses[index], blocked)
+        if why_not is None:
+            break
+        passed_over.append(f"{rung.action} ({why_not})")
+    attempts = tuple(count + (i == index) for i, count in enumerate(incident.attempts))
+    decision = Decision(
+        incident=incident.id,
+        rung=index,
+        action=rung.action,
+        attempt=attempts[index],
+        reason=_explain(origin, rung, attempts[index], passed_over),
+    )
+    cuts = state.cuts
+    if isinstance(rung, LowerLrRung):
+        cuts = (*cuts, LearningRateCut(incident.id, index, rung.factor, rung.restore_after_steps))
+    if not isinstance(rung, HaltRung) and rung.limit is not None:
+        horizon = state.clock - rung.limit.window_updates
+        recent = (*(use for use in uses[index] if use > horizon), state.clock)
+        uses = (*uses[:index], recent, *uses[index + 1 :])
+    incident = replace(incident, rung=index, attempts=attempts, healthy_steps=0)
+    return replace(state, incident=incident, uses=uses, cuts=cuts), decision
+
+
+def _why_not(
+    state: EngineState,
+    incident: OpenIncident,
+    index: int,
+    rung: AnyRung,
+    uses: tuple[int, ...],
+    blocked: Mapping[int, str],
+) -> str | None:
+    """Why the rung at `index` is passed over; None when it can be used."""
+    if isinstance(rung, HaltRung):
+        return None
+    if incident.attempts[index] >= rung.attempts:
+        return f"its {_count(rung.attempts, 'attempt')} in this incident {_are(rung.attempts)} spent"
+    if rung.limit is not None:
+        horizon = state.clock - rung.limit.window_updates
+        if sum(use > horizon for use in uses) >= rung.limit.uses:
+            limit = _count(rung.limit.uses, "use")
+            return f"its limit of {limit} in {rung.limit.window_updates} updates is spent"
+        # Without this, faults that come just slower than the window slides could send a run back for ever.
+        went_back = state.restores[index] if index < len(state.restores) else 0
+        if went_back >= rung.limit.uses:
+            times = _count(went_back, "time")
+            return f"it went back {times}, no further than step {state.furthest_restored_step}"
+    return blocked.get(index, None)
+
+
+def _explain(origin: str, rung: AnyRung, attempt: int, passed_over: list[str]) -> str:
+    use = "" if isinstance(rung, HaltRung) else f": attempt {attempt} of {rung.attempts}"
+    over = f"; passed over: {', '.join(passed_over)}" if passed_over else ""
+    return f"{origin}: {rung.action}{use}{over}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"

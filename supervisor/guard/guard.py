@@ -1,0 +1,264 @@
+"""`Guard`: supervision for any PyTorch loop, and the loop itself for those who have none."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import LBFGS, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from supervisor.clock import Clock, SystemClock
+from supervisor.errors import InputError, PolicyHalt
+from supervisor.events.schema import RunStatus, RunSummary
+from supervisor.events.writer import Listener
+from supervisor.guard.good_states import GoodStates
+from supervisor.guard.incidents import IncidentBook
+from supervisor.guard.keeper import StateKeeper
+from supervisor.guard.outcome import StepOutcome
+from supervisor.guard.recovery import Recovery, TrainerReset
+from supervisor.guard.reporter import Evaluation, ProgressListener, Reporter
+from supervisor.guard.run_files import RunFiles
+from supervisor.guard.supervised_step import SupervisedStep
+from supervisor.guard.update import UpdateRunner
+from supervisor.policy import RecoveryPolicy, load_policy
+from supervisor.signals import DetectorPanel
+from supervisor.training.data_cursor import DataCursor
+from supervisor.training.inspection import StateCheck, parameter_names
+from supervisor.training.schedule import Interval, Schedule
+from supervisor.training.state import Subject
+from supervisor.training.trainer import Stateful
+
+__all__ = ["Guard"]
+
+
+class Guard:
+    """Watches every step of a training and recovers it by the policy's ladder.
+
+    Two forms: `run(steps)` is the whole loop, and `for batch in guard.batches(steps): guard.step(batch)` is one's
+    own. A healthy run is bit for bit what it would be without the guard.
+
+    Args:
+        model: the model, on its device.
+        optimizer: its optimizer (one whose `step` needs no closure).
+        loss: batch -> scalar tensor with a graph; may be called again to diagnose.
+        data: iterable of batches, begun again when it ends; needed by `run` and `batches`.
+        scheduler: stepped once per applied step, or per epoch (`scheduler_interval`).
+        scaler: gradient scaler.
+        scheduler_interval: `"step"` or `"epoch"`.
+        accumulate: batches an update; `batches` then yields, and `step` takes, that many in a tuple.
+        extra_state: objects with `state_dict`/`load_state_dict` that a step changes, by name.
+        policy: path, mapping, `RecoveryPolicy`, or None for the built-in default.
+        run_dir: where events, checkpoints and incidents go; None: memory only, nothing is written.
+        resume: go on from the newest verified checkpoint in `run_dir`.
+        on_gradients: called with the total gradient norm between inspection and update.
+        sanitized: gives the number of values the model replaced since the last call, as a 0-dimensional tensor.
+        seed: of the guard's own draws (re-initialisation); the global generators are never touched.
+        evaluate: gives metrics at the end of the run; the random generators are put back after it.
+        reset_module: `(name, module) -> bool`, the trainer's own way to redraw a module.
+        log_every_steps: steps between two `step` events.
+        listeners: called with every event.
+        on_progress: called after each step with a `Progress`.
+        clock: time, for durations and stamps.
+        run_id: the run's name in the events; None: a new one, or the resumed run's.
+        about: further fields of `run_started`.
+
+    Raises:
+        InputError: an argument, the policy or the run directory is wrong, or a parameter is not finite.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        optimizer: Optimizer,
+        loss: Callable[[Any], Tensor],
+        data: Iterable[Any] | None = None,
+        scheduler: LRScheduler | None = None,
+        scaler: GradScaler | None = None,
+        scheduler_interval: Interval = "step",
+        accumulate: int = 1,
+        extra_state: Mapping[str, Stateful] | None = None,
+        policy: str | Path | Mapping[str, Any] | RecoveryPolicy | None = None,
+        run_dir: str | Path | None = None,
+        resume: bool = False,
+        on_gradients: Callable[[float], object] | None = None,
+        sanitized: Callable[[], Tensor] | None = None,
+        seed: int | None = None,
+        evaluate: Evaluation | None = None,
+        reset_module: TrainerReset | None = None,
+        log_every_steps: int = 20,
+        listeners: Iterable[Listener] = (),
+        on_progress: ProgressListener | None = None,
+        clock: Clock | None = None,
+        run_id: str | None = None,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        _check_arguments(optimizer, scheduler_interval, accumulate, log_every_steps)
+        self.policy = load_policy(policy)
+        clock = clock or SystemClock()
+        names = parameter_names(model, optimizer)
+        schedule = Schedule(scheduler, scheduler_interval)
+        extra: dict[str, Stateful] = dict(extra_state or {})
+        if schedule.by_epoch:
+            extra["supervisor.schedule"] = schedule
+        subject = Subject(model, optimizer, scheduler, scaler, extra, names)
+        self._check = StateCheck(model, optimizer)
+        bad = self._check.bad_parameters()
+        if bad:
+            raise InputError(f"model: {', '.join(bad)} not finite before the first step: mend the initial weights")
+        self._cursor = None if data is None else DataCursor(data)
+        self._accumulate = accumulate
+        panel = DetectorPanel(self.policy)
+        runner = UpdateRunner(
+            subject,
+            schedule,
+            loss,
+            self._check,
+            self.policy,
+            accumulate=accumulate,
+            on_gradients=on_gradients,
+            sanitized=sanitized,
+        )
+        files = RunFiles(run_dir, self.policy, resume=resume, run_id=run_id, clock=clock, listeners=listeners)
+        self._log = files.log
+        states = GoodStates(self.policy, files.store, files.log)
+        book = IncidentBook(files.log, files.incidents, clock)
+        keeper = StateKeeper(
+            self.policy, subject, self._cursor, self._check, panel, book, states, files.store, files.log, clock
+        )
+        recovery = Recovery(
+            self.policy, subject, self._check, states, book, keeper, clock, seed=seed or 0, reset_module=reset_module
+        )
+        self._keeper = keeper
+        self._reporter = Reporter(files.log, keeper, book, log_every_steps=log_every_steps, on_progress=on_progress)
+        self._evaluate = evaluate
+        self._about = {"log": None if run_dir is None else str(run_dir), **(about or {})}
+        self._status: RunStatus | None = None
+        self._stop = False
+        self._announced = resume
+        if resume:
+            keeper.resume()
+            self._status = RunStatus.HALTED if keeper.halted else None
+        self._step = SupervisedStep(
+            self.policy,
+            subject,
+            self._cursor,
+            schedule,
+            runner,
+            panel,
+            states,
+            keeper,
+            recovery,
+            book,
+            self._reporter,
+            files.log,
+            clock,
+        )
+
+    def run(self, steps: int) -> RunSummary:
+        """Train until the schedule reaches `steps`, the policy halts, or a stop is requested.
+
+        Raises:
+            InputError: there are no batches, or `steps` is not a positive number.
+        """
+        # A halt is not an error here: the summary says it.
+        with contextlib.suppress(PolicyHalt):
+            for batch in self.batches(steps):
+                self.step(batch)
+        return self.summary()
+
+    def batches(self, steps: int) -> Iterator[Any]:
+        """The batches of a run, each to be handed to `step`, until the schedule reaches `steps`.
+
+        Afterwards the run is finished: the last checkpoint is written and the metrics are taken.
+
+        Raises:
+            InputError: there are no batches, or `steps` is not a positive number.
+        """
+        if self._cursor is None:
+            raise InputError("data: Guard needs `data` to give batches: pass an iterable of batches")
+        if steps < 1:
+            raise InputError(f"steps: {steps}: write 1 or more")
+        self._announce(steps)
+        while self.steps_done < steps and self._status is None and not self._stop:
+            drawn = tuple(self._cursor.next() for _ in range(self._accumulate))
+            self._step.end_epochs()
+            yield drawn[0] if self._accumulate == 1 else drawn
+        if self._status is None:
+            self.finish(RunStatus.FINISHED if self.steps_done >= steps else RunStatus.INTERRUPTED)
+
+    def step(self, batch: Any) -> StepOutcome:
+        """One supervised update.
+
+        Raises:
+            PolicyHalt: the ladder ended; the model is in the newest good state.
+        """
+        if self._status is RunStatus.HALTED:
+            raise PolicyHalt("halted by its policy: start a new run, or resume this one under another policy")
+        self._announce(None)
+        try:
+            return self._step.run(batch, self._accumulate)
+        except PolicyHalt:
+            self._status = RunStatus.HALTED
+            raise
+
+    @property
+    def steps_done(self) -> int:
+        """Position in the schedule: steps used up so far."""
+        return self._keeper.counters.step
+
+    @property
+    def status(self) -> RunStatus | None:
+        """How the run ended, None while it goes on."""
+        return self._status
+
+    def request_stop(self) -> None:
+        """Let the loop end after the step in progress; safe in a signal handler."""
+        self._stop = True
+
+    def finish(self, status: RunStatus = RunStatus.FINISHED) -> RunSummary:
+        """End the run in good order: last checkpoint, metrics, `run_finished`. `run` and `batches` call it."""
+        if self._status is None:
+            self._announce(None)
+            self._keeper.save()
+            if status is RunStatus.FINISHED and self._evaluate is not None:
+                self._reporter.evaluate(self._evaluate)
+            self._status = status
+            self._reporter.finished(status)
+        return self.summary()
+
+    def summary(self) -> RunSummary:
+        """What the run came to; one that is still going reads as `finished` at this point."""
+        return self._reporter.summary(self._status or RunStatus.FINISHED)
+
+    def close(self) -> None:
+        """Close the event log."""
+        self._log.close()
+
+    def _announce(self, steps: int | None) -> None:
+        """Put the start of the run on record and take the initial state, once."""
+        self._step.end = steps or self._step.end
+        if self._announced or self._status is not None:
+            return
+        self._announced = True
+        self._reporter.started(steps, self._about, self._check.exempt_buffers)
+        self._keeper.begin()
+
+
+def _check_arguments(optimizer: Optimizer, interval: str, accumulate: int, log_every_steps: int) -> None:
+    problems = []
+    if isinstance(optimizer, LBFGS):
+        problems.append("optimizer: LBFGS steps through a closure, which cannot be inspected: use another one")
+    if interval not in ("step", "epoch"):
+        problems.append(f'scheduler_interval: {interval!r}: write "step" or "epoch"')
+    if accumulate < 1:
+        problems.append(f"accumulate: {accumulate}: write 1 or more")
+    if log_every_steps < 1:
+        problems.append(f"log_every_steps: {log_every_steps}: write 1 or more")
+    if problems:
+        raise InputError(*problems)

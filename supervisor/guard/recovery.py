@@ -1,0 +1,168 @@
+"""From signals to a recovered run: decide, act, decide again where an action fails, put it all on record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+from torch.optim import Optimizer
+
+from supervisor.actions import Action, Effect, Restored, action_for
+from supervisor.clock import Clock
+from supervisor.engine import decide, reject
+from supervisor.errors import ActionError
+from supervisor.guard.good_states import GoodStates
+from supervisor.guard.incidents import IncidentBook
+from supervisor.guard.keeper import StateKeeper
+from supervisor.policy import DataAfterReload, RecoveryPolicy
+from supervisor.records import ActionName, Decision, Observation, Signal
+from supervisor.training.inspection import StateCheck
+from supervisor.training.state import Subject
+
+__all__ = ["Recovered", "Recovery", "TrainerReset"]
+
+TrainerReset = Callable[[str, nn.Module], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a recovery came to."""
+
+    decision: Decision
+    effect: Effect
+
+
+class Recovery:
+    """Carries out the ladder. It is the `Context` that the actions see.
+
+    Args:
+        policy: the ladder.
+        subject: the training objects.
+        check: finds non-finite state.
+        states: the states to go back to.
+        book: the record.
+        keeper: where the run stands; it holds the engine's memory.
+        clock: for durations.
+        seed: of the guard's own draws.
+        reset_module: the trainer's own way to redraw a module, if it has one.
+    """
+
+    def __init__(
+        self,
+        policy: RecoveryPolicy,
+        subject: Subject,
+        check: StateCheck,
+        states: GoodStates,
+        book: IncidentBook,
+        keeper: StateKeeper,
+        clock: Clock,
+        *,
+        seed: int,
+        reset_module: TrainerReset | None,
+    ) -> None:
+        self._policy = policy
+        self._subject = subject
+        self._check = check
+        self._states = states
+        self._book = book
+        self._keeper = keeper
+        self._clock = clock
+        self._seed = seed
+        self._reset_module = reset_module
+        self._actions: tuple[Action, ...] = tuple(action_for(rung) for rung in policy.ladder)
+        for action in self._actions:
+            # A glob that matches no module is the user's mistake, to be told at the start.
+            action.unavailable(self)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model under supervision."""
+        return self._subject.model
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """Its optimizer."""
+        return self._subject.optimizer
+
+    @property
+    def any_good_state(self) -> bool:
+        """Whether there is a good state to go back to."""
+        return self._states.any_good
+
+    @property
+    def data_can_go_back(self) -> bool:
+        """Whether earlier batches can be had again."""
+        return self._keeper.data_can_go_back
+
+    def recover(
+        self, signals: Sequence[Signal], observation: Observation, *, undone: bool, traceback: str | None
+    ) -> Recovered:
+        """Answer one flagged update, whose discarding is done where it could be.
+
+        Args:
+            signals: the findings that are not merely observed, furthest upstream first.
+            observation: what they are about.
+            undone: False when the update could not be discarded, so that only a reload can help.
+            traceback: of the user's exception, if one raised.
+        """
+        self._keeper.engine, decision = decide(
+            self._keeper.engine, signals, self._policy, blocked=self._blocked(undone)
+        )
+        self._book.decided(decision, signals, observation, traceback)
+        while True:
+            started = self._clock.monotonic()
+            try:
+                effect = self._actions[decision.rung].apply(self)
+            except Exception as error:  # noqa: BLE001  (an initialiser of the user's may raise anything)
+                what = str(error) if isinstance(error, ActionError) else f"{type(error).__name__}: {error}"
+                failed, undone = decision, undone and not self._actions[decision.rung].undoes_update()
+                self._keeper.engine, decision = reject(
+                    self._keeper.engine, failed, what, self._policy, blocked=self._blocked(undone)
+                )
+                self._book.decided_again(failed, what, decision, observation)
+                continue
+            break
+        if effect.restored is not None:
+            self._keeper.engine = self._keeper.engine.restored(decision.rung, effect.restored.step)
+        lr_scale = self._keeper.engine.lr_scale if decision.action is ActionName.LOWER_LR else None
+        self._book.applied(decision, effect, observation, lr_scale, self._clock.monotonic() - started)
+        return Recovered(decision, effect)
+
+    def restore_good_state(self, data: DataAfterReload) -> Restored:
+        """Put the newest good state back; one that proves bad is passed over for the next older.
+
+        Raises:
+            ActionError: none could be restored.
+        """
+        for kept, moment, source in self._states.newest_good():
+            reason = self._subject.misfit(moment.training)
+            bad = () if reason else self._check.bad_in(moment.training)
+            if reason or bad:
+                self._states.reject(kept, source, reason or f"non-finite: {', '.join(bad)}")
+                continue
+            self._subject.restore(moment.training)
+            self._states.abandon_after(moment.step)
+            self._keeper.go_back(moment, data)
+            return Restored(moment.step, source)
+        raise ActionError("no good state could be restored")
+
+    def next_draw_seed(self) -> int:
+        """A seed for the guard's own draws, a new one for each incident and attempt."""
+        incident = self._keeper.engine.incident
+        draw = (0, 0) if incident is None else (incident.id, sum(incident.attempts))
+        return (self._seed * 1_000_003 + draw[0] * 1_009 + draw[1]) % 2**63
+
+    def reset_by_trainer(self, name: str, module: nn.Module) -> bool:
+        """Have the trainer redraw a module by its own rule; False where it has none for it."""
+        return self._reset_module is not None and self._reset_module(name, module)
+
+    def _blocked(self, undone: bool) -> dict[int, str]:
+        blocked = {}
+        for index, action in enumerate(self._actions):
+            why = action.unavailable(self)
+            if why is None and not undone and not action.undoes_update():
+                why = "the update reached the weights: only a reload can undo it"
+            if why is not None:
+                blocked[index] = why
+        return blocked

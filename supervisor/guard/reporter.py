@@ -1,0 +1,145 @@
+"""What a run says of itself: its start, its steps, its metrics, its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from supervisor import __version__
+from supervisor.events.schema import (
+    BufferExemptEvent,
+    MetricsEvent,
+    RunFinishedEvent,
+    RunHaltedEvent,
+    RunStartedEvent,
+    RunStatus,
+    RunSummary,
+    StepEvent,
+    WarningEvent,
+)
+from supervisor.events.writer import EventLog
+from supervisor.guard.counters import Progress
+from supervisor.guard.incidents import IncidentBook
+from supervisor.guard.keeper import StateKeeper
+from supervisor.records import Observation
+from supervisor.training.rng import preserved_rng
+
+__all__ = ["Evaluation", "ProgressListener", "Reporter"]
+
+Evaluation = Callable[[], Mapping[str, float]]
+ProgressListener = Callable[[Progress], object]
+
+
+class Reporter:
+    """Emits the events that are about the run rather than about an incident.
+
+    Args:
+        log: where they go.
+        keeper: where the run stands.
+        book: the incident counts.
+        log_every_steps: steps between two `step` events.
+        on_progress: called after each step.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        keeper: StateKeeper,
+        book: IncidentBook,
+        *,
+        log_every_steps: int,
+        on_progress: ProgressListener | None,
+    ) -> None:
+        self._log = log
+        self._keeper = keeper
+        self._book = book
+        self._log_every_steps = log_every_steps
+        self._on_progress = on_progress
+        self._metrics: dict[str, float] = {}
+
+    def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:
+        """Put the start of the run on record."""
+        self._log.emit(RunStartedEvent(steps=steps, version=__version__, **about))
+        if exempt_buffers:
+            self._log.emit(BufferExemptEvent(buffers=exempt_buffers))
+
+    def step(self, observation: Observation, lr: float, seconds: float | None) -> None:
+        """Show a step; one in `log_every_steps` goes on record, with `seconds` None where it was discarded."""
+        engine = self._keeper.engine
+        if self._on_progress is not None:
+            self._on_progress(
+                Progress(
+                    step=observation.step,
+                    loss=observation.loss,
+                    grad_norm=observation.grad_norm,
+                    lr_scale=engine.lr_scale,
+                    rung=engine.rung,
+                    incidents=engine.incidents,
+                )
+            )
+        if seconds is None or (observation.step + 1) % self._log_every_steps:
+            return
+        event = StepEvent(
+            step=observation.step,
+            update=observation.update,
+            loss=observation.loss,
+            grad_norm=observation.grad_norm,
+            lr=lr,
+            lr_scale=engine.lr_scale,
+            step_seconds=seconds,
+            rung=engine.rung,
+            incidents=engine.incidents,
+        )
+        self._log.emit(event)
+
+    def evaluate(self, evaluation: Evaluation) -> None:
+        """Take the metrics of the finished training; one that fails is a warning, for the training is saved."""
+        counters = self._keeper.counters
+        try:
+            with preserved_rng():
+                self._metrics = {name: float(value) for name, value in evaluation().items()}
+        except Exception as error:  # noqa: BLE001  (whatever the user's evaluation raises, the training is done)
+            message = f"evaluation failed: {type(error).__name__}: {error}"
+            self._log.emit(WarningEvent(step=counters.step, update=counters.update, message=message))
+            return
+        self._log.emit(MetricsEvent(step=counters.step, update=counters.update, metrics=self._metrics))
+
+    def finished(self, status: RunStatus) -> None:
+        """Put the end of a run that was not halted on record."""
+        counters = self._keeper.counters
+        interrupted = status is RunStatus.INTERRUPTED
+        event = RunFinishedEvent(
+            step=counters.step,
+            update=counters.update,
+            status=RunStatus.INTERRUPTED if interrupted else RunStatus.FINISHED,
+            summary=self.summary(status),
+        )
+        self._log.emit(event)
+
+    def halted(self, reason: str, observation: Observation) -> None:
+        """Put the end of a halted run on record."""
+        event = RunHaltedEvent(
+            step=observation.step,
+            update=observation.update,
+            reason=reason,
+            summary=self.summary(RunStatus.HALTED),
+        )
+        self._log.emit(event)
+
+    def summary(self, status: RunStatus) -> RunSummary:
+        """What the run came to so far."""
+        counters, engine, seconds = self._keeper.counters, self._keeper.engine, self._keeper.seconds
+        return RunSummary(
+            status=status,
+            steps=counters.step,
+            applied_steps=counters.applied_steps,
+            skipped_steps=counters.skipped_steps,
+            incidents=engine.incidents,
+            incidents_by_signal=dict(self._book.by_signal),
+            cured_by=dict(self._book.cured_by),
+            lr_scale=engine.lr_scale,
+            final_loss=counters.final_loss,
+            metrics=self._metrics,
+            seconds=seconds,
+            goodput=min(1.0, counters.useful_seconds / seconds) if seconds > 0 else None,
+        )

@@ -1,0 +1,87 @@
+"""The files of a run directory that the guard writes, or their absence."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from supervisor.checkpoints import CheckpointStore
+from supervisor.clock import Clock
+from supervisor.errors import InputError
+from supervisor.events.writer import EventLog, Listener
+from supervisor.policy import RecoveryPolicy, resolved_yaml
+
+__all__ = ["RunFiles"]
+
+EVENTS = Path("events") / "rank0.jsonl"
+
+
+class RunFiles:
+    """Opens what a run writes.
+
+    Args:
+        run_dir: the run directory, or None to write nothing.
+        policy: written to `policy.yaml`.
+        resume: whether an earlier run in it goes on.
+        run_id: the run's name; None: the earlier run's, or a new one.
+        clock: stamps the events.
+        listeners: hear every event.
+
+    Raises:
+        InputError: the directory holds a run already and `resume` is off, or holds none and it is on.
+
+    Attributes:
+        log: the event log.
+        store: the checkpoints, None without a directory.
+        incidents: where incidents are written, None without a directory.
+    """
+
+    def __init__(
+        self,
+        run_dir: str | Path | None,
+        policy: RecoveryPolicy,
+        *,
+        resume: bool,
+        run_id: str | None,
+        clock: Clock,
+        listeners: Iterable[Listener],
+    ) -> None:
+        self.store: CheckpointStore | None = None
+        self.incidents: Path | None = None
+        if run_dir is None:
+            if resume:
+                raise InputError("resume: there is nothing to resume without run_dir: give the run's directory")
+            self.log = EventLog(None, run_id or _new_run_id(), 0, clock, listeners)
+            return
+        directory = Path(run_dir)
+        self.store = CheckpointStore(directory / "checkpoints", "", clock)
+        held = (directory / EVENTS).exists() or bool(self.store.committed())
+        if held and not resume:
+            raise InputError(f"{run_dir}: holds a run already: resume it, or choose another run directory")
+        if resume and not self.store.committed():
+            raise InputError(f"{run_dir}: no checkpoint to resume from: start the run without resume")
+        run_id = run_id or _earlier_run_id(directory / EVENTS) or _new_run_id()
+        self.log = EventLog(directory / EVENTS, run_id, 0, clock, listeners)
+        self.store = CheckpointStore(directory / "checkpoints", run_id, clock)
+        self.store.recover()
+        self.incidents = directory / "incidents"
+        try:
+            (directory / "policy.yaml").write_text(resolved_yaml(policy), encoding="utf-8")
+        except OSError as error:
+            problem = f"{run_dir}: cannot be written ({error.strerror}): choose another run directory"
+            raise InputError(problem) from error
+
+
+def _new_run_id() -> str:
+    return uuid.uuid4().hex[:12]
+
+
+def _earlier_run_id(events: Path) -> str | None:
+    try:
+        with events.open(encoding="utf-8") as file:
+            first = json.loads(file.readline())
+        return str(first["run_id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

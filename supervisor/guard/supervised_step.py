@@ -1,0 +1,203 @@
+"""One supervised step: run the update, judge it, then let it stand or discard it and recover."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from supervisor.clock import Clock
+from supervisor.engine import Closed, advance
+from supervisor.errors import PolicyHalt
+from supervisor.events.schema import LrRestoredEvent
+from supervisor.events.writer import EventLog
+from supervisor.guard.good_states import GoodStates
+from supervisor.guard.incidents import IncidentBook
+from supervisor.guard.keeper import StateKeeper
+from supervisor.guard.outcome import StepOutcome
+from supervisor.guard.recovery import Recovery
+from supervisor.guard.reporter import Reporter
+from supervisor.guard.update import Update, UpdateRunner
+from supervisor.policy import RecoveryPolicy
+from supervisor.records import ActionName, Observation, Signal, SignalName
+from supervisor.signals import DetectorPanel
+from supervisor.training.data_cursor import DataCursor
+from supervisor.training.learning_rate import nominal_lr
+from supervisor.training.schedule import Schedule
+from supervisor.training.state import Subject, VolatileState
+
+__all__ = ["SupervisedStep"]
+
+
+class SupervisedStep:
+    """Binds the parts of the guard into one step.
+
+    Args:
+        policy: what to check, and how often.
+        subject: the training objects.
+        cursor: the position in the data, None where the caller draws the batches.
+        schedule: the learning-rate schedule.
+        runner: runs the update.
+        panel: the detectors.
+        states: the states to go back to.
+        keeper: where the run stands.
+        recovery: carries out the ladder.
+        book: the incident record.
+        reporter: the run's own record.
+        log: for what fits neither.
+        clock: for durations.
+
+    Attributes:
+        end: where the schedule ends, None while that is not known; the last step's state is always checked.
+    """
+
+    def __init__(
+        self,
+        policy: RecoveryPolicy,
+        subject: Subject,
+        cursor: DataCursor | None,
+        schedule: Schedule,
+        runner: UpdateRunner,
+        panel: DetectorPanel,
+        states: GoodStates,
+        keeper: StateKeeper,
+        recovery: Recovery,
+        book: IncidentBook,
+        reporter: Reporter,
+        log: EventLog,
+        clock: Clock,
+    ) -> None:
+        self.end: int | None = None
+        self._policy = policy
+        self._subject = subject
+        self._cursor = cursor
+        self._schedule = schedule
+        self._runner = runner
+        self._panel = panel
+        self._states = states
+        self._keeper = keeper
+        self._recovery = recovery
+        self._book = book
+        self._reporter = reporter
+        self._log = log
+        self._clock = clock
+        self._epoch = 0 if cursor is None else cursor.epoch
+
+    def run(self, batch: Any, batches: int) -> StepOutcome:
+        """One update on a batch, or on a tuple of `batches` of them.
+
+        Raises:
+            PolicyHalt: the ladder ended.
+        """
+        started = self._clock.monotonic()
+        keeper, counters = self._keeper, self._keeper.counters
+        counters.batches_outside += batches if self._cursor is None else 0
+        replayed = keeper.batch_number <= counters.replay_until
+        place = Update(counters.step, counters.update, replayed)
+        counters.update += 1
+        if not replayed:
+            keeper.engine = keeper.engine.tick()
+        before = self._subject.capture_volatile()
+        observation = self._runner.observe(batch, place)
+        if self._causes(observation):
+            return self._discard(self._runner.with_state_findings(observation), before, undone=True)
+        observation = self._runner.prepare(observation)
+        if observation.exception is not None:
+            return self._discard(observation, before, undone=True)
+        observation = self._runner.apply(observation, keeper.engine.lr_scale)
+        if observation.exception is not None or self._state_check_due():
+            observation = self._runner.with_state_findings(observation)
+        if self._causes(observation):
+            return self._discard(observation, before, undone=False)
+        return self._accept(observation, started)
+
+    def end_epochs(self) -> None:
+        """Step an epoch-wise schedule for every epoch that the data have ended."""
+        if self._cursor is None:
+            return
+        if self._schedule.by_epoch:
+            self._cursor.ended_epoch()
+        while self._epoch < self._cursor.epoch:
+            self._schedule.after_epoch()
+            self._epoch += 1
+
+    def _accept(self, observation: Observation, started: float) -> StepOutcome:
+        signals = self._panel.inspect(observation)
+        self._book.signals(signals, observation)
+        self._panel.accept(observation)
+        keeper, counters = self._keeper, self._keeper.counters
+        counters.step += 1
+        counters.applied_steps += 1
+        counters.final_loss = observation.loss
+        self.end_epochs()
+        seconds = self._clock.monotonic() - started
+        counters.useful_seconds += seconds
+        if not observation.replayed:
+            keeper.engine, closed = advance(keeper.engine, self._policy)
+            self._say_closed(closed, observation)
+            self._states.healthy_step(observation.step, observation.update)
+        keeper.keep(known_finite=True)
+        self._reporter.step(observation, nominal_lr(self._subject.optimizer), seconds)
+        return StepOutcome(observation.step, observation.loss, observation.grad_norm, True, signals)
+
+    def _discard(self, observation: Observation, before: VolatileState, *, undone: bool) -> StepOutcome:
+        signals = self._panel.inspect(observation)
+        self._subject.discard_update(before)
+        self._book.signals(signals, observation)
+        outcome = StepOutcome(observation.step, observation.loss, observation.grad_norm, False, signals)
+        keeper, counters = self._keeper, self._keeper.counters
+        if undone and self._scaler_is_calibrating(signals):
+            counters.step += 1
+            self.end_epochs()
+            keeper.keep(known_finite=False)
+            return outcome
+        self._panel.flagged(observation)
+        self._states.flagged_step()
+        counters.skipped_steps += 1
+        recovered = self._recovery.recover(
+            self._causes(observation), observation, undone=undone, traceback=self._runner.last_traceback
+        )
+        decision, restored = recovered.decision, recovered.effect.restored
+        if restored is None:
+            counters.step += 1
+        elif self._cursor is not None:
+            # The schedule went back with the state; under `replay` so did the data.
+            self._epoch = self._cursor.epoch
+        self.end_epochs()
+        if decision.action is ActionName.HALT:
+            self._book.halted(observation.step)
+            keeper.save(good=restored is not None)
+            self._reporter.halted(decision.reason, observation)
+            raise PolicyHalt(decision.reason)
+        if restored is None:
+            keeper.keep(known_finite=False)
+        else:
+            keeper.save(good=decision.action is ActionName.RELOAD_CHECKPOINT)
+        self._reporter.step(observation, nominal_lr(self._subject.optimizer), None)
+        return replace(outcome, action=decision.action)
+
+    def _causes(self, observation: Observation) -> tuple[Signal, ...]:
+        """The findings that flag an update; those that the policy only observes do not."""
+        found = self._panel.inspect(observation)
+        return tuple(signal for signal in found if not self._policy.observes(signal.name))
+
+    def _scaler_is_calibrating(self, signals: tuple[Signal, ...]) -> bool:
+        """An overflow that a gradient scaler answers by itself: its scale is above 1 and only gradients are bad."""
+        scaler = self._subject.scaler
+        overflow = {SignalName.NONFINITE_GRADIENT, SignalName.SANITIZED_VALUES}
+        return (
+            scaler is not None
+            and scaler.is_enabled()
+            and {signal.name for signal in signals} <= overflow
+            and scaler.get_scale() > 1
+        )
+
+    def _state_check_due(self) -> bool:
+        done = self._keeper.counters.step + 1
+        return done % self._policy.detect.state_every_steps == 0 or done == self.end or self._keeper.due(done)
+
+    def _say_closed(self, closed: Closed, observation: Observation) -> None:
+        if closed.incident is not None:
+            self._book.closed(closed, observation.step, observation.update)
+        if closed.cuts_taken_back:
+            scale = self._keeper.engine.lr_scale
+            self._log.emit(LrRestoredEvent(step=observation.step, update=observation.update, lr_scale=scale))

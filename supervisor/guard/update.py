@@ -1,0 +1,167 @@
+"""One optimizer update: forward, backward and inspection; then, if it is healthy, the step itself."""
+
+from __future__ import annotations
+
+import math
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from supervisor.policy import RecoveryPolicy
+from supervisor.records import Observation
+from supervisor.training.inspection import StateCheck, measure
+from supervisor.training.learning_rate import scaled_learning_rates
+from supervisor.training.schedule import Schedule
+from supervisor.training.state import Subject
+
+__all__ = ["Update", "UpdateRunner"]
+
+LossFunction = Callable[[Any], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Where one update stands: its number, its place in the schedule, and whether its batch comes again."""
+
+    step: int
+    update: int
+    replayed: bool
+
+
+class UpdateRunner:
+    """Runs updates on the training objects.
+
+    Args:
+        subject: model, optimizer, scaler.
+        schedule: the learning-rate scheduler, stepped after each applied update where its interval is a step.
+        loss: batch -> scalar tensor with a graph.
+        check: finds non-finite state.
+        policy: for `gradient_clip`.
+        accumulate: batches an update.
+        on_gradients: called with the total norm between inspection and update.
+        sanitized: gives the number of values replaced since the last call, 0-dimensional.
+
+    Attributes:
+        last_traceback: of the exception that the last update raised, None when it raised none.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        schedule: Schedule,
+        loss: LossFunction,
+        check: StateCheck,
+        policy: RecoveryPolicy,
+        *,
+        accumulate: int,
+        on_gradients: Callable[[float], object] | None,
+        sanitized: Callable[[], Tensor] | None,
+    ) -> None:
+        self._subject = subject
+        self._schedule = schedule
+        self._loss = loss
+        self._check = check
+        self._policy = policy
+        self._accumulate = accumulate
+        self._on_gradients = on_gradients
+        self._sanitized = sanitized
+        self.last_traceback: str | None = None
+
+    def observe(self, batch: Any, place: Update) -> Observation:
+        """Forward, backward and one measurement. Whatever the user's code raises becomes part of the observation."""
+        self._subject.drop_gradients()
+        self.last_traceback = None
+        seen = Observation(place.step, place.update, math.nan, math.nan, replayed=place.replayed)
+        try:
+            loss = self._backward(batch)
+            counted = None if self._sanitized is None else self._sanitized()
+            found = measure(loss, self._subject.names, counted)
+        except Exception as error:  # noqa: BLE001  (whatever the step raises is a signal)
+            return self._raised(seen, error)
+        return replace(
+            seen,
+            loss=found.loss,
+            grad_norm=found.grad_norm,
+            gradient_elements_finite=found.elements_finite,
+            gradient_max_abs=found.max_abs,
+            bad_gradients=found.bad,
+            sanitized=found.sanitized,
+        )
+
+    def prepare(self, observation: Observation) -> Observation:
+        """What may change the gradients between inspection and update: the user's hook, then clipping."""
+        try:
+            if self._on_gradients is not None:
+                self._on_gradients(observation.grad_norm)
+            if self._policy.gradient_clip is not None:
+                torch.nn.utils.clip_grad_norm_(self._subject.model.parameters(), self._policy.gradient_clip.max_norm)
+        except Exception as error:  # noqa: BLE001  (likewise)
+            return self._raised(observation, error)
+        return observation
+
+    def apply(self, observation: Observation, lr_scale: float) -> Observation:
+        """The optimizer's step at the scaled rate, then the scheduler's at the nominal one.
+
+        An exception in here leaves the update half applied.
+        """
+        scaler = self._subject.scaler
+        try:
+            with scaled_learning_rates(self._subject.optimizer, lr_scale):
+                if scaler is None:
+                    self._subject.optimizer.step()
+                else:
+                    scaler.step(self._subject.optimizer)
+                    scaler.update()
+            self._schedule.after_update(observation.loss)
+        except Exception as error:  # noqa: BLE001  (likewise)
+            return self._raised(observation, error)
+        return observation
+
+    def with_state_findings(self, observation: Observation) -> Observation:
+        """The observation with what is wrong in parameters, buffers and optimizer state."""
+        return replace(
+            observation,
+            bad_parameters=self._check.bad_parameters(),
+            bad_optimizer_state=self._check.bad_optimizer_state(),
+        )
+
+    def _backward(self, batch: Any) -> Tensor:
+        batches: Sequence[Any] = (batch,) if self._accumulate == 1 else batch
+        if len(batches) != self._accumulate:
+            raise ValueError(f"step() takes {self._accumulate} batches with accumulate={self._accumulate}")
+        total: Tensor | None = None
+        scaler = self._subject.scaler
+        for part in batches:
+            loss = self._loss(part)
+            if not isinstance(loss, Tensor) or loss.numel() != 1:
+                kind = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+                raise TypeError(f"loss(batch) must return a tensor with one element, not {kind}")
+            loss = loss if self._accumulate == 1 else loss / self._accumulate
+            (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+            total = loss.detach() if total is None else total + loss.detach()
+        if scaler is not None and scaler.is_enabled():
+            scaler.unscale_(self._subject.optimizer)
+        if total is None:
+            raise ValueError("an update needs at least one batch")
+        return total
+
+    def _raised(self, observation: Observation, error: Exception) -> Observation:
+        self.last_traceback = "".join(traceback.format_exception(error))
+        what = f"{type(error).__name__}: {error}".strip()
+        return replace(observation, exception=what, exception_where=_user_frame(error.__traceback__))
+
+
+def _user_frame(trace: TracebackType | None) -> str | None:
+    """`file:line` of the innermost frame that is neither torch's nor ours."""
+    ours = Path(sys.modules["supervisor"].__file__ or "").parent
+    theirs = Path(torch.__file__).parent
+    frames = traceback.extract_tb(trace)
+    own = [f for f in frames if not {ours, theirs} & set(Path(f.filename).parents)]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else None

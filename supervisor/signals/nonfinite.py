@@ -1,0 +1,122 @@
+"""The detectors that no policy can turn off: what must never reach the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from supervisor.records import Detail, Observation, Signal, SignalName
+
+__all__ = [
+    "OVERFLOW_BOUND",
+    "GradientOverflow",
+    "NonfiniteGradient",
+    "NonfiniteLoss",
+    "NonfiniteOptimizerState",
+    "NonfiniteParameter",
+    "SanitizedValues",
+    "StepException",
+]
+
+OVERFLOW_BOUND = 1e18
+"""A gradient element beyond this squares to more than float32 holds, which freezes a second moment for ever."""
+
+
+class _Stateless:
+    """A detector that needs no memory."""
+
+    def accept(self, observation: Observation) -> None:
+        pass
+
+    def flagged(self, observation: Observation) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        pass
+
+
+class StepException(_Stateless):
+    """The step raised an exception."""
+
+    def inspect(self, observation: Observation) -> Signal | None:
+        """`step_exception` with the exception's type and message and the line in the user's code."""
+        if observation.exception is None:
+            return None
+        details: dict[str, Detail] = {"exception": observation.exception}
+        if observation.exception_where is not None:
+            details["where"] = observation.exception_where
+        return Signal(SignalName.STEP_EXCEPTION, details)
+
+
+class NonfiniteOptimizerState(_Stateless):
+    """An optimizer tensor holds a NaN or an infinity."""
+
+    def inspect(self, observation: Observation) -> Signal | None:
+        """`nonfinite_optimizer_state` with the first tensors at fault."""
+        if not observation.bad_optimizer_state:
+            return None
+        return Signal(SignalName.NONFINITE_OPTIMIZER_STATE, {"tensors": observation.bad_optimizer_state})
+
+
+class NonfiniteParameter(_Stateless):
+    """A parameter or buffer holds a NaN or an infinity."""
+
+    def inspect(self, observation: Observation) -> Signal | None:
+        """`nonfinite_parameter` with the first tensors at fault."""
+        if not observation.bad_parameters:
+            return None
+        return Signal(SignalName.NONFINITE_PARAMETER, {"tensors": observation.bad_parameters})
+
+
+class NonfiniteLoss(_Stateless):
+    """The loss is NaN or infinite."""
+
+    def inspect(self, observation: Observation) -> Signal | None:
+        """`nonfinite_loss` with the loss."""
+        if observation.exception is not None or math.isfinite(observation.loss):
+            return None
+        return Signal(SignalName.NONFINITE_LOSS, {"loss": observation.loss})
+
+
+class NonfiniteGradient(_Stateless):
+    """A gradient element is NaN or infinite."""
+
+    def inspect(self, observation: Observation) -> Signal | None:
+        """`nonfinite_gradient` with the total norm and the first parameters at fault."""
+        if observation.exception is not None or observation.gradient_elements_finite:
+            return None
+        details: dict[str, Detail] = {
+            "grad_norm": observation.grad_norm,
+            "tensors": observation.bad_gradients,
+        }
+        return Signal(SignalName.NONFINITE_GRADIENT, details)
+
+
+class GradientOverflow(_Stateless):
+    """Every gradient element is finite, yet the norm, or an element's square, is beyond float32."""
+
+    def inspect(self, observation: Observation) -> Signal | None:
+        """`gradient_overflow` with the total norm and the largest element."""
+        if observation.exception is not None or not observation.gradient_elements_finite:
+            return None
+        largest = observation.gradient_max_abs
+        if math.isfinite(observation.grad_norm) and (largest is None or largest <= OVERFLOW_BOUND):
+            return None
+        details: dict[str, Detail] = {"grad_norm": observation.grad_norm}
+        if largest is not None:
+            details["max_abs"] = largest
+        return Signal(SignalName.GRADIENT_OVERFLOW, details)
+
+
+class SanitizedValues(_Stateless):
+    """The model replaced non-finite values by itself."""
+
+    def inspect(self, observation: Observation) -> Signal | None:
+        """`sanitized_values` with their number."""
+        if observation.sanitized == 0:
+            return None
+        return Signal(SignalName.SANITIZED_VALUES, {"count": observation.sanitized})

@@ -1,0 +1,154 @@
+"""The position in the data: which batch comes next, and how to come back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from supervisor.errors import InputError
+from supervisor.training.rng import capture_rng, preserved_rng, restore_rng
+from supervisor.training.trainer import Stateful
+from supervisor.training.tree import clone
+
+__all__ = ["DataCursor"]
+
+
+class DataCursor:
+    """Draws batches epoch after epoch and can go back to an earlier position.
+
+    Data with `state_dict` and `load_state_dict` are asked for their own position. Any other iterable is begun again
+    with the generators as they were when the epoch began, and read up to the position: the same batches where items
+    are deterministic by index. An iterator that cannot be begun again (a generator) cannot go back.
+
+    Args:
+        data: iterable of batches.
+
+    Attributes:
+        batch_number: batches drawn so far, over all epochs.
+        epoch: the epoch in progress, from 0.
+        batch_in_epoch: batches drawn in it.
+    """
+
+    def __init__(self, data: Iterable[Any]) -> None:
+        self._data = data
+        self._stateful = isinstance(data, Stateful)
+        self._one_shot = isinstance(data, Iterator) and not self._stateful
+        self._iterator: Iterator[Any] | None = None
+        self._epoch_start: dict[str, Any] | None = None
+        self.batch_number = 0
+        self.epoch = 0
+        self.batch_in_epoch = 0
+
+    @property
+    def can_go_back(self) -> bool:
+        """Whether earlier batches can be had again."""
+        return not self._one_shot
+
+    def next(self) -> Any:
+        """The next batch; the data begin again when they end.
+
+        Raises:
+            InputError: the data hold no batch, or are an iterator that ended and cannot begin again.
+        """
+        fresh = self._iterator is None
+        iterator = self._begin() if self._iterator is None else self._iterator
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            if fresh and self.batch_in_epoch == 0:
+                raise InputError("data: no batches: give an iterable of at least one batch") from None
+            if self._one_shot:
+                raise InputError(
+                    f"data: the iterator ended after {self.batch_number} batches and cannot begin again: "
+                    "give a list or a DataLoader, or fewer steps"
+                ) from None
+            self._end_epoch()
+            return self.next()
+        self.batch_number += 1
+        self.batch_in_epoch += 1
+        return batch
+
+    def ended_epoch(self) -> bool:
+        """True when the batch just drawn was the last of its epoch; the next epoch then counts as begun.
+
+        Only data that know their length can tell; others end their epoch when the next batch is asked for.
+        """
+        try:
+            length = len(self._data)  # type: ignore[arg-type]
+        except TypeError:
+            return False
+        if self.batch_in_epoch == 0 or self.batch_in_epoch < length or self._one_shot:
+            return False
+        self._end_epoch()
+        return True
+
+    def position(self) -> dict[str, Any]:
+        """Where the data stand, as tensors and plain values."""
+        begun = self._iterator is not None
+        return {
+            "batch_number": self.batch_number,
+            "epoch": self.epoch,
+            "batch_in_epoch": self.batch_in_epoch,
+            "loader": clone(self._data.state_dict()) if begun and isinstance(self._data, Stateful) else None,
+            "generators": self._generator_states(),
+            "epoch_start": clone(self._epoch_start) if begun and not self._stateful else None,
+        }
+
+    def seek(self, position: Mapping[str, Any]) -> None:
+        """Go to a position that `position` gave. Leaves the global generators as they are.
+
+        Raises:
+            InputError: the data cannot go back.
+        """
+        if self._one_shot:
+            raise InputError("data: an iterator cannot go back: give a list or a DataLoader")
+        self._iterator = None
+        self.batch_number = position["batch_number"]
+        self.epoch = position["epoch"]
+        self.batch_in_epoch = position["batch_in_epoch"]
+        with preserved_rng():
+            if position["loader"] is not None and isinstance(self._data, Stateful):
+                self._data.load_state_dict(clone(position["loader"]))
+                self._iterator = iter(self._data)
+            elif position["epoch_start"] is not None:
+                self._epoch_start = clone(position["epoch_start"])
+                restore_rng(position["epoch_start"]["rng"])
+                self._restore_generators(position["epoch_start"]["generators"])
+                self._iterator = iter(self._data)
+                for _ in range(self.batch_in_epoch):
+                    next(self._iterator)
+        # A loader draws from its generator after the point its own state goes back to.
+        self._restore_generators(position["generators"])
+
+    def _begin(self) -> Iterator[Any]:
+        if not self._stateful and not self._one_shot:
+            self._epoch_start = {"rng": capture_rng(), "generators": self._generator_states()}
+        self._iterator = iter(self._data)
+        return self._iterator
+
+    def _end_epoch(self) -> None:
+        self._iterator = None
+        self.epoch += 1
+        self.batch_in_epoch = 0
+
+    def _generators(self) -> list[torch.Generator]:
+        """The generators that the loader and its samplers own, each once."""
+        loader = self._data
+        batch_sampler = getattr(loader, "batch_sampler", None)
+        owners = (
+            loader,
+            getattr(loader, "sampler", None),
+            batch_sampler,
+            getattr(batch_sampler, "sampler", None),
+        )
+        found = (getattr(owner, "generator", None) for owner in owners)
+        return list({id(g): g for g in found if isinstance(g, torch.Generator)}.values())
+
+    def _generator_states(self) -> list[torch.Tensor]:
+        return [generator.get_state() for generator in self._generators()]
+
+    def _restore_generators(self, states: list[torch.Tensor]) -> None:
+        for generator, state in zip(self._generators(), states, strict=False):
+            generator.set_state(state.cpu())

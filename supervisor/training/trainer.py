@@ -1,0 +1,52 @@
+"""What a training job hands to the worker: a class that follows this protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, Self, runtime_checkable
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+__all__ = ["Stateful", "Trainer"]
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Anything whose state can be taken and put back."""
+
+    def state_dict(self) -> Any:
+        """The state; tensors, numbers, strings, dicts, lists and tuples alone."""
+        ...
+
+    def load_state_dict(self, state: Any, /) -> Any:
+        """Take back what `state_dict` gave, without keeping the tensors it is handed."""
+        ...
+
+
+class Trainer(Protocol):
+    """The parts of a training job.
+
+    A trainer may also offer, and the worker then uses them:
+
+    - `scheduler`: learning-rate scheduler, stepped once per applied step;
+    - `scaler`: `torch.amp.GradScaler`;
+    - `on_gradients(total_norm)`: called between inspection and update;
+    - `sanitized() -> Tensor`: 0-dimensional, values the model replaced since the last call;
+    - `evaluate() -> dict[str, float]`: validation metrics, called at the end of the run;
+    - `reset_module(name, module) -> bool`: redraws a module by the trainer's own rule, True when it did;
+    - `state_dict` / `load_state_dict`: anything else that a step changes.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    data: Iterable[Any]
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], *, seed: int) -> Self:
+        """Build the job. A pydantic `ValidationError` or an `InputError` ends the run with exit code 2."""
+        ...
+
+    def loss(self, batch: Any) -> Tensor:
+        """Scalar loss with a graph. It may be called again on the same batch, to diagnose."""
+        ...

@@ -1,0 +1,75 @@
+"""Copies of nested state: dictionaries, lists and tuples with tensors and plain values in them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["clone", "plain", "tensors"]
+
+
+def clone(tree: Any) -> Any:
+    """A copy that shares no tensor and no container with `tree`; tensors keep their device, not their graph."""
+    if isinstance(tree, Tensor):
+        return tree.detach().clone(memory_format=torch.preserve_format)
+    if type(tree) is dict:
+        return {key: clone(value) for key, value in tree.items()}
+    if type(tree) is list:
+        return [clone(value) for value in tree]
+    if type(tree) is tuple:
+        return tuple(clone(value) for value in tree)
+    if isinstance(tree, (bool, int, float, str, bytes, type(None))):
+        return tree
+    return copy.deepcopy(tree)
+
+
+def tensors(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in `tree` with its dotted path."""
+    if isinstance(tree, Tensor):
+        yield path, tree
+    elif isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from tensors(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(tree, (list, tuple)):
+        for index, value in enumerate(tree):
+            yield from tensors(value, f"{path}.{index}" if path else str(index))
+
+
+def plain(tree: Any, path: str = "state") -> Any:
+    """`tree` as it may stand in a checkpoint: tensors, numbers, strings, dicts, lists and tuples alone.
+
+    Raises:
+        TypeError: something else is in it; the message names where.
+    """
+    if isinstance(tree, Tensor):
+        return tree.detach()
+    # Subclasses (a Counter of milestones, a float64 of NumPy) become their plain base.
+    if isinstance(tree, Mapping):
+        return {_plain_key(key, path): plain(value, f"{path}.{key}") for key, value in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(plain(value, f"{path}.{index}") for index, value in enumerate(tree))
+    if isinstance(tree, list):
+        return [plain(value, f"{path}.{index}") for index, value in enumerate(tree)]
+    if isinstance(tree, (bool, type(None), bytes)):
+        return tree
+    for kind in (int, float, str):
+        if isinstance(tree, kind):
+            return kind(tree)
+    if type(tree).__module__ == "numpy" and hasattr(tree, "item") and getattr(tree, "ndim", 1) == 0:
+        return tree.item()
+    if type(tree).__module__ == "numpy":
+        return torch.as_tensor(tree).clone()
+    raise TypeError(
+        f"{path}: a {type(tree).__qualname__} cannot stand in a checkpoint: "
+        "return tensors, numbers, strings, dicts, lists and tuples from state_dict"
+    )
+
+
+def _plain_key(key: Any, path: str) -> Any:
+    if isinstance(key, (bool, int, float, str)) or key is None:
+        return key
+    raise TypeError(f"{path}: a key of type {type(key).__qualname__} cannot stand in a checkpoint")
