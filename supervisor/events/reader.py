@@ -76,9 +76,7 @@ def _follow(run_dir: Path, clock: Clock, poll_seconds: float, stop: Callable[[],
 
 def _check(run_dir: Path) -> None:
     if not run_dir.is_dir():
-        raise InputError(
-            f"{run_dir}: no such run directory: name the folder that the run was given as `run_dir`"
-        )
+        raise InputError(f"{run_dir}: no such run directory: name the folder that the run was given as `run_dir`")
     if not (run_dir / "events").is_dir():
         raise InputError(f"{run_dir}: not a run directory, it has no events/: name the folder of a run")
 

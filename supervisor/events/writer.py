@@ -25,9 +25,7 @@ __all__ = ["EventLog", "Listener"]
 Listener = Callable[[Event], None]
 """Is called with each event after it is written, in the thread that emitted it."""
 
-_DURABLE = frozenset(
-    {"incident_opened", "checkpoint_saved", "checkpoint_promoted", "run_halted", "run_finished"}
-)
+_DURABLE = frozenset({"incident_opened", "checkpoint_saved", "checkpoint_promoted", "run_halted", "run_finished"})
 # These do not pass by waiting, so they are for the user to mend before anything starts.
 _HOPELESS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST})
 

@@ -164,9 +164,7 @@ class _Told:
             case schema.WorkerStartedEvent() if self._fields.get("state") is RunState.CRASHED:
                 self._fields.update(state=RunState.RUNNING, reason=None)
             case schema.RunFinishedEvent():
-                self._fields.update(
-                    state=RunState(event.status), reason=None, lr_scale=event.summary.lr_scale
-                )
+                self._fields.update(state=RunState(event.status), reason=None, lr_scale=event.summary.lr_scale)
                 self._fields["metrics"] = event.summary.metrics or self._fields.get("metrics", {})
                 if event.summary.goodput is not None:
                     self._fields["goodput"] = event.summary.goodput
@@ -181,9 +179,7 @@ class _Told:
         match event:
             case schema.StepEvent():
                 self._heard_of(event.update)
-                self._fields.update(
-                    loss=event.loss, grad_norm=event.grad_norm, lr=event.lr, lr_scale=event.lr_scale
-                )
+                self._fields.update(loss=event.loss, grad_norm=event.grad_norm, lr=event.lr, lr_scale=event.lr_scale)
             case schema.LrRestoredEvent():
                 self._fields["lr_scale"] = event.lr_scale
             case schema.ActionAppliedEvent() if event.lr_scale is not None:

@@ -33,8 +33,8 @@ def render_summary(summary: RunSummary, run_dir: Path | None = None) -> Renderab
 def compare_metrics(metrics: Mapping[str, float]) -> tuple[dict[str, dict[str, float]], list[str]]:
     """Sort metrics beside their baselines.
 
-    A key `<name>_<metric>`, where `<metric>` is a key of its own, is the baseline `<name>` of that metric; of
-    several that fit, the longest. Any other key is a metric.
+    A key `<name>_<metric>`, where `<metric>` is a key of its own, is the baseline `<name>` of that metric. Any
+    other key is a metric.
 
     Args:
         metrics: values by key.
@@ -59,8 +59,7 @@ def compare_metrics(metrics: Mapping[str, float]) -> tuple[dict[str, dict[str, f
 def _metric_of(key: str, metrics: Mapping[str, float]) -> str | None:
     fitting = [metric for metric in metrics if key.endswith(f"_{metric}") and len(key) > len(metric) + 1]
     # A baseline is not itself measured against baselines.
-    plain = [metric for metric in fitting if _metric_of(metric, metrics) is None]
-    return max(plain, key=len, default=None)
+    return next((metric for metric in fitting if _metric_of(metric, metrics) is None), None)
 
 
 def _headline(summary: RunSummary) -> str:

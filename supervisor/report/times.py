@@ -9,9 +9,7 @@ from supervisor.events.schema import Event, ExitClassification
 
 __all__ = ["ORDERLY_EXITS", "RunTimes"]
 
-ORDERLY_EXITS = frozenset(
-    {ExitClassification.FINISHED, ExitClassification.HALTED, ExitClassification.INTERRUPTED}
-)
+ORDERLY_EXITS = frozenset({ExitClassification.FINISHED, ExitClassification.HALTED, ExitClassification.INTERRUPTED})
 
 
 class RunTimes:
@@ -84,10 +82,7 @@ class RunTimes:
         elif self._last is None:
             self._session_from = event.time
         self._last = event.time
-        if (
-            isinstance(event, schema.RunFinishedEvent | schema.RunHaltedEvent)
-            and self._session_from is not None
-        ):
+        if isinstance(event, schema.RunFinishedEvent | schema.RunHaltedEvent) and self._session_from is not None:
             self._wall += event.time - self._session_from
             self._session_from = None
 
@@ -124,8 +119,6 @@ class RunTimes:
                     self._recoveries.append(event.time - self._crashed_at)
                 self._crashed_at = None
                 self._recoveries += self._streak.recovery()
-                self._streak = _Streak()
-            case schema.RunHaltedEvent():
                 self._streak = _Streak()
             case schema.DecisionEvent(update=int(update)) if not self._streak.goes_on(update):
                 self._recoveries += self._streak.recovery(moved_on=True)

@@ -21,9 +21,7 @@ from supervisor.testing.clock import FakeClock
 AT = {"step": 120, "update": 124}
 LOSS = schema.SignalEvent.model_validate({**AT, "signal": SignalName.NONFINITE_LOSS, "loss": float("nan")})
 OPENED = schema.IncidentOpenedEvent(**AT, incident=1)
-SKIP = schema.DecisionEvent(
-    **AT, incident=1, rung=0, action=ActionName.SKIP_BATCH, attempt=1, reason="the lowest rung"
-)
+SKIP = schema.DecisionEvent(**AT, incident=1, rung=0, action=ActionName.SKIP_BATCH, attempt=1, reason="the lowest rung")
 SKIPPED = schema.ActionAppliedEvent(**AT, incident=1, action=ActionName.SKIP_BATCH, seconds=0.001)
 STEP = schema.StepEvent(
     step=140,
@@ -40,15 +38,11 @@ STEP = schema.StepEvent(
 
 def lines(*events: Event) -> list[str]:
     narrator = Narrator()
-    return [line.text for event in events for line in narrator.tell(event)] + [
-        line.text for line in narrator.rest()
-    ]
+    return [line.text for event in events for line in narrator.tell(event)] + [line.text for line in narrator.rest()]
 
 
 def test_a_recovery_is_one_line_from_signal_to_action():
-    expected = (
-        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch, attempt 1 of rung 0: the lowest rung"
-    )
+    expected = "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch, attempt 1 of rung 0: the lowest rung"
     assert lines(LOSS, OPENED, SKIP, SKIPPED) == [expected]
     assert lines(OPENED, LOSS, SKIP, SKIPPED) == [expected]
 
@@ -102,9 +96,7 @@ def test_a_decision_whose_action_never_ended_is_still_said():
 
 def test_of_observed_signals_the_first_is_said():
     observed = [
-        schema.SignalEvent.model_validate(
-            {"step": n, "update": n, "signal": SignalName.SANITIZED_VALUES, "count": n}
-        )
+        schema.SignalEvent.model_validate({"step": n, "update": n, "signal": SignalName.SANITIZED_VALUES, "count": n})
         for n in range(5)
     ]
 
@@ -131,9 +123,7 @@ SUMMARY = schema.RunSummary(status=schema.RunStatus.FINISHED, steps=9, applied_s
     ("event", "line"),
     [
         (
-            schema.IncidentClosedEvent(
-                step=141, incident=1, cured_by=ActionName.SKIP_BATCH, steps_lost=1, seconds=0.8
-            ),
+            schema.IncidentClosedEvent(step=141, incident=1, cured_by=ActionName.SKIP_BATCH, steps_lost=1, seconds=0.8),
             "step 141: incident 1 closed, cured by skip_batch: 1 step lost, 0.8 s",
         ),
         (
@@ -168,9 +158,7 @@ def test_other_events_that_a_person_should_see(event: Event, line: str):
     [
         schema.CheckpointSavedEvent(checkpoint_step=5, path="p"),
         schema.WorkerStartedEvent(pid=3),
-        schema.WorkerExitedEvent(
-            pid=3, exit_code=0, signal=None, classification=schema.ExitClassification.FINISHED
-        ),
+        schema.WorkerExitedEvent(pid=3, exit_code=0, signal=None, classification=schema.ExitClassification.FINISHED),
     ],
     ids=lambda event: event.event,
 )

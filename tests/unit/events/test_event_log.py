@@ -66,9 +66,7 @@ def test_one_call_reaches_the_file_and_every_listener_with_the_stamps(tmp_path: 
     assert json.loads(first[0].model_dump_json(by_alias=True)) == line
 
 
-def test_without_a_path_listeners_hear_and_nothing_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_without_a_path_listeners_hear_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     heard: list[Event] = []
 

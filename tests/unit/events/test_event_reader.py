@@ -72,9 +72,7 @@ def test_a_file_keeps_its_own_order_when_the_clock_was_set_back(tmp_path: Path):
 
 @given(st.integers(min_value=0))
 @settings(max_examples=60)
-def test_a_file_cut_at_any_byte_reads_up_to_its_last_whole_line(
-    tmp_path_factory: pytest.TempPathFactory, at: int
-):
+def test_a_file_cut_at_any_byte_reads_up_to_its_last_whole_line(tmp_path_factory: pytest.TempPathFactory, at: int):
     run_dir = tmp_path_factory.mktemp("cut")
     log = log_at(run_dir)
     for number in range(3):
@@ -87,12 +85,13 @@ def test_a_file_cut_at_any_byte_reads_up_to_its_last_whole_line(
     assert told(read_events(run_dir)) == [str(number) for number in range(cut.count(b"\n"))]
 
 
-def test_a_last_line_that_is_torn_in_its_middle_is_left_out(tmp_path: Path):
+@pytest.mark.parametrize("tail", [b"", b'{"schema"'])
+def test_a_last_line_that_is_torn_in_its_middle_is_left_out(tmp_path: Path, tail: bytes):
     log = log_at(tmp_path)
     log.emit(note("a"))
     assert log.path is not None
     with log.path.open("ab") as file:
-        file.write(b'{"schema":1,"ti' + b"\0" * 50 + b'"}\n')
+        file.write(b'{"schema":1,"ti' + b"\0" * 50 + b'"}\n' + tail)
 
     assert told(read_events(tmp_path)) == ["a"]
 
@@ -161,11 +160,17 @@ def test_a_resume_concerns_its_own_rank_alone(tmp_path: Path):
     assert sorted(told(read_events(tmp_path))) == ["parent", "rank 1", "run_resumed"]
 
 
+def test_a_resume_concerns_its_own_rank_in_a_file_of_several_too(tmp_path: Path):
+    for rank in (0, 1):
+        log_at(tmp_path, "all", rank).emit(note(f"rank {rank}", 9))
+    log_at(tmp_path, "all", 1).emit(RunResumedEvent(checkpoint_step=5, update=5))
+
+    assert told(read_events(tmp_path)) == ["rank 0", "run_resumed"]
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 8)), max_size=25))
 @settings(max_examples=100)
-def test_the_void_rule_as_the_design_puts_it(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[bool, int]]
-):
+def test_the_void_rule_as_the_design_puts_it(tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[bool, int]]):
     run_dir = tmp_path_factory.mktemp("void")
     log = log_at(run_dir)
     (run_dir / "events").mkdir(exist_ok=True)

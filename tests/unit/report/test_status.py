@@ -74,9 +74,7 @@ class Run:
             self.at(seconds, schema.IncidentOpenedEvent(**at, incident=incident))
         self.at(
             seconds,
-            schema.DecisionEvent(
-                **at, incident=incident, rung=rung, action=action, attempt=1, reason="because"
-            ),
+            schema.DecisionEvent(**at, incident=incident, rung=rung, action=action, attempt=1, reason="because"),
         )
         applied = schema.ActionAppliedEvent(
             **at, incident=incident, action=action, seconds=takes, restored_step=restored_step
@@ -165,16 +163,14 @@ def test_an_incident_counts_under_the_signal_that_opened_it(run: Run):
     at = {"step": 3, "update": 3}
     names = (SignalName.NONFINITE_PARAMETER, SignalName.NONFINITE_LOSS)
     run.at(1, *(schema.SignalEvent(**at, signal=name) for name in names))
-    run.at(1, schema.IncidentOpenedEvent(**at, incident=1, signals=names))
+    run.at(1, schema.IncidentOpenedEvent(**at, incident=1, signals=names[::-1]))
     run.at(
         1,
-        schema.DecisionEvent(
-            **at, incident=1, rung=2, action=ActionName.RELOAD_CHECKPOINT, attempt=1, reason=""
-        ),
+        schema.DecisionEvent(**at, incident=1, rung=2, action=ActionName.RELOAD_CHECKPOINT, attempt=1, reason=""),
     )
     run.flag(2, 4, 4, incident=1)
 
-    assert run.status().incidents_by_signal == {SignalName.NONFINITE_PARAMETER: 1}
+    assert run.status().incidents_by_signal == {SignalName.NONFINITE_LOSS: 1}
 
 
 def test_an_observed_signal_is_no_flagged_update(run: Run):
@@ -232,7 +228,7 @@ def test_a_finished_run_stands_at_its_summary(run: Run):
 def test_a_resume_takes_back_what_was_lost(run: Run):
     saved = "checkpoints/step-00000010"
     run.step(5, 9)
-    run.at(5, schema.CheckpointSavedEvent(step=9, update=9, checkpoint_step=10, path=saved))
+    run.at(5, schema.CheckpointSavedEvent(step=10, update=10, checkpoint_step=10, path=saved))
     run.flag(6, 12, 12, opens=True)
     run.step(7, 14)
     run.at(8, exited(ExitClassification.KILLED))
@@ -256,9 +252,15 @@ def test_checkpoints_new_good_and_rejected(run: Run):
     run.at(31, schema.CheckpointRejectedEvent(checkpoint_step=20, path="c/20", reason="torn"))
     assert (run.status().last_checkpoint, run.status().last_good_checkpoint) == ("c/10", "c/10")
 
-    # Back to step 5, then step 20 is saved anew: the newest, on probation again.
-    run.at(32, schema.CheckpointSavedEvent(checkpoint_step=20, path="c/20"))
-    assert (run.status().last_checkpoint, run.status().last_good_checkpoint) == ("c/20", "c/10")
+
+def test_a_checkpoint_that_is_saved_anew_is_the_newest_and_on_probation(run: Run):
+    for step in (10, 20, 30):
+        run.at(step, schema.CheckpointSavedEvent(checkpoint_step=step, path=f"c/{step}"))
+        run.at(step, schema.CheckpointPromotedEvent(checkpoint_step=step, path=f"c/{step}"))
+
+    run.at(31, schema.CheckpointSavedEvent(checkpoint_step=20, path="c/20"))
+
+    assert (run.status().last_checkpoint, run.status().last_good_checkpoint) == ("c/20", "c/30")
 
 
 def test_the_learning_rate_scale_follows_cuts_and_their_return(run: Run):
