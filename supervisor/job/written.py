@@ -35,9 +35,12 @@ def dump_job(resolved: ResolvedJob, directory: Path) -> Path:
     """
     path = directory / "job.yaml"
     draft = directory / f".job.yaml.{os.getpid()}"
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(job_yaml(resolved))
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(job_yaml(resolved))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
     return path

@@ -230,6 +230,38 @@ def test_a_written_job_loads_back_the_same(
     assert [path.name for path in folder.glob(".*")] == []
 
 
+def test_a_written_job_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("cooldown_steps: 9\n", "jobs/mine.yaml")
+    first = load_job(
+        write(f"{JOB}policy: mine.yaml\nfaults: faults.yaml\n", "jobs/job.yaml"),
+        overrides=["policy.probation_steps=4"],
+        run_dir="runs/a",
+    )
+    first.run_dir.mkdir(parents=True)
+    written = dump_job(first, first.run_dir)
+    (first.run_dir / "policy.yaml").write_text(resolved_yaml(first.policy))
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    again = load_job(str(written))
+    assert again.job.policy == "policy.yaml"
+    assert (again.policy.cooldown_steps, again.policy.probation_steps) == (9, 4)
+    assert again.run_dir == first.run_dir
+    assert again.faults == first.faults
+
+
+def test_a_job_that_cannot_be_written_leaves_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolved = load_job(write(JOB))
+
+    def full_disk(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("os.fsync", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        dump_job(resolved, Path.cwd())
+    assert Path("job.yaml").read_text() == JOB
+    assert [path.name for path in Path().iterdir()] == ["job.yaml"]
+
+
 def test_shipped_jobs_load() -> None:
     configs = Path(__file__).parents[3] / "configs"
     main = load_job(str(configs / "jobs/energy_flow.yaml"))

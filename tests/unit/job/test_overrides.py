@@ -9,7 +9,9 @@ import pytest
 
 from supervisor.errors import InputError
 from supervisor.job import ResolvedJob, load_job
+from supervisor.job.overrides import apply_overrides, parse_override
 from supervisor.policy import GradientClip, SkipBatchRung, SpikeDetection
+from supervisor.policy.origins import Origins
 from supervisor.records import ActionName, SignalName
 
 JOB = """
@@ -106,6 +108,14 @@ def test_the_policy_file_itself_can_be_named() -> None:
     Path("other.yaml").write_text("cooldown_steps: 9\n")
     policy = job_with("policy=other.yaml", "policy.probation_steps=1").policy
     assert (policy.cooldown_steps, policy.probation_steps) == (9, 1)
+
+
+def test_what_is_overridden_stays_as_it_was() -> None:
+    values: dict[str, Any] = {"config": {"layers": [{"size": 1}]}}
+    changed, _, problems = apply_overrides(values, Origins("job"), [parse_override("config.layers.0.size=2")])
+    assert not problems
+    assert changed == {"config": {"layers": [{"size": 2}]}}
+    assert values == {"config": {"layers": [{"size": 1}]}}
 
 
 MISTAKES = {

@@ -149,6 +149,13 @@ def test_any_text_is_a_document_or_named_mistakes(text: str) -> None:
     assert all(problem.startswith("file:") for problem in problems)
 
 
+@pytest.mark.parametrize(
+    "text", ["1e-4", "5e3", "010", "0o17", "true", "null", "~", "1_000", ".inf", "", "<<", "=", "a\x85b"]
+)
+def test_text_that_looks_like_something_else_is_quoted(text: str) -> None:
+    assert parse_yaml(plain_yaml({"x": text}), "file").value == {"x": text}
+
+
 def test_the_resolved_form_shows_what_was_filled_in() -> None:
     shown = yaml.safe_load(resolved_yaml(load_policy({"ladder": [{"action": "skip_batch"}]})))
     assert shown["ladder"][-1] == {"action": "halt"}
