@@ -11,6 +11,7 @@ from supervisor.events.base import EventBase
 from supervisor.events.numbers import Number
 
 __all__ = [
+    "ORDERLY_EXITS",
     "CheckpointPromotedEvent",
     "CheckpointRejectedEvent",
     "CheckpointSavedEvent",
@@ -32,6 +33,10 @@ class ExitClassification(enum.StrEnum):
     KILLED = "killed"
     OUT_OF_MEMORY = "out_of_memory"
     STALLED = "stalled"
+
+
+ORDERLY_EXITS = frozenset({ExitClassification.FINISHED, ExitClassification.HALTED, ExitClassification.INTERRUPTED})
+"""The exits that mean no harm: the run itself chose them."""
 
 
 class _CheckpointEvent(EventBase):

@@ -12,13 +12,6 @@ from supervisor.records import ActionName, SignalName
 __all__ = ["Line", "Narrator", "Tone", "describe_step"]
 
 _MOST_NAMES = 3
-_EXPECTED_EXITS = frozenset(
-    {
-        schema.ExitClassification.FINISHED,
-        schema.ExitClassification.HALTED,
-        schema.ExitClassification.INTERRUPTED,
-    }
-)
 
 
 class Tone(enum.StrEnum):
@@ -158,7 +151,7 @@ def _other(event: Event) -> list[Line]:
             return [Line(f"{at}warning: {event.message}", Tone.BAD)]
         case schema.WorkerStalledEvent():
             return [Line(f"worker {event.pid} has stood still for {event.seconds:.3g} s", Tone.BAD)]
-        case schema.WorkerExitedEvent() if event.classification not in _EXPECTED_EXITS:
+        case schema.WorkerExitedEvent() if event.classification not in schema.ORDERLY_EXITS:
             how = event.signal or f"exit code {event.exit_code}"
             why = f": {event.reason}" if event.reason else ""
             return [Line(f"worker {event.pid} is gone: {event.classification} ({how}){why}", Tone.BAD)]

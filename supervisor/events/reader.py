@@ -9,13 +9,13 @@ from pathlib import Path
 
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import InputError
+from supervisor.events import schema
 from supervisor.events.event_file import EventFile
 from supervisor.events.schema import Event
 
 __all__ = ["follow", "read_events"]
 
-_BEGINS = frozenset({"run_started", "run_resumed", "worker_started"})
-_ENDS = frozenset({"run_halted", "run_finished"})
+_FINAL_EXITS = schema.ORDERLY_EXITS | {schema.ExitClassification.BAD_INPUT}
 
 
 def read_events(run_dir: Path) -> Iterator[Event]:
@@ -66,12 +66,24 @@ def _follow(run_dir: Path, clock: Clock, poll_seconds: float, stop: Callable[[],
         for path in _paths(run_dir):
             files.setdefault(path, EventFile(path))
         for event in _merged(files.values()):
-            if event.event in _ENDS | _BEGINS:
-                ended = event.event in _ENDS
+            ended = _has_ended(event, ended)
             yield event
         if ended or stop():
             return
         clock.sleep(poll_seconds)
+
+
+def _has_ended(event: Event, before: bool) -> bool:
+    match event:
+        case schema.RunStartedEvent() | schema.RunResumedEvent() | schema.WorkerStartedEvent():
+            return False
+        case schema.RunFinishedEvent() | schema.RunHaltedEvent():
+            return True
+        case schema.WorkerExitedEvent():
+            # No other exit is final: the parent may start the worker again.
+            return before or event.classification in _FINAL_EXITS
+        case _:
+            return before
 
 
 def _check(run_dir: Path) -> None:

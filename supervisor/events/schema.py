@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from supervisor.events.base import EventBase, OtherEvent
 from supervisor.events.durability_events import (
+    ORDERLY_EXITS,
     CheckpointPromotedEvent,
     CheckpointRejectedEvent,
     CheckpointSavedEvent,
@@ -47,6 +48,7 @@ from supervisor.events.run_events import (
 )
 
 __all__ = [
+    "ORDERLY_EXITS",
     "ActionAppliedEvent",
     "ActionFailedEvent",
     "BufferExemptEvent",

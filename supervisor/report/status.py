@@ -13,7 +13,7 @@ from supervisor.events.numbers import Number, UtcTime
 from supervisor.events.reader import read_events
 from supervisor.events.schema import Event
 from supervisor.records import ActionName, SignalName
-from supervisor.report.times import ORDERLY_EXITS, RunTimes
+from supervisor.report.times import RunTimes
 
 __all__ = ["RunState", "Status", "read_status", "status_of"]
 
@@ -170,7 +170,7 @@ class _Told:
                     self._fields["goodput"] = event.summary.goodput
             case schema.RunHaltedEvent():
                 self._fields.update(state=RunState.HALTED, reason=event.reason, rung=None, open_incident=None)
-            case schema.WorkerExitedEvent() if event.classification not in ORDERLY_EXITS:
+            case schema.WorkerExitedEvent() if event.classification not in schema.ORDERLY_EXITS:
                 reason = event.reason or event.signal or f"exit code {event.exit_code}"
                 text = f"worker {event.pid} is gone: {event.classification} ({reason})"
                 self._fields.update(state=RunState.CRASHED, reason=text)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from supervisor.events import schema
-from supervisor.events.schema import Event, ExitClassification
+from supervisor.events.schema import Event
 
-__all__ = ["ORDERLY_EXITS", "RunTimes"]
-
-ORDERLY_EXITS = frozenset({ExitClassification.FINISHED, ExitClassification.HALTED, ExitClassification.INTERRUPTED})
+__all__ = ["RunTimes"]
 
 
 class RunTimes:
@@ -112,7 +110,7 @@ class RunTimes:
         match event:
             case schema.WorkerStalledEvent():
                 self._crashed_at = self._crashed_at or event.time
-            case schema.WorkerExitedEvent() if event.classification not in ORDERLY_EXITS:
+            case schema.WorkerExitedEvent() if event.classification not in schema.ORDERLY_EXITS:
                 self._crashed_at = self._crashed_at or event.time
             case schema.RunStartedEvent() | schema.RunResumedEvent():
                 if self._crashed_at is not None:

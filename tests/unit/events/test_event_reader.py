@@ -15,12 +15,14 @@ from supervisor.errors import InputError
 from supervisor.events.reader import follow, read_events
 from supervisor.events.schema import (
     Event,
+    ExitClassification,
     RunFinishedEvent,
     RunHaltedEvent,
     RunResumedEvent,
     RunStatus,
     RunSummary,
     WarningEvent,
+    WorkerExitedEvent,
     WorkerStartedEvent,
 )
 from supervisor.events.writer import EventLog
@@ -223,6 +225,19 @@ def test_follow_does_not_take_the_end_of_an_earlier_session_for_the_end(tmp_path
     clock = FakeClock(on_sleep=lambda seconds: log.emit(RunHaltedEvent(reason="x")))
 
     assert told(follow(tmp_path, clock=clock)) == ["run_finished", "run_resumed", "run_halted"]
+    assert len(clock.sleeps) == 1
+
+
+def test_follow_waits_through_a_crash_and_ends_with_a_worker_that_is_not_started_again(tmp_path: Path):
+    parent = log_at(tmp_path, "supervisor", None)
+
+    def exits(classification: ExitClassification) -> None:
+        parent.emit(WorkerExitedEvent(pid=1, exit_code=2, signal=None, classification=classification))
+
+    exits(ExitClassification.KILLED)
+    clock = FakeClock(on_sleep=lambda seconds: exits(ExitClassification.BAD_INPUT))
+
+    assert told(follow(tmp_path, clock=clock)) == ["worker_exited", "worker_exited"]
     assert len(clock.sleeps) == 1
 
 
