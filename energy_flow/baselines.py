@@ -1,7 +1,7 @@
 """What the model is measured against: the mean answer, a ridge regression, the best linear map of low rank.
 
-All three are fitted on the training pairs alone. The penalty of the linear maps is chosen on the last fifth of
-the training pairs, then the map is fitted again on all of them. Everything is in double precision.
+All three are fitted on the training pairs alone. The penalty of the linear maps is chosen on the last fifth
+of the training pairs, then the map is fitted again on all of them. Everything is in double precision.
 
 Shape suffixes: N training pairs, Q queries, E embedding elements.
 """
@@ -75,7 +75,8 @@ def _fit(question_NE: Tensor, answer_NE: Tensor, penalty: float, rank: int | Non
     gram.diagonal().add_(penalty)
     weight = torch.linalg.solve(gram, centred.T @ (answer_NE - answer_mean))
     if rank is not None:
-        # With a penalty the fitted answers are those of the problem augmented by sqrt(penalty) * identity rows.
+        # With a penalty the fitted answers are those of the problem augmented by sqrt(penalty) * identity
+        # rows.
         leading = torch.linalg.eigh(weight.T @ gram @ weight).eigenvectors[:, -rank:]
         weight = weight @ leading @ leading.T
     return LinearMap(weight, question_mean, answer_mean, penalty)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from energy_flow.config import EnergyConfig
-from energy_flow.stability import DeviceTally, count_extremes, initialize_gru_, sanitize
+from energy_flow.stability import DeviceTally, count_extremes, initialize_gru_, initialize_linear_, sanitize
 
 __all__ = ["DISPLACEMENT_LIMIT", "EnergyCarrier"]
 
@@ -22,7 +22,7 @@ class EnergyCarrier(nn.Module):
 
     Args:
         config: sizes and safety fields; the default config when None.
-        generator: CPU generator for the GRU's weights; None draws from the global one.
+        generator: CPU generator for all weights; None draws from the global one.
     """
 
     def __init__(self, config: EnergyConfig | None = None, generator: torch.Generator | None = None) -> None:
@@ -36,15 +36,24 @@ class EnergyCarrier(nn.Module):
         self.displacement_head = nn.Sequential(nn.Linear(hidden, 64), nn.GELU(), nn.Linear(64, 3))
         self._sanitized = DeviceTally()
         self._extremes = DeviceTally()
+        self.reset_parameters(generator)
 
-        initialize_gru_(self.gru, config.gru_initialization_method, generator)
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Redraw the GRU by the stable rule and both heads, in place.
+
+        Args:
+            generator: CPU generator to draw from; None draws from the global one.
+        """
+        initialize_gru_(self.gru, self.config.gru_initialization_method, generator)
+        for layer in (*self.energy_head, *self.displacement_head):
+            if isinstance(layer, nn.Linear):
+                initialize_linear_(layer, generator)
         last = self.displacement_head[-1]
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
             # A fresh flow drifts outward instead of trembling around the centre plane for ever.
             last.weight.mul_(0.1)
-            last.bias.zero_()
-            last.bias[2] = min(config.outward_travel / config.steps, DISPLACEMENT_LIMIT)
+            last.bias[2] = min(self.config.outward_travel / self.config.steps, DISPLACEMENT_LIMIT)
 
     def forward(
         self, neuron_output_FP: Tensor, embedding_part_F1: Tensor, hidden_LFh: Tensor | None = None
@@ -68,7 +77,8 @@ class EnergyCarrier(nn.Module):
             hidden_LFh = self._guard(hidden_LFh, self.config.gru_input_clip_value)
         _, hidden_LFh = self.gru(entering_F.unsqueeze(0), hidden_LFh)
         hidden_LFh = self._guard(hidden_LFh, self.config.gru_output_clip_value)
-        # After a single time step the last layer's hidden state is the GRU's output, so one guard does for both.
+        # After a single time step the last layer's hidden state is the GRU's output, so one guard does for
+        # both.
         carried_Fh = hidden_LFh[-1]
         displacement_F3 = self.displacement_head(carried_Fh)
         self._watch(displacement_F3)

@@ -23,8 +23,8 @@ def collect(
 ) -> Tensor:
     """Average the arrived energies within each cell, weighted by how the flows got there.
 
-    A flow's score is energy / (1 + distance) · (1 + 0.1 · steps); a softmax over the scores within a cell gives
-    the weights.
+    A flow's score is energy / (1 + distance) · (1 + 0.1 · steps); a softmax over the scores within a cell
+    gives the weights.
 
     Args:
         cell_F: cell number of each flow, int64 in [0, S), [F].

@@ -52,7 +52,8 @@ PRESETS: Mapping[str, Mapping[str, int]] = MappingProxyType(
 class EnergyConfig(BaseModel):
     """Shape, movement and safety of an EnergyFlow model. Frozen; unknown keys and inexact types are refused.
 
-    Coordinates are normalised: the lattice reaches from -1 to 1 along each axis, whatever its number of cells.
+    Coordinates are normalised: the lattice reaches from -1 to 1 along each axis, whatever its number of
+    cells.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -76,20 +77,29 @@ class EnergyConfig(BaseModel):
         1.3,
         ge=0.0,
         le=4.0,
-        description="How far along +Z an untrained flow drifts in all its steps together; 1 reaches the plane.",
+        description="How far along +Z an untrained flow drifts in all its steps; 1 reaches the plane.",
     )
     exploration_noise: float = Field(
         0.02, ge=0.0, le=1.0, description="Standard deviation of the noise on each displacement in training."
     )
     spawn_movement_threshold: float = Field(
-        0.45, ge=0.0, le=10.0, description="Length of a step's displacement beyond which a flow spawns another."
+        0.45,
+        ge=0.0,
+        le=10.0,
+        description="Length of a step's displacement beyond which a flow spawns another.",
     )
     max_spawned_flows: int = Field(
-        8, ge=0, le=65536, description="Flows that may be spawned in one sample over all steps; 0 turns it off."
+        8,
+        ge=0,
+        le=65536,
+        description="Flows that may be spawned in one sample over all steps; 0 turns it off.",
     )
 
     gru_max_gradient_norm: float = Field(
-        1.0, gt=0.0, le=1e6, description="L2 norm to which each GRU parameter's gradient is clipped, one by one."
+        1.0,
+        gt=0.0,
+        le=1e6,
+        description="L2 norm to which each GRU parameter's gradient is clipped, one by one.",
     )
     gru_input_clip_value: float = Field(
         10.0, gt=0.0, le=1e6, description="Bound on what enters the GRU: its input and its hidden state."
@@ -101,24 +111,27 @@ class EnergyConfig(BaseModel):
         True, description="Replace NaN by 0 and infinities by the clip value around the GRU, and count them."
     )
     gru_initialization_method: Literal["orthogonal", "xavier"] = Field(
-        "orthogonal", description="How the GRU's hidden weights are drawn; the input weights are Xavier in both."
+        "orthogonal",
+        description="How the GRU's hidden weights are drawn; the input weights are Xavier in both.",
     )
     enable_detailed_gradient_monitoring: bool = Field(
         False, description="Count bad gradients and outputs every step and log them; waits for the device."
     )
     log_extreme_values: bool = Field(
-        True, description="Count finite values beyond extreme_value_threshold that enter or leave the carrier."
+        True,
+        description="Count finite values beyond extreme_value_threshold that enter or leave the carrier.",
     )
     extreme_value_threshold: float = Field(
-        100.0, gt=0.0, le=1e30, description="Magnitude from which a finite value or gradient counts as extreme."
+        100.0,
+        gt=0.0,
+        le=1e30,
+        description="Magnitude from which a finite value or gradient counts as extreme.",
     )
 
     @model_validator(mode="after")
     def _depth_is_even(self) -> Self:
         if self.lattice_depth % 2:
-            raise ValueError(
-                f"lattice_depth: {self.lattice_depth} has no centre plane: write {self.lattice_depth + 1}"
-            )
+            raise ValueError(f"lattice_depth: {self.lattice_depth} has no centre plane: write {self.lattice_depth + 1}")
         return self
 
     @classmethod
@@ -130,7 +143,7 @@ class EnergyConfig(BaseModel):
         """
         if name not in PRESETS:
             raise ValueError(f"preset {name!r} does not exist: write one of {', '.join(PRESETS)}")
-        return cls(**PRESETS[name])
+        return cls.model_validate(dict(PRESETS[name]))
 
     @property
     def surface_cells(self) -> int:

@@ -52,7 +52,7 @@ def keep_active(active_F1: Tensor, moved_Fx: Tensor, before_Fx: Tensor) -> Tenso
 
 
 def start(energy_BS: Tensor, config: EnergyConfig) -> FlowState:
-    """One flow a cell on the centre plane z = 0, with the cell's energy, and empty spawn slots behind them."""
+    """One flow a cell on the centre plane z = 0, with the cell's energy, and empty spawn slots after them."""
     batch, cells = energy_BS.shape
     room = config.max_spawned_flows
     energy_F1 = torch.nn.functional.pad(energy_BS, (0, room)).reshape(-1, 1)
@@ -71,9 +71,7 @@ def start(energy_BS: Tensor, config: EnergyConfig) -> FlowState:
     )
 
 
-def step(
-    state: FlowState, neuron: Neuron, carrier: EnergyCarrier, *, noise: float
-) -> tuple[FlowState, Tensor, Tensor]:
+def step(state: FlowState, neuron: Neuron, carrier: EnergyCarrier, *, noise: float) -> tuple[FlowState, Tensor, Tensor]:
     """Move every flow that is still on its way by one time step.
 
     Args:

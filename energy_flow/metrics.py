@@ -5,7 +5,6 @@ Shape suffixes: Q queries, C candidates in a pool, E embedding elements.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 

@@ -41,7 +41,7 @@ class EnergyFlow(nn.Module):
 
     Args:
         config: the model's configuration; the `small` preset's sizes when None.
-        generator: CPU generator for the GRU's weights; the other layers draw from the global one.
+        generator: CPU generator for the carrier's weights; the other layers draw from the global one.
     """
 
     def __init__(self, config: EnergyConfig | None = None, generator: torch.Generator | None = None) -> None:

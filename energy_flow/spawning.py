@@ -23,8 +23,8 @@ def choose_parents(movement_BN: Tensor, eligible_BN: Tensor, spawned_B: Tensor, 
         capacity: spawn slots of a sample, from 1 to N.
 
     Returns:
-        `source_BN`, the flow that each slot goes on from: itself, or the parent where a spawn slot is filled in
-        this step, int64 in [0, N); and `born_BN`, whether it is, bool.
+        `source_BN`, the flow that each slot goes on from: itself, or the parent where a spawn slot is
+        filled in this step, int64 in [0, N); and `born_BN`, whether it is, bool.
     """
     slots = movement_BN.shape[1]
     ranked_BN = movement_BN.masked_fill(~eligible_BN, -1.0).argsort(dim=1, descending=True, stable=True)

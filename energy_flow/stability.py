@@ -21,6 +21,7 @@ __all__ = [
     "count_extremes",
     "gradient_health",
     "initialize_gru_",
+    "initialize_linear_",
     "sanitize",
     "tensor_health",
 ]
@@ -82,7 +83,8 @@ def sanitize(values: Tensor, clip: float, replaced: DeviceTally) -> Tensor:
         clip: bound, positive.
         replaced: where the number of replaced elements is added.
     """
-    clean, count = _Sanitize.apply(values, clip)
+    clean: Tensor
+    clean, count = _Sanitize.apply(values, clip)  # type: ignore[no-untyped-call]
     replaced.add(count)
     return clean
 
@@ -95,13 +97,15 @@ def count_extremes(values: Tensor, threshold: float, extremes: DeviceTally) -> N
 
 
 def initialize_gru_(
-    gru: nn.GRU, method: Literal["orthogonal", "xavier"] = "orthogonal", generator: torch.Generator | None = None
+    gru: nn.GRU,
+    method: Literal["orthogonal", "xavier"] = "orthogonal",
+    generator: torch.Generator | None = None,
 ) -> None:
     """Redraw a GRU so that gradients survive many steps: in place, on any device.
 
-    Input weights are Xavier uniform, and hidden weights orthogonal (or Xavier), each per gate block; biases are
-    zero, but for the update-gate third of `bias_hh`, which is 1: a fresh GRU then keeps most of its hidden
-    state. PyTorch orders the blocks reset, update, new.
+    Input weights are Xavier uniform, and hidden weights orthogonal (or Xavier), each per gate block; biases
+    are zero, but for the update-gate third of `bias_hh`, which is 1: a fresh GRU then keeps most of its
+    hidden state. PyTorch orders the blocks reset, update, new.
 
     Args:
         gru: the module to redraw.
@@ -122,11 +126,19 @@ def initialize_gru_(
             parameter.copy_(drawn)
 
 
+def initialize_linear_(linear: nn.Linear, generator: torch.Generator | None = None) -> None:
+    """Redraw a linear layer in place, on any device: Xavier uniform weights, zero bias."""
+    with torch.no_grad():
+        drawn = torch.empty(linear.weight.shape)
+        linear.weight.copy_(nn.init.xavier_uniform_(drawn, generator=generator))
+        linear.bias.zero_()
+
+
 def clip_each_(parameters: Iterable[nn.Parameter], max_norm: float) -> None:
     """Scale each parameter's gradient down to an L2 norm of at most `max_norm`, each by itself, in place.
 
-    A gradient within the bound keeps its bits. A gradient that is not finite is left as it is or spreads within
-    its own parameter: look for those first.
+    A gradient within the bound keeps its bits. A gradient that is not finite is left as it is or spreads
+    within its own parameter: look for those first.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if gradients:
@@ -150,7 +162,7 @@ class Health:
 
 
 def tensor_health(values: Tensor, extreme: float) -> Tensor:
-    """Counts [3] of NaN, infinite, and finite elements at or beyond ±`extreme`; int64, on the values' device."""
+    """Counts [3] of NaN, infinite, and finite elements from ±`extreme` on; int64, on the values' device."""
     magnitude = values.detach().abs()
     infinite = magnitude.isinf().sum()
     return torch.stack((magnitude.isnan().sum(), infinite, (magnitude >= extreme).sum() - infinite))

