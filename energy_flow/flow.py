@@ -122,7 +122,7 @@ def spawn(
 
     first_B1 = torch.arange(batch, device=source_BN.device).unsqueeze(1) * source_BN.shape[1]
     source_F, born_F1 = (source_BN + first_B1).flatten(), born_BN.reshape(-1, 1)
-    mirrored_F3 = move(before_F3, displacement_F3 * displacement_F3.new_tensor([-1.0, -1.0, 1.0]))
+    mirrored_F3 = move(before_F3, torch.cat((-displacement_F3[:, :2], displacement_F3[:, 2:]), dim=1))
     position_F3 = torch.where(born_F1, mirrored_F3[source_F], state.position_F3)
     return FlowState(
         position_F3=position_F3,
