@@ -166,9 +166,9 @@ def _why_not(
 
 
 def _explain(origin: str, rung: AnyRung, attempt: int, passed_over: list[str]) -> str:
-    use = "" if isinstance(rung, HaltRung) else f": attempt {attempt} of {rung.attempts}"
+    use = "" if isinstance(rung, HaltRung) else f"; attempt {attempt} of {rung.attempts}"
     over = f"; passed over: {', '.join(passed_over)}" if passed_over else ""
-    return f"{origin}: {rung.action}{use}{over}"
+    return f"{origin}{use}{over}"
 
 
 def _count(number: int, noun: str) -> str:

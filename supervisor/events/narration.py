@@ -97,7 +97,7 @@ class Narrator:
         signals = " + ".join(_signal(signal) for signal in self._signals)
         text = f"{_place(event)}{signals}{' ' if signals else ''}-> {event.action}"
         if self._decision is not None:
-            text += f", attempt {self._decision.attempt} of rung {self._decision.rung}: {self._decision.reason}"
+            text += f" (rung {self._decision.rung}): {self._decision.reason}"
         return text + end
 
     @staticmethod

@@ -213,6 +213,11 @@ class Guard:
         return self._keeper.counters.step
 
     @property
+    def batches_drawn(self) -> int:
+        """Position in the data: batches drawn so far, over all epochs."""
+        return self._keeper.batch_number
+
+    @property
     def status(self) -> RunStatus | None:
         """How the run ended, None while it goes on."""
         return self._status

@@ -57,6 +57,11 @@ class Reporter:
         self._on_progress = on_progress
         self._metrics: dict[str, float] = {}
 
+    @property
+    def _last_update(self) -> int | None:
+        """The last update attempted: a line about it stays when the run is resumed from here."""
+        return self._keeper.counters.update - 1 if self._keeper.counters.update else None
+
     def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:
         """Put the start of the run on record."""
         self._log.emit(RunStartedEvent(steps=steps, version=__version__, **about))
@@ -100,9 +105,9 @@ class Reporter:
                 self._metrics = {name: float(value) for name, value in evaluation().items()}
         except Exception as error:  # noqa: BLE001  (whatever the user's evaluation raises, the training is done)
             message = f"evaluation failed: {type(error).__name__}: {error}"
-            self._log.emit(WarningEvent(step=counters.step, update=counters.update, message=message))
+            self._log.emit(WarningEvent(step=counters.step, update=self._last_update, message=message))
             return
-        self._log.emit(MetricsEvent(step=counters.step, update=counters.update, metrics=self._metrics))
+        self._log.emit(MetricsEvent(step=counters.step, update=self._last_update, metrics=self._metrics))
 
     def finished(self, status: RunStatus) -> None:
         """Put the end of a run that was not halted on record."""
@@ -110,7 +115,7 @@ class Reporter:
         interrupted = status is RunStatus.INTERRUPTED
         event = RunFinishedEvent(
             step=counters.step,
-            update=counters.update,
+            update=self._last_update,
             status=RunStatus.INTERRUPTED if interrupted else RunStatus.FINISHED,
             summary=self.summary(status),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -33,8 +33,10 @@ class DataCursor:
 
     def __init__(self, data: Iterable[Any]) -> None:
         self._data = data
-        self._stateful = isinstance(data, Stateful)
-        self._one_shot = isinstance(data, Iterator) and not self._stateful
+        # By attribute, so that a wrapper that passes everything on is as good as what it wraps.
+        stateful = all(callable(getattr(data, name, None)) for name in ("state_dict", "load_state_dict"))
+        self._stateful = cast(Stateful, data) if stateful else None
+        self._one_shot = isinstance(data, Iterator) and not stateful
         self._iterator: Iterator[Any] | None = None
         self._epoch_start: dict[str, Any] | None = None
         self.batch_number = 0
@@ -91,9 +93,9 @@ class DataCursor:
             "batch_number": self.batch_number,
             "epoch": self.epoch,
             "batch_in_epoch": self.batch_in_epoch,
-            "loader": clone(self._data.state_dict()) if begun and isinstance(self._data, Stateful) else None,
+            "loader": clone(self._stateful.state_dict()) if begun and self._stateful is not None else None,
             "generators": self._generator_states(),
-            "epoch_start": clone(self._epoch_start) if begun and not self._stateful else None,
+            "epoch_start": clone(self._epoch_start) if begun and self._stateful is None else None,
         }
 
     def seek(self, position: Mapping[str, Any]) -> None:
@@ -109,8 +111,8 @@ class DataCursor:
         self.epoch = position["epoch"]
         self.batch_in_epoch = position["batch_in_epoch"]
         with preserved_rng():
-            if position["loader"] is not None and isinstance(self._data, Stateful):
-                self._data.load_state_dict(clone(position["loader"]))
+            if position["loader"] is not None and self._stateful is not None:
+                self._stateful.load_state_dict(clone(position["loader"]))
                 self._iterator = iter(self._data)
             elif position["epoch_start"] is not None:
                 self._epoch_start = clone(position["epoch_start"])
@@ -123,7 +125,7 @@ class DataCursor:
         self._restore_generators(position["generators"])
 
     def _begin(self) -> Iterator[Any]:
-        if not self._stateful and not self._one_shot:
+        if self._stateful is None and not self._one_shot:
             self._epoch_start = {"rng": capture_rng(), "generators": self._generator_states()}
         self._iterator = iter(self._data)
         return self._iterator

@@ -42,7 +42,7 @@ def lines(*events: Event) -> list[str]:
 
 
 def test_a_recovery_is_one_line_from_signal_to_action():
-    expected = "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch, attempt 1 of rung 0: the lowest rung"
+    expected = "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch (rung 0): the lowest rung"
     assert lines(LOSS, OPENED, SKIP, SKIPPED) == [expected]
     assert lines(OPENED, LOSS, SKIP, SKIPPED) == [expected]
 
@@ -71,9 +71,9 @@ def test_an_action_that_failed_and_the_next_one_are_two_lines_with_the_same_sign
     said = lines(LOSS, SKIP, failed, SKIP.model_copy(update={"rung": 1, "reason": "the next"}), SKIPPED)
 
     assert said == [
-        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch, attempt 1 of rung 0: "
+        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch (rung 0): "
         "the lowest rung; failed: no state",
-        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch, attempt 1 of rung 1: the next",
+        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch (rung 1): the next",
     ]
 
 
@@ -111,7 +111,7 @@ def test_a_halt_is_said_with_its_reason():
     said = lines(LOSS, halt, schema.RunHaltedEvent(**AT, reason="nothing else is left"))
 
     assert said == [
-        "step 120 (update 124): nonfinite_loss (loss nan) -> halt, attempt 1 of rung 4: nothing else is left",
+        "step 120 (update 124): nonfinite_loss (loss nan) -> halt (rung 4): nothing else is left",
         "step 120 (update 124): halted: nothing else is left",
     ]
 
@@ -182,7 +182,7 @@ def show(*events: Event, terminal: bool, width: int = 200) -> str:
 def test_away_from_a_terminal_each_step_event_is_one_plain_line():
     assert show(STEP, LOSS, SKIP, SKIPPED, terminal=False, width=40) == (
         "step 140/2000: loss 0.7031, grad norm 1.5, lr 0.001 x 0.5, 0.04 s a step, 1 incident, on rung 2\n"
-        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch, attempt 1 of rung 0: "
+        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch (rung 0): "
         "the lowest rung\n"
     )
 

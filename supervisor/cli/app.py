@@ -1,0 +1,113 @@
+"""The `supervisor` command."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from supervisor.cli.policy_commands import policy_app
+from supervisor.errors import ExitCode, InputError
+from supervisor.events import follow, read_events
+from supervisor.events.show import describe_event
+from supervisor.job import load_job
+from supervisor.process.parent import Parent
+from supervisor.report import read_status, render_status
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="supervisor",
+    help="Runs PyTorch training jobs, notices NaN, Inf and worse before they do harm, and recovers.",
+    epilog="Start here: supervisor run configs/jobs/energy_flow.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(policy_app, name="policy")
+
+RunDir = Annotated[str, typer.Argument(help="The run directory.", metavar="RUN_DIR", show_default=False)]
+
+
+@app.command()
+def run(
+    job: Annotated[str, typer.Argument(help="The job file.", metavar="JOB.yaml", show_default=False)],
+    policy: Annotated[str | None, typer.Option(help="A policy file instead of the job's.", metavar="P.yaml")] = None,
+    run_dir: Annotated[str | None, typer.Option(help="Run directory instead of the job's.", metavar="DIR")] = None,
+    steps: Annotated[int | None, typer.Option(help="Where the schedule ends, instead of the job's.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Set one value: config.learning_rate=1e-3 in the job, policy.cooldown_steps=5 in the policy. "
+            "May be repeated.",
+            metavar="a.b=VALUE",
+        ),
+    ] = None,
+) -> None:
+    """Run a job under supervision.
+
+    The run directory gets the job and the policy as resolved, the event log, the checkpoints and the incidents.
+
+    Exit codes: 0 finished, 2 bad input, 3 halted by the policy, 4 the worker died, 75 interrupted after a checkpoint.
+    """
+    resolved = load_job(job, overrides=overrides or (), policy=policy, run_dir=run_dir, steps=steps)
+    raise typer.Exit(Parent(resolved).run())
+
+
+@app.command()
+def status(
+    run_dir: RunDir,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+) -> None:
+    """Where a run stands: step, loss, rung, learning-rate scale, incidents, goodput."""
+    found = read_status(Path(run_dir))
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+    else:
+        Console(highlight=False).print(render_status(found))
+
+
+@app.command()
+def events(
+    run_dir: RunDir,
+    follow_on: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as events come, until the run ends.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The lines as they are in the log.")] = False,
+    event: Annotated[
+        str | None, typer.Option(help="Only events of this name, as in --event decision.", metavar="NAME")
+    ] = None,
+) -> None:
+    """The event log: all files merged and in order."""
+    source = follow(Path(run_dir)) if follow_on else read_events(Path(run_dir))
+    for each in source:
+        if event is not None and each.event != event:
+            continue
+        typer.echo(each.model_dump_json(by_alias=True) if as_json else describe_event(each))
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's ends in one line and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(ExitCode.BAD_INPUT) from None
+    except KeyboardInterrupt:
+        raise SystemExit(128 + 2) from None
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; the interpreter would complain again when it flushes at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(ExitCode.FINISHED) from None
+
+
+if __name__ == "__main__":
+    main()

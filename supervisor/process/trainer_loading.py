@@ -1,0 +1,96 @@
+"""From `module:Class` and a mapping to a trainer, with every mistake of the user's told as one."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
+
+from supervisor.policy.mends import problems_of
+from supervisor.policy.origins import Origins, refuse
+from supervisor.training.trainer import Trainer
+
+__all__ = ["build_trainer", "find_trainer"]
+
+REQUIRED = ("model", "optimizer", "data", "loss")
+
+
+def find_trainer(name: str, origins: Origins) -> type[Trainer]:
+    """Import the trainer's class; the working directory is looked in first.
+
+    Args:
+        name: `module:Class`.
+        origins: where the name was written.
+
+    Raises:
+        InputError: the module cannot be imported, or has no such class, or it has no `from_config`.
+    """
+    here = str(Path.cwd())
+    if sys.path[:1] not in ([""], [here]):
+        sys.path.insert(0, here)
+    module_name, _, class_name = name.partition(":")
+    module = _import(module_name, origins)
+    found: Any = module
+    for part in class_name.split("."):
+        if not hasattr(found, part):
+            mend = f"write one of its classes: {', '.join(_classes(module)) or 'it has none'}"
+            refuse([origins.problem(("trainer",), f"{module_name} has no {class_name}", mend)])
+        found = getattr(found, part)
+    if not callable(getattr(found, "from_config", None)):
+        mend = "give it a classmethod from_config(config, *, seed)"
+        refuse([origins.problem(("trainer",), f"{class_name} has no from_config", mend)])
+    return cast("type[Trainer]", found)
+
+
+def build_trainer(kind: type[Trainer], config: dict[Any, Any], seed: int, origins: Origins) -> Trainer:
+    """Call `from_config` and check that what comes back is a trainer.
+
+    Raises:
+        InputError: the config does not validate, or the trainer lacks a part. Anything else that `from_config`
+            raises is left as it is.
+    """
+    try:
+        trainer = kind.from_config(config, seed=seed)
+    except ValidationError as error:
+        model = vars(sys.modules[kind.__module__]).get(error.title)
+        known = model if isinstance(model, type) and issubclass(model, BaseModel) else BaseModel
+        refuse(problems_of(error, known, config, origins.below(("config",)), prefix=("config",)))
+        raise
+    missing = [part for part in REQUIRED if not hasattr(trainer, part)]
+    if missing:
+        what = f"{kind.__name__} has no {', '.join(missing)}"
+        refuse([origins.problem(("trainer",), what, f"a trainer needs {', '.join(REQUIRED)}")])
+    return trainer
+
+
+def _import(name: str, origins: Origins) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or name
+        if name == missing or name.startswith(f"{missing}."):
+            mend = "write `module:Class` of a module in the working directory or an installed package"
+            refuse([origins.problem(("trainer",), f"there is no module {missing}", mend)])
+        what, mend = f"{name} needs the module {missing}, which is not there", f"install {missing}"
+        refuse([origins.problem(("trainer",), what, mend)])
+        raise
+    except Exception as error:
+        # Whatever a module of the user's raises, it cannot be trained with.
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
+        what = f"{name} cannot be imported ({type(error).__name__}: {error}; {where[0]}:{where[1]})"
+        refuse([origins.problem(("trainer",), what, "mend the module")])
+        raise
+
+
+def _classes(module: ModuleType) -> list[str]:
+    return [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__ and not name.startswith("_")
+    ][:8]

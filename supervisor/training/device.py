@@ -1,0 +1,48 @@
+"""Moving a training to its device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from supervisor.errors import InputError
+from supervisor.training.tree import tensors
+
+__all__ = ["batch_to", "choose_device", "optimizer_to"]
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` (CUDA where there is a device, else the CPU), `cpu` or `cuda`.
+
+    Raises:
+        InputError: `cuda` where there is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: cuda: this machine has no CUDA device: write `device: auto` or `device: cpu`")
+    return torch.device(name)
+
+
+def batch_to(batch: Any, device: torch.device) -> Any:
+    """The batch with every tensor in it on `device`: in tuples (named ones too), lists and dicts."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return type(batch)({key: batch_to(value, device) for key, value in batch.items()})
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(batch_to(value, device) for value in batch))
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(batch_to(value, device) for value in batch)
+    return batch
+
+
+def optimizer_to(optimizer: Optimizer, device: torch.device) -> None:
+    """Move the optimizer's state to `device`; 0-dimensional step counters stay where the optimizer keeps them."""
+    for state in optimizer.state.values():
+        for _, tensor in tensors(state):
+            if tensor.dim() > 0:
+                tensor.data = tensor.data.to(device)
