@@ -57,9 +57,9 @@ class Observation:
         grad_norm: total L2 norm of all gradients, accumulated in float32 or wider; NaN likewise.
         gradient_elements_finite: False when any gradient element is NaN or infinite.
         gradient_max_abs: largest gradient element where `grad_norm` is beyond the overflow bound, else None.
-        bad_gradients: names of the first parameters whose gradient holds a NaN or an infinity.
-        bad_parameters: names of the first parameters and buffers that hold one.
-        bad_optimizer_state: `parameter.state_key` of the first optimizer tensors that hold one.
+        bad_gradients: names of the parameters whose gradient holds a NaN or an infinity.
+        bad_parameters: names of the parameters and buffers that hold one.
+        bad_optimizer_state: `parameter.state_key` of the optimizer tensors that hold one.
         sanitized: values the model replaced by itself since the last update.
         exception: `Type: message` when the step raised, else None.
         exception_where: `file:line` in the user's code where it was raised, else None.

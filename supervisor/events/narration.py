@@ -107,9 +107,10 @@ class Narrator:
 
 def describe_step(event: schema.StepEvent, total_steps: int | None) -> str:
     """One plain line for a `step` event, for where there is no progress bar."""
-    of = "" if total_steps is None else f"/{total_steps}"
+    done = "" if event.step is None else f"{event.step + 1}"
+    done += "" if total_steps is None else f"/{total_steps}"
     text = (
-        f"step {event.step}{of}: loss {event.loss:.4g}, grad norm {event.grad_norm:.4g}, "
+        f"{done} steps: loss {event.loss:.4g}, grad norm {event.grad_norm:.4g}, "
         f"lr {event.lr:.4g} x {event.lr_scale:.4g}, {event.step_seconds:.3g} s a step"
     )
     if event.incidents:
@@ -144,9 +145,6 @@ def _other(event: Event) -> list[Line]:
             return [Line(f"checkpoint {event.path} rejected: {event.reason}", Tone.BAD)]
         case schema.BufferExemptEvent():
             return [Line(f"non-finite from the start, so exempt: {_names(event.buffers)}", Tone.PLAIN)]
-        case schema.MetricsEvent():
-            values = ", ".join(f"{name} {value:.4g}" for name, value in event.metrics.items())
-            return [Line(f"{at}evaluation: {values}", Tone.PLAIN)]
         case schema.WarningEvent():
             return [Line(f"{at}warning: {event.message}", Tone.BAD)]
         case schema.WorkerStalledEvent():

@@ -98,7 +98,7 @@ class SupervisedStep:
             keeper.engine = keeper.engine.tick()
         before = self._subject.capture_volatile()
         observation = self._runner.observe(batch, place)
-        if self._causes(observation):
+        if self._causes(self._panel.inspect(observation)):
             return self._discard(self._runner.with_state_findings(observation), before, undone=True)
         observation = self._runner.prepare(observation)
         if observation.exception is not None:
@@ -106,7 +106,7 @@ class SupervisedStep:
         observation = self._runner.apply(observation, keeper.engine.lr_scale)
         if observation.exception is not None or self._state_check_due():
             observation = self._runner.with_state_findings(observation)
-        if self._causes(observation):
+        if self._causes(self._panel.inspect(observation)):
             return self._discard(observation, before, undone=False)
         return self._accept(observation, started)
 
@@ -154,7 +154,7 @@ class SupervisedStep:
         self._states.flagged_step()
         counters.skipped_steps += 1
         recovered = self._recovery.recover(
-            self._causes(observation), observation, undone=undone, traceback=self._runner.last_traceback
+            self._causes(signals), observation, undone=undone, traceback=self._runner.last_traceback
         )
         decision, restored = recovered.decision, recovered.effect.restored
         if restored is None:
@@ -163,6 +163,8 @@ class SupervisedStep:
             # The schedule went back with the state; under `replay` so did the data.
             self._epoch = self._cursor.epoch
         self.end_epochs()
+        if recovered.effect.modules:
+            self._panel.forget()
         if decision.action is ActionName.HALT:
             self._book.halted(observation.step)
             keeper.save(good=restored is not None)
@@ -175,10 +177,9 @@ class SupervisedStep:
         self._reporter.step(observation, nominal_lr(self._subject.optimizer), None)
         return replace(outcome, action=decision.action)
 
-    def _causes(self, observation: Observation) -> tuple[Signal, ...]:
+    def _causes(self, signals: tuple[Signal, ...]) -> tuple[Signal, ...]:
         """The findings that flag an update; those that the policy only observes do not."""
-        found = self._panel.inspect(observation)
-        return tuple(signal for signal in found if not self._policy.observes(signal.name))
+        return tuple(signal for signal in signals if not self._policy.observes(signal.name))
 
     def _scaler_is_calibrating(self, signals: tuple[Signal, ...]) -> bool:
         """An overflow that a gradient scaler answers by itself: its scale is above 1 and only gradients are bad."""

@@ -23,6 +23,10 @@ OVERFLOW_BOUND = 1e18
 """A gradient element beyond this squares to more than float32 holds, which freezes a second moment for ever."""
 
 
+NAMED = 3
+"""How many tensors at fault a signal names; it gives their number beside."""
+
+
 class _Stateless:
     """A detector that needs no memory."""
 
@@ -30,6 +34,9 @@ class _Stateless:
         pass
 
     def flagged(self, observation: Observation) -> None:
+        pass
+
+    def forget(self) -> None:
         pass
 
     def state_dict(self) -> dict[str, Any]:
@@ -59,7 +66,7 @@ class NonfiniteOptimizerState(_Stateless):
         """`nonfinite_optimizer_state` with the first tensors at fault."""
         if not observation.bad_optimizer_state:
             return None
-        return Signal(SignalName.NONFINITE_OPTIMIZER_STATE, {"tensors": observation.bad_optimizer_state})
+        return Signal(SignalName.NONFINITE_OPTIMIZER_STATE, _named(observation.bad_optimizer_state))
 
 
 class NonfiniteParameter(_Stateless):
@@ -69,7 +76,7 @@ class NonfiniteParameter(_Stateless):
         """`nonfinite_parameter` with the first tensors at fault."""
         if not observation.bad_parameters:
             return None
-        return Signal(SignalName.NONFINITE_PARAMETER, {"tensors": observation.bad_parameters})
+        return Signal(SignalName.NONFINITE_PARAMETER, _named(observation.bad_parameters))
 
 
 class NonfiniteLoss(_Stateless):
@@ -91,7 +98,7 @@ class NonfiniteGradient(_Stateless):
             return None
         details: dict[str, Detail] = {
             "grad_norm": observation.grad_norm,
-            "tensors": observation.bad_gradients,
+            **_named(observation.bad_gradients),
         }
         return Signal(SignalName.NONFINITE_GRADIENT, details)
 
@@ -120,3 +127,7 @@ class SanitizedValues(_Stateless):
         if observation.sanitized == 0:
             return None
         return Signal(SignalName.SANITIZED_VALUES, {"count": observation.sanitized})
+
+
+def _named(tensors: tuple[str, ...]) -> dict[str, Detail]:
+    return {"tensors": tensors[:NAMED], "tensor_count": len(tensors)}

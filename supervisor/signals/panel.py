@@ -58,6 +58,11 @@ class DetectorPanel:
             for detector in self._detectors.values():
                 detector.flagged(observation)
 
+    def forget(self) -> None:
+        """Start every window afresh: the model is another one, and its old numbers say nothing about it."""
+        for detector in self._detectors.values():
+            detector.forget()
+
     def state_dict(self) -> dict[str, Any]:
         """What each detector remembers, by name."""
         return {name: detector.state_dict() for name, detector in self._detectors.items()}

@@ -25,6 +25,10 @@ class Detector(Protocol):
         """Note that the update was flagged, by whichever detector. Its values enter no window."""
         ...
 
+    def forget(self) -> None:
+        """Empty the window."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """What the detector remembers, as plain values."""
         ...

@@ -60,6 +60,11 @@ class SpikeDetector:
         score = self._score(observation)
         self._spiked = score is not None and score > self._policy.threshold
 
+    def forget(self) -> None:
+        """Empty the window; the warm-up begins anew."""
+        self._window.clear()
+        self._spiked = False
+
     def state_dict(self) -> dict[str, Any]:
         """The window (natural logarithms) and whether the last update spiked."""
         return {"window": list(self._window), "spiked": self._spiked}

@@ -16,9 +16,6 @@ from supervisor.training.tree import tensors
 
 __all__ = ["GradientFindings", "StateCheck", "all_finite", "measure", "parameter_names"]
 
-NAMED = 8
-"""How many tensors at fault a signal names."""
-
 
 @dataclass(frozen=True, slots=True)
 class GradientFindings:
@@ -65,7 +62,7 @@ def measure(loss: Tensor, names: Mapping[Tensor, str], sanitized: Tensor | None)
         return GradientFindings(loss_value, norm, sanitized=count)
     bad = tuple(name for name, grad in gradients if not bool(torch.isfinite(_dense(grad)).all()))
     if bad:
-        return GradientFindings(loss_value, norm, elements_finite=False, bad=bad[:NAMED], sanitized=count)
+        return GradientFindings(loss_value, norm, elements_finite=False, bad=bad, sanitized=count)
     largest = max(float(_dense(grad).abs().max()) for _, grad in gradients if _dense(grad).numel())
     return GradientFindings(loss_value, norm, max_abs=largest, sanitized=count)
 
@@ -94,11 +91,11 @@ class StateCheck:
         return tuple(self._exempt)
 
     def bad_parameters(self) -> tuple[str, ...]:
-        """Names of the first parameters and buffers that hold a NaN or an infinity; one synchronisation if none."""
+        """Names of the parameters and buffers that hold a NaN or an infinity; one synchronisation if none."""
         return _first_bad([*((n, p) for p, n in self._names.items()), *self._buffers()])
 
     def bad_optimizer_state(self) -> tuple[str, ...]:
-        """`parameter.state_key` of the first optimizer tensors that hold one."""
+        """`parameter.state_key` of the optimizer tensors that hold one."""
         return _first_bad(list(self._optimizer_tensors()))
 
     def is_finite(self) -> bool:
@@ -107,7 +104,7 @@ class StateCheck:
         return all_finite(held)
 
     def bad_in(self, state: TrainingState) -> tuple[str, ...]:
-        """Names of the first tensors of a captured state that hold one; exempt elements do not count."""
+        """Names of the tensors of a captured state that hold one; exempt elements do not count."""
         held = [*state.parameters.items()]
         held += [(name, self._judged(name, b)) for name, b in state.buffers.items() if b is not None]
         held += tensors(state.optimizer["state"])
@@ -142,7 +139,7 @@ def all_finite(held: Iterable[Tensor]) -> bool:
 def _first_bad(named: Sequence[tuple[str, Tensor]]) -> tuple[str, ...]:
     if all_finite(tensor for _, tensor in named):
         return ()
-    return tuple(name for name, tensor in named if not all_finite([tensor]))[:NAMED]
+    return tuple(name for name, tensor in named if not all_finite([tensor]))
 
 
 def _can_rot(tensor: Tensor) -> bool:

@@ -139,7 +139,6 @@ SUMMARY = schema.RunSummary(status=schema.RunStatus.FINISHED, steps=9, applied_s
         ),
         (schema.WorkerStalledEvent(pid=7, seconds=300), "worker 7 has stood still for 300 s"),
         (schema.LrRestoredEvent(step=3, lr_scale=1.0), "step 3: learning-rate cut taken back, scale now 1"),
-        (schema.MetricsEvent(metrics={"mrr": 0.05, "top1": 0.25}), "evaluation: mrr 0.05, top1 0.25"),
         (schema.BufferExemptEvent(buffers=("mask",)), "non-finite from the start, so exempt: mask"),
         (schema.RunResumedEvent(checkpoint_step=200), "resumed from the checkpoint of step 200"),
         (
@@ -181,7 +180,7 @@ def show(*events: Event, terminal: bool, width: int = 200) -> str:
 
 def test_away_from_a_terminal_each_step_event_is_one_plain_line():
     assert show(STEP, LOSS, SKIP, SKIPPED, terminal=False, width=40) == (
-        "step 140/2000: loss 0.7031, grad norm 1.5, lr 0.001 x 0.5, 0.04 s a step, 1 incident, on rung 2\n"
+        "141/2000 steps: loss 0.7031, grad norm 1.5, lr 0.001 x 0.5, 0.04 s a step, 1 incident, on rung 2\n"
         "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch (rung 0): "
         "the lowest rung\n"
     )
@@ -196,11 +195,11 @@ def test_names_in_square_brackets_are_printed_as_they_are():
 def test_on_a_terminal_a_bar_shows_the_numbers_and_recoveries_stand_above_it():
     shown = show(STEP, LOSS, SKIP, SKIPPED, terminal=True)
 
-    recovery = shown.index("-> skip_batch, attempt 1")
+    recovery = shown.index("-> skip_batch (rung 0)")
     assert "141/2000" in shown
     assert "loss 0.7031  grad 1.5  lr x0.5  rung 2  incidents 1" in shown
     assert "141/2000" in shown[recovery:], "the bar is drawn again below the recovery"
-    assert "step 140/2000:" not in shown, "no plain step lines beside a bar"
+    assert "141/2000 steps:" not in shown, "no plain step lines beside a bar"
 
 
 def test_advance_redraws_ten_times_a_second_at_most():
