@@ -50,15 +50,15 @@ class SpikeDetector:
 
     def accept(self, observation: Observation) -> None:
         """Take a healthy value into the window."""
-        self._spiked = False
+        # A spike that the policy only observes is healthy, and yet the next one goes on from it.
+        self._spiked = self._is_spike(observation)
         value = self._value(observation)
         if value > 0 and math.isfinite(value):
             self._window.append(math.log(value))
 
     def flagged(self, observation: Observation) -> None:
         """Remember whether this flagged update was a spike."""
-        score = self._score(observation)
-        self._spiked = score is not None and score > self._policy.threshold
+        self._spiked = self._is_spike(observation)
 
     def forget(self) -> None:
         """Empty the window; the warm-up begins anew."""
@@ -76,6 +76,10 @@ class SpikeDetector:
 
     def _value(self, observation: Observation) -> float:
         return observation.loss if self._quantity == "loss" else observation.grad_norm
+
+    def _is_spike(self, observation: Observation) -> bool:
+        score = self._score(observation)
+        return score is not None and score > self._policy.threshold
 
     def _score(self, observation: Observation) -> float | None:
         value = self._value(observation)

@@ -32,7 +32,7 @@ def policies(draw: st.DrawFn) -> RecoveryPolicy:
     rungs: list[dict[str, Any]] = []
     for _ in range(draw(st.integers(0, 5))):
         action = draw(st.sampled_from([a.value for a in ActionName if a is not ActionName.HALT]))
-        window = draw(st.integers(1, 40))
+        window = draw(st.sampled_from([1, 2, 4, 8, 40]))
         limit: dict[str, int] | None = {"uses": draw(st.integers(1, min(4, window))), "window_updates": window}
         rung: dict[str, Any] = {"action": action, "attempts": draw(st.integers(1, 4))}
         if action in ("skip_batch", "lower_lr") and draw(st.booleans()):
@@ -51,8 +51,8 @@ def policies(draw: st.DrawFn) -> RecoveryPolicy:
         {
             "ladder": [*rungs, {"action": "halt"}],
             "reactions": reactions,
-            "cooldown_steps": draw(st.integers(1, 6)),
-            "probation_steps": draw(st.integers(0, 5)),
+            "cooldown_steps": draw(st.sampled_from([1, 2, 3, 6])),
+            "probation_steps": draw(st.sampled_from([0, 1, 5, 1000])),
             "snapshot": {"every_steps": draw(st.integers(1, 6))},
         }
     )
@@ -79,12 +79,15 @@ def _cycled(pattern: tuple[Any, ...], index: int, default: Any) -> Any:
     return pattern[index % len(pattern)] if pattern else default
 
 
-QUIET: st.SearchStrategy[tuple[SignalName, ...]] = st.just(())
-SIGNALS = st.one_of(QUIET, QUIET, st.lists(st.sampled_from(list(SignalName)), min_size=1, max_size=3).map(tuple))
+SIGNALS = st.lists(st.sampled_from(list(SignalName)), min_size=1, max_size=3).map(tuple)
+# Bursts of flagged updates and quiet stretches, so that incidents open, climb and close.
+PATTERN = st.lists(st.tuples(st.lists(SIGNALS, max_size=6), st.integers(0, 8)), max_size=4).map(
+    lambda parts: tuple(names for burst, quiet in parts for names in (*burst, *((),) * quiet))
+)
 FAULTS = st.builds(
     Faults,
-    by_update=st.lists(SIGNALS, max_size=12).map(tuple),
-    by_batch=st.lists(SIGNALS, max_size=12).map(tuple),
+    by_update=PATTERN,
+    by_batch=PATTERN,
     failing=st.lists(st.booleans(), max_size=4).map(tuple),
     blocked=st.frozensets(st.integers(0, 5), max_size=2),
 )

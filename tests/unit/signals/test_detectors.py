@@ -1,0 +1,111 @@
+"""Each detector on the numbers that an update really measures, and the order in which findings are named."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from supervisor.policy import RecoveryPolicy
+from supervisor.records import Observation, Signal, SignalName
+from supervisor.signals import DetectorPanel
+
+INF, NAN = math.inf, math.nan
+HEALTHY = Observation(step=3, update=5, loss=0.7, grad_norm=1.3)
+
+
+def found(**numbers: Any) -> tuple[Signal, ...]:
+    return DetectorPanel(RecoveryPolicy()).inspect(replace(HEALTHY, **numbers))
+
+
+def names(**numbers: Any) -> list[SignalName]:
+    return [signal.name for signal in found(**numbers)]
+
+
+@pytest.mark.parametrize("loss", [0.0, -3.5, 1e-45, 3.4e38, -1e300])
+@pytest.mark.parametrize("grad_norm", [0.0, 1e-45, 1e18])
+def test_finite_numbers_are_healthy(loss: float, grad_norm: float) -> None:
+    assert found(loss=loss, grad_norm=grad_norm) == ()
+
+
+@pytest.mark.parametrize("loss", [NAN, INF, -INF])
+def test_a_loss_that_is_no_number(loss: float) -> None:
+    (signal,) = found(loss=loss)
+    assert signal.name is SignalName.NONFINITE_LOSS
+    assert repr(signal.details["loss"]) == repr(loss)
+
+
+@pytest.mark.parametrize("norm", [NAN, INF])
+def test_a_gradient_element_that_is_no_number(norm: float) -> None:
+    (signal,) = found(grad_norm=norm, gradient_elements_finite=False, bad_gradients=("gru.weight", "head.bias"))
+    assert signal.name is SignalName.NONFINITE_GRADIENT
+    assert signal.details["tensors"] == ("gru.weight", "head.bias")
+
+
+def test_finite_elements_with_an_infinite_norm_overflow() -> None:
+    (signal,) = found(grad_norm=INF, gradient_max_abs=1e19)
+    assert signal.name is SignalName.GRADIENT_OVERFLOW
+    assert dict(signal.details) == {"grad_norm": INF, "max_abs": 1e19}
+
+
+@pytest.mark.parametrize(("largest", "overflows"), [(1e18, False), (1.01e18, True), (1e30, True)])
+def test_an_element_whose_square_overflows_a_second_moment(largest: float, overflows: bool) -> None:
+    expected = [SignalName.GRADIENT_OVERFLOW] if overflows else []
+    assert names(grad_norm=largest, gradient_max_abs=largest) == expected
+
+
+def test_a_bad_parameter_and_a_bad_optimizer_tensor() -> None:
+    parameter, state = found(bad_parameters=("w",)), found(bad_optimizer_state=("w.exp_avg_sq",))
+    assert [(s.name, s.details["tensors"]) for s in (*parameter, *state)] == [
+        (SignalName.NONFINITE_PARAMETER, ("w",)),
+        (SignalName.NONFINITE_OPTIMIZER_STATE, ("w.exp_avg_sq",)),
+    ]
+
+
+def test_replaced_values_are_counted() -> None:
+    (signal,) = found(sanitized=12)
+    assert (signal.name, dict(signal.details)) == (SignalName.SANITIZED_VALUES, {"count": 12})
+
+
+def test_an_exception_says_what_and_where_and_hides_the_numbers_it_left_unmeasured() -> None:
+    (signal,) = found(exception="ValueError: no", exception_where="mine.py:3", loss=NAN, grad_norm=NAN)
+    assert signal.name is SignalName.STEP_EXCEPTION
+    assert dict(signal.details) == {"exception": "ValueError: no", "where": "mine.py:3"}
+    (nowhere,) = found(exception="ValueError: no")
+    assert dict(nowhere.details) == {"exception": "ValueError: no"}
+
+
+FAULTS: dict[SignalName, dict[str, Any]] = {
+    SignalName.NONFINITE_OPTIMIZER_STATE: {"bad_optimizer_state": ("w.exp_avg",)},
+    SignalName.NONFINITE_PARAMETER: {"bad_parameters": ("w",)},
+    SignalName.NONFINITE_LOSS: {"loss": NAN},
+    SignalName.NONFINITE_GRADIENT: {"grad_norm": NAN, "gradient_elements_finite": False, "bad_gradients": ("w",)},
+    SignalName.SANITIZED_VALUES: {"sanitized": 1},
+}
+
+
+@pytest.mark.parametrize("chosen", [c for n in range(2, 6) for c in itertools.combinations(FAULTS, n)])
+def test_the_finding_furthest_upstream_is_named_first(chosen: tuple[SignalName, ...]) -> None:
+    numbers: dict[str, Any] = {}
+    for name in reversed(chosen):
+        numbers |= FAULTS[name]
+    assert names(**numbers) == list(chosen)
+
+
+def test_an_exception_is_named_before_what_it_left_behind() -> None:
+    assert names(exception="E", bad_parameters=("w",)) == [SignalName.STEP_EXCEPTION, SignalName.NONFINITE_PARAMETER]
+
+
+def test_the_overflow_of_a_finite_loss_is_named_before_a_spike() -> None:
+    panel = DetectorPanel(RecoveryPolicy())
+    for update in range(40):
+        panel.accept(replace(HEALTHY, update=update))
+    signals = panel.inspect(replace(HEALTHY, loss=1e6, grad_norm=1e19, gradient_max_abs=1e19))
+    assert [s.name for s in signals] == [
+        SignalName.GRADIENT_OVERFLOW,
+        SignalName.LOSS_SPIKE,
+        SignalName.GRADIENT_SPIKE,
+    ]
