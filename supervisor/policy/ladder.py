@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from supervisor.policy.base import Conflict, Count, Section, Steps, Updates, conflict_error
 from supervisor.records import ActionName
@@ -51,18 +51,6 @@ class UseLimit(Section):
     """How often the rung may be used within the window."""
     window_updates: Updates = 1000
     """Length of the sliding window, in attempted optimizer updates."""
-
-    @model_validator(mode="after")
-    def _can_be_spent(self) -> Self:
-        if self.uses > self.window_updates:
-            raise conflict_error(
-                Conflict(
-                    f"{self.uses} uses do not fit into {self.window_updates} updates: no limit at all",
-                    f"write at most `uses: {self.window_updates}`, or a longer `window_updates`",
-                    ("uses", "window_updates"),
-                )
-            )
-        return self
 
 
 class _LimitedRung(Section):

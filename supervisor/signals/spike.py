@@ -16,14 +16,14 @@ __all__ = ["SpikeDetector"]
 MAD_TO_SIGMA = 1.4826
 """Scales the median absolute deviation to the standard deviation of a normal distribution."""
 
-QUIET_SIGMA = 0.05
-"""Least spread assumed, in natural-log units (5 %): a nearly constant window must not make every wobble a spike."""
+QUIET_SIGMA = 0.2
+"""Least spread assumed, in natural-log units (a fifth): a nearly constant window must not make every wobble a spike."""
 
 
 class SpikeDetector:
     """Flags a value far above the median of the window, in units of its robust spread.
 
-    The score is `(log x - median(log window)) / max(1.4826 * MAD(log window), 0.05)`; it is silent until the window
+    The score is `(log x - median(log window)) / max(1.4826 * MAD(log window), 0.2)`; it is silent until the window
     holds `warmup_updates` values, and for values that have no logarithm (a loss at or below zero). A second spike
     in a row, on another batch, is `divergence`: the weights are damaged, not the batch.
 

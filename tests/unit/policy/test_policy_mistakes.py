@@ -152,12 +152,6 @@ MISTAKES = {
         "detect.spike.window_updates: a warm-up of 32 never ends in a window of 16",
         "write at most `warmup_updates: 16`",
     ),
-    "limit that cannot be spent": (
-        "ladder:\n  - action: skip_batch\n    limit: {uses: 9, window_updates: 8}\n",
-        3,
-        "ladder.0.limit.uses: 9 uses do not fit into 8 updates",
-        "write at most `uses: 8`",
-    ),
     "first pause beyond the longest": (
         "restart:\n  backoff_initial_seconds: 100\n",
         2,
