@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +26,8 @@ def clone(tree: Any) -> Any:
         return tuple(clone(value) for value in tree)
     if isinstance(tree, (bool, int, float, str, bytes, type(None))):
         return tree
-    return copy.deepcopy(tree)
+    # With the tensors copied beforehand, since a deep copy refuses those with a graph.
+    return copy.deepcopy(tree, {id(tensor): clone(tensor) for _, tensor in tensors(tree)})
 
 
 def tensors(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -59,10 +62,11 @@ def plain(tree: Any, path: str = "state") -> Any:
     for kind in (int, float, str):
         if isinstance(tree, kind):
             return kind(tree)
-    if type(tree).__module__ == "numpy" and hasattr(tree, "item") and getattr(tree, "ndim", 1) == 0:
-        return tree.item()
-    if type(tree).__module__ == "numpy":
-        return torch.as_tensor(tree).clone()
+    if isinstance(tree, (np.generic, np.ndarray)):
+        if tree.ndim == 0 and not isinstance(tree.item(), np.generic):
+            return plain(tree.item(), path)
+        with contextlib.suppress(TypeError):  # text, objects, dates: refused below
+            return torch.as_tensor(tree).clone()
     raise TypeError(
         f"{path}: a {type(tree).__qualname__} cannot stand in a checkpoint: "
         "return tensors, numbers, strings, dicts, lists and tuples from state_dict"

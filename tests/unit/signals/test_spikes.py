@@ -16,9 +16,13 @@ from hypothesis import strategies as st
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.records import Observation, SignalName
 from supervisor.signals import DetectorPanel
+from supervisor.signals.spike import QUIET_SIGMA
 
 SPIKE = {"window_updates": 32, "threshold": 8.0, "warmup_updates": 16}
 POLICY = load_policy({"detect": {"spike": SPIKE}})
+
+EDGE = math.exp(8.0 * QUIET_SIGMA)
+"""How many times the median of a constant window a value must be to score 8."""
 
 OK = Observation(step=0, update=0, loss=1.0, grad_norm=1.0)
 
@@ -73,8 +77,8 @@ def test_a_low_value_is_no_spike() -> None:
 
 def test_a_constant_window_does_not_make_every_wobble_a_spike() -> None:
     panel = fed([1.0] * 32)
-    assert names(panel, loss=1.3) == []
-    assert names(panel, loss=math.exp(8 * 0.05) * 1.01) == [SignalName.LOSS_SPIKE]
+    assert names(panel, loss=EDGE * 0.99) == []
+    assert names(panel, loss=EDGE * 1.01) == [SignalName.LOSS_SPIKE]
 
 
 def test_it_is_silent_until_the_warm_up_is_over() -> None:
@@ -147,13 +151,20 @@ class TestStatisticsStayClean:
         panel.flagged(replace(OK, loss=50.0, replayed=True))
         assert panel.state_dict() == before
 
+    def test_a_panel_that_forgets_warms_up_anew(self) -> None:
+        panel = fed(noise(32))
+        panel.flagged(replace(OK, loss=50.0))
+        panel.forget()
+        assert panel.state_dict() == DetectorPanel(POLICY).state_dict()
+        assert names(panel, loss=1e17) == []
+
     def test_the_window_slides(self) -> None:
         panel = fed([1.0] * 32)
         for _ in range(32):
             panel.accept(replace(OK, loss=1.4, grad_norm=1.0))
         assert window(panel) == [math.log(1.4)] * 32
-        assert names(panel, loss=1.4 * 1.45) == []
-        assert names(panel, loss=1.4 * 1.55) == [SignalName.LOSS_SPIKE]
+        assert names(panel, loss=1.4 * EDGE * 0.99) == []
+        assert names(panel, loss=1.4 * EDGE * 1.01) == [SignalName.LOSS_SPIKE]
 
 
 class TestDivergence:
@@ -182,6 +193,15 @@ class TestDivergence:
         panel.flagged(replace(OK, loss=50.0))
         assert names(panel, grad_norm=50.0) == [SignalName.GRADIENT_SPIKE]
         assert names(panel, loss=50.0, grad_norm=50.0) == [SignalName.DIVERGENCE, SignalName.GRADIENT_SPIKE]
+
+    def test_divergence_of_the_gradient_is_named_before_a_spike_of_the_loss(self) -> None:
+        panel = fed(noise(32))
+        panel.flagged(replace(OK, grad_norm=50.0))
+        assert names(panel, loss=50.0, grad_norm=50.0, sanitized=1) == [
+            SignalName.DIVERGENCE,
+            SignalName.LOSS_SPIKE,
+            SignalName.SANITIZED_VALUES,
+        ]
 
     def test_spikes_that_are_only_observed_still_become_divergence(self) -> None:
         # Observed spikes count as healthy, so they are accepted; that the spike goes on must be noticed all the same.

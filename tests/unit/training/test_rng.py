@@ -1,0 +1,114 @@
+"""Every global generator is taken and put back exactly."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from supervisor.training.rng import capture_rng, preserved_rng, restore_rng, seed_everything
+from supervisor.training.tree import clone, plain
+
+
+@pytest.fixture(autouse=True)
+def _undisturbed() -> Iterator[None]:
+    with preserved_rng():
+        yield
+
+
+def draw() -> tuple[Any, ...]:
+    """From each generator, normal variates too: they keep a second one in reserve."""
+    return (
+        random.random(),
+        random.gauss(0, 1),
+        np.random.rand(3).tolist(),
+        np.random.standard_normal(),
+        torch.rand(3).tolist(),
+        torch.randn(3).tolist(),
+    )
+
+
+@pytest.mark.parametrize("before", range(3))
+def test_what_follows_is_the_same_again(before: int) -> None:
+    seed_everything(11)
+    for _ in range(before):
+        draw()
+    state = capture_rng()
+    expected = [draw() for _ in range(3)]
+    for _ in range(2):
+        restore_rng(state)
+        assert [draw() for _ in range(3)] == expected
+
+
+def test_a_normal_variate_in_reserve_is_kept() -> None:
+    seed_everything(5)
+    random.gauss(0, 1)
+    np.random.standard_normal()
+    state = capture_rng()
+    expected = draw()
+    seed_everything(6)
+    restore_rng(state)
+    assert draw() == expected
+
+
+def test_the_state_survives_a_checkpoint(tmp_path: Any) -> None:
+    seed_everything(3)
+    random.gauss(0, 1)
+    state = capture_rng()
+    expected = draw()
+    torch.save(plain(clone(state)), tmp_path / "rng.pt")
+    restore_rng(torch.load(tmp_path / "rng.pt", weights_only=True))
+    assert draw() == expected
+
+
+def test_lists_do_as_well_as_tuples() -> None:
+    state = capture_rng()
+    expected = draw()
+    version, internal, gauss = state["python"]
+    restore_rng({**state, "python": [version, list(internal), gauss], "numpy": list(state["numpy"])})
+    assert draw() == expected
+
+
+def test_the_captured_state_does_not_move_on() -> None:
+    seed_everything(1)
+    state = capture_rng()
+    before = clone(state)
+    draw()
+    assert torch.equal(state["torch"], before["torch"])
+    assert torch.equal(state["numpy"][1], before["numpy"][1])
+    assert state["python"] == before["python"]
+
+
+def test_what_is_drawn_inside_does_not_show_outside() -> None:
+    seed_everything(2)
+    expected = draw()
+    seed_everything(2)
+    with preserved_rng():
+        draw()
+        torch.manual_seed(99)
+    assert draw() == expected
+
+
+def test_not_even_when_it_raises() -> None:
+    seed_everything(2)
+    expected = draw()
+    seed_everything(2)
+    with pytest.raises(KeyError), preserved_rng():
+        draw()
+        raise KeyError
+    assert draw() == expected
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**32 + 7, 2**40])
+def test_a_seed_makes_all_generators_repeatable(seed: int) -> None:
+    seed_everything(seed)
+    expected = draw()
+    seed_everything(seed)
+    assert draw() == expected
+    seed_everything(seed + 1)
+    other = draw()
+    assert all(a != b for a, b in zip(other, expected, strict=True))
