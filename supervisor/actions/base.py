@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -69,7 +70,7 @@ class Context(Protocol):
         """A seed for the guard's own draws, a new one each time."""
         ...
 
-    def reset_by_trainer(self, name: str, module: nn.Module) -> bool:
+    def reset_by_trainer(self, name: str, module: nn.Module, generator: torch.Generator) -> bool:
         """Have the trainer redraw a module by its own rule; False where it has none for it."""
         ...
 

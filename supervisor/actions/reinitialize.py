@@ -37,10 +37,12 @@ class Reinitialize:
         """Restore the newest good state and redraw; the global random generators stay the good state's."""
         modules = self._modules(context.model)
         restored = context.restore_good_state(DataAfterReload.ADVANCE)
+        seed = context.next_draw_seed()
+        generator = torch.Generator().manual_seed(seed)
         with preserved_rng():
-            torch.manual_seed(context.next_draw_seed())
+            torch.manual_seed(seed)
             for name, module in modules.items():
-                if not context.reset_by_trainer(name, module):
+                if not context.reset_by_trainer(name, module, generator):
                     redraw_(name, module, self._rung.method)
         parameters = [parameter for module in modules.values() for parameter in module.parameters()]
         # Adam's moments belong to the old weights, and a NaN in them would stay for ever.

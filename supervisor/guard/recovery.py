@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -22,7 +23,7 @@ from supervisor.training.state import Subject
 
 __all__ = ["Recovered", "Recovery", "TrainerReset"]
 
-TrainerReset = Callable[[str, nn.Module], bool]
+TrainerReset = Callable[[str, nn.Module, torch.Generator], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +154,9 @@ class Recovery:
         draw = (0, 0) if incident is None else (incident.id, sum(incident.attempts))
         return (self._seed * 1_000_003 + draw[0] * 1_009 + draw[1]) % 2**63
 
-    def reset_by_trainer(self, name: str, module: nn.Module) -> bool:
+    def reset_by_trainer(self, name: str, module: nn.Module, generator: torch.Generator) -> bool:
         """Have the trainer redraw a module by its own rule; False where it has none for it."""
-        return self._reset_module is not None and self._reset_module(name, module)
+        return self._reset_module is not None and self._reset_module(name, module, generator)
 
     def _blocked(self, undone: bool) -> dict[int, str]:
         blocked = {}

@@ -34,7 +34,8 @@ class Trainer(Protocol):
     - `on_gradients(total_norm)`: called between inspection and update;
     - `sanitized() -> Tensor`: 0-dimensional, values the model replaced since the last call;
     - `evaluate() -> dict[str, float]`: validation metrics, called at the end of the run;
-    - `reset_module(name, module) -> bool`: redraws a module by the trainer's own rule, True when it did;
+    - `reset_module(name, module, generator) -> bool`: redraws a module by the trainer's own rule, drawing from the
+      CPU generator alone; True when it did;
     - `state_dict` / `load_state_dict`: anything else that a step changes.
     """
 
