@@ -99,7 +99,7 @@ class SupervisedStep:
         before = self._subject.capture_volatile()
         observation = self._runner.observe(batch, place)
         if self._causes(self._panel.inspect(observation)):
-            return self._discard(self._runner.with_state_findings(observation), before, undone=True)
+            return self._discard(observation, before, undone=True)
         observation = self._runner.prepare(observation)
         if observation.exception is not None:
             return self._discard(observation, before, undone=True)
@@ -140,8 +140,11 @@ class SupervisedStep:
         return StepOutcome(observation.step, observation.loss, observation.grad_norm, True, signals)
 
     def _discard(self, observation: Observation, before: VolatileState, *, undone: bool) -> StepOutcome:
-        signals = self._panel.inspect(observation)
         self._subject.discard_update(before)
+        if undone:
+            # Not before: running statistics that the batch spoilt are put back by now, and are no damage.
+            observation = self._runner.with_state_findings(observation)
+        signals = self._panel.inspect(observation)
         self._book.signals(signals, observation)
         outcome = StepOutcome(observation.step, observation.loss, observation.grad_norm, False, signals)
         keeper, counters = self._keeper, self._keeper.counters
