@@ -59,7 +59,7 @@ class Guard:
         sanitized: gives the number of values the model replaced since the last call, as a 0-dimensional tensor.
         seed: of the guard's own draws (re-initialisation); the global generators are never touched.
         evaluate: gives metrics at the end of the run; the random generators are put back after it.
-        reset_module: `(name, module) -> bool`, the trainer's own way to redraw a module.
+        reset_module: `(name, module, generator) -> bool`, the trainer's own way to redraw a module.
         log_every_steps: steps between two `step` events.
         listeners: called with every event.
         on_progress: called after each step with a `Progress`.
@@ -187,7 +187,7 @@ class Guard:
         self._announce(steps)
         while self.steps_done < steps and self._status is None and not self._stop:
             drawn = tuple(self._cursor.next() for _ in range(self._accumulate))
-            self._step.end_epochs()
+            self._step.follow_epochs()
             yield drawn[0] if self._accumulate == 1 else drawn
         if self._status is None:
             self.finish(RunStatus.FINISHED if self.steps_done >= steps else RunStatus.INTERRUPTED)

@@ -110,13 +110,9 @@ class SupervisedStep:
             return self._discard(observation, before, undone=False)
         return self._accept(observation, started)
 
-    def end_epochs(self) -> None:
-        """Step an epoch-wise schedule for every epoch that the data have ended."""
-        if self._cursor is None:
-            return
-        if self._schedule.by_epoch:
-            self._cursor.ended_epoch()
-        while self._epoch < self._cursor.epoch:
+    def follow_epochs(self) -> None:
+        """Step an epoch-wise schedule for every epoch that ended as a batch was drawn."""
+        while self._cursor is not None and self._epoch < self._cursor.epoch:
             self._schedule.after_epoch()
             self._epoch += 1
 
@@ -128,7 +124,7 @@ class SupervisedStep:
         counters.step += 1
         counters.applied_steps += 1
         counters.final_loss = observation.loss
-        self.end_epochs()
+        self._end_epochs()
         seconds = self._clock.monotonic() - started
         counters.useful_seconds += seconds
         if not observation.replayed:
@@ -150,7 +146,7 @@ class SupervisedStep:
         keeper, counters = self._keeper, self._keeper.counters
         if undone and self._scaler_is_calibrating(signals):
             counters.step += 1
-            self.end_epochs()
+            self._end_epochs()
             keeper.keep(known_finite=False)
             return outcome
         self._panel.flagged(observation)
@@ -165,7 +161,7 @@ class SupervisedStep:
         elif self._cursor is not None:
             # The schedule went back with the state; under `replay` so did the data.
             self._epoch = self._cursor.epoch
-        self.end_epochs()
+        self._end_epochs()
         if recovered.effect.modules:
             self._panel.forget()
         if decision.action is ActionName.HALT:
@@ -179,6 +175,12 @@ class SupervisedStep:
             keeper.save(good=decision.action is ActionName.RELOAD_CHECKPOINT)
         self._reporter.step(observation, nominal_lr(self._subject.optimizer), None)
         return replace(outcome, action=decision.action)
+
+    def _end_epochs(self) -> None:
+        """The same, after an update: its batch may have been the last of an epoch."""
+        if self._cursor is not None and self._schedule.by_epoch:
+            self._cursor.ended_epoch()
+        self.follow_epochs()
 
     def _causes(self, signals: tuple[Signal, ...]) -> tuple[Signal, ...]:
         """The findings that flag an update; those that the policy only observes do not."""
