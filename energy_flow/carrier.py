@@ -73,18 +73,18 @@ class EnergyCarrier(nn.Module):
         self._watch(entering_F)
         entering_F = self._guard(entering_F, self.config.gru_input_clip_value)
         if hidden_LFh is not None:
-            self._watch(hidden_LFh)
             hidden_LFh = self._guard(hidden_LFh, self.config.gru_input_clip_value)
         _, hidden_LFh = self.gru(entering_F.unsqueeze(0), hidden_LFh)
         hidden_LFh = self._guard(hidden_LFh, self.config.gru_output_clip_value)
-        # After a single time step the last layer's hidden state is the GRU's output, so one guard does for
-        # both.
+        # After one time step the last layer's hidden state is the GRU's output, so one guard does for both.
         carried_Fh = hidden_LFh[-1]
-        displacement_F3 = self.displacement_head(carried_Fh)
-        self._watch(displacement_F3)
-        displacement_F3 = displacement_F3.clamp(-DISPLACEMENT_LIMIT, DISPLACEMENT_LIMIT)
-        output_F4 = torch.cat((self.energy_head(carried_Fh), displacement_F3), dim=1)
-        return self._guard(output_F4, self.config.gru_output_clip_value), hidden_LFh
+        output_F4 = torch.cat((self.energy_head(carried_Fh), self.displacement_head(carried_Fh)), dim=1)
+        self._watch(output_F4)
+        # Guarded before the limit is applied, which would hide an infinity that nobody has counted.
+        output_F4 = self._guard(output_F4, self.config.gru_output_clip_value)
+        energy_F1, displacement_F3 = torch.split(output_F4, (1, 3), dim=1)
+        limited_F3 = displacement_F3.clamp(-DISPLACEMENT_LIMIT, DISPLACEMENT_LIMIT)
+        return torch.cat((energy_F1, limited_F3), dim=1), hidden_LFh
 
     def sanitized(self) -> Tensor:
         """Values replaced (NaN or infinite) since the last call: 0-dimensional int64 on the device."""

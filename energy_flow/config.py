@@ -119,7 +119,7 @@ class EnergyConfig(BaseModel):
     )
     log_extreme_values: bool = Field(
         True,
-        description="Count finite values beyond extreme_value_threshold that enter or leave the carrier.",
+        description="Count finite values beyond extreme_value_threshold that enter the GRU or leave a head.",
     )
     extreme_value_threshold: float = Field(
         100.0,

@@ -20,7 +20,7 @@ class EnergyTrainerConfig(EnergyConfig):
     )
     learning_rate: float = Field(2e-3, gt=0.0, le=10.0, description="Highest learning rate, after the warm-up.")
     batch_size: int = Field(32, ge=1, le=65536, description="Pairs in a batch.")
-    weight_decay: float = Field(0.5, ge=0.0, le=100.0, description="AdamW's decay of weight matrices.")
+    weight_decay: float = Field(0.1, ge=0.0, le=100.0, description="AdamW's decay of weight matrices.")
     travel_weight: float = Field(
         0.1,
         ge=0.0,
@@ -28,14 +28,14 @@ class EnergyTrainerConfig(EnergyConfig):
         description="Weight in the loss of the mean distance that flows fall short of a plane.",
     )
     question_noise: float = Field(
-        0.5,
+        0.7,
         ge=0.0,
         le=100.0,
         description="Length of the noise added to a question in training; a question has length 1.",
     )
     warmup_steps: int = Field(100, ge=0, le=10**9, description="Steps over which the learning rate rises.")
     schedule_steps: int = Field(
-        2000, ge=1, le=10**9, description="Steps after which the cosine schedule has come down to its floor."
+        1500, ge=1, le=10**9, description="Steps after which the cosine schedule has come down to its floor."
     )
     data: str | None = Field(
         None,

@@ -59,6 +59,15 @@ def test_a_nan_weight_cannot_hide_behind_the_sanitiser() -> None:
     assert carrier.sanitized().item() > 0
 
 
+def test_an_infinite_displacement_is_counted_before_it_is_limited() -> None:
+    carrier = EnergyCarrier()
+    with torch.no_grad():
+        carrier.displacement_head[-1].bias[0] = torch.inf
+    output, _ = carrier(torch.randn(16, 64), torch.randn(16, 1))
+    assert output[:, 1].tolist() == [DISPLACEMENT_LIMIT] * 16
+    assert carrier.sanitized().item() == 16
+
+
 def test_without_protection_the_nan_stays_visible() -> None:
     carrier = EnergyCarrier(EnergyConfig(enable_gru_nan_protection=False))
     neuron_output = torch.randn(16, 64)

@@ -95,6 +95,13 @@ def test_flows_that_do_not_drift_do_not_arrive() -> None:
     assert (state.steps_F1 == 4).sum().item() > 150
 
 
+def test_what_has_not_arrived_is_projected_and_still_counts() -> None:
+    model = EnergyFlow(EnergyConfig(outward_travel=0.0)).eval()
+    output = model(questions(2))
+    assert output.arrived.item() == 0.0
+    assert not torch.allclose(output.answer_BE[0], output.answer_BE[1], atol=1e-4)
+
+
 def test_a_flow_that_has_arrived_changes_no_more() -> None:
     config = EnergyConfig(max_spawned_flows=0)
     state = flow.start(torch.rand(1, 64), config)
