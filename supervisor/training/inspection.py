@@ -151,7 +151,7 @@ def _dense(tensor: Tensor) -> Tensor:
     tensor = tensor.detach()
     if tensor.is_sparse:
         tensor = tensor.coalesce().values()
-    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
 def _total_norm(held: Sequence[Tensor], device: torch.device) -> Tensor:
