@@ -89,6 +89,7 @@ class Subject:
         self.extra = dict(extra)
         self.names = names
         self._by_name = {name: parameter for parameter, name in names.items()}
+        self._first_buffers = {name: buffer for name, _, _, buffer in self._buffers()}
 
     def capture(self) -> TrainingState:
         """A copy of everything, on the tensors' own devices."""
@@ -134,6 +135,13 @@ class Subject:
             return "one has a scheduler and the other has none"
         if (state.scaler is None) != (self.scaler is None):
             return "one has a gradient scaler and the other has none"
+        modules = dict(self.model.named_modules())
+        astray = [name for name in state.buffers if name.rpartition(".")[0] not in modules]
+        if astray:
+            return f"it has a buffer {astray[0]} of a module that the model lacks"
+        with_extra = [name for name, _ in self._modules_with_extra()]
+        if state.module_extra.keys() != set(with_extra):
+            return f"its modules with extra state are {sorted(state.module_extra)}, not {sorted(with_extra)}"
         if state.extra.keys() != self.extra.keys():
             return f"its extra state is of {sorted(state.extra)}, not {sorted(self.extra)}"
         return None
@@ -167,24 +175,31 @@ class Subject:
         return any(float(flag) > 0 for flag in found.values())
 
     def _restore_volatile(self, state: VolatileState) -> None:
-        for name, module, key, buffer in list(self._buffers()):
-            saved = state.buffers.get(name, None)
-            if (
-                buffer is None
-                or saved is None
-                or buffer.shape != saved.shape
-                or buffer.dtype != saved.dtype
-                or buffer.is_inference()
-            ):
-                module._buffers[key] = None if saved is None else saved.clone()
-            else:
-                with torch.no_grad():
-                    buffer.copy_(saved)
+        self._restore_buffers(state.buffers)
         for name, module in self._modules_with_extra():
             module.set_extra_state(clone(state.module_extra[name]))
         for name, held in self.extra.items():
             held.load_state_dict(clone(state.extra[name]))
         restore_rng(state.rng)
+
+    def _restore_buffers(self, saved: Mapping[str, Tensor | None]) -> None:
+        for name, module, key, _ in list(self._buffers()):
+            if name not in saved:
+                delattr(module, key)
+        modules = dict(self.model.named_modules())
+        for name, value in saved.items():
+            prefix, _, key = name.rpartition(".")
+            held = modules[prefix]._buffers
+            current, first = held.get(key), self._first_buffers.get(name)
+            if value is None:
+                held[key] = None
+            elif current is not None and first is current and _fits(current, value):
+                with torch.no_grad():
+                    current.copy_(value)
+            else:
+                # A buffer that the model assigned may be the batch itself: it is replaced, not written to.
+                like = next((t for t in (current, first, *self.names) if t is not None), value)
+                held[key] = value.to(like.device, copy=True)
 
     def drop_gradients(self) -> None:
         """Forget all gradients, those of parameters that the optimizer does not hold included."""
@@ -223,10 +238,14 @@ class Subject:
                 group[key] = _merged(current, value, None)
 
 
+def _fits(current: Tensor, saved: Tensor) -> bool:
+    return current.shape == saved.shape and current.dtype == saved.dtype
+
+
 def _merged(current: Any, saved: Any, device: torch.device | None) -> Any:
     """`saved`, copied into the tensors of `current` where they fit, so that captured graphs keep their addresses."""
     if isinstance(saved, Tensor):
-        if isinstance(current, Tensor) and current.shape == saved.shape and current.dtype == saved.dtype:
+        if isinstance(current, Tensor) and _fits(current, saved):
             with torch.no_grad():
                 return current.copy_(saved)
         # Step counters stay on the host, as the optimizer keeps them; moments go to their parameter.

@@ -98,7 +98,9 @@ class TestMeasure:
 
     def test_sparse_gradients(self) -> None:
         def sparse(*values: float) -> Tensor:
-            return torch.sparse_coo_tensor(torch.tensor([[1, 1][: len(values)]]), torch.tensor(values), (4,), check_invariants=True)
+            return torch.sparse_coo_tensor(
+                torch.tensor([[1, 1][: len(values)]]), torch.tensor(values), (4,), check_invariants=True
+            )
 
         # Entries of the same place are one element: 3 + 4.
         assert measured(sparse(3.0, 4.0)).grad_norm == pytest.approx(7.0)
