@@ -94,9 +94,9 @@ class GoodStates:
 
         A checkpoint that fails verification is reported and passed over.
         """
-        good = [(kept, "memory") for kept in self._memory if kept.good]
+        good: list[tuple[Kept, Source]] = [(kept, "memory") for kept in self._memory if kept.good]
         good += [(kept, "disk") for kept in self._disk if kept.good]
-        for kept, source in sorted(good, key=lambda pair: (pair[0].step, pair[1]), reverse=True):
+        for kept, source in sorted(good, key=_age, reverse=True):
             if source == "memory":
                 yield kept, self._memory[kept], "memory"
             else:
@@ -182,6 +182,12 @@ class GoodStates:
 
 def _anew(kept: Kept) -> Kept:
     return kept if kept.good else replace(kept, healthy_steps=0)
+
+
+def _age(held: tuple[Kept, Source]) -> tuple[int, int, Source]:
+    kept, source = held
+    # By update within a step: weights redrawn on a state are newer than it. "memory" sorts after "disk".
+    return kept.step, kept.update, source
 
 
 def _relative(path: Path) -> str:
