@@ -20,8 +20,8 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
-from support.exact import seed_all
 from supervisor import Guard
+from support.exact import seed_all
 
 __all__ = [
     "OPTIMIZERS",

@@ -180,6 +180,7 @@ def test_the_comparison_sees_a_difference_in_the_last_bit() -> None:
         weight = training.model.inner.weight  # type: ignore[union-attr]
         weight.view(-1)[5] = torch.nextafter(weight.view(-1)[5], torch.tensor(9.0))
     torch.rand(())
-    found = pytest.raises(AssertionError, assert_same, everything(training), before)
+    with pytest.raises(AssertionError) as found:
+        assert_same(everything(training), before)
     assert "parameters.inner.weight" in str(found.value)
     assert "rng.torch" in str(found.value)
