@@ -136,7 +136,7 @@ def main() -> None:
         results.append({"label": label, **request, **result})
         return result
 
-    from energy_flow.config import PRESETS
+    from energy_flow.config import PRESETS, EnergyConfig
 
     print(f"{machine()}; {arguments.threads} thread(s), device {arguments.device}\n")
     print(f"{'preset':<12}{'batch':>6}{'flows':>8}  {'mode':<9}{'steps/s':>9}{'ms/step':>10}{'peak MB':>9}")
@@ -144,7 +144,7 @@ def main() -> None:
         if arguments.quick and name == "experiment":
             continue
         batch = BATCHES[name]
-        flows = batch * (preset["lattice_width"] * preset["lattice_height"] + preset["max_spawned_flows"])
+        flows = batch * EnergyConfig.preset(name).flow_slots
         for training in (False, True):
             repeats = 5 if name == "experiment" or arguments.quick else 20
             result = run(name, dict(preset), batch, training, repeats)
@@ -156,11 +156,12 @@ def main() -> None:
             )
 
     small = dict(PRESETS["small"])
+    slots = EnergyConfig.preset("small").flow_slots
     repeats = 5 if arguments.quick else 20
     batches = [8, 32, 128] if arguments.quick else [4, 8, 16, 32, 64, 128]
     depths = [4, 8, 16] if arguments.quick else [4, 8, 16, 32, 64]
     growths = [
-        ("flows F (small, by batch size)", [(small, batch) for batch in batches], [batch * 72 for batch in batches]),
+        ("flows F (small, by batch size)", [(small, batch) for batch in batches], [batch * slots for batch in batches]),
         ("depth D (small, batch 32)", [({**small, "lattice_depth": depth}, 32) for depth in depths], depths),
     ]
     for title, cases, sizes in growths:

@@ -82,7 +82,7 @@ class EnergyCarrier(nn.Module):
         self._watch(output_F4)
         # Guarded before the limit is applied, which would hide an infinity that nobody has counted.
         output_F4 = self._guard(output_F4, self.config.gru_output_clip_value)
-        energy_F1, displacement_F3 = torch.split(output_F4, (1, 3), dim=1)
+        energy_F1, displacement_F3 = torch.split(output_F4, [1, 3], dim=1)
         limited_F3 = displacement_F3.clamp(-DISPLACEMENT_LIMIT, DISPLACEMENT_LIMIT)
         return torch.cat((energy_F1, limited_F3), dim=1), hidden_LFh
 

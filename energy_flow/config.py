@@ -21,7 +21,7 @@ PRESETS: Mapping[str, Mapping[str, int]] = MappingProxyType(
                 "lattice_depth": 8,
                 "carrier_hidden_size": 32,
                 "carrier_layers": 2,
-                "max_spawned_flows": 8,
+                "max_spawned_flows": 4,
             }
         ),
         "debug": MappingProxyType(
@@ -89,7 +89,7 @@ class EnergyConfig(BaseModel):
         description="Length of a step's displacement beyond which a flow spawns another.",
     )
     max_spawned_flows: int = Field(
-        8,
+        4,
         ge=0,
         le=65536,
         description="Flows that may be spawned in one sample over all steps; 0 turns it off.",

@@ -86,7 +86,7 @@ def step(state: FlowState, neuron: Neuron, carrier: EnergyCarrier, *, noise: flo
     active_F1 = state.alive_F1 & ~state.arrived_F1
     output_F4, hidden_LFh = carrier(neuron(state.position_F3, state.energy_F1), state.part_F1, state.hidden_LFh)
     # Positions stay in the dtype they started in: half precision would move a flow by whole cells.
-    energy_F1, displacement_F3 = torch.split(output_F4.to(state.position_F3.dtype), (1, 3), dim=1)
+    energy_F1, displacement_F3 = torch.split(output_F4.to(state.position_F3.dtype), [1, 3], dim=1)
     if noise > 0:
         displacement_F3 = displacement_F3 + noise * torch.randn_like(displacement_F3)
     position_F3 = keep_active(active_F1, move(state.position_F3, displacement_F3), state.position_F3)

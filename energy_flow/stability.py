@@ -50,6 +50,17 @@ class DeviceTally:
         return torch.zeros((), dtype=torch.int64, device=device) if count is None else count
 
 
+def _surely_within(values: Tensor, bound: float) -> bool:
+    """Whether all values are finite and within ±`bound`, as far as can be told without waiting for a device.
+
+    Values on the CPU can be read at once, which saves the guards most of their work; elsewhere nothing is known.
+    """
+    if values.device.type != "cpu":
+        return False
+    values = values.detach()
+    return bool(values.amax() <= bound) and bool(values.amin() >= -bound)
+
+
 class _Sanitize(torch.autograd.Function):
     """`nan_to_num` then `clamp`, with one cheap kernel backward: their own two cost more than the GRU's."""
 
@@ -83,6 +94,8 @@ def sanitize(values: Tensor, clip: float, replaced: DeviceTally) -> Tensor:
         clip: bound, positive.
         replaced: where the number of replaced elements is added.
     """
+    if _surely_within(values, clip):
+        return values
     clean: Tensor
     clean, count = _Sanitize.apply(values, clip)  # type: ignore[no-untyped-call]
     replaced.add(count)
@@ -91,6 +104,8 @@ def sanitize(values: Tensor, clip: float, replaced: DeviceTally) -> Tensor:
 
 def count_extremes(values: Tensor, threshold: float, extremes: DeviceTally) -> None:
     """Add the number of finite elements beyond ±`threshold` to `extremes`."""
+    if _surely_within(values, threshold):
+        return
     beyond = nn.functional.hardshrink(values.detach(), threshold)
     # x / x is 1 where x is finite and not zero, and NaN elsewhere; comparisons are several times slower.
     extremes.add((beyond / beyond).nan_to_num_(nan=0.0).sum(dtype=torch.float32).to(torch.int64))

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from energy_flow import stability
+from energy_flow.carrier import EnergyCarrier
 from energy_flow.stability import (
     DeviceTally,
     clip_each_,
@@ -29,6 +31,20 @@ def test_sanitizing_replaces_clamps_and_counts(values: list[float], clip: float)
     expected = [0.0 if math.isnan(value) else max(-clip, min(clip, value)) for value in values]
     assert clean == expected
     assert tally.take(CPU).item() == sum(not math.isfinite(value) for value in values)
+
+
+def test_the_short_way_on_the_cpu_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    carrier, inputs = EnergyCarrier(), (torch.randn(6, 64), torch.randn(6, 1), torch.rand(2, 6, 32))
+    results = []
+    for short in (True, False):
+        if not short:
+            monkeypatch.setattr(stability, "_surely_within", lambda values, bound: False)
+        carrier.zero_grad()
+        output, hidden = carrier(*inputs)
+        (output.sum() + hidden.square().sum()).backward()
+        gradients = [parameter.grad for parameter in carrier.parameters()]
+        results.append((output, hidden, *gradients, carrier.sanitized(), carrier.extremes()))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
 def test_a_taken_tally_starts_again_from_zero() -> None:
