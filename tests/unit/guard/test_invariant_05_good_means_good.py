@@ -1,4 +1,4 @@
-"""Invariant 5: a reload never restores a torn, altered or non-finite state, and the newest good one is never deleted."""
+"""Invariant 5: a reload never restores a torn, altered or non-finite state; the newest good one is never deleted."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 import torch
 from support.exact import assert_finite, assert_same, everything
 from support.training import EventList, build, guard_of, healthy_batches, nan_batch, quiet
+
 from supervisor import PolicyHalt
 from supervisor.checkpoints.manifest import sha256_of
 from supervisor.guard import Guard
@@ -167,9 +168,7 @@ def test_when_all_are_damaged_the_run_halts_and_says_why(tmp_path: Path) -> None
         alter(path)
     with pytest.raises(PolicyHalt):
         run.bad()
-    assert [event.event for event in run.heard[-2:]] == ["checkpoint_saved", "run_halted"] or run.heard[
-        -1
-    ].event == "run_halted"
+    assert run.heard[-1].event == "run_halted"
     assert len(run.heard.named("checkpoint_rejected")) >= 3
     assert run.heard.named("action_failed")
     assert_same(everything(run.training), before)

@@ -11,8 +11,9 @@ import torch
 from support.digits import DigitsGru
 from support.exact import assert_finite, assert_same, differences, everything, seed_all
 from support.training import EventList, Training, quiet
-from supervisor import Guard, InputError
 from torch import Tensor, nn
+
+from supervisor import Guard, InputError
 
 STATE = {"snapshot": {"every_steps": 4, "keep": 2}, "probation_steps": 2, "cooldown_steps": 3}
 
