@@ -31,7 +31,7 @@ PRESETS: Mapping[str, Mapping[str, int]] = MappingProxyType(
                 "lattice_depth": 10,
                 "carrier_hidden_size": 256,
                 "carrier_layers": 2,
-                "max_spawned_flows": 50,
+                "max_spawned_flows": 25,
             }
         ),
         "experiment": MappingProxyType(
@@ -41,7 +41,7 @@ PRESETS: Mapping[str, Mapping[str, int]] = MappingProxyType(
                 "lattice_depth": 40,
                 "carrier_hidden_size": 512,
                 "carrier_layers": 3,
-                "max_spawned_flows": 98,
+                "max_spawned_flows": 49,
             }
         ),
     }

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -40,21 +42,20 @@ def tiny(pairs_file: str, *, seed: int = 7, **config: object) -> EnergyTrainer:
     return EnergyTrainer.from_config({**TINY, "data": pairs_file, **config}, seed=seed)
 
 
+def advance(trainer: EnergyTrainer, batch: Sequence[Tensor]) -> float:
+    loss = trainer.loss(batch)
+    loss.backward()
+    gradients = [parameter.grad for parameter in trainer.model.parameters() if parameter.grad is not None]
+    trainer.on_gradients(torch.nn.utils.get_total_norm(gradients))
+    trainer.optimizer.step()
+    trainer.optimizer.zero_grad()
+    trainer.scheduler.step()
+    return loss.item()
+
+
 def train(trainer: EnergyTrainer, steps: int) -> list[float]:
-    losses: list[float] = []
-    while len(losses) < steps:
-        for batch in trainer.data:
-            loss = trainer.loss(batch)
-            loss.backward()
-            gradients = [parameter.grad for parameter in trainer.model.parameters() if parameter.grad is not None]
-            trainer.on_gradients(torch.nn.utils.get_total_norm(gradients))
-            trainer.optimizer.step()
-            trainer.optimizer.zero_grad()
-            trainer.scheduler.step()
-            losses.append(loss.item())
-            if len(losses) == steps:
-                break
-    return losses
+    epochs = itertools.chain.from_iterable(itertools.repeat(trainer.data))
+    return [advance(trainer, batch) for batch in itertools.islice(epochs, steps)]
 
 
 def weights(trainer: EnergyTrainer) -> list[Tensor]:
@@ -92,6 +93,24 @@ def test_two_runs_with_one_seed_end_bit_for_bit_alike(pairs_file: str) -> None:
         runs.append((losses, weights(trainer)))
     assert runs[0][0] == runs[1][0]
     assert same(runs[0][1], runs[1][1])
+
+
+def test_training_goes_on_bit_for_bit_from_a_saved_state(pairs_file: str, tmp_path: Path) -> None:
+    unbroken, saved = tiny(pairs_file), tmp_path / "state.pt"
+    parts = ("model", "optimizer", "scheduler", "data")
+    running = iter(unbroken.data)
+    for batch in itertools.islice(running, 5):
+        advance(unbroken, batch)
+    torch.save({part: getattr(unbroken, part).state_dict() for part in parts}, saved)
+    generator = torch.get_rng_state()
+    losses = [advance(unbroken, batch) for batch in running] + train(unbroken, 4)
+
+    resumed = tiny(pairs_file)
+    for part, state in torch.load(saved, weights_only=True).items():
+        getattr(resumed, part).load_state_dict(state)
+    torch.set_rng_state(generator)
+    assert train(resumed, len(losses)) == losses
+    assert same(weights(resumed), weights(unbroken))
 
 
 def test_seeds_differ_and_building_leaves_the_global_generator_alone(pairs_file: str) -> None:
