@@ -147,7 +147,7 @@ def test_a_step_that_always_fails_ends_however_far_it_lies(every_step: int) -> N
 
 def test_bad_data_for_good_halts_after_the_sum_of_all_attempts() -> None:
     policy = {**SMALL, "ladder": SHORT_WINDOWS}
-    guard, training, heard = run(lambda update, _: "nan_loss" if update >= 30 else None, policy=policy, updates=60)
+    guard, _training, heard = run(lambda update, _: "nan_loss" if update >= 30 else None, policy=policy, updates=60)
     assert guard.status == "halted"
     expected = ["skip_batch"] * 2 + ["lower_lr", "reload_checkpoint", "reload_checkpoint", "reinitialize", "halt"]
     assert heard.actions() == expected

@@ -57,7 +57,7 @@ def test_an_incident_is_on_record_from_signal_to_end_in_this_order(count: int, t
         ended = ["run_halted"] if actions[index] == "halt" else []
         assert names == [*opened, "decision", "action_applied", *ended]
         assert {line["event"] for line in found[: len(found) - len(names)]} == {"signal"}
-        assert [line["signal"] for line in found if line["event"] == "signal"][0] == "nonfinite_loss"
+        assert next(line["signal"] for line in found if line["event"] == "signal") == "nonfinite_loss"
         decision = next(line for line in found if line["event"] == "decision")
         applied = next(line for line in found if line["event"] == "action_applied")
         assert decision["action"] == applied["action"] == actions[index]
