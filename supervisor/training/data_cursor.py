@@ -18,9 +18,9 @@ __all__ = ["DataCursor"]
 class DataCursor:
     """Draws batches epoch after epoch and can go back to an earlier position.
 
-    Data with `state_dict` and `load_state_dict` are asked for their own position. Any other iterable is begun again
-    with the generators as they were when the epoch began, and read up to the position: the same batches where items
-    are deterministic by index. An iterator that cannot be begun again (a generator) cannot go back.
+    Data are begun again with the generators as they were when the epoch began. Those with `state_dict` and
+    `load_state_dict` are asked for their own position; any other iterable is read up to it: the same batches where
+    items are deterministic by index. An iterator that cannot be begun again (a generator) cannot go back.
 
     Args:
         data: iterable of batches.
@@ -83,19 +83,23 @@ class DataCursor:
             return False
         if self.batch_in_epoch == 0 or self.batch_in_epoch < length or self._one_shot:
             return False
+        # At their end data may make ready for their next epoch.
+        next(self._iterator or iter(()), None)
         self._end_epoch()
         return True
 
     def position(self) -> dict[str, Any]:
         """Where the data stand, as tensors and plain values."""
         begun = self._iterator is not None
+        # A loader of torch's draws random numbers to tell its state before it has begun; its generators say it all.
+        tells = begun or not hasattr(self._data, "batch_sampler")
         return {
             "batch_number": self.batch_number,
             "epoch": self.epoch,
             "batch_in_epoch": self.batch_in_epoch,
-            "loader": clone(self._stateful.state_dict()) if begun and self._stateful is not None else None,
+            "loader": clone(self._stateful.state_dict()) if tells and self._stateful is not None else None,
             "generators": self._generator_states(),
-            "epoch_start": clone(self._epoch_start) if begun and self._stateful is None else None,
+            "epoch_start": clone(self._epoch_start) if begun else None,
         }
 
     def seek(self, position: Mapping[str, Any]) -> None:
@@ -111,21 +115,22 @@ class DataCursor:
         self.epoch = position["epoch"]
         self.batch_in_epoch = position["batch_in_epoch"]
         with preserved_rng():
-            if position["loader"] is not None and self._stateful is not None:
-                self._stateful.load_state_dict(clone(position["loader"]))
-                self._iterator = iter(self._data)
-            elif position["epoch_start"] is not None:
+            begun = position["epoch_start"] is not None
+            if begun:
                 self._epoch_start = clone(position["epoch_start"])
                 restore_rng(position["epoch_start"]["rng"])
                 self._restore_generators(position["epoch_start"]["generators"])
+            if position["loader"] is not None and self._stateful is not None:
+                self._stateful.load_state_dict(clone(position["loader"]))
+            if begun:
                 self._iterator = iter(self._data)
-                for _ in range(self.batch_in_epoch):
+                for _ in range(self.batch_in_epoch if self._stateful is None else 0):
                     next(self._iterator)
         # A loader draws from its generator after the point its own state goes back to.
         self._restore_generators(position["generators"])
 
     def _begin(self) -> Iterator[Any]:
-        if self._stateful is None and not self._one_shot:
+        if not self._one_shot:
             self._epoch_start = {"rng": capture_rng(), "generators": self._generator_states()}
         self._iterator = iter(self._data)
         return self._iterator

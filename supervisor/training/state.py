@@ -193,7 +193,7 @@ class Subject:
             current, first = held.get(key), self._first_buffers.get(name)
             if value is None:
                 held[key] = None
-            elif current is not None and first is current and _fits(current, value):
+            elif first is current and current is not None and _fits(current, value):
                 with torch.no_grad():
                     current.copy_(value)
             else:

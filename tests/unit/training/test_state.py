@@ -260,6 +260,35 @@ class TestWholeState:
         assert held["exp_avg"].dtype is torch.float64
         assert held["step"].dtype is torch.float32
 
+    def test_a_snapshot_stays_out_of_reach_of_an_optimizer_whose_state_was_cleared(self) -> None:
+        training = Training("adam")
+        training.step(2)
+        state = training.subject.capture()
+        untouched = clone(state.to_tree())
+        training.optimizer.state.clear()
+        training.subject.restore(state)
+        training.step(2)
+        assert_same(state.to_tree(), untouched)
+
+    def test_a_snapshot_stays_out_of_reach_of_a_scheduler_that_keeps_what_it_is_handed(self) -> None:
+        class Remembering(schedulers.LRScheduler):
+            def __init__(self, optimizer: Optimizer) -> None:
+                self.history: list[float] = []
+                super().__init__(optimizer)
+
+            def get_lr(self) -> list[float | Tensor]:
+                self.history.append(self.last_epoch)
+                return [0.9**self.last_epoch for _ in self.optimizer.param_groups]
+
+        training = Training()
+        training.scheduler = training.subject.scheduler = Remembering(training.optimizer)
+        training.step(2)
+        state = training.subject.capture()
+        for _ in range(2):
+            training.step(2)
+            training.subject.restore(state)
+            assert training.scheduler.history == [0, 1, 2]
+
     def test_gradients_are_forgotten(self) -> None:
         training = Training()
         state = training.subject.capture()
