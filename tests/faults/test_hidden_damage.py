@@ -41,16 +41,22 @@ def good_checkpoints(run_dir: Path) -> list[dict[str, Any]]:
     return [torch.load(path.parent / "state.pt", weights_only=True)["moment"]["training"] for path in marked]
 
 
-def assert_good_states_are_finite(guard: Any, run_dir: Path) -> None:
-    held = list(good_checkpoints(run_dir))
-    for kept, moment in guard._keeper._states._memory.items():
-        if kept.good:
-            held.append(moment.training.to_tree())
-    for state in held:
+def good_snapshots(guard: Any) -> list[dict[str, Any]]:
+    held = guard._keeper._states._memory.items()
+    return [moment.training.to_tree() for kept, moment in held if kept.good]
+
+
+def assert_finite_states(states: list[dict[str, Any]]) -> None:
+    for state in states:
         for name, tensor in {**state["parameters"], **state["buffers"]}.items():
             assert torch.isfinite(tensor).all(), name
         for moments in state["optimizer"]["state"].values():
             assert all(torch.isfinite(v).all() for v in moments.values() if isinstance(v, Tensor))
+
+
+def assert_good_states_are_finite(guard: Any, run_dir: Path) -> None:
+    """In memory and on disk, where every good one is still there."""
+    assert_finite_states([*good_checkpoints(run_dir), *good_snapshots(guard)])
 
 
 def poison(parameter: Tensor) -> None:
