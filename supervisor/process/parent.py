@@ -18,7 +18,7 @@ from supervisor.events.schema import ExitClassification, WorkerExitedEvent, Work
 from supervisor.events.writer import EventLog
 from supervisor.job import ResolvedJob, dump_job
 from supervisor.policy import resolved_yaml
-from supervisor.process.spec import WorkerSpec
+from supervisor.process.spec import OF_ITS_OWN_ACCORD, WorkerSpec
 
 __all__ = ["Parent", "classify"]
 
@@ -60,13 +60,13 @@ class Parent:
         self._prepare()
         with EventLog(self._directory / "events" / "supervisor.jsonl", self._run_id, None, self._clock) as log:
             returncode = self._work(log)
-        orderly = _ORDERLY.get(returncode)
+        orderly = _ORDERLY.get(returncode - OF_ITS_OWN_ACCORD)
         if orderly is ExitClassification.BAD_INPUT:
             self._leave_no_trace()
         if orderly is None:
             sys.stderr.write(f"supervisor: the worker died ({_how(returncode)}); its record is in {self._shown}\n")
             return ExitCode.RESTARTS_SPENT
-        return ExitCode(returncode)
+        return ExitCode(returncode - OF_ITS_OWN_ACCORD)
 
     @property
     def _shown(self) -> str:
@@ -94,12 +94,13 @@ class Parent:
                     with contextlib.suppress(BrokenPipeError), worker.stdin:
                         worker.stdin.write(spec.model_dump_json().encode())
                 returncode = worker.wait()
-        name = signal.Signals(-returncode).name if returncode < 0 else None
+        classification = classify(returncode)
+        meant = returncode if classification is ExitClassification.EXCEPTION else returncode - OF_ITS_OWN_ACCORD
         event = WorkerExitedEvent(
             pid=worker.pid,
-            exit_code=None if returncode < 0 else returncode,
-            signal=name,
-            classification=classify(returncode),
+            exit_code=None if returncode < 0 else meant,
+            signal=signal.Signals(-returncode).name if returncode < 0 else None,
+            classification=classification,
         )
         log.emit(event)
         return returncode
@@ -118,10 +119,13 @@ class Parent:
 
 
 def classify(returncode: int) -> ExitClassification:
-    """Why a worker is gone, from what `wait` returned: negative for a signal."""
+    """Why a worker is gone, from what `wait` returned: negative for a signal.
+
+    A code that the worker did not mark as its own is the training's, which ended the process: no good end, even 0.
+    """
     if returncode < 0:
         return ExitClassification.KILLED
-    return _ORDERLY.get(returncode, ExitClassification.EXCEPTION)
+    return _ORDERLY.get(returncode - OF_ITS_OWN_ACCORD, ExitClassification.EXCEPTION)
 
 
 def _refuse_unless_empty(directory: Path, shown: str) -> None:

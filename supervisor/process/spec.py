@@ -10,7 +10,11 @@ from supervisor.job import Job, ResolvedJob
 from supervisor.policy import RecoveryPolicy
 from supervisor.policy.origins import Origins
 
-__all__ = ["WorkerSpec"]
+__all__ = ["OF_ITS_OWN_ACCORD", "WorkerSpec"]
+
+OF_ITS_OWN_ACCORD = 160
+"""The worker adds this to the exit code of a run that it ended itself. A bare code is none of its own: the training
+called `sys.exit` or `os._exit`, and a run that it cut short must not read as finished."""
 
 
 class WorkerSpec(BaseModel):

@@ -20,7 +20,7 @@ from supervisor.events.schema import RunStatus
 from supervisor.faults import FaultInjector, load_faults
 from supervisor.guard import Guard
 from supervisor.guard.counters import Progress
-from supervisor.process.spec import WorkerSpec
+from supervisor.process.spec import OF_ITS_OWN_ACCORD, WorkerSpec
 from supervisor.process.trainer_loading import build_trainer, find_trainer
 from supervisor.report import render_summary
 from supervisor.training.device import batch_to, choose_device, optimizer_to
@@ -152,4 +152,4 @@ class _StopRequest:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(OF_ITS_OWN_ACCORD + main())
