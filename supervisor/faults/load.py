@@ -14,12 +14,12 @@ from supervisor.policy.yaml_source import read_yaml
 __all__ = ["load_faults"]
 
 
-def load_faults(source: str | list[Any] | None, name: str) -> tuple[Fault, ...]:
+def load_faults(source: str | list[Any] | None, job: Origins) -> tuple[Fault, ...]:
     """The faults of a file (a mapping with `faults:`), of an inline list, or none.
 
     Args:
         source: path of a file, the list itself, or None.
-        name: what to call an inline list in messages.
+        job: where the values of the job were written, an inline list among them.
 
     Raises:
         InputError: the file cannot be read or something in it is wrong; with line, key and mend.
@@ -28,7 +28,7 @@ def load_faults(source: str | list[Any] | None, name: str) -> tuple[Fault, ...]:
         return ()
     if isinstance(source, list):
         values: Any = {"faults": source}
-        origins = Origins(name)
+        origins = job
     else:
         document = read_yaml(source, "faults")
         refuse(document.problems)

@@ -48,8 +48,9 @@ class Parent:
         self._directory = resolved.run_dir
         self._clock = clock or SystemClock()
         self._run_id = uuid.uuid4().hex[:12]
-        self._created = not self._directory.exists()
         _refuse_unless_empty(self._directory, resolved.job.run_dir)
+        # What this run adds to the disk: the run directory, and folders above it that are not there yet.
+        self._created = [path for path in (self._directory, *self._directory.parents) if not path.exists()]
 
     def run(self) -> ExitCode:
         """Start the worker and wait for it.
@@ -112,6 +113,9 @@ class Parent:
             return
         if self._created:
             shutil.rmtree(self._directory)
+            with contextlib.suppress(OSError):
+                for above in self._created[1:]:
+                    above.rmdir()
             return
         shutil.rmtree(self._directory / "events", ignore_errors=True)
         for name in ("job.yaml", "policy.yaml"):
@@ -129,12 +133,12 @@ def classify(returncode: int) -> ExitClassification:
 
 
 def _refuse_unless_empty(directory: Path, shown: str) -> None:
-    if not directory.exists():
-        return
-    if not directory.is_dir():
-        raise InputError(f"{shown}: is a file: choose another run directory")
     try:
         held = next(directory.iterdir(), None)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise InputError(f"{shown}: is a file, or lies in one: choose another run directory") from None
     except OSError as error:
         raise InputError(f"{shown}: cannot be read ({error.strerror}): choose another run directory") from error
     if held is not None:

@@ -5,8 +5,10 @@ Started by the parent as `python -m supervisor.process.worker`, with a `WorkerSp
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -55,8 +57,9 @@ def _run(spec: WorkerSpec, stop: _StopRequest) -> int:
     job = spec.job
     if job.cpu_threads:
         torch.set_num_threads(job.cpu_threads)
-    device = choose_device(job.device)
-    faults = load_faults(spec.faults, f"{spec.source}: faults")
+    with _told_at(spec, "device"):
+        device = choose_device(job.device)
+    faults = load_faults(spec.faults, spec.origins)
     kind = find_trainer(job.trainer, spec.origins)
     seed_everything(job.seed)
     trainer = build_trainer(kind, job.config, job.seed, spec.origins)
@@ -64,7 +67,8 @@ def _run(spec: WorkerSpec, stop: _StopRequest) -> int:
     optimizer_to(trainer.optimizer, device)
     console = Console(highlight=False)
     with ConsoleRenderer(job.steps, console) as renderer:
-        injector = FaultInjector(faults, trainer) if faults else None
+        with _told_at(spec, "faults"):
+            injector = FaultInjector(faults, trainer) if faults else None
         guard = _guard(spec, trainer, device, renderer, injector)
         if injector is not None:
             injector.batches_drawn = lambda: guard.batches_drawn
@@ -73,6 +77,15 @@ def _run(spec: WorkerSpec, stop: _StopRequest) -> int:
         guard.close()
     console.print(render_summary(summary, Path(spec.shown_run_dir)))
     return _EXIT[summary.status]
+
+
+@contextlib.contextmanager
+def _told_at(spec: WorkerSpec, key: str) -> Iterator[None]:
+    """Put the line of the job that `key` stands on before a mistake that only the worker can find."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{spec.origins.place((key,)).text}: {error}") from error
 
 
 def _guard(
