@@ -39,7 +39,8 @@ class EnergyTrainerConfig(EnergyConfig):
     )
     data: str | None = Field(
         None,
-        description="Safetensors file of `questions` and `answers` [pairs, elements]; None: the bundled one.",
+        description="Safetensors file of `questions` and `answers` [pairs, elements], relative to the working "
+        "directory; None: the bundled one.",
     )
     validation_pairs: int = Field(512, ge=2, le=10**6, description="Pairs held out, from the end of the file.")
     candidate_pool: int = Field(

@@ -67,9 +67,7 @@ def select(conversations: Iterable[Sequence[str]], training: int, validation: in
 
 def main() -> None:
     """Build the file and say what was written."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="file to write")
     parser.add_argument("--training", type=int, default=4608, help="training pairs, written first")
     parser.add_argument("--validation", type=int, default=512, help="held-out pairs, written last")
@@ -95,9 +93,7 @@ def main() -> None:
     encoder = SentenceTransformer(str(get_model_path()), device="cpu")
     columns = {}
     for name, texts in zip(("questions", "answers"), zip(*pairs, strict=True), strict=True):
-        embedded = encoder.encode(
-            list(texts), batch_size=64, convert_to_tensor=True, normalize_embeddings=True
-        )
+        embedded = encoder.encode(list(texts), batch_size=64, convert_to_tensor=True, normalize_embeddings=True)
         columns[name] = embedded.to(torch.float16).contiguous()
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     save_file(columns, arguments.output, metadata={"validation_pairs": str(arguments.validation)})
