@@ -138,7 +138,7 @@ class CheckpointStore:
             raise CheckpointError(f"{path.name}: its manifest does not list {STATE_FILE}")
         for name, written in manifest.files.items():
             # A manifest is only text: it must not lead out of the directory.
-            if Path(name).name != name:
+            if Path(name).name != name or "\0" in name:
                 raise CheckpointError(f"{path.name}: {name!r} is not a file of the checkpoint")
             try:
                 found = sha256_of(path / name)

@@ -272,7 +272,7 @@ class TestReject:
         assert decision.action is ActionName.HALT
 
     def test_nothing_can_fail_without_an_incident(self) -> None:
-        state, failed = flag(EngineState(), RecoveryPolicy())
+        _, failed = flag(EngineState(), RecoveryPolicy())
         with pytest.raises(ValueError, match="incident is open"):
             reject(EngineState(), failed, "?", RecoveryPolicy())
 

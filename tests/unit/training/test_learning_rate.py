@@ -87,9 +87,14 @@ def test_the_very_object_is_put_back_even_when_the_step_raises() -> None:
     held = optimizer()
     lr = 0.1 + 0.2
     held.param_groups[0]["lr"] = lr
-    with pytest.raises(KeyError), scaled_learning_rates(held, 0.5):
-        assert held.param_groups[0]["lr"] == lr * 0.5
-        raise KeyError
+
+    def raising() -> None:
+        with scaled_learning_rates(held, 0.5):
+            assert held.param_groups[0]["lr"] == lr * 0.5
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        raising()
     assert held.param_groups[0]["lr"] is lr
     assert held.param_groups[1]["lr"] == 0.02
 

@@ -97,9 +97,14 @@ def test_not_even_when_it_raises() -> None:
     seed_everything(2)
     expected = draw()
     seed_everything(2)
-    with pytest.raises(KeyError), preserved_rng():
-        draw()
-        raise KeyError
+
+    def raising() -> None:
+        with preserved_rng():
+            draw()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        raising()
     assert draw() == expected
 
 
