@@ -131,19 +131,19 @@ def _translate(
         return path, f"{shown(value)} is not one of its values", _one_of(_choices(site.field), value)
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
         tags = [tag for tag in map(_tag, site.models) if tag]
+        name = context["discriminator"].strip("'")
         if kind == "union_tag_invalid":
-            return (
-                (*path, "action"),
-                f"{shown(context['tag'])} is not an action",
-                _one_of(tags, context["tag"]),
-            )
-        return path, "has no action", f"write `action:` with one of: {', '.join(tags)}"
+            article = "an" if name.startswith("a") else "a"
+            what = f"{shown(context['tag'])} is not {article} {name}"
+            return (*path, name), what, _one_of(tags, context["tag"])
+        return path, f"has no {name}", f"write `{name}:` with one of: {', '.join(tags)}"
     if kind in _NOT_A_MAPPING:
         tags = [tag for tag in map(_tag, site.models) if tag]
         if value is None:
             return path, "is empty", _instead_of_null(key, site)
         if isinstance(value, str) and value in tags:
-            return path, f"{shown(value)} is text, not a rung", f"write {{action: {value}}}"
+            name, what = ("action", "rung") if "action" in site.models[0].model_fields else ("kind", "fault")
+            return path, f"{shown(value)} is text, not a {what}", f"write {{{name}: {value}}}"
         return path, f"{shown(value)} is not a mapping", f"write keys and values{_keys_of(site)}"
     if kind in _NOT_A_LIST:
         if value is None:
@@ -261,8 +261,9 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _tag(model: type[BaseModel]) -> str | None:
-    field = model.model_fields.get("action")
-    return str(field.default.value) if field and isinstance(field.default, enum.Enum) else None
+    """What a model is told by among others: the `action` of a rung, the `kind` of a fault."""
+    field = model.model_fields.get("action") or model.model_fields.get("kind")
+    return str(field.default) if field and isinstance(field.default, str) else None
 
 
 def _all_paths(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
