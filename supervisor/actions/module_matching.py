@@ -27,7 +27,9 @@ def match_modules(model: nn.Module, globs: Sequence[str]) -> dict[str, nn.Module
         if not found:
             names = [name for name, _ in model.named_modules() if name]
             names += sorted({type(module).__name__ for _, module in model.named_modules()})
-            nearest = difflib.get_close_matches(glob, names, n=3, cutoff=0.3) or names[:3]
+            spelt = {name.lower(): name for name in reversed(names)}
+            close = difflib.get_close_matches(glob.lower(), spelt, n=3, cutoff=0.3)
+            nearest = [spelt[name] for name in close] or names[:3]
             raise InputError(
                 f"ladder: reinitialize: modules: {glob!r} matches no module: write one of: {', '.join(nearest)}"
             )

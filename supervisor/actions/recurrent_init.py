@@ -27,7 +27,9 @@ def redraw_recurrent_(module: nn.Module, method: RedrawMethod) -> None:
             continue
         orthogonal = method is RedrawMethod.ORTHOGONAL and key.startswith("weight_hh")
         for gate in gates:
-            (nn.init.orthogonal_ if orthogonal else nn.init.xavier_uniform_)(gate)
+            # The orthogonal draw knows no half types.
+            wide = gate.to(torch.promote_types(gate.dtype, torch.float32))
+            gate.copy_(nn.init.orthogonal_(wide) if orthogonal else nn.init.xavier_uniform_(wide))
 
 
 def _gates(weight: Tensor, module: nn.Module) -> tuple[Tensor, ...]:

@@ -1,0 +1,243 @@
+"""How modules are drawn afresh, and which ones a rung means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from supervisor.actions.module_matching import match_modules, recurrent_modules
+from supervisor.actions.recurrent_init import redraw_recurrent_
+from supervisor.actions.reinitialize import redraw_
+from supervisor.errors import ActionError, InputError
+from supervisor.policy import RedrawMethod
+from supervisor.training.rng import preserved_rng
+
+ORTHOGONAL, XAVIER = RedrawMethod.ORTHOGONAL, RedrawMethod.XAVIER
+
+H = 6
+RECURRENT: dict[str, Any] = {
+    "gru": lambda: nn.GRU(4, H, num_layers=2, bidirectional=True),
+    "gru-cell": lambda: nn.GRUCell(4, H),
+    "gru-one-unit": lambda: nn.GRU(3, 1),
+    "lstm": lambda: nn.LSTM(4, H, num_layers=2),
+    "lstm-cell": lambda: nn.LSTMCell(4, H),
+    "lstm-projected": lambda: nn.LSTM(4, H, proj_size=3),
+    "rnn": lambda: nn.RNN(4, H),
+    "rnn-cell": lambda: nn.RNNCell(4, H),
+    "gru-without-bias": lambda: nn.GRU(4, H, bias=False),
+    "gru-bfloat16": lambda: nn.GRU(4, H, dtype=torch.bfloat16),
+    "gru-float64": lambda: nn.GRU(4, H, dtype=torch.float64),
+}
+
+
+@pytest.fixture(autouse=True)
+def _undisturbed() -> Iterator[None]:
+    with preserved_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def gates_of(name: str) -> int:
+    return {"gru": 3, "lstm": 4, "rnn": 1}[name.split("-")[0]]
+
+
+def spoil(module: nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(float("nan"))
+
+
+def redrawn(name: str, method: RedrawMethod = ORTHOGONAL) -> dict[str, Tensor]:
+    module = RECURRENT[name]()
+    spoil(module)
+    redraw_recurrent_(module, method)
+    return {key: weight.detach() for key, weight in module.named_parameters()}
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+class TestRecurrent:
+    def test_each_gate_of_the_hidden_weights_is_orthogonal(self, name: str) -> None:
+        hidden = {key: w for key, w in redrawn(name).items() if key.startswith("weight_hh")}
+        assert hidden
+        for weight in hidden.values():
+            blocks = weight.double().chunk(gates_of(name))
+            assert len(blocks) == gates_of(name)
+            for block in blocks:
+                square = block @ block.T if block.shape[0] <= block.shape[1] else block.T @ block
+                tolerance = 0.05 if weight.dtype is torch.bfloat16 else 1e-5
+                assert torch.allclose(square, torch.eye(len(square), dtype=torch.float64), atol=tolerance)
+
+    def test_each_gate_of_the_input_weights_is_within_its_own_xavier_bound(self, name: str) -> None:
+        for key, weight in redrawn(name).items():
+            if not key.startswith("weight_ih"):
+                continue
+            for block in weight.double().chunk(gates_of(name)):
+                bound = (6 / sum(block.shape)) ** 0.5
+                assert block.abs().max() <= bound * 1.01
+                assert block.abs().max() > bound * 0.3
+                assert block.std() > 0
+
+    def test_xavier_hidden_weights_are_not_orthogonal(self, name: str) -> None:
+        for key, weight in redrawn(name, XAVIER).items():
+            if key.startswith("weight_hh"):
+                for block in weight.double().chunk(gates_of(name)):
+                    assert block.abs().max() <= (6 / sum(block.shape)) ** 0.5 * 1.01
+                    square = block @ block.T
+                    assert not torch.allclose(square, torch.eye(len(square), dtype=torch.float64), atol=0.06)
+
+    def test_biases_are_zero_but_for_the_gate_that_starts_open(self, name: str) -> None:
+        biases = {key: w for key, w in redrawn(name).items() if key.startswith("bias")}
+        assert bool(biases) is (name != "gru-without-bias")
+        for key, bias in biases.items():
+            gates = bias.chunk(gates_of(name))
+            for index, gate in enumerate(gates):
+                # The update gate of a GRU and the forget gate of an LSTM come second.
+                is_open = key.startswith("bias_hh") and len(gates) > 1 and index == 1
+                assert gate.tolist() == [1.0 if is_open else 0.0] * len(gate)
+
+    def test_every_element_is_drawn_and_the_draw_is_the_generators(self, name: str) -> None:
+        torch.manual_seed(3)
+        first = redrawn(name)
+        second = redrawn(name)
+        torch.manual_seed(3)
+        again = redrawn(name)
+        assert all(torch.isfinite(weight).all() for weight in first.values())
+        assert all(torch.equal(first[key], again[key]) for key in first)
+        drawn = [key for key in first if key.startswith("weight") and first[key].numel() > 3]
+        assert all(not torch.equal(first[key], second[key]) for key in drawn)
+
+    def test_types_and_graph_needs_are_kept(self, name: str) -> None:
+        module = RECURRENT[name]()
+        before = {key: (w.dtype, w.requires_grad, w.data_ptr()) for key, w in module.named_parameters()}
+        redraw_recurrent_(module, ORTHOGONAL)
+        assert {key: (w.dtype, w.requires_grad, w.data_ptr()) for key, w in module.named_parameters()} == before
+
+
+def test_gates_that_overlap_nowhere_make_a_model_that_runs() -> None:
+    module = nn.GRU(4, H, num_layers=2)
+    spoil(module)
+    redraw_recurrent_(module, ORTHOGONAL)
+    output, _ = module(torch.randn(5, 2, 4))
+    assert torch.isfinite(output).all()
+
+
+class Own(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2))
+        self.inner = nn.Linear(2, 2)
+
+    def reset_parameters(self) -> None:
+        with torch.no_grad():
+            self.weight.fill_(7.0)
+
+
+class OwnGru(nn.GRU):
+    def reset_parameters(self) -> None:
+        for weight in self.parameters():
+            nn.init.constant_(weight, 0.25)
+
+
+class Bare(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+
+class TestAnyModule:
+    def test_a_modules_own_rule_comes_first_and_is_the_whole_of_it(self) -> None:
+        module = Own()
+        inner = module.inner.weight.detach().clone()
+        redraw_("own", module, ORTHOGONAL)
+        assert module.weight.tolist() == [7.0, 7.0]
+        assert torch.equal(module.inner.weight, inner)
+
+    def test_a_gru_with_its_own_rule_keeps_to_it(self) -> None:
+        module = OwnGru(2, 3)
+        spoil(module)
+        redraw_("gru", module, ORTHOGONAL)
+        assert {weight for w in module.parameters() for weight in w.flatten().tolist()} == {0.25}
+
+    def test_torchs_own_recurrent_modules_are_drawn_stably(self) -> None:
+        module = nn.GRU(2, 3)
+        redraw_("gru", module, ORTHOGONAL)
+        assert module.bias_hh_l0.tolist() == [0.0] * 3 + [1.0] * 3 + [0.0] * 3
+
+    def test_containers_are_drawn_part_by_part(self) -> None:
+        module = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.GRU(2, 2), nn.LayerNorm(2)), nn.ReLU())
+        spoil(module)
+        redraw_("net", module, ORTHOGONAL)
+        assert all(torch.isfinite(p).all() for p in module.parameters())
+
+    def test_running_statistics_start_afresh_too(self) -> None:
+        module = nn.BatchNorm1d(2)
+        module.running_mean.fill_(float("nan"))
+        redraw_("norm", module, ORTHOGONAL)
+        assert module.running_mean.tolist() == [0.0, 0.0]
+
+    def test_parameters_that_nothing_can_draw_are_an_error_that_says_the_mend(self) -> None:
+        module = nn.Sequential(nn.Linear(1, 1), nn.Sequential(Bare()))
+        with pytest.raises(ActionError, match=r"net\.1\.0 \(Bare\) has parameters and no reset_parameters\(\)"):
+            redraw_("net", module, ORTHOGONAL)
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.Encoder = nn.Sequential(nn.Linear(2, 2), nn.GRU(2, 2))
+        self.carrier = nn.Module()
+        self.carrier.gru = nn.GRU(2, 2)
+        self.carrier.cell = nn.LSTMCell(2, 2)
+        self.head = nn.Linear(2, 1)
+
+
+class TestMatching:
+    @pytest.mark.parametrize(
+        ("globs", "names"),
+        [
+            (["carrier.gru"], ["carrier.gru"]),
+            (["CARRIER.*"], ["carrier.gru", "carrier.cell"]),
+            (["encoder"], ["Encoder"]),
+            (["encoder*"], ["Encoder"]),
+            (["*gru*"], ["Encoder.1", "carrier.gru"]),
+            (["GRU"], ["Encoder.1", "carrier.gru"]),
+            (["lstmcell", "head"], ["carrier.cell", "head"]),
+            (["head", "linear"], ["Encoder.0", "head"]),
+            (["carrier", "carrier.gru"], ["carrier"]),
+            (["encoder.[01]"], ["Encoder.0", "Encoder.1"]),
+            (["model"], [""]),
+        ],
+    )
+    def test_qualified_names_and_class_names_whatever_the_case(self, globs: list[str], names: list[str]) -> None:
+        model = Model()
+        matched = match_modules(model, globs)
+        assert sorted(matched) == sorted(names)
+        assert all(matched[name] is model.get_submodule(name) for name in matched)
+
+    @pytest.mark.parametrize(
+        ("glob", "nearest"),
+        [("carrier.gur", "carrier.gru"), ("LSTMCel", "LSTMCell"), ("HAED", "head"), ("ENCODR", "Encoder")],
+    )
+    def test_a_glob_that_matches_nothing_is_refused_with_the_nearest_names(self, glob: str, nearest: str) -> None:
+        with pytest.raises(InputError) as caught:
+            match_modules(Model(), ["head", glob])
+        assert f"{glob!r} matches no module: write one of: " in str(caught.value)
+        assert nearest in str(caught.value).split("write one of: ")[1].split(", ")
+
+    def test_a_glob_like_nothing_at_all_still_offers_names(self) -> None:
+        with pytest.raises(InputError, match=r"write one of: Encoder, Encoder\.0, Encoder\.1"):
+            match_modules(Model(), ["zzzzzz"])
+
+    def test_recurrent_modules_are_found_wherever_they_are(self) -> None:
+        assert sorted(recurrent_modules(Model())) == ["Encoder.1", "carrier.cell", "carrier.gru"]
+        assert recurrent_modules(nn.Linear(1, 1)) == {}
+        assert list(recurrent_modules(nn.GRU(1, 1))) == [""]
+
+    def test_a_shared_module_is_found_once(self) -> None:
+        model = nn.Module()
+        model.a = model.b = nn.GRU(1, 1)
+        assert list(recurrent_modules(model)) == ["a"]
