@@ -23,6 +23,9 @@ from supervisor.training.state import Subject
 
 __all__ = ["Update", "UpdateRunner"]
 
+LONGEST_MESSAGE = 500
+"""How much of an exception's message stands in a signal, in characters."""
+
 LossFunction = Callable[[Any], Tensor]
 
 
@@ -154,7 +157,8 @@ class UpdateRunner:
 
     def _raised(self, observation: Observation, error: Exception) -> Observation:
         self.last_traceback = "".join(traceback.format_exception(error))
-        what = f"{type(error).__name__}: {error}".strip()
+        # One line for the record; the traceback in the incident's file has the rest, which can be pages.
+        what = f"{type(error).__name__}: {error}".strip().splitlines()[0][:LONGEST_MESSAGE]
         return replace(observation, exception=what, exception_where=_user_frame(error.__traceback__))
 
 
