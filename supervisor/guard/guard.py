@@ -197,9 +197,12 @@ class Guard:
 
         Raises:
             PolicyHalt: the ladder ended; the model is in the newest good state.
+            InputError: `batch` is not a tuple or list of `accumulate` batches, where that is more than one.
         """
         if self._status is RunStatus.HALTED:
             raise PolicyHalt("halted by its policy: start a new run, or resume this one under another policy")
+        if self._accumulate > 1 and not (isinstance(batch, (tuple, list)) and len(batch) == self._accumulate):
+            raise InputError(f"step: with accumulate={self._accumulate} it takes a tuple of as many batches")
         self._announce(None)
         try:
             return self._step.run(batch, self._accumulate)

@@ -137,8 +137,6 @@ class UpdateRunner:
 
     def _backward(self, batch: Any) -> Tensor:
         batches: Sequence[Any] = (batch,) if self._accumulate == 1 else batch
-        if len(batches) != self._accumulate:
-            raise ValueError(f"step() takes {self._accumulate} batches with accumulate={self._accumulate}")
         total: Tensor | None = None
         scaler = self._subject.scaler
         for part in batches:
