@@ -182,8 +182,11 @@ class Guard:
         """
         if self._cursor is None:
             raise InputError("data: Guard needs `data` to give batches: pass an iterable of batches")
-        if steps < 1:
-            raise InputError(f"steps: {steps}: write 1 or more")
+        if not isinstance(steps, int) or steps < 1:
+            raise InputError(f"steps: {steps}: write a whole number, 1 or more")
+        if self._status is RunStatus.FINISHED and steps > self.steps_done:
+            # The end of the schedule was moved on.
+            self._status = None
         self._announce(steps)
         while self.steps_done < steps and self._status is None and not self._stop:
             drawn = tuple(self._cursor.next() for _ in range(self._accumulate))
@@ -203,6 +206,8 @@ class Guard:
             raise PolicyHalt("halted by its policy: start a new run, or resume this one under another policy")
         if self._accumulate > 1 and not (isinstance(batch, (tuple, list)) and len(batch) == self._accumulate):
             raise InputError(f"step: with accumulate={self._accumulate} it takes a tuple of as many batches")
+        # A step beyond the end: the run goes on, and ends anew.
+        self._status = None
         self._announce(None)
         try:
             return self._step.run(batch, self._accumulate)
