@@ -1,0 +1,58 @@
+"""What the parent tells the worker arrives as it was, and what an exit means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from supervisor.events.schema import ExitClassification
+from supervisor.job import load_job
+from supervisor.process.parent import classify
+from supervisor.process.spec import OF_ITS_OWN_ACCORD, WorkerSpec
+
+JOB = """\
+trainer: mine:Tiny
+steps: 20
+config: {rate: 1e-4, deep: {list: [1, 2.5, null, true, "x"]}, text: "ü\\n"}
+policy:
+  cooldown_steps: 3
+  ladder:
+    - {action: reinitialize, modules: ["*gru*"]}
+faults:
+  - {kind: nan_batch, at_batch: 3}
+"""
+
+
+def test_a_spec_survives_the_pipe(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(JOB, encoding="utf-8")
+    resolved = load_job(str(tmp_path / "job.yaml"), overrides=["config.rate=5e3"], run_dir=str(tmp_path / "run"))
+    spec = WorkerSpec.of(resolved, run_id="abc", resume=False)
+    again = WorkerSpec.model_validate_json(spec.model_dump_json())
+    assert again.job == resolved.job
+    assert again.policy == resolved.policy
+    assert again.policy.model_dump() == resolved.policy.model_dump()
+    assert again.job.config == {"rate": 5e3, "deep": {"list": [1, 2.5, None, True, "x"]}, "text": "ü\n"}
+    assert again.faults == [{"kind": "nan_batch", "at_batch": 3}]
+    for path in [("config", "deep"), ("faults", 0, "at_batch"), ("config", "rate"), ("steps",)]:
+        assert again.origins.place(path) == resolved.origins.place(path)
+
+
+@pytest.mark.parametrize(
+    ("returncode", "expected"),
+    [
+        (OF_ITS_OWN_ACCORD + 0, ExitClassification.FINISHED),
+        (OF_ITS_OWN_ACCORD + 2, ExitClassification.BAD_INPUT),
+        (OF_ITS_OWN_ACCORD + 3, ExitClassification.HALTED),
+        (OF_ITS_OWN_ACCORD + 75, ExitClassification.INTERRUPTED),
+        (0, ExitClassification.EXCEPTION),
+        (1, ExitClassification.EXCEPTION),
+        (2, ExitClassification.EXCEPTION),
+        (3, ExitClassification.EXCEPTION),
+        (75, ExitClassification.EXCEPTION),
+        (-9, ExitClassification.KILLED),
+        (-11, ExitClassification.KILLED),
+    ],
+)
+def test_only_an_exit_of_the_workers_own_is_a_good_one(returncode: int, expected: ExitClassification) -> None:
+    assert classify(returncode) is expected
