@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -87,10 +88,22 @@ def events(
 ) -> None:
     """The event log: all files merged and in order."""
     source = follow(Path(run_dir)) if follow_on else read_events(Path(run_dir))
-    for each in source:
-        if event is not None and each.event != event:
-            continue
-        typer.echo(each.model_dump_json(by_alias=True) if as_json else describe_event(each))
+    with _reader_may_leave():
+        for each in source:
+            if event is not None and each.event != event:
+                continue
+            typer.echo(each.model_dump_json(by_alias=True) if as_json else describe_event(each))
+
+
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """A reader that has seen enough (`| head`) ends the command in good order."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Else the interpreter complains again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(ExitCode.FINISHED) from None
 
 
 def main() -> None:
@@ -102,11 +115,6 @@ def main() -> None:
         raise SystemExit(ExitCode.BAD_INPUT) from None
     except KeyboardInterrupt:
         raise SystemExit(128 + 2) from None
-    except BrokenPipeError:
-        # The reader (`| head`) has gone; the interpreter would complain again when it flushes at exit.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(ExitCode.FINISHED) from None
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Started by the parent as `python -m supervisor.process.worker`, with a `WorkerSp
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -75,8 +76,20 @@ def _run(spec: WorkerSpec, stop: _StopRequest) -> int:
         stop.goes_to(guard)
         summary = guard.run(job.steps)
         guard.close()
-    console.print(render_summary(summary, Path(spec.shown_run_dir)))
+    with _output_may_fail():
+        console.print(render_summary(summary, Path(spec.shown_run_dir)))
+        console.file.flush()
     return _EXIT[summary.status]
+
+
+@contextlib.contextmanager
+def _output_may_fail() -> Iterator[None]:
+    """A closed pipe or a full disk behind the standard output is no failure of the run, which is done and saved."""
+    try:
+        yield
+    except (OSError, SystemExit):  # Rich answers a closed pipe with SystemExit
+        # What is left in the buffer would fail again as the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
