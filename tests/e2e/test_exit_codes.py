@@ -132,11 +132,15 @@ def test_75_a_signal_while_the_worker_is_still_starting_is_not_lost(folder: Path
     assert "Traceback" not in err
 
 
-def test_a_reader_that_leaves_stops_nothing(folder: Path) -> None:
-    command = f'"{sys.executable}" -m supervisor run job.yaml | head -1; echo "${{PIPESTATUS[0]}}"'
+@pytest.mark.parametrize("output", ["| head -1", "> /dev/full"])
+def test_an_output_that_goes_nowhere_stops_nothing(output: str, folder: Path) -> None:
+    supervisor = f'"{sys.executable}" -m supervisor'
+    command = f'{supervisor} run job.yaml {output}; echo "${{PIPESTATUS[0]}}"'
+    command += f'; {supervisor} events "out dir/läuft" | head -1; echo "${{PIPESTATUS[0]}}"'
     done = subprocess.run(
         ["bash", "-c", command], cwd=folder, env=environment(), capture_output=True, text=True, check=True, timeout=100
     )
-    assert done.stdout.splitlines()[-1] == "0", done.stderr
+    shown = done.stdout.splitlines()
+    assert [shown[-3], shown[-1]] == ["0", "0"], (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     assert read_lines(run_dir(folder))[-1]["summary"]["steps"] == 60
