@@ -71,8 +71,7 @@ def test_an_action_that_failed_and_the_next_one_are_two_lines_with_the_same_sign
     said = lines(LOSS, SKIP, failed, SKIP.model_copy(update={"rung": 1, "reason": "the next"}), SKIPPED)
 
     assert said == [
-        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch (rung 0): "
-        "the lowest rung; failed: no state",
+        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch (rung 0): the lowest rung; failed: no state",
         "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch (rung 1): the next",
     ]
 
