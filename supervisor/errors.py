@@ -2,6 +2,7 @@
 
 SupervisorError
 ├── InputError          the job, the policy, a flag or the trainer's config is wrong   exit 2
+│   └── PolicyMisfit    the policy does not fit the model it is for                     exit 2
 ├── CheckpointError     a checkpoint cannot be trusted or cannot be written
 ├── ActionError         a recovery action could not be carried out
 └── PolicyHalt          the ladder ended in `halt`                                      exit 3
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import enum
 
-__all__ = ["ActionError", "CheckpointError", "ExitCode", "InputError", "PolicyHalt", "SupervisorError"]
+__all__ = ["ActionError", "CheckpointError", "ExitCode", "InputError", "PolicyHalt", "PolicyMisfit", "SupervisorError"]
 
 
 class ExitCode(enum.IntEnum):
@@ -39,6 +40,19 @@ class InputError(SupervisorError):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class PolicyMisfit(InputError):
+    """A policy that is right by itself does not fit the model.
+
+    Args:
+        path: the key at fault, as `("ladder", 3, "modules")`.
+        what: what is wrong, and what to write instead.
+    """
+
+    def __init__(self, path: tuple[str | int, ...], what: str) -> None:
+        super().__init__(f"policy: {'.'.join(str(part) for part in path)}: {what}")
+        self.path, self.what = path, what
 
 
 class CheckpointError(SupervisorError):

@@ -30,9 +30,7 @@ def match_modules(model: nn.Module, globs: Sequence[str]) -> dict[str, nn.Module
             spelt = {name.lower(): name for name in reversed(names)}
             close = difflib.get_close_matches(glob.lower(), spelt, n=3, cutoff=0.3)
             nearest = [spelt[name] for name in close] or names[:3]
-            raise InputError(
-                f"ladder: reinitialize: modules: {glob!r} matches no module: write one of: {', '.join(nearest)}"
-            )
+            raise InputError(f"{glob!r} matches no module: write one of: {', '.join(nearest)}")
         matched |= found
     return _outermost(matched)
 

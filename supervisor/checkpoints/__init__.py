@@ -3,5 +3,6 @@
 from supervisor.checkpoints.manifest import Manifest
 from supervisor.checkpoints.retention import Kept, surplus
 from supervisor.checkpoints.store import CheckpointInfo, CheckpointStore
+from supervisor.checkpoints.writer import BackgroundWriter
 
-__all__ = ["CheckpointInfo", "CheckpointStore", "Kept", "Manifest", "surplus"]
+__all__ = ["BackgroundWriter", "CheckpointInfo", "CheckpointStore", "Kept", "Manifest", "surplus"]

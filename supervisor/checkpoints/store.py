@@ -17,13 +17,14 @@ from pydantic import ValidationError
 from supervisor.checkpoints.manifest import GoodMark, Manifest, sha256_of
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import CheckpointError
-from supervisor.training.tree import plain
+from supervisor.training.tree import plain, tensors
 
 __all__ = ["CheckpointInfo", "CheckpointStore"]
 
 STATE_FILE = "state.pt"
 MANIFEST_FILE = "manifest.json"
 GOOD_FILE = "good.json"
+SPARE_BYTES = 1 << 16
 _NAME = re.compile(r"step-(\d{8,})(?:-update-\d{8,})?")
 
 
@@ -175,6 +176,10 @@ class CheckpointStore:
 
     def _write(self, step: int, update: int, tree: Any, good: bool) -> Path:
         self.directory.mkdir(parents=True, exist_ok=True)
+        needed = sum(tensor.numel() * tensor.element_size() for _, tensor in tensors(tree)) + SPARE_BYTES
+        free = shutil.disk_usage(self.directory).free
+        if free < needed:
+            raise CheckpointError(f"step {step} needs {needed:,} bytes and the disk has {free:,} left")
         plainly, beside = (self.directory / name for name in _names_of(step, update))
         target = beside if not good and self._is_marked(plainly) else plainly
         unfinished = self.directory / f".unfinished-{target.name}"

@@ -42,6 +42,9 @@ def run(
     policy: Annotated[str | None, typer.Option(help="A policy file instead of the job's.", metavar="P.yaml")] = None,
     run_dir: Annotated[str | None, typer.Option(help="Run directory instead of the job's.", metavar="DIR")] = None,
     steps: Annotated[int | None, typer.Option(help="Where the schedule ends, instead of the job's.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that the run directory holds, bit for bit.")
+    ] = False,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,10 +59,11 @@ def run(
 
     The run directory gets the job and the policy as resolved, the event log, the checkpoints and the incidents.
 
-    Exit codes: 0 finished, 2 bad input, 3 halted by the policy, 4 the worker died, 75 interrupted after a checkpoint.
+    Exit codes: 0 finished, 2 bad input, 3 halted by the policy, 4 restart budget spent,
+    75 interrupted after a checkpoint.
     """
     resolved = load_job(job, overrides=overrides or (), policy=policy, run_dir=run_dir, steps=steps)
-    raise typer.Exit(Parent(resolved).run())
+    raise typer.Exit(Parent(resolved, resume=resume).run())
 
 
 @app.command()
@@ -69,18 +73,18 @@ def status(
 ) -> None:
     """Where a run stands: step, loss, rung, learning-rate scale, incidents, goodput."""
     found = read_status(Path(run_dir))
-    if as_json:
-        typer.echo(found.model_dump_json(indent=2))
-    else:
-        Console(highlight=False).print(render_status(found))
+    with _reader_may_leave():
+        if as_json:
+            typer.echo(found.model_dump_json(indent=2))
+        else:
+            Console(highlight=False).print(render_status(found))
+        sys.stdout.flush()
 
 
 @app.command()
 def events(
     run_dir: RunDir,
-    follow_on: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on as events come, until the run ends.")
-    ] = False,
+    follow_on: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The lines as they are in the log.")] = False,
     event: Annotated[
         str | None, typer.Option(help="Only events of this name, as in --event decision.", metavar="NAME")
@@ -115,6 +119,11 @@ def main() -> None:
         raise SystemExit(ExitCode.BAD_INPUT) from None
     except KeyboardInterrupt:
         raise SystemExit(128 + 2) from None
+    except OSError as error:
+        # A full disk behind the standard output is nobody's mistake here, and its traceback helps nobody.
+        sys.stderr.write(f"supervisor: {error.strerror or error}\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(ExitCode.BUG) from None
 
 
 if __name__ == "__main__":

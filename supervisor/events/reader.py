@@ -87,9 +87,14 @@ def _has_ended(event: Event, before: bool) -> bool:
 
 
 def _check(run_dir: Path) -> None:
-    if not run_dir.is_dir():
+    try:
+        there, a_run = run_dir.is_dir(), (run_dir / "events").is_dir()
+    except OSError as error:
+        problem = f"{run_dir}: cannot be read ({error.strerror}): name the folder that the run was given as `run_dir`"
+        raise InputError(problem) from error
+    if not there:
         raise InputError(f"{run_dir}: no such run directory: name the folder that the run was given as `run_dir`")
-    if not (run_dir / "events").is_dir():
+    if not a_run:
         raise InputError(f"{run_dir}: not a run directory, it has no events/: name the folder of a run")
 
 

@@ -116,7 +116,11 @@ class _SpoiledData:
         self._drawn = drawn
 
     def __iter__(self) -> Iterator[Any]:
-        for batch in self._data:
+        # The data begin now, not at the first batch: who goes back in them has put the generators right by then.
+        return self._spoiled(iter(self._data))
+
+    def _spoiled(self, batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
             number = self._drawn()
             bad = any(fault.at_batch <= number < fault.at_batch + fault.batches for fault in self._faults)
             yield _first_sample_spoiled(batch) if bad else batch

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from supervisor.checkpoints import CheckpointInfo, CheckpointStore, Kept, surplus
+from supervisor.checkpoints import BackgroundWriter, CheckpointInfo, CheckpointStore, Kept, surplus
 from supervisor.errors import CheckpointError
 from supervisor.events import EventLog
 from supervisor.events.schema import (
@@ -26,7 +27,8 @@ class GoodStates:
     """Keeps the states that a reload may need.
 
     A state is added only after it was found finite. It becomes good when `probation_steps` healthy steps in a row
-    have followed it; a flagged update makes them count anew.
+    have followed it; a flagged update makes them count anew. The disk is written to by a thread; whatever depends on
+    what is on the disk waits for it first.
 
     Args:
         policy: how many are kept and how long they are on probation.
@@ -38,55 +40,74 @@ class GoodStates:
         self._policy = policy
         self._store = store
         self._log = log
-        self._memory: dict[Kept, Moment] = {}
-        self._disk: dict[Kept, Path] = {}
+        self._writer = BackgroundWriter()
+        # By update, which tells every state of a run apart.
+        self._memory: dict[int, tuple[Kept, Moment]] = {}
+        self._disk: dict[int, Kept] = {}
+        self._paths: dict[int, Path] = {}
+        # What a recovery rejects belongs to the update that it answers: a resume from before makes both void.
+        self._flagged: tuple[int | None, int | None] = (None, None)
 
     @property
     def any_good(self) -> bool:
         """Whether a reload has anything to go back to."""
-        return any(kept.good for kept in (*self._memory, *self._disk))
+        self._writer.settle(wait=True)
+        return any(kept.good for kept in (*(kept for kept, _ in self._memory.values()), *self._disk.values()))
 
     def remember(self, moment: Moment, *, good: bool = False) -> None:
         """Keep a finite state in memory, on probation unless it is good already."""
         if self._policy.snapshot.keep > 0:
-            self._memory[self._newly_kept(moment.step, moment.update, good)] = moment
+            self._memory[moment.update] = (self._newly_kept(moment.step, moment.update, good), moment)
             self._trim()
 
-    def save(self, step: int, update: int, tree: dict[str, Any], *, good: bool = False) -> None:
-        """Commit a finite state as a checkpoint, where there is a store.
+    def save(self, step: int, update: int, tree: dict[str, Any], *, good: bool = False, wait: bool = False) -> None:
+        """Begin to commit a finite state as a checkpoint, where there is a store.
 
         A disk that refuses is reported as a warning: the training goes on with the older ones.
+
+        Args:
+            step: steps done.
+            update: updates attempted.
+            tree: what to write; it belongs to the writer from here on.
+            good: it is good already.
+            wait: return when it is on disk.
         """
-        if self._store is None:
+        store = self._store
+        if store is None:
             return
+        # One at a time, so that a slow disk never holds more than one copy.
+        self._writer.settle(wait=True)
         kept = self._newly_kept(step, update, good)
-        try:
-            path = self._store.write(step, update, tree, good=kept.good)
-        except CheckpointError as error:
-            self._log.emit(WarningEvent(step=step, update=update, message=f"checkpoint of {error}"))
-            return
-        self._disk = {other: at for other, at in self._disk.items() if at != path}
-        self._disk[kept] = path
-        # The line belongs to the last update that the checkpoint holds, so that a resume from it keeps the line.
-        last = update - 1 if update else None
-        where = _relative(path)
-        self._log.emit(CheckpointSavedEvent(step=step, update=last, checkpoint_step=step, path=where))
-        if kept.good:
-            self._say_promoted(kept, path, step, last)
-        self._trim()
+        self._disk[update] = kept
+        self._writer.begin(
+            lambda: store.write(step, update, tree, good=kept.good), lambda done: self._written(update, done)
+        )
+        self._writer.settle(wait=wait)
 
-    def healthy_step(self, step: int, update: int) -> None:
+    def healthy_step(self, step: int, update_now: int) -> None:
         """Count one healthy step for every state on probation, and promote those that have seen enough."""
-        if all(kept.good for kept in (*self._memory, *self._disk)):
+        self._writer.settle()
+        if all(kept.good for kept in (*(kept for kept, _ in self._memory.values()), *self._disk.values())):
             return
-        self._memory = {self._counted(kept): moment for kept, moment in self._memory.items()}
-        self._disk = {self._counted_on_disk(kept, at, step, update): at for kept, at in self._disk.items()}
+        for update, (kept, moment) in self._memory.items():
+            counted = _counted(kept)
+            good = kept.good or counted.healthy_steps >= self._policy.probation_steps
+            self._memory[update] = (replace(counted, good=good), moment)
+        self._disk = {update: _counted(kept) for update, kept in self._disk.items()}
+        passed = any(self._has_passed(kept) for kept in self._disk.values())
+        if passed:
+            # Promotion belongs to the end of this very step, however slow the disk is.
+            self._writer.settle(wait=True)
+            for kept in [kept for kept in self._disk.values() if self._has_passed(kept)]:
+                self._promote(kept, step, update_now)
         self._trim()
+        self._writer.settle(wait=passed)
 
-    def flagged_step(self) -> None:
+    def flagged_step(self, step: int, update: int) -> None:
         """Make the states on probation count their healthy steps anew."""
-        self._memory = {_anew(kept): moment for kept, moment in self._memory.items()}
-        self._disk = {_anew(kept): path for kept, path in self._disk.items()}
+        self._flagged = (step, update)
+        self._memory = {update: (_anew(kept), moment) for update, (kept, moment) in self._memory.items()}
+        self._disk = {update: _anew(kept) for update, kept in self._disk.items()}
         self._trim()
 
     def newest_good(self) -> Iterator[tuple[Kept, Moment, Source]]:
@@ -94,11 +115,12 @@ class GoodStates:
 
         A checkpoint that fails verification is reported and passed over.
         """
-        good: list[tuple[Kept, Source]] = [(kept, "memory") for kept in self._memory if kept.good]
-        good += [(kept, "disk") for kept in self._disk if kept.good]
-        for kept, source in sorted(good, key=_age, reverse=True):
+        self._writer.settle(wait=True)
+        held: list[tuple[Kept, Source]] = [(kept, "memory") for kept, _ in self._memory.values() if kept.good]
+        held += [(kept, "disk") for kept in self._disk.values() if kept.good]
+        for kept, source in sorted(held, key=_age, reverse=True):
             if source == "memory":
-                yield kept, self._memory[kept], "memory"
+                yield kept, self._memory[kept.update][1], "memory"
             else:
                 moment = self._load(kept)
                 if moment is not None:
@@ -107,77 +129,131 @@ class GoodStates:
     def reject(self, kept: Kept, source: Source, reason: str) -> None:
         """A good state proved bad: never go back to it again. Files stay where they are, as evidence."""
         if source == "disk":
-            self._say_rejected(kept, self._disk.pop(kept), reason)
+            del self._disk[kept.update]
+            self._say_rejected(kept, self._paths.pop(kept.update), reason)
             return
-        del self._memory[kept]
+        del self._memory[kept.update]
         message = f"the state of step {kept.step} in memory proved bad ({reason}): passed over"
-        self._log.emit(WarningEvent(message=message))
+        step, update = self._flagged
+        self._log.emit(WarningEvent(step=step, update=update, message=message))
 
     def abandon_after(self, step: int) -> None:
         """Let go of every state newer than `step`, and of those on probation: the run has gone back."""
-        self._memory = {k: moment for k, moment in self._memory.items() if k.step <= step and k.good}
-        for kept in [kept for kept in self._disk if kept.step > step or not kept.good]:
-            path = self._disk.pop(kept)
-            self._say_rejected(kept, path, f"abandoned: the run went back to step {step}")
-            self._retire(path)
+        self._writer.settle(wait=True)
+        self._memory = {u: held for u, held in self._memory.items() if held[0].step <= step and held[0].good}
+        for kept in [kept for kept in self._disk.values() if kept.step > step or not kept.good]:
+            self._abandon(kept, step)
 
-    def adopt(self, found: Iterable[CheckpointInfo]) -> None:
-        """Take over checkpoints that are on disk already, as a resumed run finds them."""
+    def adopt(self, found: Iterable[CheckpointInfo], resumed_step: int, healthy_steps: Mapping[int, int]) -> None:
+        """Take over checkpoints that are on disk already, as a resumed run finds them.
+
+        Args:
+            found: the one it goes on from, and those of before.
+            resumed_step: its step; the states beyond it were abandoned by a reload that was killed before it was done.
+            healthy_steps: by update, how many each had seen on its probation.
+        """
         for info in found:
             if info.update is not None:
-                self._disk[Kept(info.step, info.update, info.good)] = info.path
+                healthy = 0 if info.good else healthy_steps.get(info.update, 0)
+                self._disk[info.update] = Kept(info.step, info.update, info.good, healthy)
+                self._paths[info.update] = info.path
+        for kept in [kept for kept in self._disk.values() if kept.step > resumed_step]:
+            self._abandon(kept, resumed_step)
 
-    def _newly_kept(self, step: int, update: int, good: bool) -> Kept:
-        return Kept(step, update, good or self._policy.probation_steps == 0)
+    def healthy_steps_on_disk(self) -> dict[int, int]:
+        """By update, how many healthy steps each checkpoint on probation has seen."""
+        return {update: kept.healthy_steps for update, kept in self._disk.items() if not kept.good}
 
-    def _counted(self, kept: Kept) -> Kept:
+    def flush(self) -> None:
+        """Wait until everything that was begun is on disk."""
+        self._writer.settle(wait=True)
+
+    def _written(self, update: int, done: Future[Path]) -> None:
+        kept = self._disk[update]
+        if isinstance(done.exception(), CheckpointError):
+            del self._disk[update]
+            self._log.emit(
+                WarningEvent(step=kept.step, update=_last(update), message=f"checkpoint: {done.exception()}")
+            )
+            return
+        path = done.result()
+        for other in [other for other, at in self._paths.items() if at == path]:
+            del self._disk[other], self._paths[other]
+        self._paths[update] = path
+        where = _relative(path)
+        # The line belongs to the last update that the checkpoint holds, so that a resume from it keeps the line.
+        event = CheckpointSavedEvent(step=kept.step, update=_last(update), checkpoint_step=kept.step, path=where)
+        self._log.emit(event)
         if kept.good:
-            return kept
-        healthy = kept.healthy_steps + 1
-        return replace(kept, healthy_steps=healthy, good=healthy >= self._policy.probation_steps)
+            self._say_promoted(kept, path, kept.step, _last(update))
+        self._trim()
 
-    def _counted_on_disk(self, kept: Kept, path: Path, step: int, update: int) -> Kept:
-        counted = self._counted(kept)
-        if kept.good or not counted.good or self._store is None:
-            return counted
+    def _has_passed(self, kept: Kept) -> bool:
+        return not kept.good and kept.healthy_steps >= self._policy.probation_steps
+
+    def _promote(self, kept: Kept, step: int, update: int) -> None:
+        if self._store is None:
+            return
         try:
-            self._store.promote(path)
+            self._store.promote(self._paths[kept.update])
         except CheckpointError as error:
-            self._log.emit(WarningEvent(step=step, update=update, message=f"checkpoint of {error}"))
-            return kept
-        self._say_promoted(kept, path, step, update)
-        return counted
+            # It counts anew, so that a disk that refuses is not asked at every step.
+            self._disk[kept.update] = _anew(kept)
+            self._log.emit(WarningEvent(step=step, update=update, message=f"checkpoint: {error}"))
+            return
+        self._disk[kept.update] = replace(kept, good=True)
+        self._say_promoted(kept, self._paths[kept.update], step, update)
 
     def _load(self, kept: Kept) -> Moment | None:
         if self._store is None:
             return None
         try:
-            return Moment.from_tree(self._store.load(self._disk[kept])["moment"])
+            return Moment.from_tree(self._store.load(self._paths[kept.update])["moment"])
         except (CheckpointError, KeyError, TypeError) as error:
             self.reject(kept, "disk", str(error))
             return None
 
-    def _trim(self) -> None:
-        for kept in surplus(list(self._memory), self._policy.snapshot.keep):
-            del self._memory[kept]
-        for kept in surplus(list(self._disk), self._policy.checkpoint.keep):
-            self._retire(self._disk.pop(kept))
+    def _newly_kept(self, step: int, update: int, good: bool) -> Kept:
+        return Kept(step, update, good or self._policy.probation_steps == 0)
 
-    def _retire(self, path: Path) -> None:
-        if self._store is None:
-            return
-        try:
-            self._store.retire(path)
-        except OSError as error:
+    def _trim(self) -> None:
+        for kept in surplus([kept for kept, _ in self._memory.values()], self._policy.snapshot.keep):
+            del self._memory[kept.update]
+        on_disk = [kept for update, kept in self._disk.items() if update in self._paths]
+        for kept in surplus(on_disk, self._policy.checkpoint.keep):
+            self._retire(kept)
+
+    def _abandon(self, kept: Kept, step: int) -> None:
+        self._say_rejected(kept, self._paths[kept.update], f"abandoned: the run went back to step {step}")
+        self._retire(kept)
+
+    def _retire(self, kept: Kept) -> None:
+        del self._disk[kept.update]
+        path, store = self._paths.pop(kept.update), self._store
+        if store is not None:
+            self._writer.begin(lambda: store.retire(path), lambda done: self._retired(path, done))
+
+    def _retired(self, path: Path, done: Future[None]) -> None:
+        error = done.exception()
+        if isinstance(error, OSError):
             self._log.emit(WarningEvent(message=f"{_relative(path)} could not be removed: {error.strerror}"))
+        else:
+            done.result()
 
     def _say_promoted(self, kept: Kept, path: Path, step: int, update: int | None) -> None:
         event = CheckpointPromotedEvent(step=step, update=update, checkpoint_step=kept.step, path=_relative(path))
         self._log.emit(event)
 
     def _say_rejected(self, kept: Kept, path: Path, reason: str) -> None:
-        event = CheckpointRejectedEvent(checkpoint_step=kept.step, path=_relative(path), reason=reason)
+        step, update = self._flagged
+        event = CheckpointRejectedEvent(
+            step=step, update=update, checkpoint_step=kept.step, path=_relative(path), reason=reason
+        )
         self._log.emit(event)
+
+
+def _counted(kept: Kept) -> Kept:
+    return kept if kept.good else replace(kept, healthy_steps=kept.healthy_steps + 1)
 
 
 def _anew(kept: Kept) -> Kept:
@@ -188,6 +264,11 @@ def _age(held: tuple[Kept, Source]) -> tuple[int, int, Source]:
     kept, source = held
     # By update within a step: weights redrawn on a state are newer than it. "memory" sorts after "disk".
     return kept.step, kept.update, source
+
+
+def _last(update: int) -> int | None:
+    """The last update attempted before the next is `update`."""
+    return update - 1 if update else None
 
 
 def _relative(path: Path) -> str:

@@ -242,6 +242,7 @@ class Guard:
             if status is RunStatus.FINISHED and self._evaluate is not None:
                 self._reporter.evaluate(self._evaluate)
             self._status = status
+            self._keeper.flush()
             self._reporter.finished(status)
         return self.summary()
 
@@ -249,8 +250,13 @@ class Guard:
         """What the run came to; one that is still going reads as `finished` at this point."""
         return self._reporter.summary(self._status or RunStatus.FINISHED)
 
+    def flush(self) -> None:
+        """Wait until every checkpoint begun is on disk."""
+        self._keeper.flush()
+
     def close(self) -> None:
-        """Close the event log."""
+        """Wait for what is being written, and close the event log."""
+        self._keeper.flush()
         self._log.close()
 
     def _announce(self, steps: int | None) -> None:

@@ -99,7 +99,11 @@ class StateKeeper:
         """Take the initial state, which is good at once."""
         moment = self._moment()
         self._states.remember(moment, good=True)
-        self._save(moment, good=True)
+        try:
+            self._save(moment, good=True, wait=True)
+        except TypeError as error:
+            # Found at once, not after hours: what a state_dict holds is the user's.
+            raise InputError(str(error)) from error
 
     def keep(self, *, known_finite: bool) -> None:
         """Take the states that are due now; a state that is not finite is never taken."""
@@ -121,7 +125,7 @@ class StateKeeper:
             message = "the last state is not finite: no checkpoint of it was written"
             self._log.emit(WarningEvent(step=self.counters.step, update=self.counters.update, message=message))
             return
-        self._save(self._moment(), good=good)
+        self._save(self._moment(), good=good, wait=True)
 
     def go_back(self, moment: Moment, data: DataAfterReload) -> None:
         """Follow a state that was put back: schedule position, and the data under `replay`."""
@@ -146,7 +150,7 @@ class StateKeeper:
             tree = self._readable(info)
             if tree is not None:
                 self._take_up(tree, info)
-                self._states.adopt(found[index:])
+                self._states.adopt(found[index:], info.step, tree["probation"])
                 return
         where = self._store.directory
         raise InputError(f"{where}: none of its {len(found)} checkpoints can be trusted: start a new run directory")
@@ -170,8 +174,10 @@ class StateKeeper:
         moment = Moment.from_tree(tree["moment"])
         self.counters = Counters.from_plain(tree["counters"])
         self.engine = EngineState.from_plain(tree["engine"])
-        same_ladder = tree["ladder"] == _ladder(self._policy)
-        if not same_ladder:
+        policy = self._policy.model_dump(mode="json")
+        same_ladder = tree["policy"]["ladder"] == policy["ladder"]
+        # A halted run goes on under any other policy, whatever was changed in it.
+        if not same_ladder or (self.halted and tree["policy"] != policy):
             self.engine = self.engine.for_new_ladder()
         self._panel.load_state_dict(tree["panel"])
         self._book.load_state_dict(tree["book"], self.engine)
@@ -205,7 +211,11 @@ class StateKeeper:
             data={} if self._cursor is None else self._cursor.position(),
         )
 
-    def _save(self, moment: Moment, *, good: bool = False) -> None:
+    def flush(self) -> None:
+        """Wait until every checkpoint begun is on disk."""
+        self._states.flush()
+
+    def _save(self, moment: Moment, *, good: bool = False, wait: bool = False) -> None:
         if self._store is None:
             return
         counters = self.counters.to_plain()
@@ -216,11 +226,8 @@ class StateKeeper:
             "engine": self.engine.to_plain(),
             "panel": self._panel.state_dict(),
             "book": self._book.state_dict(),
-            "ladder": _ladder(self._policy),
+            "policy": self._policy.model_dump(mode="json"),
+            "probation": self._states.healthy_steps_on_disk(),
         }
-        self._states.save(moment.step, moment.update, tree, good=good)
+        self._states.save(moment.step, moment.update, tree, good=good, wait=wait)
         self._saved_update = moment.update
-
-
-def _ladder(policy: RecoveryPolicy) -> Any:
-    return policy.model_dump(mode="json")["ladder"]

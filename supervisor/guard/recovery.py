@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from supervisor.actions import Action, Effect, Restored, action_for
 from supervisor.clock import Clock
 from supervisor.engine import decide, reject
-from supervisor.errors import ActionError
+from supervisor.errors import ActionError, InputError, PolicyMisfit
 from supervisor.guard.good_states import GoodStates
 from supervisor.guard.incidents import IncidentBook
 from supervisor.guard.keeper import StateKeeper
@@ -72,9 +72,12 @@ class Recovery:
         self._seed = seed
         self._reset_module = reset_module
         self._actions: tuple[Action, ...] = tuple(action_for(rung) for rung in policy.ladder)
-        for action in self._actions:
-            # A glob that matches no module is the user's mistake, to be told at the start.
-            action.unavailable(self)
+        for index, action in enumerate(self._actions):
+            try:
+                action.unavailable(self)
+            except InputError as error:
+                # A glob that matches no module: the user's mistake, to be told at the start.
+                raise PolicyMisfit(("ladder", index, "modules"), str(error)) from error
 
     @property
     def model(self) -> nn.Module:

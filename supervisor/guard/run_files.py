@@ -56,7 +56,15 @@ class RunFiles:
             self.log = EventLog(None, run_id or _new_run_id(), 0, clock, listeners)
             return
         directory = Path(run_dir)
+        try:
+            directory.exists()
+        except OSError as error:
+            problem = f"{run_dir}: cannot be used ({error.strerror}): choose another run directory"
+            raise InputError(problem) from error
         self.store = CheckpointStore(directory / "checkpoints", "", clock)
+        if resume:
+            # A writer killed between the two renames of a replacement left the only checkpoint under another name.
+            self.store.recover()
         held = (directory / EVENTS).exists() or bool(self.store.committed())
         if held and not resume:
             raise InputError(f"{run_dir}: holds a run already: resume it, or choose another run directory")

@@ -137,6 +137,8 @@ class SupervisedStep:
 
     def _discard(self, observation: Observation, before: VolatileState, *, undone: bool) -> StepOutcome:
         self._subject.discard_update(before)
+        # What the recovery depends on is on the disk by then, and on record before it.
+        self._states.flush()
         if undone:
             # Not before: running statistics that the batch spoilt are put back by now, and are no damage.
             observation = self._runner.with_state_findings(observation)
@@ -150,7 +152,7 @@ class SupervisedStep:
             keeper.keep(known_finite=False)
             return outcome
         self._panel.flagged(observation)
-        self._states.flagged_step()
+        self._states.flagged_step(observation.step, observation.update)
         counters.skipped_steps += 1
         recovered = self._recovery.recover(
             self._causes(signals), observation, undone=undone, traceback=self._runner.last_traceback

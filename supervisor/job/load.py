@@ -35,6 +35,7 @@ class ResolvedJob:
         run_dir: absolute path of the run directory.
         faults: absolute path of the faults file, the inline list, or None.
         origins: where each value of the job was written.
+        policy_origins: the same for the policy.
     """
 
     job: Job
@@ -44,6 +45,7 @@ class ResolvedJob:
     run_dir: Path
     faults: Path | list[Any] | None
     origins: Origins
+    policy_origins: Origins
 
     def where(self, *path: str | int) -> str:
         """Where a value of the job was written, as `job.yaml:7` or the flag: `where("config", "width")`."""
@@ -94,7 +96,7 @@ def load_job(
         found = problems_of(error, Job, values, origins)
         problems += [each for each in found if each.path not in document.unreadable]
     folder = os.path.dirname(path)  # noqa: PTH120 - `Path` would turn an empty one into `.`
-    resolved, policy_source, policy_problems = _policy_of(
+    resolved, policy_origins, policy_problems = _policy_of(
         values, origins, folder, for_policy, typed=policy, unreadable=document.unreadable
     )
     refuse([*problems, *policy_problems])
@@ -104,10 +106,11 @@ def load_job(
         job=job,
         policy=resolved,
         source=path,
-        policy_source=policy_source,
+        policy_source=policy_origins.name,
         run_dir=Path(job.run_dir).absolute(),
         faults=Path(folder, job.faults).absolute() if isinstance(job.faults, str) else job.faults,
         origins=origins,
+        policy_origins=policy_origins,
     )
 
 
@@ -132,8 +135,8 @@ def _policy_of(
     *,
     typed: str | None,
     unreadable: frozenset[KeyPath],
-) -> tuple[RecoveryPolicy | None, str, list[Problem]]:
-    """The policy a job names or holds, and what its source is called."""
+) -> tuple[RecoveryPolicy | None, Origins, list[Problem]]:
+    """The policy a job names or holds, and where each value of it was written."""
     written = values.get("policy")
     prefix: KeyPath = ()
     if typed is not None or (isinstance(written, str) and written.strip()):
@@ -143,21 +146,20 @@ def _policy_of(
             document = read_yaml(name, "policy")
         except InputError as error:
             named_by = "" if typed is not None or Path(name).is_file() else origins.place(("policy",)).text
-            return None, name, [_as_read(named_by, line) for line in error.problems]
+            return None, Origins(name), [_as_read(named_by, line) for line in error.problems]
     elif isinstance(written, Mapping):
         prefix = ("policy",)
         inside = frozenset(path[1:] for path in unreadable if path[:1] == prefix)
         document = Document(written, origins.below(prefix), (), inside)
     else:
         document = Document({}, Origins("built-in policy"))
-    name = document.origins.name
     policy, problems = check_policy(document, prefix=prefix)
     if policy is None or not overrides:
-        return policy, name, problems
+        return policy, document.origins, problems
     plain = plain_policy(policy, written_reactions_only=True)
     changed, places, misdirected = apply_overrides(plain, document.origins, overrides, prefix=("policy",))
     policy, problems = check_policy(Document(changed, places), prefix=("policy",))
-    return policy, name, [*misdirected, *problems]
+    return policy, places, [*misdirected, *problems]
 
 
 def _as_read(named_by: str, line: str) -> Problem:

@@ -1,167 +1,170 @@
-"""The parent: prepares the run directory, starts the worker, passes signals on, and says how it ended."""
+"""The parent: keeps one worker running until the run has ended, within the restart budget."""
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import signal
-import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 
+import tenacity
+
 from supervisor.clock import Clock, SystemClock
-from supervisor.errors import ExitCode, InputError
-from supervisor.events.schema import ExitClassification, WorkerExitedEvent, WorkerStartedEvent
+from supervisor.errors import ExitCode
+from supervisor.events.schema import ExitClassification, WarningEvent
 from supervisor.events.writer import EventLog
-from supervisor.job import ResolvedJob, dump_job
-from supervisor.policy import resolved_yaml
-from supervisor.process.spec import OF_ITS_OWN_ACCORD, WorkerSpec
+from supervisor.job import ResolvedJob
+from supervisor.process.budget import RestartBudget
+from supervisor.process.exits import WorkerEnd
+from supervisor.process.process_incident import write_process_incident
+from supervisor.process.run_directory import RunDirectory
+from supervisor.process.run_lock import RunLock
+from supervisor.process.spec import WorkerSpec
+from supervisor.process.worker_process import STOPPING, WorkerProcess
 
-__all__ = ["Parent", "classify"]
+__all__ = ["Parent"]
 
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
-
-_ORDERLY: dict[int, ExitClassification] = {
-    ExitCode.FINISHED: ExitClassification.FINISHED,
-    ExitCode.BAD_INPUT: ExitClassification.BAD_INPUT,
-    ExitCode.HALTED: ExitClassification.HALTED,
-    ExitCode.INTERRUPTED: ExitClassification.INTERRUPTED,
-}
+PAUSE_STEP_SECONDS = 0.1
 
 
 class Parent:
-    """Runs a job in a worker process and outlives whatever the worker does.
+    """Runs a job in worker processes and outlives whatever they do.
 
     Args:
         resolved: the job.
-        clock: stamps the events.
+        resume: go on with the run that its run directory holds.
+        clock: stamps the events and measures the pauses.
 
     Raises:
-        InputError: the run directory is not empty, or cannot be written.
+        InputError: the run directory does not fit.
     """
 
-    def __init__(self, resolved: ResolvedJob, clock: Clock | None = None) -> None:
-        self._job = resolved
-        self._directory = resolved.run_dir
+    def __init__(self, resolved: ResolvedJob, *, resume: bool = False, clock: Clock | None = None) -> None:
+        self._resolved = resolved
+        self._settings = resolved.policy.restart
         self._clock = clock or SystemClock()
-        self._run_id = uuid.uuid4().hex[:12]
-        _refuse_unless_empty(self._directory, resolved.job.run_dir)
-        # What this run adds to the disk: the run directory, and folders above it that are not there yet.
-        self._created = [path for path in (self._directory, *self._directory.parents) if not path.exists()]
+        self._directory = RunDirectory(resolved)
+        self._resume = resume
+        if resume:
+            self._directory.open_again()
+        else:
+            self._directory.open_new()
+        self._worker: WorkerProcess | None = None
+        self._stop_signals: list[int] = []
 
     def run(self) -> ExitCode:
-        """Start the worker and wait for it.
+        """Start a worker, and another one when it dies, until the run has ended or the budget is spent."""
+        directory = self._directory
+        with RunLock(directory.path, directory.shown):
+            over = directory.already_over() if self._resume else None
+            if over is not None:
+                sys.stdout.write(f"{over[1]}\n")
+                return over[0]
+            run_id = directory.run_id()
+            directory.prepare()
+            budget = RestartBudget(directory.path / "restarts.json", self._settings)
+            path = directory.path / "events" / "supervisor.jsonl"
+            with EventLog(path, run_id, None, self._clock) as log, self._signals_passed_on():
+                end = self._supervise(run_id, budget, log)
+            if end.classification is ExitClassification.BAD_INPUT and not self._resume:
+                directory.leave_no_trace()
+        return self._exit_code(end, budget)
 
-        Returns:
-            The exit code of the whole run. A worker that dies is reported and ends it.
-        """
-        self._prepare()
-        with EventLog(self._directory / "events" / "supervisor.jsonl", self._run_id, None, self._clock) as log:
-            returncode = self._work(log)
-        orderly = _ORDERLY.get(returncode - OF_ITS_OWN_ACCORD)
-        if orderly is ExitClassification.BAD_INPUT:
-            self._leave_no_trace()
-        if orderly is None:
-            sys.stderr.write(f"supervisor: the worker died ({_how(returncode)}); its record is in {self._shown}\n")
-            return ExitCode.RESTARTS_SPENT
-        return ExitCode(returncode - OF_ITS_OWN_ACCORD)
-
-    @property
-    def _shown(self) -> str:
-        return self._job.job.run_dir
-
-    def _prepare(self) -> None:
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            dump_job(self._job, self._directory)
-            (self._directory / "policy.yaml").write_text(resolved_yaml(self._job.policy), encoding="utf-8")
-        except OSError as error:
-            problem = f"{self._shown}: cannot be written ({error.strerror}): choose another run directory"
-            raise InputError(problem) from error
-
-    def _work(self, log: EventLog) -> int:
-        spec = WorkerSpec.of(self._job, run_id=self._run_id, resume=False)
-        # A process group of its own: Ctrl-C reaches the parent alone, which passes it on once.
-        command = [sys.executable, "-m", "supervisor.process.worker"]
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
-        with subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0) as worker:
-            log.emit(WorkerStartedEvent(pid=worker.pid))
-            with _signals_passed_on(worker):
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
-                if worker.stdin is not None:
-                    with contextlib.suppress(BrokenPipeError), worker.stdin:
-                        worker.stdin.write(spec.model_dump_json().encode())
-                returncode = worker.wait()
-        classification = classify(returncode)
-        meant = returncode if classification is ExitClassification.EXCEPTION else returncode - OF_ITS_OWN_ACCORD
-        event = WorkerExitedEvent(
-            pid=worker.pid,
-            exit_code=None if returncode < 0 else meant,
-            signal=signal.Signals(-returncode).name if returncode < 0 else None,
-            classification=classification,
+    def _supervise(self, run_id: str, budget: RestartBudget, log: EventLog) -> WorkerEnd:
+        settings = self._settings
+        backoff = tenacity.wait_exponential_jitter(
+            initial=settings.backoff_initial_seconds,
+            max=settings.backoff_max_seconds,
+            jitter=settings.backoff_initial_seconds,
         )
-        log.emit(event)
-        return returncode
 
-    def _leave_no_trace(self) -> None:
-        """Remove what was prepared for a job that could not start, so that the mended one can."""
-        begun = self._directory / "events" / "rank0.jsonl"
-        if (begun.exists() and begun.stat().st_size) or (self._directory / "checkpoints").exists():
-            return
-        if self._created:
-            shutil.rmtree(self._directory)
-            with contextlib.suppress(OSError):
-                for above in self._created[1:]:
-                    above.rmdir()
-            return
-        shutil.rmtree(self._directory / "events", ignore_errors=True)
-        for name in ("job.yaml", "policy.yaml"):
-            (self._directory / name).unlink(missing_ok=True)
+        def wait(state: tenacity.RetryCallState) -> float:
+            # Failures far apart are separate incidents: each begins with the shortest pause.
+            state.attempt_number = max(1, budget.failures(self._now()))
+            return backoff(state)
 
+        def over(state: tenacity.RetryCallState) -> bool:
+            return bool(self._stop_signals) or budget.spent(self._now())
 
-def classify(returncode: int) -> ExitClassification:
-    """Why a worker is gone, from what `wait` returned: negative for a signal.
+        def last(state: tenacity.RetryCallState) -> WorkerEnd:
+            if state.outcome is None:
+                raise RuntimeError("no worker was started")
+            end: WorkerEnd = state.outcome.result()
+            return end
 
-    A code that the worker did not mark as its own is the training's, which ended the process: no good end, even 0.
-    """
-    if returncode < 0:
-        return ExitClassification.KILLED
-    return _ORDERLY.get(returncode - OF_ITS_OWN_ACCORD, ExitClassification.EXCEPTION)
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda end: end.restartable),
+            stop=over,
+            wait=wait,
+            sleep=self._pause,
+            retry_error_callback=last,
+        )
+        if budget.spent(self._now()):
+            failures = f"{budget.failures(self._now())} failures within {settings.window_seconds:g} s"
+            log.emit(WarningEvent(message=f"the restart budget is spent: {failures}"))
+            return WorkerEnd(ExitCode.RESTARTS_SPENT, ExitClassification.EXCEPTION)
+        end: WorkerEnd = retrying(self._work, run_id, budget, log)
+        if end.restartable and not self._stop_signals:
+            log.emit(WarningEvent(message=self._what_was_tried(end, budget)))
+        return end
 
+    def _work(self, run_id: str, budget: RestartBudget, log: EventLog) -> WorkerEnd:
+        """One worker from start to end."""
+        if self._stop_signals:
+            return WorkerEnd(ExitCode.INTERRUPTED, ExitClassification.INTERRUPTED)
+        going_on = self._directory.begun
+        if not going_on:
+            self._directory.forget_unstarted()
+        spec = WorkerSpec.of(self._resolved, run_id=run_id, resume=going_on)
+        restarts = budget.failures(self._now())
+        worker = self._worker = WorkerProcess(spec, self._settings, log, self._clock, restarts=restarts)
+        # One that came before there was anyone to pass it on to.
+        for number in self._stop_signals:
+            worker.stop(number)
+        end = worker.wait()
+        self._worker = None
+        if end.restartable and not self._stop_signals:
+            budget.fail(self._now())
+            write_process_incident(self._directory.path / "incidents", end, worker.stacks, self._clock.now())
+        return end
 
-def _refuse_unless_empty(directory: Path, shown: str) -> None:
-    try:
-        held = next(directory.iterdir(), None)
-    except FileNotFoundError:
-        return
-    except NotADirectoryError:
-        raise InputError(f"{shown}: is a file, or lies in one: choose another run directory") from None
-    except OSError as error:
-        raise InputError(f"{shown}: cannot be read ({error.strerror}): choose another run directory") from error
-    if held is not None:
-        raise InputError(f"{shown}: holds something already ({held.name}): write another --run-dir")
+    def _exit_code(self, end: WorkerEnd, budget: RestartBudget) -> ExitCode:
+        if not end.restartable:
+            return ExitCode(end.returncode)
+        if self._stop_signals:
+            sys.stderr.write("supervisor: ended at once; --resume goes on from the last checkpoint\n")
+            return ExitCode.INTERRUPTED
+        sys.stderr.write(f"supervisor: {self._what_was_tried(end, budget)}\n")
+        return ExitCode.RESTARTS_SPENT
 
+    def _what_was_tried(self, end: WorkerEnd, budget: RestartBudget) -> str:
+        failures, allowed = budget.failures(self._now()), self._settings.max_restarts
+        why = f"; last: {end.reason.splitlines()[-1]}" if end.reason else ""
+        return (
+            f"the restart budget is spent: the worker died {failures} times within "
+            f"{self._settings.window_seconds:g} s ({allowed} restarts are allowed), last by {end.how}{why}"
+        )
 
-@contextlib.contextmanager
-def _signals_passed_on(worker: subprocess.Popen[bytes]) -> Iterator[None]:
-    """SIGTERM and SIGINT let the worker finish its step and write a checkpoint; a second one ends it at once."""
-    received = 0
+    def _pause(self, seconds: float) -> None:
+        """Wait, but not longer than a request to stop takes to come."""
+        deadline = self._clock.monotonic() + seconds
+        while not self._stop_signals and (left := deadline - self._clock.monotonic()) > 0:
+            self._clock.sleep(min(left, PAUSE_STEP_SECONDS))
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        nonlocal received
-        received += 1
-        worker.send_signal(number if received == 1 else signal.SIGKILL)
+    def _now(self) -> float:
+        return self._clock.now().timestamp()
 
-    before = {number: signal.signal(number, pass_on) for number in _STOPPING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    @contextlib.contextmanager
+    def _signals_passed_on(self) -> Iterator[None]:
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            self._stop_signals.append(number)
+            if self._worker is not None:
+                self._worker.stop(number)
 
-
-def _how(returncode: int) -> str:
-    return signal.Signals(-returncode).name if returncode < 0 else f"exit code {returncode}"
+        before = {number: signal.signal(number, pass_on) for number in STOPPING}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -10,11 +11,10 @@ from supervisor.job import Job, ResolvedJob
 from supervisor.policy import RecoveryPolicy
 from supervisor.policy.origins import Origins
 
-__all__ = ["OF_ITS_OWN_ACCORD", "WorkerSpec"]
+__all__ = ["WorkerSpec"]
 
-OF_ITS_OWN_ACCORD = 160
-"""The worker adds this to the exit code of a run that it ended itself. A bare code is none of its own: the training
-called `sys.exit` or `os._exit`, and a run that it cut short must not read as finished."""
+_Lines = list[tuple[tuple[Any, ...], int]]
+_Flags = list[tuple[tuple[Any, ...], str]]
 
 
 class WorkerSpec(BaseModel):
@@ -32,6 +32,8 @@ class WorkerSpec(BaseModel):
         source: the job file as the user typed it.
         lines: for each path in the job its line.
         flags: for each path that a flag has set, the flag.
+        policy_lines: as `lines`, for the policy.
+        policy_flags: as `flags`, for the policy.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,8 +47,10 @@ class WorkerSpec(BaseModel):
     run_id: str
     resume: bool
     source: str
-    lines: list[tuple[tuple[Any, ...], int]]
-    flags: list[tuple[tuple[Any, ...], str]]
+    lines: _Lines
+    flags: _Flags
+    policy_lines: _Lines
+    policy_flags: _Flags
 
     @classmethod
     def of(cls, resolved: ResolvedJob, *, run_id: str, resume: bool) -> WorkerSpec:
@@ -65,9 +69,31 @@ class WorkerSpec(BaseModel):
             source=resolved.source,
             lines=list(resolved.origins.lines.items()),
             flags=list(resolved.origins.flags.items()),
+            policy_lines=list(resolved.policy_origins.lines.items()),
+            policy_flags=list(resolved.policy_origins.flags.items()),
         )
+
+    @property
+    def heartbeat(self) -> Path:
+        """The memory that the worker's progress is written to."""
+        return Path(self.run_dir) / "heartbeat" / "rank0"
+
+    @property
+    def stacks(self) -> Path:
+        """Where the worker writes its threads' stacks when it is asked to."""
+        return Path(self.run_dir) / "heartbeat" / "rank0.stacks"
+
+    @property
+    def last_error(self) -> Path:
+        """Where the worker leaves the traceback of what it died of."""
+        return Path(self.run_dir) / "heartbeat" / "rank0.error"
 
     @property
     def origins(self) -> Origins:
         """Where each value of the job was written."""
         return Origins(self.source, dict(self.lines), dict(self.flags))
+
+    @property
+    def policy_origins(self) -> Origins:
+        """Where each value of the policy was written."""
+        return Origins(self.policy_source, dict(self.policy_lines), dict(self.policy_flags))

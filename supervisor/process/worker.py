@@ -1,36 +1,36 @@
-"""The worker: builds the trainer, runs it under the guard, and ends with the code that says how it went.
-
-Started by the parent as `python -m supervisor.process.worker`, with a `WorkerSpec` on its standard input.
-"""
+"""The worker's job: builds the trainer, runs it under the guard, and gives the code that says how it went."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from rich.console import Console
 
-from supervisor.errors import ExitCode, InputError
+from supervisor.errors import ExitCode, InputError, PolicyMisfit
 from supervisor.events.console import ConsoleRenderer
 from supervisor.events.schema import RunStatus
 from supervisor.faults import FaultInjector, load_faults
 from supervisor.guard import Guard
 from supervisor.guard.counters import Progress
-from supervisor.process.spec import OF_ITS_OWN_ACCORD, WorkerSpec
+from supervisor.guard.reporter import Evaluation
+from supervisor.policy.origins import refuse
+from supervisor.process.heartbeat import Heartbeat, Phase
+from supervisor.process.spec import WorkerSpec
+from supervisor.process.stop_request import StopRequest
 from supervisor.process.trainer_loading import build_trainer, find_trainer
 from supervisor.report import render_summary
 from supervisor.training.device import batch_to, choose_device, optimizer_to
 from supervisor.training.rng import seed_everything
 from supervisor.training.trainer import Stateful, Trainer
 
-__all__ = ["main"]
+__all__ = ["run_job"]
 
 _EXIT = {
     RunStatus.FINISHED: ExitCode.FINISHED,
@@ -39,22 +39,15 @@ _EXIT = {
 }
 
 
-def main() -> int:
-    """Run the job that stands on the standard input.
+def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
+    """Build the trainer and run it under the guard.
 
     Returns:
-        The exit code; anything unexpected is left to raise, with its traceback.
+        The exit code.
+
+    Raises:
+        InputError: the trainer, its config, the faults, the device or the run directory is wrong.
     """
-    stop = _StopRequest()
-    spec = WorkerSpec.model_validate_json(sys.stdin.buffer.read())
-    try:
-        return _run(spec, stop)
-    except InputError as error:
-        sys.stderr.write(f"{error}\n")
-        return ExitCode.BAD_INPUT
-
-
-def _run(spec: WorkerSpec, stop: _StopRequest) -> int:
     job = spec.job
     if job.cpu_threads:
         torch.set_num_threads(job.cpu_threads)
@@ -70,10 +63,12 @@ def _run(spec: WorkerSpec, stop: _StopRequest) -> int:
     with ConsoleRenderer(job.steps, console) as renderer:
         with _told_at(spec, "faults"):
             injector = FaultInjector(faults, trainer) if faults else None
-        guard = _guard(spec, trainer, device, renderer, injector)
+        with _told_in_policy(spec):
+            guard = _guard(spec, trainer, device, _Signs(heartbeat, renderer), injector)
         if injector is not None:
             injector.batches_drawn = lambda: guard.batches_drawn
         stop.goes_to(guard)
+        heartbeat.enter(Phase.TRAINING)
         summary = guard.run(job.steps)
         guard.close()
     with _output_may_fail():
@@ -93,6 +88,16 @@ def _output_may_fail() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _told_in_policy(spec: WorkerSpec) -> Iterator[None]:
+    """Put the line of the policy before what does not fit the model."""
+    try:
+        yield
+    except PolicyMisfit as error:
+        inline = ("policy",) if spec.policy_source == spec.source else ()
+        refuse([spec.policy_origins.problem(error.path, error.what, prefix=inline)])
+
+
+@contextlib.contextmanager
 def _told_at(spec: WorkerSpec, key: str) -> Iterator[None]:
     """Put the line of the job that `key` stands on before a mistake that only the worker can find."""
     try:
@@ -101,20 +106,21 @@ def _told_at(spec: WorkerSpec, key: str) -> Iterator[None]:
         raise InputError(f"{spec.origins.place((key,)).text}: {error}") from error
 
 
-def _guard(
-    spec: WorkerSpec,
-    trainer: Trainer,
-    device: torch.device,
-    renderer: ConsoleRenderer,
-    injector: FaultInjector | None,
-) -> Guard:
-    loss = trainer.loss if injector is None else injector.loss
+class _Signs:
+    """The signs of life of a worker: a beat for the parent, a bar for a person."""
 
-    def loss_on_device(batch: Any) -> torch.Tensor:
-        return loss(batch_to(batch, device))
+    def __init__(self, heartbeat: Heartbeat, renderer: ConsoleRenderer) -> None:
+        self.renderer = renderer
+        self._heartbeat = heartbeat
+        self._last = time.monotonic()
+        self._slowest = 0.0
 
-    def show(progress: Progress) -> None:
-        renderer.advance(
+    def step(self, progress: Progress) -> None:
+        """A step was done."""
+        now = time.monotonic()
+        self._slowest, self._last = max(self._slowest, now - self._last), now
+        self._heartbeat.beat(progress.step, self._slowest)
+        self.renderer.advance(
             progress.step,
             progress.loss,
             progress.grad_norm,
@@ -123,6 +129,29 @@ def _guard(
             progress.incidents,
         )
 
+    def evaluating(self, evaluate: Evaluation) -> Evaluation:
+        """`evaluate`, announced to the parent: it may take its time."""
+
+        def announced() -> Mapping[str, float]:
+            self._heartbeat.enter(Phase.FINISHING)
+            return evaluate()
+
+        return announced
+
+
+def _guard(
+    spec: WorkerSpec,
+    trainer: Trainer,
+    device: torch.device,
+    signs: _Signs,
+    injector: FaultInjector | None,
+) -> Guard:
+    loss = trainer.loss if injector is None else injector.loss
+
+    def loss_on_device(batch: Any) -> torch.Tensor:
+        return loss(batch_to(batch, device))
+
+    evaluate = getattr(trainer, "evaluate", None)
     return Guard(
         model=trainer.model,
         optimizer=trainer.optimizer,
@@ -137,11 +166,11 @@ def _guard(
         on_gradients=getattr(trainer, "on_gradients", None),
         sanitized=getattr(trainer, "sanitized", None),
         seed=spec.job.seed,
-        evaluate=getattr(trainer, "evaluate", None),
+        evaluate=None if evaluate is None else signs.evaluating(evaluate),
         reset_module=getattr(trainer, "reset_module", None),
         log_every_steps=spec.job.log_every_steps,
-        listeners=[renderer],
-        on_progress=show,
+        listeners=[signs.renderer],
+        on_progress=signs.step,
         run_id=spec.run_id,
         about={
             "seed": spec.job.seed,
@@ -151,31 +180,3 @@ def _guard(
             "log": spec.shown_run_dir,
         },
     )
-
-
-class _StopRequest:
-    """SIGTERM or SIGINT: the run ends after the step in progress, also one that has not begun."""
-
-    def __init__(self) -> None:
-        self._received = False
-        self._guard: Guard | None = None
-        numbers = (signal.SIGTERM, signal.SIGINT)
-        for number in numbers:
-            signal.signal(number, self._receive)
-        # The parent blocked them, so that none is lost while the interpreter starts.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
-
-    def goes_to(self, guard: Guard) -> None:
-        """Pass the request on to `guard`, at once where it came already."""
-        self._guard = guard
-        if self._received:
-            guard.request_stop()
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        self._received = True
-        if self._guard is not None:
-            self._guard.request_stop()
-
-
-if __name__ == "__main__":
-    raise SystemExit(OF_ITS_OWN_ACCORD + main())

@@ -53,12 +53,17 @@ class TrainingState:
 
 @dataclass(frozen=True, slots=True)
 class VolatileState:
-    """What a forward and backward pass may change although the update is then discarded."""
+    """What a forward and backward pass may change although the update is then discarded.
+
+    `training_modes` says of each module whether it was in training mode: a loss that raises half-way through an
+    evaluation leaves it otherwise.
+    """
 
     buffers: dict[str, Tensor | None]
     module_extra: dict[str, Any]
     extra: dict[str, Any]
     rng: dict[str, Any]
+    training_modes: tuple[bool, ...]
 
 
 class Subject:
@@ -116,7 +121,8 @@ class Subject:
             self.scheduler.load_state_dict(clone(state.scheduler))
         if self.scaler is not None:
             self.scaler.load_state_dict(clone(state.scaler))
-        self._restore_volatile(VolatileState(state.buffers, state.module_extra, state.extra, state.rng))
+        modes = self._training_modes()
+        self._restore_volatile(VolatileState(state.buffers, state.module_extra, state.extra, state.rng, modes))
         self.drop_gradients()
 
     def misfit(self, state: TrainingState) -> str | None:
@@ -153,6 +159,7 @@ class Subject:
             module_extra={name: clone(module.get_extra_state()) for name, module in self._modules_with_extra()},
             extra={name: clone(held.state_dict()) for name, held in self.extra.items()},
             rng=capture_rng(),
+            training_modes=self._training_modes(),
         )
 
     def discard_update(self, before: VolatileState) -> None:
@@ -180,7 +187,12 @@ class Subject:
             module.set_extra_state(clone(state.module_extra[name]))
         for name, held in self.extra.items():
             held.load_state_dict(clone(state.extra[name]))
+        for module, mode in zip(self.model.modules(), state.training_modes, strict=False):
+            module.training = mode
         restore_rng(state.rng)
+
+    def _training_modes(self) -> tuple[bool, ...]:
+        return tuple(module.training for module in self.model.modules())
 
     def _restore_buffers(self, saved: Mapping[str, Tensor | None]) -> None:
         for name, module, key, _ in list(self._buffers()):

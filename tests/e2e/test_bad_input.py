@@ -83,7 +83,7 @@ WORKER = {
     ),
     "glob": (
         "policy: {ladder: [{action: reinitialize, modules: [linnear]}]}",
-        r"reinitialize: modules: 'linnear' matches no module: write one of: .*Linear",
+        r"j\.yaml:1: policy\.ladder\.0\.modules: 'linnear' matches no module: write one of: .*Linear",
     ),
 }
 
@@ -142,10 +142,10 @@ def test_a_refused_job_leaves_an_empty_run_directory_empty(folder: Path) -> None
 @pytest.mark.parametrize(
     ("run_dir", "pattern"),
     [
-        ("full", r"full: holds something already \(x\): write another --run-dir"),
+        ("full", r"full: holds something already \(x\): add --resume to go on with it, or write another --run-dir"),
         ("file", r"file: is a file.*: choose another run directory"),
         ("file/below", r"file/below: is a file, or lies in one: choose another run directory"),
-        ("/proc/nothing", r"/proc/nothing: cannot be written \(.*\): choose another run directory"),
+        ("/proc/nothing", r"/proc/nothing: cannot be made \(.*\): choose another run directory"),
         ("x" * 300, r"x: cannot be read \(File name too long\): choose another run directory"),
         ("dangling", r"dangling: cannot be .*: choose another run directory"),
     ],

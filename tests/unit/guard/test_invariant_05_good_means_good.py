@@ -46,6 +46,7 @@ class Run:
         for _ in range(steps):
             assert self.guard.step(next(self.next)).applied
             self.states[self.guard.steps_done] = everything(self.training)
+        self.guard.flush()
 
     def bad(self) -> Any:
         return self.guard.step(nan_batch(next(self.next)))
@@ -260,8 +261,8 @@ def test_a_poisoned_snapshot_in_memory_is_passed_over_too(tmp_path: Path) -> Non
     run = Run(tmp_path / "run", snapshot={"keep": 3, "every_steps": 5}, checkpoint={"every_steps": 500})
     run.healthy(14)
     memory = run.guard._keeper._states._memory
-    newest = max(memory, key=lambda kept: kept.step)
-    next(iter(memory[newest].training.parameters.values())).view(-1)[0] = math.nan
+    _, moment = memory[max(memory)]
+    next(iter(moment.training.parameters.values())).view(-1)[0] = math.nan
     run.bad()
     assert run.restored() == [5]
     assert_same(everything(run.training), run.states[5])

@@ -193,6 +193,19 @@ def test_a_loss_that_changes_the_mode_of_the_model() -> None:
     assert training.model.training
 
 
+def test_a_loss_that_raises_in_evaluation_mode_leaves_the_mode_as_it_was() -> None:
+    training, batches = build(), list(BATCHES[:6])
+
+    def loss(batch: Any) -> Tensor:
+        if batch is batches[2]:
+            training.model.eval()
+            raise RuntimeError("half-way through")
+        return training.loss(batch)
+
+    assert guard_of(training, batches, loss=loss).run(6).skipped_steps == 1
+    assert all(module.training for module in training.model.modules())
+
+
 @pytest.mark.parametrize("scale", [2.0**16, 1.0])
 def test_a_gradient_scaler_through_nan_reload_and_recovery(scale: float) -> None:
     training, heard = build(), EventList()

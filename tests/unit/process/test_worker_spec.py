@@ -8,8 +8,8 @@ import pytest
 
 from supervisor.events.schema import ExitClassification
 from supervisor.job import load_job
-from supervisor.process.parent import classify
-from supervisor.process.spec import OF_ITS_OWN_ACCORD, WorkerSpec
+from supervisor.process.exits import classify
+from supervisor.process.spec import WorkerSpec
 
 JOB = """\
 trainer: mine:Tiny
@@ -39,20 +39,23 @@ def test_a_spec_survives_the_pipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("returncode", "expected"),
+    ("returncode", "ended", "expected"),
     [
-        (OF_ITS_OWN_ACCORD + 0, ExitClassification.FINISHED),
-        (OF_ITS_OWN_ACCORD + 2, ExitClassification.BAD_INPUT),
-        (OF_ITS_OWN_ACCORD + 3, ExitClassification.HALTED),
-        (OF_ITS_OWN_ACCORD + 75, ExitClassification.INTERRUPTED),
-        (0, ExitClassification.EXCEPTION),
-        (1, ExitClassification.EXCEPTION),
-        (2, ExitClassification.EXCEPTION),
-        (3, ExitClassification.EXCEPTION),
-        (75, ExitClassification.EXCEPTION),
-        (-9, ExitClassification.KILLED),
-        (-11, ExitClassification.KILLED),
+        (0, True, ExitClassification.FINISHED),
+        (2, True, ExitClassification.BAD_INPUT),
+        (3, True, ExitClassification.HALTED),
+        (75, True, ExitClassification.INTERRUPTED),
+        (1, True, ExitClassification.EXCEPTION),
+        (0, False, ExitClassification.EXCEPTION),
+        (2, False, ExitClassification.EXCEPTION),
+        (3, False, ExitClassification.EXCEPTION),
+        (75, False, ExitClassification.EXCEPTION),
+        (-9, False, ExitClassification.KILLED),
+        (-9, True, ExitClassification.KILLED),
+        (-11, False, ExitClassification.KILLED),
     ],
 )
-def test_only_an_exit_of_the_workers_own_is_a_good_one(returncode: int, expected: ExitClassification) -> None:
-    assert classify(returncode) is expected
+def test_only_an_exit_of_the_workers_own_is_a_good_one(
+    returncode: int, ended: bool, expected: ExitClassification
+) -> None:
+    assert classify(returncode, ended=ended) is expected

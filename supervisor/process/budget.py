@@ -1,0 +1,72 @@
+"""The restart budget: intensity and period, kept outside the checkpoints so that no resume resets it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from supervisor.policy import RestartSettings
+
+__all__ = ["RestartBudget"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    failures: list[float] = []
+
+
+class RestartBudget:
+    """Counts the failures of a run's workers within a sliding window of wall time.
+
+    Args:
+        path: `RUN_DIR/restarts.json`; read when it is there, written at each failure.
+        settings: how many restarts within how many seconds.
+    """
+
+    def __init__(self, path: Path, settings: RestartSettings) -> None:
+        self._path = path
+        self._settings = settings
+        self._failures = _read(path)
+
+    def fail(self, now: float) -> None:
+        """Count a failure, durably.
+
+        Args:
+            now: wall time, in seconds since the epoch.
+        """
+        self._failures = [*self._recent(now), now]
+        self._write()
+
+    def failures(self, now: float) -> int:
+        """Failures within the window that ends now."""
+        return len(self._recent(now))
+
+    def spent(self, now: float) -> bool:
+        """Whether one more restart would be one too many."""
+        return self.failures(now) > self._settings.max_restarts
+
+    def _recent(self, now: float) -> list[float]:
+        # A clock that was set back must not make failures last for ever.
+        return [at for at in self._failures if abs(now - at) < self._settings.window_seconds]
+
+    def _write(self) -> None:
+        part = self._path.with_name(f".{self._path.name}")
+        try:
+            with part.open("w", encoding="utf-8") as file:
+                file.write(_Record(failures=self._failures).model_dump_json())
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self._path)
+        except OSError:
+            # On a full disk the count goes on in memory, for as long as this parent lives.
+            part.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> list[float]:
+    try:
+        return _Record.model_validate_json(path.read_bytes()).failures
+    except (OSError, ValidationError):
+        return []

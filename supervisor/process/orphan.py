@@ -1,0 +1,60 @@
+"""A worker whose parent is gone must not train on, and nothing that it started may outlive it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+__all__ = ["end_group_with_parent", "end_with_parent"]
+
+_PR_SET_PDEATHSIG = 1
+_WAIT_THEN_KILL = "trap '' HUP INT TERM; read -r _; kill -s KILL 0"
+
+
+def end_group_with_parent(group: int) -> subprocess.Popen[bytes] | None:
+    """A process in the worker's group that kills all of it as soon as this process is gone.
+
+    The worker does so itself, but the kernel may kill it before it has: its loader's processes and its helpers would
+    live on.
+
+    Args:
+        group: the worker's process group.
+
+    Returns:
+        The process, for the caller to collect once it has killed the group; None where it could not be started.
+    """
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _WAIT_THEN_KILL],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=group,
+        )
+    return None
+
+
+def end_with_parent(lifeline: int) -> None:
+    """Kill the worker's whole process group as soon as the parent is gone.
+
+    Args:
+        lifeline: descriptor of the read end of a pipe whose write end the parent alone holds: its end is the parent's.
+
+    A thread waits on the pipe. Where the kernel offers it, the worker itself is also killed by the kernel, for a
+    loop in native code that never lets the thread run.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_wait_for_the_end, args=(lifeline,), name="lifeline", daemon=True).start()
+
+
+def _wait_for_the_end(lifeline: int) -> None:
+    while os.read(lifeline, 4096):
+        pass
+    os.killpg(os.getpgrp(), signal.SIGKILL)

@@ -1,0 +1,174 @@
+"""The run directory as the parent sees it: prepared for a new run, checked for a resumed one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import uuid
+from pathlib import Path
+
+from supervisor.errors import ExitCode, InputError
+from supervisor.job import ResolvedJob, dump_job, load_job
+from supervisor.policy import RecoveryPolicy, load_policy, resolved_yaml
+from supervisor.policy.origins import one_line
+from supervisor.report import RunState, read_status
+
+__all__ = ["RunDirectory"]
+
+FIXED = ("trainer", "config", "seed", "device", "faults")
+"""What may not change between a start and a resume."""
+
+
+class RunDirectory:
+    """Where one run writes.
+
+    Args:
+        resolved: the job.
+
+    Attributes:
+        path: the directory.
+        shown: the same as the user typed it.
+    """
+
+    def __init__(self, resolved: ResolvedJob) -> None:
+        self.path = resolved.run_dir
+        self.shown = resolved.job.run_dir
+        self._resolved = resolved
+        self._created: list[Path] = []
+
+    def open_new(self) -> None:
+        """Make it, or take an empty one.
+
+        Raises:
+            InputError: it is not empty, not a directory, or cannot be written; nothing was changed.
+        """
+        try:
+            # A lock alone is of a supervisor that was killed before it began, or of one that runs: that is told later.
+            held = next((path for path in self.path.iterdir() if path.name != ".lock"), None)
+        except FileNotFoundError:
+            held = None
+            # What this run adds to the disk: the run directory, and folders above it that are not there yet.
+            self._created = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        except NotADirectoryError:
+            raise InputError(f"{self.shown}: is a file, or lies in one: choose another run directory") from None
+        except OSError as error:
+            raise InputError(
+                f"{self.shown}: cannot be read ({error.strerror}): choose another run directory"
+            ) from error
+        if held is not None:
+            raise InputError(
+                f"{self.shown}: holds something already ({held.name}): add --resume to go on with it, "
+                "or write another --run-dir"
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{self.shown}: cannot be made ({error.strerror}): choose another run directory"
+            ) from error
+
+    def open_again(self) -> None:
+        """Take one that a run was started in.
+
+        Raises:
+            InputError: there is none, or it is of another job; the message names the difference.
+        """
+        written = self.path / "job.yaml"
+        if not self.path.is_dir():
+            raise InputError(f"{self.shown}: there is no such run directory: start the run without --resume")
+        if not written.is_file():
+            raise InputError(f"{self.shown}: holds no run (no job.yaml): start one without --resume")
+        before = load_job(str(written)).job
+        now = self._resolved.job
+        for key in FIXED:
+            old, new = getattr(before, key), getattr(now, key)
+            if key == "faults" and isinstance(self._resolved.faults, Path):
+                new = str(self._resolved.faults)
+            if old != new:
+                what = _difference(key, old, new)
+                raise InputError(f"{self.shown}: was started with another {what}: resume with the same, or start anew")
+
+    def already_over(self) -> tuple[ExitCode, str] | None:
+        """Why a run that is resumed has nothing left to do, with the code to end with; None where it has."""
+        status = read_status(self.path)
+        if status.state is RunState.FINISHED and status.step is not None and status.step >= self._resolved.job.steps:
+            said = f"{self.shown}: has finished its {status.step} steps; it goes on with more of them (--steps)"
+            return ExitCode.FINISHED, said
+        if status.state is RunState.HALTED and self._policy_before() == self._resolved.policy:
+            said = f"{self.shown}: was halted by this policy ({status.reason}); it goes on under another one (--policy)"
+            return ExitCode.HALTED, said
+        return None
+
+    def _policy_before(self) -> RecoveryPolicy | None:
+        written = self.path / "policy.yaml"
+        return load_policy(str(written)) if written.is_file() else None
+
+    def prepare(self) -> None:
+        """Write `job.yaml` and `policy.yaml`.
+
+        Raises:
+            InputError: they cannot be written.
+        """
+        try:
+            dump_job(self._resolved, self.path)
+            part = self.path / ".policy.yaml"
+            part.write_text(resolved_yaml(self._resolved.policy), encoding="utf-8")
+            part.replace(self.path / "policy.yaml")
+        except OSError as error:
+            problem = f"{self.shown}: cannot be written ({error.strerror}): choose another run directory"
+            raise InputError(problem) from error
+
+    def run_id(self) -> str:
+        """The run's name: the one its events have, or a new one."""
+        log = self.path / "events" / "supervisor.jsonl"
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError), log.open(encoding="utf-8") as file:
+            return str(json.loads(file.readline())["run_id"])
+        return uuid.uuid4().hex[:12]
+
+    @property
+    def begun(self) -> bool:
+        """Whether the run has a checkpoint to go on from, or had one: such a run is never begun anew."""
+        if self._has_checkpoints:
+            return True
+        with contextlib.suppress(OSError), self._rank0.open("rb") as lines:
+            return any(b'"checkpoint_saved"' in line for line in lines)
+        return False
+
+    def forget_unstarted(self) -> None:
+        """Drop what a worker wrote that died before its first checkpoint: the next one starts the run."""
+        self._rank0.unlink(missing_ok=True)
+
+    def leave_no_trace(self) -> None:
+        """Remove what was prepared for a job that could not start, so that the mended one can."""
+        if self._has_checkpoints or (self._rank0.exists() and self._rank0.stat().st_size):
+            return
+        if self._created:
+            shutil.rmtree(self.path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                for above in self._created[1:]:
+                    above.rmdir()
+            return
+        for name in ("events", "heartbeat", "checkpoints", "incidents"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in ("job.yaml", "policy.yaml", ".lock", "restarts.json"):
+            (self.path / name).unlink(missing_ok=True)
+
+    @property
+    def _has_checkpoints(self) -> bool:
+        # A replacement that was killed half-way stands under another name until the store is opened.
+        folder = self.path / "checkpoints"
+        return any(folder.glob("step-*")) or any(folder.glob(".replaced-step-*"))
+
+    @property
+    def _rank0(self) -> Path:
+        return self.path / "events" / "rank0.jsonl"
+
+
+def _difference(key: str, old: object, new: object) -> str:
+    """Which value differs, and how: `config.width (64, now 32)`."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in (*old, *new):
+            if name not in old or name not in new or old[name] != new[name]:
+                return _difference(f"{key}.{name}", old.get(name, "not set"), new.get(name, "not set"))
+    return one_line(f"{key} ({old}, now {new})")

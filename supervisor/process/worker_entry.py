@@ -1,0 +1,68 @@
+"""Where a worker process begins: ready to stop, to tell where it stands and to end with its parent, before torch.
+
+Started by the parent as `python -m supervisor.process.worker_entry`, with a `WorkerSpec` on the first line of its
+standard input.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import sys
+import traceback
+
+from supervisor.errors import ExitCode, InputError
+from supervisor.process.heartbeat import Heartbeat, Phase
+from supervisor.process.orphan import end_with_parent
+from supervisor.process.spec import WorkerSpec
+from supervisor.process.stop_request import StopRequest
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Run the job; the exit code tells the parent how it went, and the heartbeat that it is to be believed."""
+    stop = StopRequest()
+    # Unbuffered: a buffered reader's lock would be held by the thread that waits on it when the interpreter ends.
+    lifeline = sys.stdin.fileno()
+    spec = WorkerSpec.model_validate_json(_first_line(lifeline))
+    end_with_parent(lifeline)
+    heartbeat = Heartbeat(spec.heartbeat)
+    with spec.stacks.open("w") as stacks:
+        faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
+        code = _work(spec, stop, heartbeat)
+        faulthandler.unregister(signal.SIGUSR1)
+    if code != ExitCode.BUG:
+        heartbeat.enter(Phase.ENDED)
+    return code
+
+
+def _first_line(descriptor: int) -> bytes:
+    read = b""
+    while not read.endswith(b"\n"):
+        part = os.read(descriptor, 1 << 16)
+        if not part:
+            break
+        read += part
+    return read
+
+
+def _work(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
+    try:
+        # torch takes over a second to import: whatever comes meanwhile is already looked after.
+        from supervisor.process.worker import run_job
+
+        return run_job(spec, stop, heartbeat)
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
+        return ExitCode.BAD_INPUT
+    except BaseException as error:  # noqa: BLE001  (SystemExit of a trainer's too: a run ends only when it is done)
+        story = "".join(traceback.format_exception(error))
+        sys.stderr.write(story)
+        spec.last_error.write_text(story, encoding="utf-8")
+        return ExitCode.BUG
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,168 @@
+"""One worker process, from its start to its end: watched, stopped when asked, ended when it stands still."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from supervisor.clock import Clock
+from supervisor.events.schema import WorkerExitedEvent, WorkerStalledEvent, WorkerStartedEvent
+from supervisor.events.writer import EventLog
+from supervisor.policy import RestartSettings
+from supervisor.process.exits import OomKills, WorkerEnd, classify
+from supervisor.process.heartbeat import Heartbeat, Phase
+from supervisor.process.orphan import end_group_with_parent
+from supervisor.process.spec import WorkerSpec
+from supervisor.process.stall import StallWatch
+
+__all__ = ["STOPPING", "WorkerProcess"]
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+"""The signals that ask a run to end in good order."""
+
+POLL_SECONDS = 0.1
+STACK_SECONDS = 2.0
+GRACE_SECONDS = 5.0
+
+
+class WorkerProcess:
+    """Starts a worker in a process group of its own.
+
+    Args:
+        spec: what it is to do.
+        settings: its timeouts.
+        log: hears of its start, its stall and its end.
+        clock: for the timeouts.
+        restarts: restarts spent so far, for the record.
+    """
+
+    def __init__(
+        self, spec: WorkerSpec, settings: RestartSettings, log: EventLog, clock: Clock, *, restarts: int
+    ) -> None:
+        self._settings = settings
+        self._log = log
+        self._clock = clock
+        self._run_dir = Path(spec.run_dir)
+        self._heartbeat = Heartbeat(spec.heartbeat, create=True)
+        for left_over in (spec.stacks, spec.last_error):
+            left_over.unlink(missing_ok=True)
+        self._stacks, self._last_error = spec.stacks, spec.last_error
+        self._stalled = False
+        self._stop_requests = 0
+        self._oom_kills = OomKills()
+        # Blocked until the worker can handle them: one that comes while its interpreter starts is kept for it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "supervisor.process.worker_entry"], stdin=subprocess.PIPE, process_group=0
+            )
+            self._watchman = end_group_with_parent(self._process.pid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._log.emit(WorkerStartedEvent(pid=self._process.pid, restarts=restarts))
+        self._hand_over(spec)
+
+    def stop(self, number: int) -> None:
+        """Ask it to finish its step and to write a checkpoint; the second time, end it at once.
+
+        Safe in a signal handler.
+        """
+        self._stop_requests += 1
+        if self._stop_requests == 1:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+        else:
+            self._kill_group()
+
+    def wait(self) -> WorkerEnd:
+        """Watch it until it is gone, and put on record why."""
+        watch = StallWatch(self._settings, self._clock.monotonic())
+        while not self._gone(POLL_SECONDS):
+            silence = watch.silent_for(self._heartbeat.read(), self._clock.monotonic())
+            if silence is not None:
+                self._end_stalled(silence)
+        # Helpers of its own (loader workers) do not outlive it.
+        self._kill_group()
+        for process in (self._process, self._watchman):
+            if process is not None and process.stdin is not None:
+                with contextlib.suppress(OSError):
+                    process.stdin.close()
+        if self._watchman is not None:
+            self._watchman.wait()
+        returncode = self._process.returncode
+        kind = classify(
+            returncode,
+            ended=self._heartbeat.read().phase is Phase.ENDED,
+            stalled=self._stalled,
+            oom_killed=self._oom_kills.any_since(),
+        )
+        self._heartbeat.close()
+        end = WorkerEnd(returncode, kind, self._read_last_error())
+        event = WorkerExitedEvent(
+            pid=self._process.pid,
+            exit_code=None if returncode < 0 else returncode,
+            signal=end.signal,
+            classification=kind,
+            reason=end.reason,
+        )
+        self._log.emit(event)
+        return end
+
+    @property
+    def stacks(self) -> str | None:
+        """Every thread's Python stack at the moment it was found to stand still."""
+        try:
+            return self._stacks.read_text(encoding="utf-8", errors="replace") or None
+        except OSError:
+            return None
+
+    def _hand_over(self, spec: WorkerSpec) -> None:
+        # The pipe stays open: its end tells the worker that the parent is gone.
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(spec.model_dump_json().encode() + b"\n")
+                self._process.stdin.flush()
+
+    def _gone(self, seconds: float) -> bool:
+        try:
+            self._process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _end_stalled(self, silence: float) -> None:
+        self._stalled = True
+        self._log.emit(WorkerStalledEvent(pid=self._process.pid, seconds=silence))
+        self._ask_for_stacks()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        if not self._gone(GRACE_SECONDS):
+            self._kill_group()
+            self._process.wait()
+
+    def _ask_for_stacks(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + STACK_SECONDS
+        size = -1
+        # Complete when it has stopped growing: the worker cannot tell, for it stands still.
+        while time.monotonic() < deadline and not self._gone(POLL_SECONDS):
+            grown = self._stacks.stat().st_size if self._stacks.exists() else 0
+            if grown and grown == size:
+                return
+            size = grown
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _read_last_error(self) -> str | None:
+        try:
+            return self._last_error.read_text(encoding="utf-8", errors="replace").strip() or None
+        except OSError:
+            return None

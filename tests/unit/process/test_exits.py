@@ -1,0 +1,53 @@
+"""Why a worker is gone."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from supervisor.events.schema import ExitClassification as Kind
+from supervisor.process.exits import OomKills, WorkerEnd, classify
+
+
+@pytest.mark.parametrize(
+    ("returncode", "kind"),
+    [(0, Kind.FINISHED), (2, Kind.BAD_INPUT), (3, Kind.HALTED), (75, Kind.INTERRUPTED)],
+)
+def test_its_own_verdict_is_believed_only_at_its_own_end(returncode: int, kind: Kind) -> None:
+    assert classify(returncode, ended=True) is kind
+    assert not WorkerEnd(returncode, kind).restartable
+    # `os._exit(0)` somewhere in the trainer is no finished run.
+    assert classify(returncode, ended=False) is Kind.EXCEPTION
+
+
+@pytest.mark.parametrize("returncode", [1, 4, 9, 137, 255])
+@pytest.mark.parametrize("ended", [False, True])
+def test_any_other_code_is_a_crash(returncode: int, ended: bool) -> None:
+    kind = classify(returncode, ended=ended)
+    assert kind is Kind.EXCEPTION
+    assert WorkerEnd(returncode, kind).restartable
+
+
+def test_signals() -> None:
+    assert classify(-signal.SIGSEGV, ended=False) is Kind.KILLED
+    assert classify(-signal.SIGKILL, ended=False) is Kind.KILLED
+    assert classify(-signal.SIGKILL, ended=False, oom_killed=True) is Kind.OUT_OF_MEMORY
+    # The out-of-memory killer sends SIGKILL: another signal was not its.
+    assert classify(-signal.SIGSEGV, ended=False, oom_killed=True) is Kind.KILLED
+
+
+@pytest.mark.parametrize("returncode", [0, 1, -signal.SIGTERM, -signal.SIGKILL])
+def test_a_stall_is_one_however_it_was_ended(returncode: int) -> None:
+    assert classify(returncode, ended=False, stalled=True, oom_killed=True) is Kind.STALLED
+
+
+def test_how_it_is_told() -> None:
+    assert WorkerEnd(-signal.SIGKILL, Kind.KILLED).how == "SIGKILL"
+    assert WorkerEnd(-63, Kind.KILLED).how == "signal 63"
+    assert WorkerEnd(9, Kind.EXCEPTION).how == "exit code 9"
+    assert WorkerEnd(9, Kind.EXCEPTION).signal is None
+
+
+def test_no_out_of_memory_kill_since_just_now() -> None:
+    assert OomKills().any_since() is False
