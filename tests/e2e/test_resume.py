@@ -24,7 +24,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was asked to stop at step 57."""
 
     def make(folder: Path) -> None:
-        steady_job(folder, config={"faults": {"sigterm": 57}})
+        steady_job(folder, config={"faults": {"sigterm": 57}}, policy={"checkpoint": {"every_steps": 10, "keep": 6}})
         done = supervise("run", "job.yaml", cwd=folder)
         assert done.returncode == 75, done.stderr
 

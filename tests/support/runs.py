@@ -114,6 +114,7 @@ BUT = (
     "book.seconds",
     "book.incident.seconds",
     "policy.restart",
+    "policy.checkpoint.keep",
 )
 
 
