@@ -66,6 +66,8 @@ class Parent:
             budget = RestartBudget(directory.path / "restarts.json", self._settings)
             path = directory.path / "events" / "supervisor.jsonl"
             with EventLog(path, run_id, None, self._clock) as log, self._signals_passed_on():
+                if budget.spent(self._now()):
+                    return self._refuse_another(budget, log)
                 end = self._supervise(run_id, budget, log)
             if end.classification is ExitClassification.BAD_INPUT and not self._resume:
                 directory.leave_no_trace()
@@ -100,10 +102,6 @@ class Parent:
             sleep=self._pause,
             retry_error_callback=last,
         )
-        if budget.spent(self._now()):
-            failures = f"{budget.failures(self._now())} failures within {settings.window_seconds:g} s"
-            log.emit(WarningEvent(message=f"the restart budget is spent: {failures}"))
-            return WorkerEnd(ExitCode.RESTARTS_SPENT, ExitClassification.EXCEPTION)
         end: WorkerEnd = retrying(self._work, run_id, budget, log)
         if end.restartable and not self._stop_signals:
             log.emit(WarningEvent(message=self._what_was_tried(end, budget)))
@@ -128,6 +126,16 @@ class Parent:
             budget.fail(self._now())
             write_process_incident(self._directory.path / "incidents", end, worker.stacks, self._clock.now())
         return end
+
+    def _refuse_another(self, budget: RestartBudget, log: EventLog) -> ExitCode:
+        """A resume does not buy the run more restarts: it has to wait until old failures leave the window."""
+        message = (
+            f"the restart budget is spent already: {budget.failures(self._now())} failures within "
+            f"{self._settings.window_seconds:g} s: mend the cause and resume later, or allow more restarts"
+        )
+        log.emit(WarningEvent(message=message))
+        sys.stderr.write(f"supervisor: {message}\n")
+        return ExitCode.RESTARTS_SPENT
 
     def _exit_code(self, end: WorkerEnd, budget: RestartBudget) -> ExitCode:
         if not end.restartable:
