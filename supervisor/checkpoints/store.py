@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,12 +158,18 @@ class CheckpointStore:
         Raises:
             CheckpointError: it fails verification or cannot be read.
         """
-        self.verify(path)
-        try:
-            return torch.load(path / STATE_FILE, map_location="cpu", weights_only=True)
-        except Exception as error:
-            # A damaged archive fails in as many ways as there are bytes.
-            raise CheckpointError(f"{path.name}: {STATE_FILE} cannot be loaded: {_first_line(error)}") from error
+        # Hashing takes longer than loading and does not hold the interpreter: what was loaded waits for the verdict.
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            verified = beside.submit(self.verify, path)
+            try:
+                tree = torch.load(path / STATE_FILE, map_location="cpu", weights_only=True)
+            except Exception as error:
+                # A damaged archive fails in as many ways as there are bytes; verification says it best.
+                verified.result()
+                what = f"{path.name}: {STATE_FILE} cannot be loaded: {_first_line(error)}"
+                raise CheckpointError(what) from error
+            verified.result()
+        return tree
 
     def retire(self, path: Path) -> None:
         """Remove a checkpoint, if it is there."""

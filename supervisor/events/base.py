@@ -18,7 +18,7 @@ class RecordModel(BaseModel):
     """What the records of the log share: frozen, and open to fields that this version does not know."""
 
     # Extra fields are kept rather than dropped, so that a newer log passes through an older reader whole.
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, defer_build=True)
 
 
 class EventBase(RecordModel):

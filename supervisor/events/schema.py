@@ -10,6 +10,7 @@ not know.
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -106,7 +107,13 @@ KnownEvent = Annotated[
 ]
 Event = KnownEvent | OtherEvent
 
-_KNOWN: TypeAdapter[Any] = TypeAdapter(KnownEvent)
+
+@functools.cache
+def _known() -> TypeAdapter[Any]:
+    # Built when the first event is read: a worker, which only writes, starts sooner without it.
+    return TypeAdapter(KnownEvent)
+
+
 _REQUIRED = {"schema_version": "schema", "time": "time", "event": "event", "run_id": "run_id"}
 
 
@@ -117,7 +124,7 @@ def parse_event(line: bytes | str) -> Event:
         ValueError: the line is not an event; pydantic's `ValidationError` is one.
     """
     try:
-        event: Event = _KNOWN.validate_json(line)
+        event: Event = _known().validate_json(line)
     except ValidationError as error:
         if error.errors(include_url=False, include_input=False)[0]["type"] != "union_tag_invalid":
             raise

@@ -19,6 +19,7 @@ from supervisor.events.schema import (
 )
 from supervisor.guard.moments import Moment, Source
 from supervisor.policy import RecoveryPolicy
+from supervisor.training.state import TrainingState
 
 __all__ = ["GoodStates"]
 
@@ -45,6 +46,9 @@ class GoodStates:
         self._memory: dict[int, tuple[Kept, Moment]] = {}
         self._disk: dict[int, Kept] = {}
         self._paths: dict[int, Path] = {}
+        self._writing: Moment | None = None
+        # At most one copy beyond those that are held.
+        self._spares: list[TrainingState] = []
         # What a recovery rejects belongs to the update that it answers: a resume from before makes both void.
         self._flagged: tuple[int | None, int | None] = (None, None)
 
@@ -60,27 +64,31 @@ class GoodStates:
             self._memory[moment.update] = (self._newly_kept(moment.step, moment.update, good), moment)
             self._trim()
 
-    def save(self, step: int, update: int, tree: dict[str, Any], *, good: bool = False, wait: bool = False) -> None:
+    def spare(self) -> TrainingState | None:
+        """A copy that nobody needs any more, for the next one to be written into; None where there is none."""
+        return self._spares.pop() if self._spares else None
+
+    def save(self, moment: Moment, tree: dict[str, Any], *, good: bool = False, wait: bool = False) -> None:
         """Begin to commit a finite state as a checkpoint, where there is a store.
 
         A disk that refuses is reported as a warning: the training goes on with the older ones.
 
         Args:
-            step: steps done.
-            update: updates attempted.
-            tree: what to write; it belongs to the writer from here on.
+            moment: the state.
+            tree: what to write, the moment in it; it belongs to the writer from here on.
             good: it is good already.
             wait: return when it is on disk.
         """
-        store = self._store
+        store, step, update = self._store, moment.step, moment.update
         if store is None:
             return
         # One at a time, so that a slow disk never holds more than one copy.
         self._writer.settle(wait=True)
         kept = self._newly_kept(step, update, good)
         self._disk[update] = kept
+        self._writing = moment
         self._writer.begin(
-            lambda: store.write(step, update, tree, good=kept.good), lambda done: self._written(update, done)
+            lambda: store.write(step, update, tree, good=kept.good), lambda done: self._written(moment, done)
         )
         self._writer.settle(wait=wait)
 
@@ -168,8 +176,11 @@ class GoodStates:
         """Wait until everything that was begun is on disk."""
         self._writer.settle(wait=True)
 
-    def _written(self, update: int, done: Future[Path]) -> None:
+    def _written(self, moment: Moment, done: Future[Path]) -> None:
+        update, self._writing = moment.update, None
         kept = self._disk[update]
+        if update not in self._memory:
+            self._spares = [moment.training]
         if isinstance(done.exception(), CheckpointError):
             del self._disk[update]
             self._log.emit(
@@ -218,7 +229,9 @@ class GoodStates:
 
     def _trim(self) -> None:
         for kept in surplus([kept for kept, _ in self._memory.values()], self._policy.snapshot.keep):
-            del self._memory[kept.update]
+            _, moment = self._memory.pop(kept.update)
+            if moment is not self._writing:
+                self._spares = [moment.training]
         on_disk = [kept for update, kept in self._disk.items() if update in self._paths]
         for kept in surplus(on_disk, self._policy.checkpoint.keep):
             self._retire(kept)

@@ -207,7 +207,7 @@ class StateKeeper:
             update=counters.update,
             applied_steps=counters.applied_steps,
             useful_seconds=counters.useful_seconds,
-            training=self._subject.capture(),
+            training=self._subject.capture(self._states.spare()),
             data={} if self._cursor is None else self._cursor.position(),
         )
 
@@ -229,5 +229,5 @@ class StateKeeper:
             "policy": self._policy.model_dump(mode="json"),
             "probation": self._states.healthy_steps_on_disk(),
         }
-        self._states.save(moment.step, moment.update, tree, good=good, wait=wait)
+        self._states.save(moment, tree, good=good, wait=wait)
         self._saved_update = moment.update

@@ -25,7 +25,6 @@ from supervisor.process.heartbeat import Heartbeat, Phase
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.stop_request import StopRequest
 from supervisor.process.trainer_loading import build_trainer, find_trainer
-from supervisor.report import render_summary
 from supervisor.training.device import batch_to, choose_device, optimizer_to
 from supervisor.training.rng import seed_everything
 from supervisor.training.trainer import Stateful, Trainer
@@ -71,6 +70,9 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         heartbeat.enter(Phase.TRAINING)
         summary = guard.run(job.steps)
         guard.close()
+    # Not before the run: what it imports would delay the first step of a restart.
+    from supervisor.report import render_summary
+
     with _output_may_fail():
         console.print(render_summary(summary, Path(spec.shown_run_dir)))
         console.file.flush()

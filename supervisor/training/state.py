@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from supervisor.training.rng import capture_rng, restore_rng
 from supervisor.training.trainer import Stateful
-from supervisor.training.tree import clone
+from supervisor.training.tree import clone, copied
 
 __all__ = ["Subject", "TrainingState", "VolatileState"]
 
@@ -96,15 +96,19 @@ class Subject:
         self._by_name = {name: parameter for parameter, name in names.items()}
         self._first_buffers = {name: buffer for name, _, _, buffer in self._buffers()}
 
-    def capture(self) -> TrainingState:
-        """A copy of everything, on the tensors' own devices."""
+    def capture(self, spare: TrainingState | None = None) -> TrainingState:
+        """A copy of everything, on the tensors' own devices.
+
+        Args:
+            spare: an earlier copy that nobody needs any more: its memory is used again.
+        """
         volatile = self.capture_volatile()
         parameters = {name: p.detach() for name, p in self._by_name.items()}
         return TrainingState(
-            parameters=clone(parameters),
+            parameters=copied(parameters, None if spare is None else spare.parameters),
             buffers=volatile.buffers,
             module_extra=volatile.module_extra,
-            optimizer=self._capture_optimizer(),
+            optimizer=self._capture_optimizer({} if spare is None else spare.optimizer["state"]),
             scheduler=None if self.scheduler is None else clone(self.scheduler.state_dict()),
             scaler=None if self.scaler is None else clone(self.scaler.state_dict()),
             extra=volatile.extra,
@@ -228,8 +232,9 @@ class Subject:
             if type(module).get_extra_state is not nn.Module.get_extra_state:
                 yield name, module
 
-    def _capture_optimizer(self) -> dict[str, Any]:
-        state = {self.names[parameter]: clone(held) for parameter, held in self.optimizer.state.items()}
+    def _capture_optimizer(self, spare: Mapping[str, Any]) -> dict[str, Any]:
+        named = {self.names[parameter]: held for parameter, held in self.optimizer.state.items()}
+        state = {name: copied(held, spare.get(name)) for name, held in named.items()}
         groups = [
             {key: clone(value) for key, value in group.items() if key != "params"}
             for group in self.optimizer.param_groups

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["clone", "plain", "tensors"]
+__all__ = ["clone", "copied", "plain", "tensors"]
 
 
 def clone(tree: Any) -> Any:
@@ -28,6 +28,29 @@ def clone(tree: Any) -> Any:
         return tree
     # With the tensors copied beforehand, since a deep copy refuses those with a graph.
     return copy.deepcopy(tree, {id(tensor): clone(tensor) for _, tensor in tensors(tree)})
+
+
+def copied(tree: Any, spare: Any) -> Any:
+    """`clone(tree)`, written into the tensors of `spare` where they fit: fresh memory costs more than the copy.
+
+    Args:
+        tree: dictionaries, lists, tuples, tensors and plain values.
+        spare: an earlier copy of the same that nobody needs any more, or anything else.
+    """
+    if isinstance(tree, Tensor):
+        fits = (
+            isinstance(spare, Tensor)
+            and spare.shape == tree.shape
+            and spare.dtype == tree.dtype
+            and spare.device == tree.device
+            and spare.stride() == tree.stride()
+            and spare.layout == tree.layout
+        )
+        return spare.copy_(tree.detach()) if fits else clone(tree)
+    if type(tree) is dict:
+        known = spare if isinstance(spare, dict) else {}
+        return {key: copied(value, known.get(key)) for key, value in tree.items()}
+    return clone(tree)
 
 
 def tensors(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:

@@ -297,3 +297,25 @@ def test_weights_redrawn_on_a_good_state_are_the_newer_state_once_they_are_good(
         assert run.guard.step(next(run.next)).applied
     assert run.bad().action == "reload_checkpoint"
     assert_same(everything(run.training), redrawn)
+
+
+def test_memory_that_is_used_again_is_never_that_of_a_state_still_held(tmp_path: Path) -> None:
+    """The copies of retired states are written over: none of them may be held in memory or on its way to the disk."""
+    run = Run(
+        tmp_path / "run",
+        snapshot={"every_steps": 1, "keep": 2},
+        checkpoint={"every_steps": 3, "keep": 2},
+        probation_steps=2,
+    )
+    used_again = 0
+    for _ in range(30):
+        run.healthy(1)
+        states = run.guard._keeper._states
+        used_again += bool(states._spares)
+        for kept, moment in states._memory.values():
+            then = run.states[kept.step]
+            assert_same(moment.training.parameters, {name: p.detach() for name, p in then["parameters"].items()})
+    assert used_again
+    for path in (tmp_path / "run" / "checkpoints").glob("step-*"):
+        tree = torch.load(path / "state.pt", weights_only=True)["moment"]
+        assert_same(tree["training"]["parameters"], run.states[tree["step"]]["parameters"])

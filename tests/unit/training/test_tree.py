@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from supervisor.training.tree import clone, plain, tensors
+from supervisor.training.tree import clone, copied, plain, tensors
 
 Pair = namedtuple("Pair", ["left", "right"])
 
@@ -157,3 +157,25 @@ class TestPlain:
         back = torch.load(tmp_path / "state.pt", weights_only=True)
         assert back["counter"] == {"a": 2, "b": 1}
         assert torch.equal(back["tensor"], value["tensor"])
+
+
+class TestCopied:
+    def test_it_is_written_into_the_spare_where_that_fits(self) -> None:
+        tree = {"a": torch.arange(3.0), "b": [torch.ones(2)], "c": torch.ones(2, 2)}
+        spare = {"a": torch.zeros(3), "b": [torch.zeros(2)], "c": torch.zeros(4)}
+        copy = copied(tree, spare)
+        assert copy["a"] is spare["a"]
+        assert torch.equal(copy["a"], tree["a"])
+        assert copy["c"] is not spare["c"]
+        assert torch.equal(copy["c"], tree["c"])
+        assert torch.equal(copy["b"][0], tree["b"][0])
+        tree["a"].add_(1)
+        assert torch.equal(copy["a"], torch.arange(3.0))
+
+    def test_without_a_fitting_spare_it_is_a_clone(self) -> None:
+        tensor = torch.arange(4.0, requires_grad=True)
+        for spare in (None, torch.zeros(4, dtype=torch.float64), torch.zeros(8)[::2], "text"):
+            copy = copied(tensor, spare)
+            assert torch.equal(copy, tensor)
+            assert not copy.requires_grad
+            assert copy is not spare
