@@ -307,15 +307,15 @@ def test_memory_that_is_used_again_is_never_that_of_a_state_still_held(tmp_path:
         checkpoint={"every_steps": 3, "keep": 2},
         probation_steps=2,
     )
-    used_again = 0
+    updates_of_memory: dict[int, set[int]] = {}
     for _ in range(30):
         run.healthy(1)
-        states = run.guard._keeper._states
-        used_again += bool(states._spares)
-        for kept, moment in states._memory.values():
+        for kept, moment in run.guard._keeper._states._memory.values():
+            at = next(iter(moment.training.parameters.values())).data_ptr()
+            updates_of_memory.setdefault(at, set()).add(kept.update)
             then = run.states[kept.step]
             assert_same(moment.training.parameters, {name: p.detach() for name, p in then["parameters"].items()})
-    assert used_again
+    assert any(len(updates) > 1 for updates in updates_of_memory.values()), "memory was used again"
     for path in (tmp_path / "run" / "checkpoints").glob("step-*"):
         tree = torch.load(path / "state.pt", weights_only=True)["moment"]
         assert_same(tree["training"]["parameters"], run.states[tree["step"]]["parameters"])
