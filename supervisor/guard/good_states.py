@@ -47,8 +47,7 @@ class GoodStates:
         self._disk: dict[int, Kept] = {}
         self._paths: dict[int, Path] = {}
         self._writing: Moment | None = None
-        # At most one copy beyond those that are held.
-        self._spares: list[TrainingState] = []
+        self._spare: TrainingState | None = None
         # What a recovery rejects belongs to the update that it answers: a resume from before makes both void.
         self._flagged: tuple[int | None, int | None] = (None, None)
 
@@ -64,9 +63,10 @@ class GoodStates:
             self._memory[moment.update] = (self._newly_kept(moment.step, moment.update, good), moment)
             self._trim()
 
-    def spare(self) -> TrainingState | None:
+    def take_spare(self) -> TrainingState | None:
         """A copy that nobody needs any more, for the next one to be written into; None where there is none."""
-        return self._spares.pop() if self._spares else None
+        spare, self._spare = self._spare, None
+        return spare
 
     def save(self, moment: Moment, tree: dict[str, Any], *, good: bool = False, wait: bool = False) -> None:
         """Begin to commit a finite state as a checkpoint, where there is a store.
@@ -180,7 +180,7 @@ class GoodStates:
         update, self._writing = moment.update, None
         kept = self._disk[update]
         if update not in self._memory:
-            self._spares = [moment.training]
+            self._spare = moment.training
         if isinstance(done.exception(), CheckpointError):
             del self._disk[update]
             self._log.emit(
@@ -231,7 +231,7 @@ class GoodStates:
         for kept in surplus([kept for kept, _ in self._memory.values()], self._policy.snapshot.keep):
             _, moment = self._memory.pop(kept.update)
             if moment is not self._writing:
-                self._spares = [moment.training]
+                self._spare = moment.training
         on_disk = [kept for update, kept in self._disk.items() if update in self._paths]
         for kept in surplus(on_disk, self._policy.checkpoint.keep):
             self._retire(kept)

@@ -207,7 +207,7 @@ class StateKeeper:
             update=counters.update,
             applied_steps=counters.applied_steps,
             useful_seconds=counters.useful_seconds,
-            training=self._subject.capture(self._states.spare()),
+            training=self._subject.capture(self._states.take_spare()),
             data={} if self._cursor is None else self._cursor.position(),
         )
 

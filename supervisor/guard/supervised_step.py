@@ -98,7 +98,8 @@ class SupervisedStep:
             keeper.engine = keeper.engine.tick()
         before = self._subject.capture_volatile()
         observation = self._runner.observe(batch, place)
-        if self._causes(self._panel.inspect(observation)):
+        signals = self._panel.inspect(observation)
+        if self._causes(signals):
             return self._discard(observation, before, undone=True)
         observation = self._runner.prepare(observation)
         if observation.exception is not None:
@@ -106,9 +107,10 @@ class SupervisedStep:
         observation = self._runner.apply(observation, keeper.engine.lr_scale)
         if observation.exception is not None or self._state_check_due():
             observation = self._runner.with_state_findings(observation)
-        if self._causes(self._panel.inspect(observation)):
+            signals = self._panel.inspect(observation)
+        if self._causes(signals):
             return self._discard(observation, before, undone=False)
-        return self._accept(observation, started)
+        return self._accept(observation, signals, started)
 
     def follow_epochs(self) -> None:
         """Step an epoch-wise schedule for every epoch that ended as a batch was drawn."""
@@ -116,8 +118,7 @@ class SupervisedStep:
             self._schedule.after_epoch()
             self._epoch += 1
 
-    def _accept(self, observation: Observation, started: float) -> StepOutcome:
-        signals = self._panel.inspect(observation)
+    def _accept(self, observation: Observation, signals: tuple[Signal, ...], started: float) -> StepOutcome:
         self._book.signals(signals, observation)
         self._panel.accept(observation)
         keeper, counters = self._keeper, self._keeper.counters
