@@ -16,10 +16,17 @@ __all__ = ["Action", "Context", "Effect", "Restored"]
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A good state that was put back: its step, and where it was held."""
+    """A good state that was put back.
+
+    Attributes:
+        step: its schedule position.
+        source: where it was held.
+        replayed_batches: batches that come again after it.
+    """
 
     step: int
     source: Literal["memory", "disk"]
+    replayed_batches: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -56,7 +57,12 @@ class IncidentOpenedEvent(EventBase):
 
 
 class DecisionEvent(EventBase):
-    """What the engine chose and why; the fields of `records.Decision`."""
+    """What the engine chose and why; the fields of `records.Decision`.
+
+    Attributes:
+        blocked: for each rung, by index, that could not act at that moment, why; with it and the signals a recorded
+            run can be decided again.
+    """
 
     event: Literal["decision"] = "decision"
     incident: PositiveInt
@@ -64,9 +70,12 @@ class DecisionEvent(EventBase):
     action: ActionName
     attempt: PositiveInt
     reason: str
+    blocked: dict[int, str] = Field(default_factory=dict)
 
     @classmethod
-    def from_decision(cls, decision: Decision, *, step: int, update: int) -> DecisionEvent:
+    def from_decision(
+        cls, decision: Decision, *, step: int, update: int, blocked: Mapping[int, str] | None = None
+    ) -> DecisionEvent:
         """The event for a decision."""
         return cls(
             step=step,
@@ -76,6 +85,7 @@ class DecisionEvent(EventBase):
             action=decision.action,
             attempt=decision.attempt,
             reason=decision.reason,
+            blocked=dict(blocked or {}),
         )
 
 
@@ -88,6 +98,7 @@ class ActionAppliedEvent(EventBase):
         seconds: wall time it took.
         restored_step: schedule position it went back to.
         restored_from: where that state was held.
+        replayed_batches: how many of the following batches come again (`data: replay`).
         lr_scale: product of the cuts in force after it.
         modules: qualified names of the modules it redrew.
     """
@@ -98,6 +109,7 @@ class ActionAppliedEvent(EventBase):
     seconds: Number
     restored_step: NonNegativeInt | None = None
     restored_from: Literal["memory", "disk"] | None = None
+    replayed_batches: NonNegativeInt = 0
     lr_scale: Number | None = None
     modules: tuple[str, ...] | None = None
 

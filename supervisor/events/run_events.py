@@ -76,6 +76,7 @@ class RunStartedEvent(EventBase):
         policy: path of the policy as given, or `inline`, or `built-in`.
         version: version of this package.
         log: path of the run directory as given, None where nothing is written.
+        accumulate: batches an update.
     """
 
     event: Literal["run_started"] = "run_started"
@@ -86,6 +87,7 @@ class RunStartedEvent(EventBase):
     policy: str | None = None
     version: str | None = None
     log: str | None = None
+    accumulate: PositiveInt = 1
 
 
 class RunResumedEvent(EventBase):
@@ -98,6 +100,7 @@ class RunResumedEvent(EventBase):
         path: the checkpoint, relative to the run directory.
         steps: where the schedule ends now, None where unchanged.
         reason: what is not exact about the resume, None where all is.
+        ladder_begins_anew: whether the engine forgot its open incident and its limits, since the policy changed.
     """
 
     event: Literal["run_resumed"] = "run_resumed"
@@ -105,6 +108,7 @@ class RunResumedEvent(EventBase):
     path: str | None = None
     steps: PositiveInt | None = None
     reason: str | None = None
+    ladder_begins_anew: bool = False
 
 
 class StepEvent(EventBase):

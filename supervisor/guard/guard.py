@@ -137,7 +137,11 @@ class Guard:
         self._keeper = keeper
         self._reporter = Reporter(files.log, keeper, book, log_every_steps=log_every_steps, on_progress=on_progress)
         self._evaluate = evaluate
-        self._about = {"log": None if run_dir is None else str(run_dir), **(about or {})}
+        self._about = {
+            "log": None if run_dir is None else str(run_dir),
+            "accumulate": accumulate,
+            **(about or {}),
+        }
         self._status: RunStatus | None = None
         self._stop = False
         self._announced = resume

@@ -57,6 +57,7 @@ class IncidentBook:
         decision: Decision,
         signals: Sequence[Signal],
         observation: Observation,
+        blocked: Mapping[int, str],
         traceback: str | None,
     ) -> None:
         """Put a decision on record; the first one of an incident opens it. The flagged step is lost."""
@@ -80,9 +81,16 @@ class IncidentBook:
             decisions=(*self._incident.decisions, decision),
             steps_lost=self._incident.steps_lost + 1,
         )
-        self._say_decision(decision, observation)
+        self._say_decision(decision, observation, blocked)
 
-    def decided_again(self, failed: Decision, error: str, decision: Decision, observation: Observation) -> None:
+    def decided_again(
+        self,
+        failed: Decision,
+        error: str,
+        decision: Decision,
+        observation: Observation,
+        blocked: Mapping[int, str],
+    ) -> None:
         """Put a failed action and the decision that follows it on record."""
         event = ActionFailedEvent(
             step=observation.step,
@@ -94,7 +102,7 @@ class IncidentBook:
         self._log.emit(event)
         if self._incident is not None:
             self._incident = replace(self._incident, decisions=(*self._incident.decisions, decision))
-        self._say_decision(decision, observation)
+        self._say_decision(decision, observation, blocked)
 
     def applied(
         self,
@@ -117,6 +125,7 @@ class IncidentBook:
             seconds=seconds,
             restored_step=None if restored is None else restored.step,
             restored_from=None if restored is None else restored.source,
+            replayed_batches=0 if restored is None else restored.replayed_batches,
             lr_scale=lr_scale,
             modules=effect.modules or None,
         )
@@ -180,8 +189,9 @@ class IncidentBook:
         self._traceback = state["traceback"]
         self._opened_at = self._clock.monotonic() - state["seconds"]
 
-    def _say_decision(self, decision: Decision, observation: Observation) -> None:
-        self._log.emit(DecisionEvent.from_decision(decision, step=observation.step, update=observation.update))
+    def _say_decision(self, decision: Decision, observation: Observation, blocked: Mapping[int, str]) -> None:
+        event = DecisionEvent.from_decision(decision, step=observation.step, update=observation.update, blocked=blocked)
+        self._log.emit(event)
 
     def _ended(self, step: int, outcome: Outcome, cured_by: ActionName | None) -> Incident:
         if self._incident is None:

@@ -127,8 +127,12 @@ class StateKeeper:
             return
         self._save(self._moment(), good=good, wait=True)
 
-    def go_back(self, moment: Moment, data: DataAfterReload) -> None:
-        """Follow a state that was put back: schedule position, and the data under `replay`."""
+    def go_back(self, moment: Moment, data: DataAfterReload) -> int:
+        """Follow a state that was put back: schedule position, and the data under `replay`.
+
+        Returns:
+            How many batches come again.
+        """
         counters = self.counters
         counters.step = moment.step
         counters.applied_steps = moment.applied_steps
@@ -136,6 +140,7 @@ class StateKeeper:
         if data is DataAfterReload.REPLAY and self._cursor is not None:
             counters.replay_until = max(counters.replay_until, self._cursor.batch_number)
             self._cursor.seek(moment.data)
+        return max(0, counters.replay_until - self.batch_number)
 
     def resume(self) -> None:
         """Go on from the newest verified checkpoint, good or not.
@@ -177,7 +182,8 @@ class StateKeeper:
         policy = self._policy.model_dump(mode="json")
         same_ladder = tree["policy"]["ladder"] == policy["ladder"]
         # A halted run goes on under any other policy, whatever was changed in it.
-        if not same_ladder or (self.halted and tree["policy"] != policy):
+        begins_anew = not same_ladder or (self.halted and tree["policy"] != policy)
+        if begins_anew:
             self.engine = self.engine.for_new_ladder()
         self._panel.load_state_dict(tree["panel"])
         self._book.load_state_dict(tree["book"], self.engine)
@@ -191,6 +197,7 @@ class StateKeeper:
             checkpoint_step=info.step,
             path=f"checkpoints/{info.path.name}",
             reason=None if same_ladder else "the ladder changed: its position starts at the lowest rung",
+            ladder_begins_anew=begins_anew,
         )
         self._log.emit(event)
 

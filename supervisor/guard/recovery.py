@@ -110,10 +110,9 @@ class Recovery:
             undone: False when the update could not be discarded, so that only a reload can help.
             traceback: of the user's exception, if one raised.
         """
-        self._keeper.engine, decision = decide(
-            self._keeper.engine, signals, self._policy, blocked=self._blocked(undone)
-        )
-        self._book.decided(decision, signals, observation, traceback)
+        blocked = self._blocked(undone)
+        self._keeper.engine, decision = decide(self._keeper.engine, signals, self._policy, blocked=blocked)
+        self._book.decided(decision, signals, observation, blocked, traceback)
         while True:
             started = self._clock.monotonic()
             try:
@@ -121,10 +120,9 @@ class Recovery:
             except Exception as error:  # noqa: BLE001  (an initialiser of the user's may raise anything)
                 what = str(error) if isinstance(error, ActionError) else f"{type(error).__name__}: {error}"
                 failed, undone = decision, undone and not self._actions[decision.rung].undoes_update()
-                self._keeper.engine, decision = reject(
-                    self._keeper.engine, failed, what, self._policy, blocked=self._blocked(undone)
-                )
-                self._book.decided_again(failed, what, decision, observation)
+                blocked = self._blocked(undone)
+                self._keeper.engine, decision = reject(self._keeper.engine, failed, what, self._policy, blocked=blocked)
+                self._book.decided_again(failed, what, decision, observation, blocked)
                 continue
             break
         if effect.restored is not None:
@@ -147,8 +145,7 @@ class Recovery:
                 continue
             self._subject.restore(moment.training)
             self._states.abandon_after(moment.step)
-            self._keeper.go_back(moment, data)
-            return Restored(moment.step, source)
+            return Restored(moment.step, source, self._keeper.go_back(moment, data))
         raise ActionError("no good state could be restored")
 
     def next_draw_seed(self) -> int:

@@ -75,12 +75,14 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "policy": text_or_none,
         "version": text_or_none,
         "log": text_or_none,
+        "accumulate": positive,
     },
     schema.RunResumedEvent: {
         "checkpoint_step": counts,
         "path": text_or_none,
         "steps": st.none() | positive,
         "reason": text_or_none,
+        "ladder_begins_anew": st.booleans(),
     },
     schema.StepEvent: {
         "loss": numbers,
@@ -98,6 +100,7 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "action": actions,
         "attempt": positive,
         "reason": names,
+        "blocked": st.dictionaries(counts, names, max_size=3),
     },
     schema.ActionAppliedEvent: {
         "incident": positive,
@@ -105,6 +108,7 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "seconds": numbers,
         "restored_step": st.none() | counts,
         "restored_from": st.sampled_from([None, "memory", "disk"]),
+        "replayed_batches": counts,
         "lr_scale": st.none() | numbers,
         "modules": st.none() | st.lists(names, max_size=3).map(tuple),
     },
