@@ -18,7 +18,7 @@ from supervisor.guard.moments import Moment
 from supervisor.policy import DataAfterReload, RecoveryPolicy
 from supervisor.records import ActionName
 from supervisor.signals import DetectorPanel
-from supervisor.training.data_cursor import DataCursor
+from supervisor.training.data_cursor import DataCursor, writable
 from supervisor.training.inspection import StateCheck
 from supervisor.training.state import Subject
 
@@ -227,8 +227,15 @@ class StateKeeper:
             return
         counters = self.counters.to_plain()
         counters["seconds"] = self.seconds
+        data, lost = writable(moment.data) if moment.data else ({}, 0)
+        if lost:
+            message = (
+                f"batches put back and not used yet: {lost} cannot stand in the checkpoint, and a resume from it goes "
+                "on without them: make batches of tensors, numbers and strings in dicts, lists and tuples"
+            )
+            self._log.emit(WarningEvent(step=moment.step, update=moment.update - 1, message=message))
         tree = {
-            "moment": moment.to_tree(),
+            "moment": {**moment.to_tree(), "data": data},
             "counters": counters,
             "engine": self.engine.to_plain(),
             "panel": self._panel.state_dict(),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 
 from supervisor.errors import InputError
+from supervisor.training.device import batch_to
 from supervisor.training.rng import capture_rng, preserved_rng, restore_rng
 from supervisor.training.trainer import Stateful
-from supervisor.training.tree import clone
+from supervisor.training.tree import clone, comes_back, tensors
 
-__all__ = ["DataCursor"]
+__all__ = ["DataCursor", "writable"]
 
 
 class DataCursor:
@@ -21,6 +23,8 @@ class DataCursor:
     Data are begun again with the generators as they were when the epoch began. Those with `state_dict` and
     `load_state_dict` are asked for their own position; any other iterable is read up to it: the same batches where
     items are deterministic by index. An iterator that cannot be begun again (a generator) cannot go back.
+
+    Batches that were drawn and not used can be put back: they come first, and count as drawn once.
 
     Args:
         data: iterable of batches.
@@ -39,6 +43,7 @@ class DataCursor:
         self._one_shot = isinstance(data, Iterator) and not stateful
         self._iterator: Iterator[Any] | None = None
         self._epoch_start: dict[str, Any] | None = None
+        self._pending: deque[Any] = deque()
         self.batch_number = 0
         self.epoch = 0
         self.batch_in_epoch = 0
@@ -49,11 +54,13 @@ class DataCursor:
         return not self._one_shot
 
     def next(self) -> Any:
-        """The next batch; the data begin again when they end.
+        """The next batch: one that was put back, or else one from the data, which begin again when they end.
 
         Raises:
             InputError: the data hold no batch, or are an iterator that ended and cannot begin again.
         """
+        if self._pending:
+            return self._pending.popleft()
         fresh = self._iterator is None
         iterator = self._begin() if self._iterator is None else self._iterator
         try:
@@ -72,16 +79,25 @@ class DataCursor:
         self.batch_in_epoch += 1
         return batch
 
+    def put_back(self, batches: Sequence[Any]) -> None:
+        """Give back batches that were drawn and not used: `next` gives them again, in this order, before any other.
+
+        They keep the numbers under which they were drawn, so that no count changes. They are kept as they are, not
+        copied.
+        """
+        self._pending.extendleft(reversed(batches))
+
     def ended_epoch(self) -> bool:
         """True when the batch just drawn was the last of its epoch; the next epoch then counts as begun.
 
-        Only data that know their length can tell; others end their epoch when the next batch is asked for.
+        An epoch has not ended while one of its batches is put back. Only data that know their length can tell; others
+        end their epoch when the next batch is asked for.
         """
         try:
             length = len(self._data)  # type: ignore[arg-type]
         except TypeError:
             return False
-        if self.batch_in_epoch == 0 or self.batch_in_epoch < length or self._one_shot:
+        if self._pending or self.batch_in_epoch == 0 or self.batch_in_epoch < length or self._one_shot:
             return False
         # At their end data may make ready for their next epoch.
         next(self._iterator or iter(()), None)
@@ -89,7 +105,7 @@ class DataCursor:
         return True
 
     def position(self) -> dict[str, Any]:
-        """Where the data stand, as tensors and plain values."""
+        """Where the data stand, as tensors and plain values; batches put back are in it as they are (`writable`)."""
         begun = self._iterator is not None
         # A loader of torch's draws random numbers to tell its state before it has begun; its generators say it all.
         tells = begun or not hasattr(self._data, "batch_sampler")
@@ -100,6 +116,7 @@ class DataCursor:
             "loader": clone(self._stateful.state_dict()) if tells and self._stateful is not None else None,
             "generators": self._generator_states(),
             "epoch_start": clone(self._epoch_start) if begun else None,
+            "pending": [(batch, sorted(_devices(batch))) for batch in self._pending],
         }
 
     def seek(self, position: Mapping[str, Any]) -> None:
@@ -111,6 +128,7 @@ class DataCursor:
         if self._one_shot:
             raise InputError("data: an iterator cannot go back: give a list or a DataLoader")
         self._iterator = None
+        self._pending = deque(_placed(batch, devices) for batch, devices in position["pending"])
         self.batch_number = position["batch_number"]
         self.epoch = position["epoch"]
         self.batch_in_epoch = position["batch_in_epoch"]
@@ -159,3 +177,24 @@ class DataCursor:
     def _restore_generators(self, states: list[torch.Tensor]) -> None:
         for generator, state in zip(self._generators(), states, strict=False):
             generator.set_state(state.cpu())
+
+
+def writable(position: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """A position as a checkpoint can give it back, and how many of the batches put back had to be left out.
+
+    A batch is left out when it holds something else than tensors and plain values, or lies on several devices.
+    """
+    # Copied, since a batch that is a slice would be written with all that it is a slice of.
+    kept = [clone(entry) for entry in position["pending"] if comes_back(entry[0]) and len(entry[1]) <= 1]
+    return {**position, "pending": kept}, len(position["pending"]) - len(kept)
+
+
+def _devices(batch: Any) -> set[str]:
+    return {str(tensor.device) for _, tensor in tensors(batch)}
+
+
+def _placed(batch: Any, devices: Sequence[str]) -> Any:
+    """A batch on the device it was drawn on, which a checkpoint does not keep; where it is, if there is no such."""
+    if _devices(batch) == set(devices) or (devices[0].startswith("cuda") and not torch.cuda.is_available()):
+        return batch
+    return batch_to(batch, torch.device(devices[0]))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["clone", "copied", "plain", "tensors"]
+__all__ = ["clone", "comes_back", "copied", "plain", "tensors"]
 
 
 def clone(tree: Any) -> Any:
@@ -94,6 +94,17 @@ def plain(tree: Any, path: str = "state") -> Any:
         f"{path}: a {type(tree).__qualname__} cannot stand in a checkpoint: "
         "return tensors, numbers, strings, dicts, lists and tuples from state_dict"
     )
+
+
+def comes_back(tree: Any) -> bool:
+    """Whether a checkpoint gives back exactly `tree`, types included: a named tuple would come back as a tuple."""
+    if type(tree) is dict:
+        return all(type(key) in (bool, int, float, str, type(None)) and comes_back(tree[key]) for key in tree)
+    if type(tree) in (list, tuple):
+        return all(comes_back(value) for value in tree)
+    if isinstance(tree, Tensor):
+        return type(tree) is Tensor and not tree.requires_grad
+    return type(tree) in (bool, int, float, str, bytes, type(None))
 
 
 def _plain_key(key: Any, path: str) -> Any:

@@ -6,7 +6,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from torch.utils.data import (
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from supervisor.errors import InputError
-from supervisor.training.data_cursor import DataCursor
+from supervisor.training.data_cursor import DataCursor, writable
 from supervisor.training.rng import capture_rng, preserved_rng, restore_rng
 from supervisor.training.tree import plain
 
@@ -270,6 +270,126 @@ def test_items_that_draw_from_the_global_generators_come_again_mid_epoch() -> No
     cursor.seek(position)
     restore_rng(rng)
     assert drawn(cursor, 3) == expected
+
+
+class Pair(NamedTuple):
+    x: Tensor
+    y: int
+
+
+def put_back_at(name: str, at: int, given: int) -> tuple[DataCursor, list[Any]]:
+    """A cursor that drew `at` batches and got the last `given` of them back."""
+    cursor = DataCursor(SOURCES[name]())
+    batches = [cursor.next() for _ in range(at)][at - given :]
+    cursor.put_back(batches)
+    return cursor, batches
+
+
+class TestPuttingBack:
+    def test_they_come_first_and_in_order_and_count_once(self) -> None:
+        cursor = DataCursor([torch.tensor([i]) for i in range(EPOCH)])
+        for _ in range(4):
+            cursor.next()
+        counts = (cursor.batch_number, cursor.epoch, cursor.batch_in_epoch)
+        batches = [torch.tensor([2]), torch.tensor([3])]
+        cursor.put_back(batches)
+        assert cursor.next() is batches[0]
+        cursor.put_back(batches[:1])
+        assert cursor.next() is batches[0]
+        assert cursor.next() is batches[1]
+        assert (cursor.batch_number, cursor.epoch, cursor.batch_in_epoch) == counts
+        assert cursor.next().item() == 4
+        assert cursor.batch_number == 5
+
+    def test_those_of_an_epoch_before_leave_the_epoch_in_progress_alone(self) -> None:
+        cursor = DataCursor([torch.tensor([i]) for i in range(EPOCH)])
+        batches = [cursor.next() for _ in range(EPOCH + 1)]
+        cursor.put_back(batches[-3:-1])
+        assert (cursor.epoch, cursor.batch_in_epoch) == (1, 1)
+        assert [cursor.next().item() for _ in range(4)] == [EPOCH - 2, EPOCH - 1, 1, 2]
+        assert (cursor.epoch, cursor.batch_in_epoch) == (1, 3)
+
+    def test_an_epoch_has_not_ended_while_one_of_its_batches_is_put_back(self) -> None:
+        cursor = DataCursor([torch.tensor([i]) for i in range(EPOCH)])
+        batches = [cursor.next() for _ in range(EPOCH)]
+        cursor.put_back(batches[-1:])
+        assert not cursor.ended_epoch()
+        cursor.next()
+        assert cursor.ended_epoch()
+
+    def test_an_iterator_that_cannot_go_back_takes_them_too(self) -> None:
+        cursor = DataCursor(iter([1, 2, 3]))
+        cursor.put_back([cursor.next(), cursor.next()])
+        assert [cursor.next() for _ in range(3)] == [1, 2, 3]
+
+    @pytest.mark.parametrize("name", SOURCES)
+    @pytest.mark.parametrize("at", [3, EPOCH + 1])
+    def test_a_position_has_them_in_this_process_and_in_another(self, name: str, at: int, tmp_path: Path) -> None:
+        cursor, batches = put_back_at(name, at, 2)
+        position, rng = cursor.position(), capture_rng()
+        written, lost = writable(position)
+        assert lost == 0
+        torch.save(plain({"position": written, "rng": rng}), tmp_path / "position.pt")
+        expected = drawn(cursor, 2 * EPOCH)
+        assert [batch for batch, _ in expected[:2]] == [as_lists(batch) for batch in batches]
+        cursor.next()
+        cursor.put_back([cursor.next()])
+        for _ in range(2):
+            cursor.seek(position)
+            assert cursor.batch_number == at
+            restore_rng(rng)
+            assert drawn(cursor, 2 * EPOCH) == expected
+        seed(99)
+        resumed = DataCursor(SOURCES[name]())
+        saved = torch.load(tmp_path / "position.pt", weights_only=True)
+        resumed.seek(saved["position"])
+        restore_rng(saved["rng"])
+        assert drawn(resumed, 2 * EPOCH) == expected
+
+    def test_going_back_to_where_none_was_put_back_drops_them(self) -> None:
+        cursor = DataCursor([torch.tensor([i]) for i in range(EPOCH)])
+        cursor.next()
+        position = cursor.position()
+        cursor.put_back([cursor.next()])
+        cursor.seek(position)
+        assert [cursor.next().item(), cursor.next().item()] == [1, 2]
+
+    @pytest.mark.parametrize(
+        "batch",
+        [
+            Pair(torch.zeros(2), 1),
+            np.zeros(2),
+            {"x": object()},
+            {(1, 2): torch.zeros(2)},
+            [torch.nn.Parameter(torch.zeros(2))],
+            [torch.zeros(2), torch.zeros(2, device="meta")],
+        ],
+        ids=["named-tuple", "numpy", "object", "key", "parameter", "two-devices"],
+    )
+    def test_what_a_checkpoint_cannot_give_back_is_left_out_of_it_alone(self, batch: Any) -> None:
+        cursor = DataCursor([0])
+        good = {"x": torch.arange(3), "of": [("a", 1.5, True, None, b"c")]}
+        cursor.put_back([good, batch])
+        position = cursor.position()
+        written, lost = writable(position)
+        assert lost == 1
+        resumed = DataCursor([7])
+        resumed.seek(written)
+        assert as_plain(resumed.next()) == as_plain(good)
+        assert resumed.next() == 7
+        cursor.seek(position)
+        assert cursor.next() is good
+        assert cursor.next() is batch
+
+    def test_a_slice_is_written_without_the_rest(self, tmp_path: Path) -> None:
+        cursor = DataCursor([0])
+        cursor.put_back([torch.zeros(1_000_000)[:4]])
+        torch.save(plain(writable(cursor.position())[0]), tmp_path / "position.pt")
+        assert (tmp_path / "position.pt").stat().st_size < 100_000
+
+
+def as_plain(batch: Any) -> Any:
+    return {**batch, "x": batch["x"].tolist()}
 
 
 class TestOneShot:
