@@ -19,6 +19,7 @@ class SignalName(enum.StrEnum):
     STEP_EXCEPTION = "step_exception"
     NONFINITE_OPTIMIZER_STATE = "nonfinite_optimizer_state"
     NONFINITE_PARAMETER = "nonfinite_parameter"
+    NONFINITE_BUFFER = "nonfinite_buffer"
     NONFINITE_LOSS = "nonfinite_loss"
     NONFINITE_GRADIENT = "nonfinite_gradient"
     GRADIENT_OVERFLOW = "gradient_overflow"
@@ -58,7 +59,8 @@ class Observation:
         gradient_elements_finite: False when any gradient element is NaN or infinite.
         gradient_max_abs: largest gradient element where `grad_norm` is beyond the overflow bound, else None.
         bad_gradients: names of the parameters whose gradient holds a NaN or an infinity.
-        bad_parameters: names of the parameters and buffers that hold one.
+        bad_buffers: names of the buffers that hold one after the forward pass, where loss and gradients hold none.
+        bad_parameters: names of the parameters and buffers that hold one, the discarded batch's doing aside.
         bad_optimizer_state: `parameter.state_key` of the optimizer tensors that hold one.
         sanitized: values the model replaced by itself since the last update.
         exception: `Type: message` when the step raised, else None.
@@ -73,6 +75,7 @@ class Observation:
     gradient_elements_finite: bool = True
     gradient_max_abs: float | None = None
     bad_gradients: tuple[str, ...] = ()
+    bad_buffers: tuple[str, ...] = ()
     bad_parameters: tuple[str, ...] = ()
     bad_optimizer_state: tuple[str, ...] = ()
     sanitized: int = 0

@@ -96,7 +96,14 @@ class StateKeeper:
         )
 
     def begin(self) -> None:
-        """Take the initial state, which is good at once."""
+        """Take the initial state, which is good at once.
+
+        Raises:
+            InputError: it is not finite, or a `state_dict` holds what no checkpoint can.
+        """
+        bad = (*self._check.bad_parameters(), *self._check.bad_optimizer_state())
+        if bad:
+            raise InputError(f"{', '.join(bad)} not finite before the first step: mend the initial state")
         moment = self._moment()
         self._states.remember(moment, good=True)
         try:

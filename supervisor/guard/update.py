@@ -85,7 +85,7 @@ class UpdateRunner:
         try:
             loss = self._backward(batch)
             counted = None if self._sanitized is None else self._sanitized()
-            found = measure(loss, self._subject.names, counted)
+            found = measure(loss, self._subject.names, counted, self._check.buffers_in_use())
         except Exception as error:  # noqa: BLE001  (whatever the step raises is a signal)
             return self._raised(seen, error)
         return replace(
@@ -95,6 +95,7 @@ class UpdateRunner:
             gradient_elements_finite=found.elements_finite,
             gradient_max_abs=found.max_abs,
             bad_gradients=found.bad,
+            bad_buffers=found.bad_buffers,
             sanitized=found.sanitized,
         )
 

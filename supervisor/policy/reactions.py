@@ -42,6 +42,8 @@ class Reactions(Section):
     """An optimizer tensor holds a NaN or an infinity: skipping batches cannot mend it."""
     nonfinite_parameter: Reaction | None = Reaction.RELOAD_CHECKPOINT
     """A parameter or buffer holds one: likewise."""
+    nonfinite_buffer: Reaction | None = None
+    """The forward pass put one into a buffer; it is put back with the discarded update."""
     nonfinite_loss: Reaction | None = None
     """The loss is NaN or infinite."""
     nonfinite_gradient: Reaction | None = None

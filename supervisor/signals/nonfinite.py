@@ -11,6 +11,7 @@ from supervisor.records import Detail, Observation, Signal, SignalName
 __all__ = [
     "OVERFLOW_BOUND",
     "GradientOverflow",
+    "NonfiniteBuffer",
     "NonfiniteGradient",
     "NonfiniteLoss",
     "NonfiniteOptimizerState",
@@ -77,6 +78,19 @@ class NonfiniteParameter(_Stateless):
         if not observation.bad_parameters:
             return None
         return Signal(SignalName.NONFINITE_PARAMETER, _named(observation.bad_parameters))
+
+
+class NonfiniteBuffer(_Stateless):
+    """The forward pass put a NaN or an infinity into a buffer, though loss and gradients are finite.
+
+    Running statistics rot that way. They are put back with the discarded update, so that this is the batch's fault;
+    a buffer that is still bad then was so before the batch, and is damage (`nonfinite_parameter`).
+    """
+
+    def inspect(self, observation: Observation) -> Signal | None:
+        """`nonfinite_buffer` with the first buffers at fault."""
+        spoilt = tuple(name for name in observation.bad_buffers if name not in observation.bad_parameters)
+        return Signal(SignalName.NONFINITE_BUFFER, _named(spoilt)) if spoilt else None
 
 
 class NonfiniteLoss(_Stateless):

@@ -9,6 +9,7 @@ from supervisor.policy import RecoveryPolicy
 from supervisor.records import Observation, Signal, SignalName
 from supervisor.signals.nonfinite import (
     GradientOverflow,
+    NonfiniteBuffer,
     NonfiniteGradient,
     NonfiniteLoss,
     NonfiniteOptimizerState,
@@ -32,6 +33,7 @@ class DetectorPanel:
             "step_exception": StepException(),
             "nonfinite_optimizer_state": NonfiniteOptimizerState(),
             "nonfinite_parameter": NonfiniteParameter(),
+            "nonfinite_buffer": NonfiniteBuffer(),
             "nonfinite_loss": NonfiniteLoss(),
             "nonfinite_gradient": NonfiniteGradient(),
             "gradient_overflow": GradientOverflow(),

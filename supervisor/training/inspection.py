@@ -26,6 +26,7 @@ class GradientFindings:
     elements_finite: bool = True
     max_abs: float | None = None
     bad: tuple[str, ...] = ()
+    bad_buffers: tuple[str, ...] = ()
     sanitized: int = 0
 
 
@@ -38,13 +39,19 @@ def parameter_names(model: nn.Module, optimizer: Optimizer) -> dict[Tensor, str]
     return names
 
 
-def measure(loss: Tensor, names: Mapping[Tensor, str], sanitized: Tensor | None) -> GradientFindings:
-    """Inspect the loss and all gradients with one host synchronisation.
+def measure(
+    loss: Tensor,
+    names: Mapping[Tensor, str],
+    sanitized: Tensor | None,
+    buffers: Sequence[tuple[str, Tensor]] = (),
+) -> GradientFindings:
+    """Inspect the loss, all gradients and what the forward pass wrote, with one host synchronisation.
 
     Args:
         loss: the scalar loss, after backward.
         names: the parameters whose gradients count, with their names.
         sanitized: 0-dimensional count of replaced values, on any device, or None.
+        buffers: named buffers that a batch can spoil although loss and gradients stay finite (running statistics).
 
     The total norm is finite only if every element is, so that the healthy path needs nothing else; squares are
     accumulated in float32 or wider.
@@ -52,14 +59,17 @@ def measure(loss: Tensor, names: Mapping[Tensor, str], sanitized: Tensor | None)
     gradients = [(name, p.grad) for p, name in names.items() if p.grad is not None]
     device = loss.device
     total = _total_norm([_dense(grad) for _, grad in gradients], device)
-    parts = [loss.detach().reshape(()).double(), total.double()]
+    running = _total_norm([_dense(buffer) for _, buffer in buffers], device)
+    parts = [loss.detach().reshape(()).double(), total.double(), running.double()]
     if sanitized is not None:
         parts.append(sanitized.detach().reshape(()).to(device=device, dtype=torch.float64))
     values: list[float] = torch.stack(parts).tolist()
     loss_value, norm = values[0], values[1]
-    count = int(values[2]) if sanitized is not None else 0
+    count = int(values[3]) if sanitized is not None else 0
     if norm <= OVERFLOW_BOUND:
-        return GradientFindings(loss_value, norm, sanitized=count)
+        # A loss that is not finite says by itself that the batch is bad, and its statistics are no news.
+        suspect = not math.isfinite(values[2]) and math.isfinite(loss_value)
+        return GradientFindings(loss_value, norm, bad_buffers=_first_bad(buffers) if suspect else (), sanitized=count)
     bad = tuple(name for name, grad in gradients if not bool(torch.isfinite(_dense(grad)).all()))
     if bad:
         return GradientFindings(loss_value, norm, elements_finite=False, bad=bad, sanitized=count)
@@ -84,11 +94,25 @@ class StateCheck:
         self._exempt = {
             name: ~torch.isfinite(buffer) for name, buffer in model.named_buffers() if not all_finite([buffer])
         }
+        self._in_use = [
+            (f"{prefix}.{key}" if prefix else key, module._buffers, key)
+            for prefix, module in model.named_modules()
+            for key, buffer in module._buffers.items()
+            if buffer is None or (_can_rot(buffer) and _has_finite_norm(buffer))
+        ]
 
     @property
     def exempt_buffers(self) -> tuple[str, ...]:
         """Names of the buffers with exempt elements."""
         return tuple(self._exempt)
+
+    def buffers_in_use(self) -> list[tuple[str, Tensor]]:
+        """The buffers, as they are now, whose norm tells whether they are finite.
+
+        Masks of -inf, or of the lowest number there is, have no such norm: they are left to the state check.
+        """
+        held = ((name, buffers.get(key)) for name, buffers, key in self._in_use)
+        return [(name, buffer) for name, buffer in held if buffer is not None and _can_rot(buffer)]
 
     def bad_parameters(self) -> tuple[str, ...]:
         """Names of the parameters and buffers that hold a NaN or an infinity; one synchronisation if none."""
@@ -134,6 +158,10 @@ def all_finite(held: Iterable[Tensor]) -> bool:
         return True
     # Finite elements can have an infinite norm: only the elements decide.
     return all(bool(torch.isfinite(tensor).all()) for tensor in dense)
+
+
+def _has_finite_norm(tensor: Tensor) -> bool:
+    return math.isfinite(float(_total_norm([_dense(tensor)], tensor.device)))
 
 
 def _first_bad(named: Sequence[tuple[str, Tensor]]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.exact import assert_finite, assert_same, everything
-from support.training import Net, Training, build, guard_of, healthy_batches, nan_batch, quiet
+from support.training import Net, Training, build, guard_of, healthy_batches, nan_batch
 from torch import Tensor, nn
 
 BATCHES = healthy_batches(12)
@@ -155,20 +155,28 @@ def test_running_statistics_that_go_bad_in_the_forward_pass_are_put_back(also_lo
         return loss * (math.nan if also_loss else 1.0)
 
     faulty = Faulty(training, spoil)
-    guard = guard_of(training, BATCHES, loss=faulty.loss, policy=quiet(detect={"state_every_steps": 1}))
+    guard = guard_of(training, BATCHES, loss=faulty.loss)
     for number, batch in enumerate(guard.batches(AT + 1)):
         outcome = guard.step(batch)
         if number == AT:
             names = [str(signal.name) for signal in outcome.signals]
+            # The statistics were put back with the rest: they are no damage, and the batch alone is at fault.
+            assert names == (["nonfinite_loss", "nonfinite_gradient"] if also_loss else ["nonfinite_buffer"])
             assert not outcome.applied
-            if also_loss:
-                # The statistics were put back with the rest: they are no damage, and the batch alone is at fault.
-                assert names == ["nonfinite_loss", "nonfinite_gradient"]
-                assert outcome.action == "skip_batch"
-                assert_same(everything(training), faulty.before)
-            else:
-                assert names == ["nonfinite_parameter"]
-                assert outcome.action == "reload_checkpoint"
+            assert outcome.action == "skip_batch"
+            assert_same(everything(training), faulty.before)
+    assert_finite(training)
+
+
+def test_statistics_that_were_bad_before_the_batch_are_damage_and_no_fault_of_the_batch() -> None:
+    training = build(model=Recording)
+    guard = guard_of(training, BATCHES)
+    outcomes = [guard.step(batch) for batch in BATCHES[:AT]]
+    training.model.norm.running_var[2] = math.inf  # type: ignore[union-attr,operator,index]
+    outcomes.append(guard.step(BATCHES[AT]))
+    assert [outcome.applied for outcome in outcomes] == [True] * AT + [False]
+    assert [str(signal.name) for signal in outcomes[-1].signals] == ["nonfinite_parameter"]
+    assert outcomes[-1].action == "reload_checkpoint"
     assert_finite(training)
 
 

@@ -14,7 +14,7 @@ import torch
 from support.exact import assert_finite, assert_same, everything
 from support.training import EventList, build, guard_of, healthy_batches, nan_batch, quiet
 
-from supervisor import PolicyHalt
+from supervisor import InputError, PolicyHalt
 from supervisor.checkpoints.manifest import sha256_of
 from supervisor.guard import Guard
 
@@ -275,6 +275,22 @@ def test_the_initial_weights_are_good_at_once(tmp_path: Path) -> None:
     run.bad()
     assert run.restored() == [0]
     assert_same(everything(run.training), run.states[0])
+
+
+def test_a_run_does_not_begin_with_a_poisoned_state(tmp_path: Path) -> None:
+    """The initial state is good at once, so that nothing non-finite may be in it."""
+    for spoilt in ("inner.weight", "norm.running_var", "exp_avg_sq"):
+        run = Run(tmp_path / spoilt)
+        run.training.loss(BATCHES[0]).backward()
+        run.training.optimizer.step()
+        if spoilt == "exp_avg_sq":
+            tensor = run.training.optimizer.state[next(run.training.model.parameters())][spoilt]
+        else:
+            tensor = {**dict(run.training.model.named_parameters()), **dict(run.training.model.named_buffers())}[spoilt]
+        tensor.data.view(-1)[1] = math.nan
+        with pytest.raises(InputError, match=spoilt):
+            run.guard.step(BATCHES[1])
+        assert not list((tmp_path / spoilt / "checkpoints").glob("step-*"))
 
 
 def test_weights_redrawn_on_a_good_state_are_the_newer_state_once_they_are_good(tmp_path: Path) -> None:

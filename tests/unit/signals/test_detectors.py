@@ -65,6 +65,15 @@ def test_a_bad_parameter_and_a_bad_optimizer_tensor() -> None:
     ]
 
 
+def test_a_bad_buffer_that_was_put_back_and_one_that_was_bad_before() -> None:
+    (back,) = found(bad_buffers=("norm.running_mean", "norm.running_var"))
+    assert back.name is SignalName.NONFINITE_BUFFER
+    assert back.details["tensors"] == ("norm.running_mean", "norm.running_var")
+    parameter, buffer = found(bad_buffers=("a", "b"), bad_parameters=("a",))
+    assert (parameter.details["tensors"], buffer.details["tensors"]) == (("a",), ("b",))
+    assert names(bad_buffers=("a",), bad_parameters=("a",)) == [SignalName.NONFINITE_PARAMETER]
+
+
 def test_replaced_values_are_counted() -> None:
     (signal,) = found(sanitized=12)
     assert (signal.name, dict(signal.details)) == (SignalName.SANITIZED_VALUES, {"count": 12})
@@ -81,6 +90,7 @@ def test_an_exception_says_what_and_where_and_hides_the_numbers_it_left_unmeasur
 FAULTS: dict[SignalName, dict[str, Any]] = {
     SignalName.NONFINITE_OPTIMIZER_STATE: {"bad_optimizer_state": ("w.exp_avg",)},
     SignalName.NONFINITE_PARAMETER: {"bad_parameters": ("w",)},
+    SignalName.NONFINITE_BUFFER: {"bad_buffers": ("b",)},
     SignalName.NONFINITE_LOSS: {"loss": NAN},
     SignalName.NONFINITE_GRADIENT: {"grad_norm": NAN, "gradient_elements_finite": False, "bad_gradients": ("w",)},
     SignalName.SANITIZED_VALUES: {"sanitized": 1},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -14,14 +14,19 @@ from supervisor.training.inspection import GradientFindings, StateCheck, all_fin
 from supervisor.training.state import Subject
 
 
-def measured(*grads: Tensor | None, loss: float = 0.5, sanitized: Tensor | None = None) -> GradientFindings:
+def measured(
+    *grads: Tensor | None,
+    loss: float = 0.5,
+    sanitized: Tensor | None = None,
+    buffers: Sequence[tuple[str, Tensor]] = (),
+) -> GradientFindings:
     parameters = {}
     for index, grad in enumerate(grads):
         like = torch.zeros(1) if grad is None else torch.zeros(grad.shape, dtype=grad.dtype)
         parameter = nn.Parameter(like)
         parameter.grad = grad
         parameters[parameter] = f"p{index}"
-    return measure(torch.tensor(loss, requires_grad=True), parameters, sanitized)
+    return measure(torch.tensor(loss, requires_grad=True), parameters, sanitized, buffers)
 
 
 def spoiled(size: int, index: int, value: float, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -117,6 +122,23 @@ class TestMeasure:
         assert measured(torch.tensor([complex(1, math.nan)])).bad == ("p0",)
         assert measured(torch.tensor([complex(0, 1e30)])).max_abs == pytest.approx(1e30)
 
+    @pytest.mark.parametrize("value", [math.nan, math.inf])
+    def test_a_spoilt_buffer_beside_finite_gradients_is_named_and_is_no_part_of_their_norm(self, value: float) -> None:
+        buffers = [("sound", torch.full((3,), 7.0)), ("spoilt", spoiled(5, 2, value)), ("half", torch.ones(2).half())]
+        found = measured(torch.ones(4), buffers=buffers)
+        assert found.bad_buffers == ("spoilt",)
+        assert found.grad_norm == pytest.approx(2.0)
+        assert found.elements_finite
+        assert measured(torch.ones(4), buffers=buffers, sanitized=torch.tensor(3)).sanitized == 3
+
+    def test_finite_buffers_whose_norm_overflows_are_sound(self) -> None:
+        assert measured(torch.ones(4), buffers=[("large", torch.full((3,), 1e30))]).bad_buffers == ()
+
+    @pytest.mark.parametrize(("gradient", "loss"), [(1.0, math.nan), (math.nan, 0.5), (1e30, 0.5)])
+    def test_the_buffers_of_a_batch_that_is_known_to_be_bad_are_not_named(self, gradient: float, loss: float) -> None:
+        found = measured(torch.full((2,), gradient), loss=loss, buffers=[("spoilt", torch.full((3,), math.nan))])
+        assert found.bad_buffers == ()
+
     def test_a_conjugated_gradient(self) -> None:
         weight = nn.Parameter(torch.tensor([3 + 4j]))
         weight.grad = torch.tensor([3 + 4j]).conj()
@@ -189,6 +211,26 @@ class TestStateCheck:
         assert check.exempt_buffers == ("mask",)
         assert check.is_finite()
         assert check.bad_parameters() == check.bad_optimizer_state() == ()
+
+    def test_the_buffers_looked_at_each_step_are_those_that_a_norm_can_judge(self) -> None:
+        class Kinds(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.norm = nn.BatchNorm1d(2)
+                self.register_buffer("mask", torch.full((3, 3), -math.inf).triu(1))
+                self.register_buffer("lowest", torch.full((2,), torch.finfo(torch.float32).min))
+                self.register_buffer("chosen", torch.ones(2, dtype=torch.bool))
+                self.register_buffer("last", None)
+
+        model = Kinds()
+        check = StateCheck(model, SGD(model.parameters(), lr=0.1))
+        assert [name for name, _ in check.buffers_in_use()] == ["norm.running_mean", "norm.running_var"]
+        model.last = torch.ones(4)
+        model.norm.running_var = torch.zeros(2)
+        found = dict(check.buffers_in_use())
+        assert set(found) == {"norm.running_mean", "norm.running_var", "last"}
+        assert found["norm.running_var"] is model.norm.running_var
+        assert found["last"] is model.last
 
     def test_only_the_exempt_elements_of_a_mask_are_exempt(self) -> None:
         model, _, check = trained(adam)
