@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "events": {"errors", "clock", "records"},
     "job": {"errors", "policy"},
     "report": {"errors", "clock", "records", "events"},
+    "replay": {"errors", "records", "policy", "signals", "engine", "events"},
     "testing": {"clock"},
     "training": {"errors", "records", "signals", "policy"},
     "checkpoints": {"errors", "clock", "training"},
@@ -42,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "actions",
     },
     "process": {"errors", "clock", "events", "job", "policy", "report", "training", "faults", "guard"},
-    "cli": {"errors", "events", "job", "policy", "process", "report"},
+    "cli": {"errors", "events", "job", "policy", "process", "replay", "report"},
     "__main__": {"cli"},
 }
 """Rooms of `supervisor`, lowest first: each may import itself and these. `""` is the package's own `__version__`."""
@@ -56,6 +57,7 @@ FREE_OF_TORCH = [
     "supervisor.events.writer",
     "supervisor.events.console",
     "supervisor.report",
+    "supervisor.replay",
     "supervisor.job",
     "supervisor.testing.clock",
     "supervisor.process.parent",

@@ -23,11 +23,12 @@ from supervisor.policy.model import (
     SnapshotSettings,
     SpikeDetection,
 )
-from supervisor.policy.reactions import Reaction, Reactions
+from supervisor.policy.reactions import OBSERVABLE_SIGNALS, Reaction, Reactions
 from supervisor.policy.resolved import resolved_yaml
 from supervisor.policy.schema import policy_json_schema
 
 __all__ = [
+    "OBSERVABLE_SIGNALS",
     "AnyRung",
     "CheckpointSettings",
     "DataAfterReload",

@@ -1,0 +1,137 @@
+"""What a run's log holds for the engine: which updates were flagged, by what, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from supervisor.events import Event, schema
+from supervisor.policy import OBSERVABLE_SIGNALS
+from supervisor.records import Decision, SignalName
+
+__all__ = ["RecordedDecision", "RecordedRun", "RecordedUpdate", "read_recording"]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDecision:
+    """One decision of the recorded run.
+
+    Attributes:
+        decision: what was decided.
+        blocked: for each rung that could not act then, why.
+        error: why its action failed; None where it did its work.
+    """
+
+    decision: Decision
+    blocked: dict[int, str]
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedUpdate:
+    """An update about which a detector found something.
+
+    Attributes:
+        update: its number, from 0.
+        step: its schedule position.
+        signals: the findings, furthest upstream first.
+        decisions: what was decided, in order; none where every finding was only observed, or a gradient scaler
+            answered by itself.
+        restored_step: the state that the last action went back to, None where it did not go back.
+    """
+
+    update: int
+    step: int
+    signals: tuple[SignalName, ...]
+    decisions: tuple[RecordedDecision, ...] = ()
+    restored_step: int | None = None
+
+    @property
+    def answered_by_scaler(self) -> bool:
+        """Whether a gradient scaler dropped the update by itself: it was neither healthy nor flagged."""
+        return not self.decisions and not OBSERVABLE_SIGNALS.issuperset(self.signals)
+
+
+@dataclass(slots=True)
+class RecordedRun:
+    """A run as the engine saw it.
+
+    Attributes:
+        updates: how many were attempted.
+        found: the updates with findings, by number; all others were healthy.
+        replayed: updates whose batch came again after a reload with `data: replay`.
+        new_ladders: updates before which the ladder began anew, since the run was resumed under another policy.
+        halted: whether the run ended in `halt`.
+    """
+
+    updates: int = 0
+    found: dict[int, RecordedUpdate] = field(default_factory=dict)
+    replayed: set[int] = field(default_factory=set)
+    new_ladders: set[int] = field(default_factory=set)
+    halted: bool = False
+
+
+def read_recording(events: Iterable[Event]) -> RecordedRun:
+    """The recording that a run's events hold, of its first rank.
+
+    Args:
+        events: in order, without what a resume made void.
+    """
+    reading = _Reading()
+    for event in events:
+        if event.rank == 0:
+            reading.take(event)
+    return reading.run()
+
+
+@dataclass(slots=True)
+class _Found:
+    step: int
+    signals: list[SignalName] = field(default_factory=list)
+    decisions: list[RecordedDecision] = field(default_factory=list)
+    restored_step: int | None = None
+
+
+class _Reading:
+    def __init__(self) -> None:
+        self._run = RecordedRun()
+        self._found: dict[int, _Found] = {}
+        self._accumulate = 1
+
+    def take(self, event: Event) -> None:
+        if event.update is not None and not isinstance(event, schema.RunResumedEvent):
+            self._run.updates = max(self._run.updates, event.update + 1)
+        match event:
+            case schema.RunStartedEvent():
+                self._accumulate = event.accumulate
+            case schema.RunResumedEvent(update=int(update)):
+                self._run.halted = False
+                if event.ladder_begins_anew:
+                    self._run.new_ladders.add(update)
+            case schema.SignalEvent():
+                self._at(event).signals.append(event.signal)
+            case schema.DecisionEvent():
+                decision = Decision(event.incident, event.rung, event.action, event.attempt, event.reason)
+                self._at(event).decisions.append(RecordedDecision(decision, event.blocked))
+            case schema.ActionFailedEvent():
+                decisions = self._at(event).decisions
+                decisions[-1] = RecordedDecision(decisions[-1].decision, decisions[-1].blocked, event.error)
+            case schema.ActionAppliedEvent(update=int(update)):
+                self._at(event).restored_step = event.restored_step
+                coming = range(update + 1, update + 1 + event.replayed_batches // self._accumulate)
+                self._run.replayed = {u for u in self._run.replayed if u <= update} | set(coming)
+            case schema.RunHaltedEvent():
+                self._run.halted = True
+
+    def run(self) -> RecordedRun:
+        self._run.found = {
+            update: RecordedUpdate(
+                update, found.step, tuple(found.signals), tuple(found.decisions), found.restored_step
+            )
+            for update, found in sorted(self._found.items())
+        }
+        return self._run
+
+    def _at(self, event: Event) -> _Found:
+        assert event.update is not None
+        return self._found.setdefault(event.update, _Found(event.step or 0))
