@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from supervisor.events import follow, read_events
 from supervisor.events.show import describe_event
 from supervisor.job import load_job
 from supervisor.process.parent import Parent
+from supervisor.replay import plain_replay, render_replay, replay_run
 from supervisor.report import read_status, render_status
 
 __all__ = ["app", "main"]
@@ -97,6 +99,25 @@ def events(
             if event is not None and each.event != event:
                 continue
             typer.echo(each.model_dump_json(by_alias=True) if as_json else describe_event(each))
+
+
+@app.command()
+def replay(
+    run_dir: RunDir,
+    policy: Annotated[str, typer.Option(help="The policy to decide by.", metavar="P.yaml", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+) -> None:
+    """The findings of a run through another policy, side by side with what was decided.
+
+    Nothing is trained. Another `detect` needs every observation: set `observations: true` in the job beforehand.
+    """
+    replayed = replay_run(run_dir, policy)
+    with _reader_may_leave():
+        if as_json:
+            typer.echo(json.dumps(plain_replay(replayed), indent=2))
+        else:
+            Console(highlight=False).print(render_replay(replayed, policy))
+        sys.stdout.flush()
 
 
 @contextlib.contextmanager

@@ -61,6 +61,7 @@ class Guard:
         evaluate: gives metrics at the end of the run; the random generators are put back after it.
         reset_module: `(name, module, generator) -> bool`, the trainer's own way to redraw a module.
         log_every_steps: steps between two `step` events.
+        record_observations: keep what every update measured in `observations.jsonl`, for `supervisor replay`.
         listeners: called with every event.
         on_progress: called after each step with a `Progress`.
         clock: time, for durations and stamps.
@@ -92,6 +93,7 @@ class Guard:
         evaluate: Evaluation | None = None,
         reset_module: TrainerReset | None = None,
         log_every_steps: int = 20,
+        record_observations: bool = False,
         listeners: Iterable[Listener] = (),
         on_progress: ProgressListener | None = None,
         clock: Clock | None = None,
@@ -124,7 +126,15 @@ class Guard:
             on_gradients=on_gradients,
             sanitized=sanitized,
         )
-        files = RunFiles(run_dir, self.policy, resume=resume, run_id=run_id, clock=clock, listeners=listeners)
+        files = RunFiles(
+            run_dir,
+            self.policy,
+            resume=resume,
+            run_id=run_id,
+            clock=clock,
+            listeners=listeners,
+            record_observations=record_observations,
+        )
         self._log = files.log
         states = GoodStates(self.policy, files.store, files.log)
         book = IncidentBook(files.log, files.incidents, clock)
@@ -135,7 +145,14 @@ class Guard:
             self.policy, subject, self._check, states, book, keeper, clock, seed=seed or 0, reset_module=reset_module
         )
         self._keeper = keeper
-        self._reporter = Reporter(files.log, keeper, book, log_every_steps=log_every_steps, on_progress=on_progress)
+        self._reporter = Reporter(
+            files.log,
+            keeper,
+            book,
+            log_every_steps=log_every_steps,
+            on_progress=on_progress,
+            observations=files.observations,
+        )
         self._evaluate = evaluate
         self._about = {
             "log": None if run_dir is None else str(run_dir),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from supervisor import __version__
+from supervisor.events.observation_file import ObservationFile
 from supervisor.events.schema import (
     BufferExemptEvent,
     MetricsEvent,
@@ -39,6 +40,7 @@ class Reporter:
         book: the incident counts.
         log_every_steps: steps between two `step` events.
         on_progress: called after each step.
+        observations: where every update's measurement goes, None to keep none.
     """
 
     def __init__(
@@ -49,12 +51,14 @@ class Reporter:
         *,
         log_every_steps: int,
         on_progress: ProgressListener | None,
+        observations: ObservationFile | None,
     ) -> None:
         self._log = log
         self._keeper = keeper
         self._book = book
         self._log_every_steps = log_every_steps
         self._on_progress = on_progress
+        self._observations = observations
         self._metrics: dict[str, float] = {}
 
     @property
@@ -67,6 +71,11 @@ class Reporter:
         self._log.emit(RunStartedEvent(steps=steps, version=__version__, **about))
         if exempt_buffers:
             self._log.emit(BufferExemptEvent(buffers=exempt_buffers))
+
+    def observed(self, observation: Observation) -> None:
+        """Keep what an update measured, where that is asked for."""
+        if self._observations is not None:
+            self._observations.write(observation)
 
     def step(self, observation: Observation, lr: float, seconds: float | None) -> None:
         """Show a step; one in `log_every_steps` goes on record, with `seconds` None where it was discarded."""

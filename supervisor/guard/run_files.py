@@ -10,6 +10,7 @@ from pathlib import Path
 from supervisor.checkpoints import CheckpointStore
 from supervisor.clock import Clock
 from supervisor.errors import InputError
+from supervisor.events.observation_file import OBSERVATIONS, ObservationFile
 from supervisor.events.writer import EventLog, Listener
 from supervisor.policy import RecoveryPolicy, resolved_yaml
 
@@ -28,12 +29,14 @@ class RunFiles:
         run_id: the run's name; None: the earlier run's, or a new one.
         clock: stamps the events.
         listeners: hear every event.
+        record_observations: whether every update's measurement is kept.
 
     Raises:
         InputError: the directory holds a run already and `resume` is off, or holds none and it is on.
 
     Attributes:
         log: the event log.
+        observations: what every update measured, None where that is not asked for.
         store: the checkpoints, None without a directory.
         incidents: where incidents are written, None without a directory.
     """
@@ -47,7 +50,9 @@ class RunFiles:
         run_id: str | None,
         clock: Clock,
         listeners: Iterable[Listener],
+        record_observations: bool,
     ) -> None:
+        self.observations: ObservationFile | None = None
         self.store: CheckpointStore | None = None
         self.incidents: Path | None = None
         if run_dir is None:
@@ -75,6 +80,8 @@ class RunFiles:
         self.store = CheckpointStore(directory / "checkpoints", run_id, clock)
         self.store.recover()
         self.incidents = directory / "incidents"
+        if record_observations:
+            self.observations = ObservationFile(directory / OBSERVATIONS)
         try:
             (directory / "policy.yaml").write_text(resolved_yaml(policy), encoding="utf-8")
         except OSError as error:

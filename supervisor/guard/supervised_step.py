@@ -119,6 +119,7 @@ class SupervisedStep:
             self._epoch += 1
 
     def _accept(self, observation: Observation, signals: tuple[Signal, ...], started: float) -> StepOutcome:
+        self._reporter.observed(observation)
         self._book.signals(signals, observation)
         self._panel.accept(observation)
         keeper, counters = self._keeper, self._keeper.counters
@@ -143,6 +144,7 @@ class SupervisedStep:
         if undone:
             # Not before: running statistics that the batch spoilt are put back by now, and are no damage.
             observation = self._runner.with_state_findings(observation)
+        self._reporter.observed(observation)
         signals = self._panel.inspect(observation)
         self._book.signals(signals, observation)
         outcome = StepOutcome(observation.step, observation.loss, observation.grad_norm, False, signals)

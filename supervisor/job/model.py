@@ -44,6 +44,8 @@ class Job(Section):
     `runs/` and the job file's name."""
     log_every_steps: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 20
     """Steps between two `step` lines in the event log."""
+    observations: Annotated[bool, Field(strict=True)] = False
+    """Keep what every update measured in `observations.jsonl`, so that `supervisor replay` can try other detectors."""
     cpu_threads: Annotated[int, Field(strict=True, ge=0, le=1024)] = 1
     """Threads torch computes with on the CPU; small models are fastest with one. 0: torch's own choice."""
     faults: Any = None

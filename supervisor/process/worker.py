@@ -171,6 +171,7 @@ def _guard(
         evaluate=None if evaluate is None else signs.evaluating(evaluate),
         reset_module=getattr(trainer, "reset_module", None),
         log_every_steps=spec.job.log_every_steps,
+        record_observations=spec.job.observations,
         listeners=[signs.renderer],
         on_progress=signs.step,
         run_id=spec.run_id,

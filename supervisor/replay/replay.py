@@ -116,9 +116,7 @@ class _Replay:
                 self._update(update)
             elif update in self._run.found and self._run.found[update].decisions:
                 self._compare(update, (), ())
-        return Replayed(
-            tuple(self._comparisons), self._run.updates, self._halted_at, self._state.lr_scale, self._cured
-        )
+        return Replayed(tuple(self._comparisons), self._run.updates, self._halted_at, self._state.lr_scale, self._cured)
 
     def _update(self, update: int) -> None:
         again = update in self._run.replayed
@@ -149,9 +147,7 @@ class _Replay:
         found = self._run.found.get(update)
         return () if found is None else tuple(Signal(name) for name in found.signals)
 
-    def _decide(
-        self, signals: tuple[Signal, ...], update: int, found: RecordedUpdate | None
-    ) -> tuple[Decision, ...]:
+    def _decide(self, signals: tuple[Signal, ...], update: int, found: RecordedUpdate | None) -> tuple[Decision, ...]:
         recorded = () if found is None else found.decisions
         failures = [(index, each) for index, each in enumerate(recorded) if each.error is not None]
         blocked = recorded[0].blocked if recorded else {}
@@ -163,9 +159,7 @@ class _Replay:
             index, failed = failure
             blocked = recorded[index + 1].blocked if index + 1 < len(recorded) else blocked
             error = failed.error or ""
-            self._state, decision = reject(
-                self._state, decision, error, self._policy, blocked=self._mapped(blocked)
-            )
+            self._state, decision = reject(self._state, decision, error, self._policy, blocked=self._mapped(blocked))
             decisions.append(decision)
         if decision.action in GOES_BACK:
             self._state = self._state.restored(decision.rung, self._restored_step(update, found))

@@ -6,11 +6,11 @@ import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.engine_runs import FAULTS, Faults, Run, policies
 
 from supervisor.engine import EngineState
 from supervisor.policy import RecoveryPolicy
 from supervisor.records import ActionName, SignalName
-from tests.support.engine_runs import FAULTS, Faults, Run, policies
 
 
 @settings(max_examples=250, deadline=None)
