@@ -127,13 +127,7 @@ class Guard:
             sanitized=sanitized,
         )
         files = RunFiles(
-            run_dir,
-            self.policy,
-            resume=resume,
-            run_id=run_id,
-            clock=clock,
-            listeners=listeners,
-            record_observations=record_observations,
+            run_dir, self.policy, record_observations, resume=resume, run_id=run_id, clock=clock, listeners=listeners
         )
         self._log = files.log
         states = GoodStates(self.policy, files.store, files.log)
@@ -154,11 +148,8 @@ class Guard:
             observations=files.observations,
         )
         self._evaluate = evaluate
-        self._about = {
-            "log": None if run_dir is None else str(run_dir),
-            "accumulate": accumulate,
-            **(about or {}),
-        }
+        log = None if run_dir is None else str(run_dir)
+        self._about = {"log": log, "accumulate": accumulate, **(about or {})}
         self._status: RunStatus | None = None
         self._stop = False
         self._announced = resume

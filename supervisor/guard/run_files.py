@@ -25,11 +25,11 @@ class RunFiles:
     Args:
         run_dir: the run directory, or None to write nothing.
         policy: written to `policy.yaml`.
+        record_observations: whether every update's measurement is kept.
         resume: whether an earlier run in it goes on.
         run_id: the run's name; None: the earlier run's, or a new one.
         clock: stamps the events.
         listeners: hear every event.
-        record_observations: whether every update's measurement is kept.
 
     Raises:
         InputError: the directory holds a run already and `resume` is off, or holds none and it is on.
@@ -45,12 +45,12 @@ class RunFiles:
         self,
         run_dir: str | Path | None,
         policy: RecoveryPolicy,
+        record_observations: bool,
         *,
         resume: bool,
         run_id: str | None,
         clock: Clock,
         listeners: Iterable[Listener],
-        record_observations: bool,
     ) -> None:
         self.observations: ObservationFile | None = None
         self.store: CheckpointStore | None = None

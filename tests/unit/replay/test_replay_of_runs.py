@@ -63,6 +63,17 @@ def test_its_own_policy_decides_a_run_as_it_was(bad: set[int], tmp_path: Path) -
     assert bool(decided) == bool(bad)
 
 
+def test_batches_that_come_again_count_neither_now_nor_then(tmp_path: Path) -> None:
+    back = [{"action": "reload_checkpoint", "attempts": 2, "data": "replay"}, {"action": "skip_batch"}]
+    policy = {**POLICY, "ladder": back, "snapshot": {"every_steps": 20}, "cooldown_steps": 2}
+    run(tmp_path / "run", {32}, policy=policy)
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump(policy), encoding="utf-8")
+    assert len(read_recording(read_events(tmp_path / "run")).replayed) > policy["cooldown_steps"]
+    again = replay_run(str(tmp_path / "run"), str(tmp_path / "p.yaml"))
+    assert again.parting is None
+    assert [each.replayed[-1].attempt for each in again.comparisons] == [1, 2, 1]
+
+
 def test_a_run_resumed_after_its_halt_under_another_policy_comes_out_too(tmp_path: Path) -> None:
     run(tmp_path / "run", set(range(12, 40)))
     other = {**POLICY, "ladder": [{"action": "skip_batch", "attempts": 50}]}
