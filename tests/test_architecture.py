@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"errors", "records", "signals", "policy"},
     "checkpoints": {"errors", "clock", "training"},
     "actions": {"errors", "records", "policy", "training"},
-    "faults": {"errors", "policy", "training"},
+    "faults": {"errors", "clock", "events", "policy", "training", "checkpoints"},
     "guard": {
         "",
         "errors",
@@ -59,6 +59,7 @@ FREE_OF_TORCH = [
     "supervisor.report",
     "supervisor.replay",
     "supervisor.job",
+    "supervisor.faults",
     "supervisor.testing.clock",
     "supervisor.process.parent",
     "supervisor.cli.app",

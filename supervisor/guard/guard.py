@@ -238,6 +238,11 @@ class Guard:
         return self._keeper.batch_number
 
     @property
+    def updates_attempted(self) -> int:
+        """Updates attempted so far, the one in progress included; never goes back."""
+        return self._keeper.counters.update
+
+    @property
     def status(self) -> RunStatus | None:
         """How the run ended, None while it goes on."""
         return self._status

@@ -27,6 +27,10 @@ from supervisor.training.rng import preserved_rng
 
 __all__ = ["Evaluation", "ProgressListener", "Reporter"]
 
+SLOW_STEP_SECONDS = 1.0
+SLOW_STEP_TIMES = 10.0
+"""A step is slow when it takes longer than both: that many seconds, and that many times the mean step."""
+
 Evaluation = Callable[[], Mapping[str, float]]
 ProgressListener = Callable[[Progress], object]
 
@@ -91,6 +95,8 @@ class Reporter:
                     incidents=engine.incidents,
                 )
             )
+        if seconds is not None and seconds > SLOW_STEP_SECONDS:
+            self._say_where_slow(observation, seconds)
         if seconds is None or (observation.step + 1) % self._log_every_steps:
             return
         event = StepEvent(
@@ -105,6 +111,13 @@ class Reporter:
             incidents=engine.incidents,
         )
         self._log.emit(event)
+
+    def _say_where_slow(self, observation: Observation, seconds: float) -> None:
+        before = self._keeper.counters.applied_steps - 1
+        mean = (self._keeper.counters.useful_seconds - seconds) / before if before else seconds
+        if seconds > SLOW_STEP_TIMES * mean:
+            message = f"slow step: {seconds:.3g} s, where the mean is {mean:.3g} s"
+            self._log.emit(WarningEvent(step=observation.step, update=observation.update, message=message))
 
     def evaluate(self, evaluation: Evaluation) -> None:
         """Take the metrics of the finished training; one that fails is a warning, for the training is saved."""

@@ -151,7 +151,7 @@ class RunDirectory:
             return
         for name in ("events", "heartbeat", "checkpoints", "incidents"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in ("job.yaml", "policy.yaml", ".lock", "restarts.json"):
+        for name in ("job.yaml", "policy.yaml", ".lock", "restarts.json", "faults.jsonl"):
             (self.path / name).unlink(missing_ok=True)
 
     @property

@@ -61,11 +61,12 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     console = Console(highlight=False)
     with ConsoleRenderer(job.steps, console) as renderer:
         with _told_at(spec, "faults"):
-            injector = FaultInjector(faults, trainer) if faults else None
+            injector = FaultInjector(faults, trainer, run_dir=Path(spec.run_dir)) if faults else None
         with _told_in_policy(spec):
             guard = _guard(spec, trainer, device, _Signs(heartbeat, renderer), injector)
         if injector is not None:
             injector.batches_drawn = lambda: guard.batches_drawn
+            injector.position = lambda: (guard.steps_done, guard.updates_attempted - 1)
         stop.goes_to(guard)
         heartbeat.enter(Phase.TRAINING)
         summary = guard.run(job.steps)

@@ -1,0 +1,129 @@
+"""Faults in the data: bad samples in some batches, bad rows in the data set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from supervisor.errors import InputError
+from supervisor.faults.model import BatchFault, Fault, InfBatch, NanSample, OutlierBatch
+from supervisor.training.tree import clone, tensors
+
+__all__ = ["SpoiledData"]
+
+
+class SpoiledData:
+    """The trainer's data with the script's bad batches and rows; what else they can do, they still can.
+
+    Args:
+        data: the trainer's data; its data set is replaced in place where the script names rows.
+        faults: the script.
+        drawn: gives the number of batches drawn so far, which is that of the batch in hand.
+
+    Raises:
+        InputError: rows are named, and the data have no data set with such rows.
+
+    Attributes:
+        spoiled: (index in the script, batch number) of everything that was spoilt so far.
+    """
+
+    def __init__(self, data: Any, faults: Sequence[Fault], drawn: Callable[[], int]) -> None:
+        self.spoiled: set[tuple[int, int]] = set()
+        self._data = data
+        self._batch_faults = [(index, fault) for index, fault in enumerate(faults) if isinstance(fault, BatchFault)]
+        self._row_faults = [(index, fault) for index, fault in enumerate(faults) if isinstance(fault, NanSample)]
+        self._drawn = drawn
+        rows = frozenset(row for _, fault in self._row_faults for row in fault.rows)
+        if rows:
+            _spoil_rows(data, rows)
+
+    def __iter__(self) -> Iterator[Any]:
+        # The data begin now, not at the first batch: who goes back in them has put the generators right by then.
+        return self._spoiled(iter(self._data))
+
+    def _spoiled(self, batches: Iterator[Any]) -> Iterator[Any]:
+        for batch in batches:
+            number = self._drawn()
+            if self._row_faults and not all(bool(tensor.isfinite().all()) for tensor in _floating(batch)):
+                # Which of several row faults it was is not told: the row travels through the loader as values alone.
+                self.spoiled.add((self._row_faults[0][0], number))
+            yield self._with_batch_faults(batch, number)
+
+    def _with_batch_faults(self, batch: Any, number: int) -> Any:
+        bad = [(index, fault) for index, fault in self._batch_faults if fault.covers(index, number)]
+        if not bad:
+            return batch
+        batch = clone(batch)
+        for index, fault in bad:
+            for tensor in _floating(batch):
+                _spoil(tensor[: fault.samples] if tensor.dim() else tensor, fault)
+                self.spoiled.add((index, number))
+        return batch
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._data, name)
+
+
+class _SpoiledRows(torch.utils.data.Dataset[Any]):
+    """A data set some of whose rows are NaN."""
+
+    def __init__(self, rows: frozenset[int], dataset: Any) -> None:
+        self._rows = rows
+        self._dataset = dataset
+        if hasattr(dataset, "__getitems__"):
+            # Loaders ask for a whole batch where the data set offers it.
+            self.__getitems__ = self._several
+
+    def __getitem__(self, index: int) -> Any:
+        item = self._dataset[index]
+        return _all_spoiled(item) if index in self._rows else item
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def _several(self, indices: Sequence[int]) -> Any:
+        batch = self._dataset.__getitems__(indices)
+        bad = [position for position, index in enumerate(indices) if index in self._rows]
+        if not bad:
+            return batch
+        if isinstance(batch, list):
+            return [_all_spoiled(item) if position in bad else item for position, item in enumerate(batch)]
+        spoiled = clone(batch)
+        for tensor in _floating(spoiled):
+            tensor[bad] = math.nan
+        return spoiled
+
+
+def _spoil_rows(data: Any, rows: frozenset[int]) -> None:
+    dataset = getattr(data, "dataset", None)
+    if dataset is None or not hasattr(dataset, "__getitem__"):
+        raise InputError("faults: nan_sample: the trainer's data have no data set with rows: use nan_batch")
+    if max(rows) >= len(dataset):
+        raise InputError(f"faults: nan_sample: rows: {max(rows)}: write indices below {len(dataset)}")
+    # Past the loader's own check: it forbids another data set, for it would be of another length.
+    vars(data)["dataset"] = _SpoiledRows(rows, dataset)
+
+
+def _floating(tree: Any) -> list[Tensor]:
+    return [tensor for _, tensor in tensors(tree) if tensor.is_floating_point() and tensor.numel()]
+
+
+def _spoil(values: Tensor, fault: BatchFault) -> None:
+    if isinstance(fault, OutlierBatch):
+        values.mul_(fault.factor)
+    else:
+        values.fill_(math.inf if isinstance(fault, InfBatch) else math.nan)
+
+
+def _all_spoiled(item: Any) -> Any:
+    spoiled = clone(item)
+    for tensor in _floating(spoiled):
+        tensor.fill_(math.nan)
+    return spoiled

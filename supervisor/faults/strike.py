@@ -1,0 +1,31 @@
+"""A fault made ready: what it will hit, and the deed itself."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from supervisor.errors import InputError
+
+__all__ = ["Strike", "unmatched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """What can be done now.
+
+    Attributes:
+        target: what it hits, None where there is nothing to name.
+        do: does it; may raise, block, or not return.
+    """
+
+    target: str | None
+    do: Callable[[], None]
+
+
+def unmatched(key: str, pattern: str, names: Iterable[str]) -> InputError:
+    """The error for a glob that matches nothing, with the nearest names."""
+    known = list(names)
+    nearest = ", ".join(difflib.get_close_matches(pattern, known, n=3, cutoff=0.3) or known[:3])
+    return InputError(f"faults: {key}: {pattern!r} matches no {key}: write one of: {nearest}")
