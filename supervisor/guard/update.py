@@ -130,11 +130,8 @@ class UpdateRunner:
 
     def with_state_findings(self, observation: Observation) -> Observation:
         """The observation with what is wrong in parameters, buffers and optimizer state."""
-        return replace(
-            observation,
-            bad_parameters=self._check.bad_parameters(),
-            bad_optimizer_state=self._check.bad_optimizer_state(),
-        )
+        parameters, optimizer_state = self._check.findings()
+        return replace(observation, bad_parameters=parameters, bad_optimizer_state=optimizer_state)
 
     def _backward(self, batch: Any) -> Tensor:
         batches: Sequence[Any] = (batch,) if self._accumulate == 1 else batch

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from supervisor.signals.nonfinite import OVERFLOW_BOUND
+from supervisor.training.modules import named_modules
 from supervisor.training.state import TrainingState
-from supervisor.training.tree import tensors
+from supervisor.training.tree import tensors, tensors_in
 
 __all__ = ["GradientFindings", "StateCheck", "all_finite", "measure", "parameter_names"]
 
@@ -57,18 +58,17 @@ def measure(
     accumulated in float32 or wider.
     """
     gradients = [(name, p.grad) for p, name in names.items() if p.grad is not None]
-    device = loss.device
-    total = _total_norm([_dense(grad) for _, grad in gradients], device)
-    running = _total_norm([_dense(buffer) for _, buffer in buffers], device)
-    parts = [loss.detach().reshape(()).double(), total.double(), running.double()]
+    of_gradients = _norms(_dense(grad) for _, grad in gradients)
+    parts = [loss.detach().reshape(()), *of_gradients, *_norms(_dense(buffer) for _, buffer in buffers)]
     if sanitized is not None:
-        parts.append(sanitized.detach().reshape(()).to(device=device, dtype=torch.float64))
-    values: list[float] = torch.stack(parts).tolist()
-    loss_value, norm = values[0], values[1]
-    count = int(values[3]) if sanitized is not None else 0
+        parts.append(sanitized.detach().reshape(()).double())
+    values = _on_host(parts, loss.device)
+    count = int(values.pop()) if sanitized is not None else 0
+    loss_value, of_buffers = values[0], values[1 + len(of_gradients) :]
+    norm = math.hypot(*values[1 : 1 + len(of_gradients)])
     if norm <= OVERFLOW_BOUND:
         # A loss that is not finite says by itself that the batch is bad, and its statistics are no news.
-        suspect = not math.isfinite(values[2]) and math.isfinite(loss_value)
+        suspect = not all(map(math.isfinite, of_buffers)) and math.isfinite(loss_value)
         return GradientFindings(loss_value, norm, bad_buffers=_first_bad(buffers) if suspect else (), sanitized=count)
     bad = tuple(name for name, grad in gradients if not bool(torch.isfinite(_dense(grad)).all()))
     if bad:
@@ -124,8 +124,14 @@ class StateCheck:
 
     def is_finite(self) -> bool:
         """True when nothing that a step can change holds a NaN or an infinity; one synchronisation."""
-        held = [*self._names, *(b for _, b in self._buffers()), *(t for _, t in self._optimizer_tensors())]
+        held = [*self._names, *(buffer for _, buffer in self._buffers())]
+        for state in self._optimizer.state.values():
+            held += tensors_in(state)
         return all_finite(held)
+
+    def findings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """`bad_parameters` and `bad_optimizer_state`; one synchronisation for both if there are none."""
+        return ((), ()) if self.is_finite() else (self.bad_parameters(), self.bad_optimizer_state())
 
     def bad_in(self, state: TrainingState) -> tuple[str, ...]:
         """Names of the tensors of a captured state that hold one; exempt elements do not count."""
@@ -135,8 +141,11 @@ class StateCheck:
         return _first_bad(held)
 
     def _buffers(self) -> Iterator[tuple[str, Tensor]]:
-        for name, buffer in self._model.named_buffers():
-            yield name, self._judged(name, buffer)
+        for prefix, module in named_modules(self._model):
+            for key, buffer in module._buffers.items():
+                if buffer is not None:
+                    name = f"{prefix}.{key}" if prefix else key
+                    yield name, self._judged(name, buffer)
 
     def _judged(self, name: str, buffer: Tensor) -> Tensor:
         """The buffer with its exempt elements out of the way."""
@@ -154,14 +163,14 @@ def all_finite(held: Iterable[Tensor]) -> bool:
     dense = [_dense(tensor) for tensor in held if _can_rot(tensor)]
     if not dense:
         return True
-    if math.isfinite(float(_total_norm(dense, dense[0].device))):
+    if all(map(math.isfinite, _on_host(_norms(dense), dense[0].device))):
         return True
     # Finite elements can have an infinite norm: only the elements decide.
     return all(bool(torch.isfinite(tensor).all()) for tensor in dense)
 
 
 def _has_finite_norm(tensor: Tensor) -> bool:
-    return math.isfinite(float(_total_norm([_dense(tensor)], tensor.device)))
+    return math.isfinite(float(_norms([_dense(tensor)])[0]))
 
 
 def _first_bad(named: Sequence[tuple[str, Tensor]]) -> tuple[str, ...]:
@@ -182,13 +191,21 @@ def _dense(tensor: Tensor) -> Tensor:
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
-def _total_norm(held: Sequence[Tensor], device: torch.device) -> Tensor:
+def _norms(held: Iterable[Tensor]) -> list[Tensor]:
+    """The L2 norm of each tensor, 0-dimensional, accumulated in float32 or wider; one call for all of a kind."""
     groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for tensor in held:
         groups.setdefault((tensor.device, tensor.dtype), []).append(tensor)
-    norms = [
-        norm.to(device=device, dtype=torch.float32)
+    return [
+        norm
         for (_, dtype), group in groups.items()
         for norm in torch._foreach_norm(group, 2, torch.promote_types(dtype, torch.float32))
     ]
-    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros((), device=device)
+
+
+def _on_host(parts: Sequence[Tensor], device: torch.device) -> list[float]:
+    """The values of 0-dimensional tensors, gathered on `device` and read with one synchronisation."""
+    here = [part if part.device == device else part.to(device) for part in parts]
+    # Of mixed types the widest holds them all.
+    values: list[float] = torch.stack(here).tolist()
+    return values

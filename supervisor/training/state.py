@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
+from supervisor.training.modules import named_modules
 from supervisor.training.rng import capture_rng, restore_rng
 from supervisor.training.trainer import Stateful
 from supervisor.training.tree import clone, copied
@@ -94,7 +95,7 @@ class Subject:
         self.extra = dict(extra)
         self.names = names
         self._by_name = {name: parameter for parameter, name in names.items()}
-        self._first_buffers = {name: buffer for name, _, _, buffer in self._buffers()}
+        self._first_buffers = {name: buffer for name, _, _, buffer in _buffers(named_modules(self.model))}
 
     def capture(self, spare: TrainingState | None = None) -> TrainingState:
         """A copy of everything, on the tensors' own devices.
@@ -125,7 +126,7 @@ class Subject:
             self.scheduler.load_state_dict(clone(state.scheduler))
         if self.scaler is not None:
             self.scaler.load_state_dict(clone(state.scaler))
-        modes = self._training_modes()
+        modes = tuple([module.training for _, module in named_modules(self.model)])
         self._restore_volatile(VolatileState(state.buffers, state.module_extra, state.extra, state.rng, modes))
         self.drop_gradients()
 
@@ -145,11 +146,11 @@ class Subject:
             return "one has a scheduler and the other has none"
         if (state.scaler is None) != (self.scaler is None):
             return "one has a gradient scaler and the other has none"
-        modules = dict(self.model.named_modules())
+        modules = dict(named_modules(self.model))
         astray = [name for name in state.buffers if name.rpartition(".")[0] not in modules]
         if astray:
             return f"it has a buffer {astray[0]} of a module that the model lacks"
-        with_extra = [name for name, _ in self._modules_with_extra()]
+        with_extra = [name for name, _ in _with_extra(named_modules(self.model))]
         if state.module_extra.keys() != set(with_extra):
             return f"its modules with extra state are {sorted(state.module_extra)}, not {sorted(with_extra)}"
         if state.extra.keys() != self.extra.keys():
@@ -158,12 +159,13 @@ class Subject:
 
     def capture_volatile(self) -> VolatileState:
         """A copy of buffers, registered state and generators: taken before every batch."""
+        modules = named_modules(self.model)
         return VolatileState(
-            buffers={name: clone(buffer) for name, _, _, buffer in self._buffers()},
-            module_extra={name: clone(module.get_extra_state()) for name, module in self._modules_with_extra()},
+            buffers={name: clone(buffer) for name, _, _, buffer in _buffers(modules)},
+            module_extra={name: clone(module.get_extra_state()) for name, module in _with_extra(modules)},
             extra={name: clone(held.state_dict()) for name, held in self.extra.items()},
             rng=capture_rng(),
-            training_modes=self._training_modes(),
+            training_modes=tuple([module.training for _, module in modules]),
         )
 
     def discard_update(self, before: VolatileState) -> None:
@@ -187,22 +189,19 @@ class Subject:
 
     def _restore_volatile(self, state: VolatileState) -> None:
         self._restore_buffers(state.buffers)
-        for name, module in self._modules_with_extra():
+        for name, module in _with_extra(named_modules(self.model)):
             module.set_extra_state(clone(state.module_extra[name]))
         for name, held in self.extra.items():
             held.load_state_dict(clone(state.extra[name]))
-        for module, mode in zip(self.model.modules(), state.training_modes, strict=False):
+        for (_, module), mode in zip(named_modules(self.model), state.training_modes, strict=False):
             module.training = mode
         restore_rng(state.rng)
 
-    def _training_modes(self) -> tuple[bool, ...]:
-        return tuple(module.training for module in self.model.modules())
-
     def _restore_buffers(self, saved: Mapping[str, Tensor | None]) -> None:
-        for name, module, key, _ in list(self._buffers()):
+        for name, module, key, _ in list(_buffers(named_modules(self.model))):
             if name not in saved:
                 delattr(module, key)
-        modules = dict(self.model.named_modules())
+        modules = dict(named_modules(self.model))
         for name, value in saved.items():
             prefix, _, key = name.rpartition(".")
             held = modules[prefix]._buffers
@@ -221,16 +220,6 @@ class Subject:
         """Forget all gradients, those of parameters that the optimizer does not hold included."""
         for parameter in self.names:
             parameter.grad = None
-
-    def _buffers(self) -> Iterator[tuple[str, nn.Module, str, Tensor | None]]:
-        for prefix, module in self.model.named_modules():
-            for key, buffer in module._buffers.items():
-                yield f"{prefix}.{key}" if prefix else key, module, key, buffer
-
-    def _modules_with_extra(self) -> Iterator[tuple[str, nn.Module]]:
-        for name, module in self.model.named_modules():
-            if type(module).get_extra_state is not nn.Module.get_extra_state:
-                yield name, module
 
     def _capture_optimizer(self, spare: Mapping[str, Any]) -> dict[str, Any]:
         named = {self.names[parameter]: held for parameter, held in self.optimizer.state.items()}
@@ -253,6 +242,21 @@ class Subject:
             for key, value in options.items():
                 current = group.get(key, None)
                 group[key] = _merged(current, value, None)
+
+
+Modules = list[tuple[str, nn.Module]]
+
+
+def _buffers(modules: Modules) -> Iterator[tuple[str, nn.Module, str, Tensor | None]]:
+    for prefix, module in modules:
+        for key, buffer in module._buffers.items():
+            yield f"{prefix}.{key}" if prefix else key, module, key, buffer
+
+
+def _with_extra(modules: Modules) -> Iterator[tuple[str, nn.Module]]:
+    for name, module in modules:
+        if type(module).get_extra_state is not nn.Module.get_extra_state:
+            yield name, module
 
 
 def _fits(current: Tensor, saved: Tensor) -> bool:

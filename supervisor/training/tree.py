@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["clone", "comes_back", "copied", "plain", "tensors"]
+__all__ = ["clone", "comes_back", "copied", "plain", "tensors", "tensors_in"]
 
 
 def clone(tree: Any) -> Any:
@@ -37,19 +37,35 @@ def copied(tree: Any, spare: Any) -> Any:
         tree: dictionaries, lists, tuples, tensors and plain values.
         spare: an earlier copy of the same that nobody needs any more, or anything else.
     """
+    pending: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}
+    copy_of = _copied(tree, spare, pending)
+    # One call for all of a kind.
+    for into, held in pending.values():
+        torch._foreach_copy_(into, held)
+    return copy_of
+
+
+def _copied(
+    tree: Any, spare: Any, pending: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]]
+) -> Any:
     if isinstance(tree, Tensor):
         fits = (
             isinstance(spare, Tensor)
             and spare.shape == tree.shape
             and spare.dtype == tree.dtype
             and spare.device == tree.device
+            and spare.layout == tree.layout == torch.strided
             and spare.stride() == tree.stride()
-            and spare.layout == tree.layout
         )
-        return spare.copy_(tree.detach()) if fits else clone(tree)
+        if not fits:
+            return clone(tree)
+        into, held = pending.setdefault((tree.device, tree.dtype), ([], []))
+        into.append(spare)
+        held.append(tree.detach())
+        return spare
     if type(tree) is dict:
         known = spare if isinstance(spare, dict) else {}
-        return {key: copied(value, known.get(key)) for key, value in tree.items()}
+        return {key: _copied(value, known.get(key), pending) for key, value in tree.items()}
     return clone(tree)
 
 
@@ -63,6 +79,20 @@ def tensors(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     elif isinstance(tree, (list, tuple)):
         for index, value in enumerate(tree):
             yield from tensors(value, f"{path}.{index}" if path else str(index))
+
+
+def tensors_in(tree: Any) -> list[Tensor]:
+    """The same without the paths, which cost more than the walk."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    below = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, (list, tuple)) else ()
+    found: list[Tensor] = []
+    for value in below:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif not isinstance(value, (int, float, str)):
+            found += tensors_in(value)
+    return found
 
 
 def plain(tree: Any, path: str = "state") -> Any:

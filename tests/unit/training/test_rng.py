@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from supervisor.training.rng import capture_rng, preserved_rng, restore_rng, seed_everything
 from supervisor.training.tree import clone, plain
@@ -53,6 +55,29 @@ def test_a_normal_variate_in_reserve_is_kept() -> None:
     seed_everything(6)
     restore_rng(state)
     assert draw() == expected
+
+
+MOVES: list[Callable[[], object]] = [
+    lambda: None,
+    lambda: np.random.rand(),
+    lambda: np.random.standard_normal(),
+    lambda: np.random.standard_normal(3),
+    lambda: np.random.bytes(1),
+    lambda: np.random.shuffle([1, 2, 3]),
+    lambda: np.random.seed(4),
+    lambda: np.random.seed(5),
+    lambda: restore_rng(capture_rng()),
+]
+
+
+@given(st.lists(st.sampled_from(range(len(MOVES))), min_size=1, max_size=20))
+def test_what_numpy_would_tell_is_taken_whatever_moved_it(moves: list[int]) -> None:
+    for move in moves:
+        MOVES[move]()
+        kind, keys, position, has_gauss, gauss = capture_rng()["numpy"]
+        told = np.random.get_state(legacy=True)
+        assert (kind, position, has_gauss, gauss) == (told[0], *told[2:])
+        assert keys.tolist() == told[1].tolist()
 
 
 def test_the_state_survives_a_checkpoint(tmp_path: Any) -> None:
