@@ -23,10 +23,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-# This file's own folder comes first on the path, where a neighbour's name would hide the package energy_flow.
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import torch
 from torch import Tensor, nn
@@ -36,8 +32,9 @@ from supervisor import Guard
 TURN_STEPS = 5
 """Steps until the next contender's turn."""
 
-WARMUP_STEPS = 83
-"""Steps that do not count: by then the snapshots use memory again. It leaves a checkpoint inside a turn."""
+WARMUP_STEPS = 183
+"""Steps that do not count, on one sample each: by then snapshots use memory again, and a checkpoint (the 200th step)
+falls into the middle of a turn."""
 
 UNIT_STEPS = 20
 """Steps of one ratio of the spread: as many as lie between two snapshots."""
@@ -97,20 +94,20 @@ def _mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 128))
 
 
-def _vectors(*shape: int) -> Callable[[], tuple[Tensor, Tensor]]:
-    return lambda: (torch.randn(*shape), torch.randn(shape[0], shape[-1]))
+def _sequences(batch: int, length: int, inputs: int) -> Callable[[], tuple[Tensor, Tensor]]:
+    return lambda: (torch.randn(batch, length, inputs), torch.randn(batch, inputs))
 
 
 WORKLOADS = (
-    Workload("GRU, 1M parameters", lambda: Recurrent(64, 320), _vectors(16, 16, 64), 200),
-    Workload("GRU, 10M parameters", lambda: Recurrent(128, 1024), _vectors(8, 2, 128), 200),
+    Workload("GRU, 1M parameters", lambda: Recurrent(64, 320), _sequences(32, 16, 64), 160),
+    Workload("GRU, 10M parameters", lambda: Recurrent(128, 1024), _sequences(32, 16, 128), 60),
     Workload(
         "transformer, 99 tensors",
         lambda: Transformer(256, 128),
         lambda: (torch.randint(256, (8, 32)), torch.randn(8, 256)),
-        200,
+        160,
     ),
-    Workload("MLP", _mlp, _vectors(64, 128), 4000),
+    Workload("MLP", _mlp, lambda: (torch.randn(64, 128), torch.randn(64, 128)), 2000),
 )
 
 
@@ -205,7 +202,8 @@ def measure(workload: Workload, steps: int, clock: Callable[[], float]) -> dict[
         batches = [workload.batch() for _ in range(8)]
         for contender in contenders.values():
             for number in range(WARMUP_STEPS):
-                contender.step(batches[number % len(batches)])
+                x, y = batches[number % len(batches)]
+                contender.step((x[:1], y[:1]))
             contender.settle()
         gc.collect()
         in_turn = list(contenders.values())
@@ -257,7 +255,7 @@ def write(path: Path, lines: list[str]) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a fifth of the steps, for a first look")
+    parser.add_argument("--quick", action="store_true", help="fewer steps, for a first look")
     parser.add_argument("--only", metavar="WORD", default="", help="the workloads with this in their name")
     parser.add_argument("--cpu-time", action="store_true", help="of the training thread, where the machine is loaded")
     parser.add_argument("--write", metavar="FILE.md", type=Path, help=f"put the table between {BEGIN} and {END}")
@@ -267,14 +265,13 @@ def main() -> None:
     clock = time.thread_time if arguments.cpu_time else time.perf_counter
     timed = "CPU time of the training thread" if arguments.cpu_time else "wall time"
     command = " ".join(["python benchmarks/overhead.py", *sys.argv[1:]])
-    lines = [
-        f"`{command}` on {_machine()}, 1 thread; Python {platform.python_version()}, torch {torch.__version__}; {timed}.",
-        "",
-    ]
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    lines = [f"`{command}` on {_machine()}, 1 thread; {versions}; {timed}.", ""]
     print("\n".join(lines), flush=True)
     for workload in WORKLOADS:
         if arguments.only in workload.name:
-            rows = table(workload, measure(workload, workload.steps // (5 if arguments.quick else 1), clock))
+            steps = max(40, workload.steps // 4) if arguments.quick else workload.steps
+            rows = table(workload, measure(workload, steps, clock))
             print("\n".join(rows), flush=True)
             lines += rows
     if arguments.write is not None:

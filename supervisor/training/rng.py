@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import random
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,41 +16,76 @@ __all__ = ["capture_rng", "preserved_rng", "restore_rng", "seed_everything"]
 
 
 MERSENNE_TWISTER_BYTES = 624 * 4 + 4
-"""Size of NumPy's `MT19937` state in memory: its key and its position."""
+"""Size of the state of NumPy's `MT19937`, in bytes: its key and its position."""
 
 NumpyState = tuple[str, torch.Tensor, int, int, float]
-
-_numpy_seen: tuple[bytes, NumpyState] | None = None
+"""As `numpy.random.get_state` has it."""
 
 
 def capture_rng() -> dict[str, Any]:
     """State of the global generators of Python, NumPy, torch and every CUDA device in use."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     return {
-        "python": random.getstate(),
-        "numpy": _capture_numpy(),
+        "python": _PYTHON.capture(),
+        "numpy": _NUMPY.capture(),
         "torch": torch.get_rng_state(),
         "cuda": cuda,
     }
 
 
-def _capture_numpy() -> NumpyState:
-    """The state of NumPy's generator; the one given last where it has not moved since.
+class _Unmoved:
+    """The state of a generator; the one given last, where the generator has not moved since.
 
-    NumPy takes longer to tell its state than all other generators together, so what it is made of is looked at first.
+    Python and NumPy make a list of 624 numbers to tell their states, which takes ten times as long as all else that is
+    copied before a step, and most steps draw from neither. So the bytes that a generator consists of are compared.
+
+    Args:
+        tell: gives the state.
+        memory: gives those bytes, and whatever else the state depends on; None where they cannot be had.
     """
-    global _numpy_seen
-    generator = np.random.get_bit_generator()
-    memory = b""
-    if type(generator) is np.random.MT19937:
-        memory = ctypes.string_at(generator.ctypes.state_address, MERSENNE_TWISTER_BYTES)
-        if _numpy_seen is not None and _numpy_seen[0] == memory:
-            return _numpy_seen[1]
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    state = (str(kind), torch.from_numpy(np.asarray(keys).copy()), position, has_gauss, cached)
-    # A second normal number, held back when the first was drawn, comes and goes without a trace in the memory.
-    _numpy_seen = (memory, state) if memory and not has_gauss else None
-    return state
+
+    def __init__(self, tell: Callable[[], Any], memory: Callable[[], object | None]) -> None:
+        self._tell = tell
+        self._memory = memory
+        self._last: tuple[object, Any] | None = None
+
+    def capture(self) -> Any:
+        """The state now; never written to afterwards."""
+        memory = self._memory() if sys.implementation.name == "cpython" else None
+        if memory is None:
+            return self._tell()
+        if self._last is None or self._last[0] != memory:
+            self._last = memory, self._tell()
+        return self._last[1]
+
+
+def _bytes_of(held: object) -> bytes:
+    """What an object holds in its own memory, its header left out."""
+    header = object.__basicsize__
+    return ctypes.string_at(id(held) + header, type(held).__basicsize__ - header)
+
+
+def _python_memory() -> object:
+    generator = random.getstate.__self__  # type: ignore[attr-defined]
+    return _bytes_of(generator), generator.gauss_next
+
+
+def _numpy_memory() -> object | None:
+    held = np.random.get_state.__self__  # type: ignore[attr-defined]
+    generator = held._bit_generator
+    if type(generator) is not np.random.MT19937:
+        return None
+    # A second normal number in reserve is in the object, the key in what it points to.
+    return _bytes_of(held), ctypes.string_at(generator.ctypes.state_address, MERSENNE_TWISTER_BYTES)
+
+
+def _tell_numpy() -> NumpyState:
+    kind, keys, *rest = np.random.get_state(legacy=True)
+    return (str(kind), torch.from_numpy(np.asarray(keys).copy()), *rest)
+
+
+_PYTHON = _Unmoved(random.getstate, _python_memory)
+_NUMPY = _Unmoved(_tell_numpy, _numpy_memory)
 
 
 def restore_rng(state: dict[str, Any]) -> None:
