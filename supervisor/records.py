@@ -60,6 +60,7 @@ class Observation:
         gradient_max_abs: largest gradient element where `grad_norm` is beyond the overflow bound, else None.
         bad_gradients: names of the parameters whose gradient holds a NaN or an infinity.
         bad_buffers: names of the buffers that hold one after the forward pass, where loss and gradients hold none.
+        bad_batches: positions in the update, from 0, of the accumulated batches that are bad by themselves.
         bad_parameters: names of the parameters and buffers that hold one, the discarded batch's doing aside.
         bad_optimizer_state: `parameter.state_key` of the optimizer tensors that hold one.
         sanitized: values the model replaced by itself since the last update.
@@ -76,6 +77,7 @@ class Observation:
     gradient_max_abs: float | None = None
     bad_gradients: tuple[str, ...] = ()
     bad_buffers: tuple[str, ...] = ()
+    bad_batches: tuple[int, ...] = ()
     bad_parameters: tuple[str, ...] = ()
     bad_optimizer_state: tuple[str, ...] = ()
     sanitized: int = 0

@@ -50,7 +50,8 @@ class Guard:
         scheduler: stepped once per applied step, or per epoch (`scheduler_interval`).
         scaler: gradient scaler.
         scheduler_interval: `"step"` or `"epoch"`.
-        accumulate: batches an update; `batches` then yields, and `step` takes, that many in a tuple.
+        accumulate: batches an update; `batches` then yields, and `step` takes, that many in a tuple. Where some are
+            bad by themselves, the signal names their positions (`batches`), and the others are drawn again.
         extra_state: objects with `state_dict`/`load_state_dict` that a step changes, by name.
         policy: path, mapping, `RecoveryPolicy`, or None for the built-in default.
         run_dir: where events, checkpoints and incidents go; None: memory only, nothing is written.
@@ -139,13 +140,9 @@ class Guard:
             self.policy, subject, self._check, states, book, keeper, clock, seed=seed or 0, reset_module=reset_module
         )
         self._keeper = keeper
+        every = log_every_steps
         self._reporter = Reporter(
-            files.log,
-            keeper,
-            book,
-            log_every_steps=log_every_steps,
-            on_progress=on_progress,
-            observations=files.observations,
+            files.log, keeper, book, log_every_steps=every, on_progress=on_progress, observations=files.observations
         )
         self._evaluate = evaluate
         log = None if run_dir is None else str(run_dir)
@@ -203,6 +200,7 @@ class Guard:
         while self.steps_done < steps and self._status is None and not self._stop:
             drawn = tuple(self._cursor.next() for _ in range(self._accumulate))
             self._step.follow_epochs()
+            self._step.drawn = drawn
             yield drawn[0] if self._accumulate == 1 else drawn
         if self._status is None:
             self.finish(RunStatus.FINISHED if self.steps_done >= steps else RunStatus.INTERRUPTED)

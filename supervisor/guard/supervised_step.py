@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +15,7 @@ from supervisor.events.writer import EventLog
 from supervisor.guard.good_states import GoodStates
 from supervisor.guard.incidents import IncidentBook
 from supervisor.guard.keeper import StateKeeper
+from supervisor.guard.micro_batches import TELLING, MicroBatchJudge, Verdict
 from supervisor.guard.outcome import StepOutcome
 from supervisor.guard.recovery import Recovery
 from supervisor.guard.reporter import Reporter
@@ -48,6 +51,7 @@ class SupervisedStep:
 
     Attributes:
         end: where the schedule ends, None while that is not known; the last step's state is always checked.
+        drawn: the batches that the cursor drew for the next update; empty where it drew none.
     """
 
     def __init__(
@@ -67,12 +71,14 @@ class SupervisedStep:
         clock: Clock,
     ) -> None:
         self.end: int | None = None
+        self.drawn: tuple[Any, ...] = ()
         self._policy = policy
         self._subject = subject
         self._cursor = cursor
         self._schedule = schedule
         self._runner = runner
         self._panel = panel
+        self._judge = MicroBatchJudge(subject, runner, panel)
         self._states = states
         self._keeper = keeper
         self._recovery = recovery
@@ -96,20 +102,22 @@ class SupervisedStep:
         counters.update += 1
         if not replayed:
             keeper.engine = keeper.engine.tick()
+        parts = batch if batches > 1 else ()
         before = self._subject.capture_volatile()
         observation = self._runner.observe(batch, place)
         signals = self._panel.inspect(observation)
         if self._causes(signals):
-            return self._discard(observation, before, undone=True)
+            return self._discard(parts, observation, before, undone=True)
         observation = self._runner.prepare(observation)
         if observation.exception is not None:
-            return self._discard(observation, before, undone=True)
+            return self._discard(parts, observation, before, undone=True)
         observation = self._runner.apply(observation, keeper.engine.lr_scale)
         if observation.exception is not None or self._state_check_due():
             observation = self._runner.with_state_findings(observation)
             signals = self._panel.inspect(observation)
         if self._causes(signals):
-            return self._discard(observation, before, undone=False)
+            return self._discard(parts, observation, before, undone=False)
+        self.drawn = ()
         return self._accept(observation, signals, started)
 
     def follow_epochs(self) -> None:
@@ -137,19 +145,28 @@ class SupervisedStep:
         self._reporter.step(observation, nominal_lr(self._subject.optimizer), seconds)
         return StepOutcome(observation.step, observation.loss, observation.grad_norm, True, signals)
 
-    def _discard(self, observation: Observation, before: VolatileState, *, undone: bool) -> StepOutcome:
+    def _discard(
+        self, parts: Sequence[Any], observation: Observation, before: VolatileState, *, undone: bool
+    ) -> StepOutcome:
+        drawn, self.drawn = self.drawn, ()
         self._subject.discard_update(before)
         # What the recovery depends on is on the disk by then, and on record before it.
         self._states.flush()
         if undone:
             # Not before: running statistics that the batch spoilt are put back by now, and are no damage.
             observation = self._runner.with_state_findings(observation)
-        self._reporter.observed(observation)
         signals = self._panel.inspect(observation)
+        excused = undone and self._scaler_is_calibrating(signals)
+        verdict = Verdict()
+        if parts and undone and not excused:
+            verdict = self._second_look(parts, observation, signals)
+            observation = replace(observation, bad_batches=verdict.at_fault)
+            signals = self._panel.inspect(observation)
+        self._reporter.observed(observation)
         self._book.signals(signals, observation)
         outcome = StepOutcome(observation.step, observation.loss, observation.grad_norm, False, signals)
         keeper, counters = self._keeper, self._keeper.counters
-        if undone and self._scaler_is_calibrating(signals):
+        if excused:
             counters.step += 1
             self._end_epochs()
             keeper.keep(known_finite=False)
@@ -163,6 +180,7 @@ class SupervisedStep:
         decision, restored = recovered.decision, recovered.effect.restored
         if restored is None:
             counters.step += 1
+            self._put_back(parts, drawn, verdict)
         elif self._cursor is not None:
             # The schedule went back with the state; under `replay` so did the data.
             self._epoch = self._cursor.epoch
@@ -180,6 +198,18 @@ class SupervisedStep:
             keeper.save(good=decision.action is ActionName.RELOAD_CHECKPOINT)
         self._reporter.step(observation, nominal_lr(self._subject.optimizer), None)
         return replace(outcome, action=decision.action)
+
+    def _second_look(self, parts: Sequence[Any], observation: Observation, signals: tuple[Signal, ...]) -> Verdict:
+        """Which accumulated batches are at fault; nobody is where the state was bad before them."""
+        poisoned = observation.bad_parameters or observation.bad_optimizer_state
+        if poisoned or not {signal.name for signal in signals} & TELLING:
+            return Verdict()
+        return self._judge.judge(parts, Update(observation.step, observation.update, observation.replayed))
+
+    def _put_back(self, parts: Sequence[Any], drawn: tuple[Any, ...], verdict: Verdict) -> None:
+        """Have the good ones of a discarded update come again, where they are what the cursor drew."""
+        if self._cursor is not None and len(drawn) == len(parts) and all(map(operator.is_, parts, drawn)):
+            self._cursor.put_back([parts[position] for position in verdict.reusable])
 
     def _end_epochs(self) -> None:
         """The same, after an update: its batch may have been the last of an epoch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import traceback
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 
 from supervisor.policy import RecoveryPolicy
 from supervisor.records import Observation
@@ -79,14 +81,28 @@ class UpdateRunner:
 
     def observe(self, batch: Any, place: Update) -> Observation:
         """Forward, backward and one measurement. Whatever the user's code raises becomes part of the observation."""
-        self._subject.drop_gradients()
         self.last_traceback = None
+        return self._observed((batch,) if self._accumulate == 1 else batch, place, self._subject.scaler)
+
+    def observe_again(self, batch: Any, place: Update) -> Observation:
+        """The same for one of an update's accumulated batches by itself, weighted as in it, but without loss scale."""
+        last_traceback = self.last_traceback
+        observation = self._observed((batch,), place, None)
+        self.last_traceback = last_traceback
+        return observation
+
+    def _observed(self, batches: Sequence[Any], place: Update, scaler: GradScaler | None) -> Observation:
+        self._subject.drop_gradients()
         seen = Observation(place.step, place.update, math.nan, math.nan, replayed=place.replayed)
         try:
-            loss = self._backward(batch)
+            loss = self._backward(batches, scaler)
             counted = None if self._sanitized is None else self._sanitized()
             found = measure(loss, self._subject.names, counted, self._check.buffers_in_use())
         except Exception as error:  # noqa: BLE001  (whatever the step raises is a signal)
+            if self._sanitized is not None:
+                # What the failed pass replaced is no finding about the next one.
+                with contextlib.suppress(Exception):
+                    self._sanitized()
             return self._raised(seen, error)
         return replace(
             seen,
@@ -133,10 +149,8 @@ class UpdateRunner:
         parameters, optimizer_state = self._check.findings()
         return replace(observation, bad_parameters=parameters, bad_optimizer_state=optimizer_state)
 
-    def _backward(self, batch: Any) -> Tensor:
-        batches: Sequence[Any] = (batch,) if self._accumulate == 1 else batch
+    def _backward(self, batches: Sequence[Any], scaler: GradScaler | None) -> Tensor:
         total: Tensor | None = None
-        scaler = self._subject.scaler
         for part in batches:
             loss = self._loss(part)
             if not isinstance(loss, Tensor) or loss.numel() != 1:

@@ -127,7 +127,7 @@ class Subject:
         if self.scaler is not None:
             self.scaler.load_state_dict(clone(state.scaler))
         modes = tuple([module.training for _, module in named_modules(self.model)])
-        self._restore_volatile(VolatileState(state.buffers, state.module_extra, state.extra, state.rng, modes))
+        self.restore_volatile(VolatileState(state.buffers, state.module_extra, state.extra, state.rng, modes))
         self.drop_gradients()
 
     def misfit(self, state: TrainingState) -> str | None:
@@ -174,7 +174,7 @@ class Subject:
         A gradient scaler that found an overflow does its own back-off.
         """
         self.drop_gradients()
-        self._restore_volatile(before)
+        self.restore_volatile(before)
         if self.scaler is None or not self.scaler.is_enabled():
             return
         if self._scaler_found_overflow(self.scaler):
@@ -187,7 +187,8 @@ class Subject:
         found = scaler._found_inf_per_device(self.optimizer)
         return any(float(flag) > 0 for flag in found.values())
 
-    def _restore_volatile(self, state: VolatileState) -> None:
+    def restore_volatile(self, state: VolatileState) -> None:
+        """Put back what `capture_volatile` gave; `state` stays as it is and can be restored again."""
         self._restore_buffers(state.buffers)
         for name, module in _with_extra(named_modules(self.model)):
             module.set_extra_state(clone(state.module_extra[name]))
