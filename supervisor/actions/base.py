@@ -7,9 +7,9 @@ from typing import Literal, Protocol
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
 from supervisor.policy import DataAfterReload
+from supervisor.training.optimizers import AnyOptimizer
 
 __all__ = ["Action", "Context", "Effect", "Restored"]
 
@@ -51,7 +51,7 @@ class Context(Protocol):
         ...
 
     @property
-    def optimizer(self) -> Optimizer:
+    def optimizer(self) -> AnyOptimizer:
         """Its optimizer."""
         ...
 

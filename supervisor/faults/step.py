@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 
 from supervisor.faults.model import ForwardException, Hang, KillWorker, LrSpike, OutOfMemory, SlowStep
 from supervisor.faults.strike import Strike, unmatched
+from supervisor.training.modules import named_modules
+from supervisor.training.optimizers import chained, members
 from supervisor.training.trainer import Trainer
 
 __all__ = ["InjectedError", "StepFault", "StepFaults"]
@@ -37,7 +39,7 @@ class StepFaults:
 
     def __init__(self, trainer: Trainer) -> None:
         self._model = trainer.model
-        self._optimizer = trainer.optimizer
+        self._optimizers = members(chained(trainer.optimizer))
         self._spikes: list[_Spike] = []
 
     def check(self, fault: StepFault) -> None:
@@ -76,13 +78,15 @@ class StepFaults:
                 return Strike(None, lambda: time.sleep(fault.seconds))
 
     def _spike(self, fault: LrSpike, number: int) -> None:
-        self._spikes.append(_Spike(self._optimizer, fault.factor, range(number, number + fault.batches)))
+        batches = range(number, number + fault.batches)
+        self._spikes += [_Spike(each, fault.factor, batches) for each in self._optimizers]
 
     def _module(self, pattern: str) -> tuple[str, nn.Module]:
-        for name, module in self._model.named_modules():
+        modules = dict(named_modules(self._model))
+        for name, module in modules.items():
             if name and any(fnmatchcase(each.lower(), pattern.lower()) for each in (name, type(module).__name__)):
                 return name, module
-        raise unmatched("module", pattern, (name for name, _ in self._model.named_modules() if name))
+        raise unmatched("module", pattern, (name for name in modules if name))
 
 
 def _raise() -> None:

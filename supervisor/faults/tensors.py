@@ -20,6 +20,8 @@ from supervisor.faults.model import (
     ParameterFault,
 )
 from supervisor.faults.strike import Strike, unmatched
+from supervisor.training.names import named_parameters
+from supervisor.training.optimizers import chained
 from supervisor.training.trainer import Trainer
 
 __all__ = ["TensorFaults"]
@@ -42,8 +44,8 @@ class TensorFaults:
     """
 
     def __init__(self, trainer: Trainer) -> None:
-        self._optimizer = trainer.optimizer
-        self._parameters = dict(trainer.model.named_parameters())
+        self._optimizer = chained(trainer.optimizer)
+        self._parameters = named_parameters(trainer.model)
         self._handles: list[RemovableHandle] = []
 
     def check(self, fault: ParameterFault) -> None:

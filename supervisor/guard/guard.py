@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
-from torch.optim import LBFGS, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import InputError, PolicyHalt
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.events.writer import Listener
+from supervisor.guard.arguments import check_arguments, check_training
 from supervisor.guard.good_states import GoodStates
 from supervisor.guard.incidents import IncidentBook
 from supervisor.guard.keeper import StateKeeper
@@ -28,7 +29,9 @@ from supervisor.guard.update import UpdateRunner
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.signals import DetectorPanel
 from supervisor.training.data_cursor import DataCursor
-from supervisor.training.inspection import StateCheck, parameter_names
+from supervisor.training.inspection import StateCheck
+from supervisor.training.names import parameter_names
+from supervisor.training.optimizers import chained
 from supervisor.training.schedule import Interval, Schedule
 from supervisor.training.state import Subject
 from supervisor.training.trainer import Stateful
@@ -44,10 +47,11 @@ class Guard:
 
     Args:
         model: the model, on its device.
-        optimizer: its optimizer (one whose `step` needs no closure).
+        optimizer: its optimizer (one whose `step` needs no closure), or several that share no parameter, in a list:
+            they step one after the other. Parameters may be added to it while it trains (see `Subject`).
         loss: batch -> scalar tensor with a graph; may be called again to diagnose.
         data: iterable of batches, begun again when it ends; needed by `run` and `batches`.
-        scheduler: stepped once per applied step, or per epoch (`scheduler_interval`).
+        scheduler: stepped once per applied step, or per epoch (`scheduler_interval`); or several, in a list.
         scaler: gradient scaler.
         scheduler_interval: `"step"` or `"epoch"`.
         accumulate: batches an update; `batches` then yields, and `step` takes, that many in a tuple. Where some are
@@ -70,17 +74,18 @@ class Guard:
         about: further fields of `run_started`.
 
     Raises:
-        InputError: an argument, the policy or the run directory is wrong, or a parameter is not finite.
+        InputError: an argument, the policy or the run directory is wrong, a parameter is not finite, or the model or
+            the optimizer is of a kind that cannot be supervised (docs/loops.md).
     """
 
     def __init__(
         self,
         *,
         model: nn.Module,
-        optimizer: Optimizer,
+        optimizer: Optimizer | Sequence[Optimizer],
         loss: Callable[[Any], Tensor],
         data: Iterable[Any] | None = None,
-        scheduler: LRScheduler | None = None,
+        scheduler: LRScheduler | Sequence[LRScheduler] | None = None,
         scaler: GradScaler | None = None,
         scheduler_interval: Interval = "step",
         accumulate: int = 1,
@@ -101,16 +106,18 @@ class Guard:
         run_id: str | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        _check_arguments(optimizer, scheduler_interval, accumulate, log_every_steps)
+        check_arguments(scheduler_interval, accumulate, log_every_steps)
         self.policy = load_policy(policy)
         clock = clock or SystemClock()
-        names = parameter_names(model, optimizer)
+        together = chained(optimizer)
+        check_training(model, together, self.policy)
+        names = parameter_names(model, together)
         schedule = Schedule(scheduler, scheduler_interval)
         extra: dict[str, Stateful] = dict(extra_state or {})
         if schedule.by_epoch:
             extra["supervisor.schedule"] = schedule
-        subject = Subject(model, optimizer, scheduler, scaler, extra, names)
-        self._check = StateCheck(model, optimizer)
+        subject = Subject(model, together, schedule.scheduler, scaler, extra, names)
+        self._check = StateCheck(model, together, extra, names)
         bad = self._check.bad_parameters()
         if bad:
             raise InputError(f"model: {', '.join(bad)} not finite before the first step: mend the initial weights")
@@ -282,17 +289,3 @@ class Guard:
         self._announced = True
         self._reporter.started(steps, self._about, self._check.exempt_buffers)
         self._keeper.begin()
-
-
-def _check_arguments(optimizer: Optimizer, interval: str, accumulate: int, log_every_steps: int) -> None:
-    problems = []
-    if isinstance(optimizer, LBFGS):
-        problems.append("optimizer: LBFGS steps through a closure, which cannot be inspected: use another one")
-    if interval not in ("step", "epoch"):
-        problems.append(f'scheduler_interval: {interval!r}: write "step" or "epoch"')
-    if accumulate < 1:
-        problems.append(f"accumulate: {accumulate}: write 1 or more")
-    if log_every_steps < 1:
-        problems.append(f"log_every_steps: {log_every_steps}: write 1 or more")
-    if problems:
-        raise InputError(*problems)

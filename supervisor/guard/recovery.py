@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
 from supervisor.actions import Action, Effect, Restored, action_for
 from supervisor.clock import Clock
@@ -19,6 +18,7 @@ from supervisor.guard.keeper import StateKeeper
 from supervisor.policy import DataAfterReload, RecoveryPolicy
 from supervisor.records import ActionName, Decision, Observation, Signal
 from supervisor.training.inspection import StateCheck
+from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.state import Subject
 
 __all__ = ["Recovered", "Recovery", "TrainerReset"]
@@ -85,7 +85,7 @@ class Recovery:
         return self._subject.model
 
     @property
-    def optimizer(self) -> Optimizer:
+    def optimizer(self) -> AnyOptimizer:
         """Its optimizer."""
         return self._subject.optimizer
 

@@ -20,6 +20,7 @@ from supervisor.policy import RecoveryPolicy
 from supervisor.records import Observation
 from supervisor.training.inspection import StateCheck, measure
 from supervisor.training.learning_rate import scaled_learning_rates
+from supervisor.training.optimizers import members
 from supervisor.training.schedule import Schedule
 from supervisor.training.state import Subject
 
@@ -137,7 +138,8 @@ class UpdateRunner:
                 if scaler is None:
                     self._subject.optimizer.step()
                 else:
-                    scaler.step(self._subject.optimizer)
+                    for each in members(self._subject.optimizer):
+                        scaler.step(each)
                     scaler.update()
             self._schedule.after_update(observation.loss)
         except Exception as error:  # noqa: BLE001  (likewise)
@@ -160,7 +162,8 @@ class UpdateRunner:
             (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
             total = loss.detach() if total is None else total + loss.detach()
         if scaler is not None and scaler.is_enabled():
-            scaler.unscale_(self._subject.optimizer)
+            for each in members(self._subject.optimizer):
+                scaler.unscale_(each)
         if total is None:
             raise ValueError("an update needs at least one batch")
         return total

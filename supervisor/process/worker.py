@@ -26,6 +26,7 @@ from supervisor.process.spec import WorkerSpec
 from supervisor.process.stop_request import StopRequest
 from supervisor.process.trainer_loading import build_trainer, find_trainer
 from supervisor.training.device import batch_to, choose_device, optimizer_to
+from supervisor.training.optimizers import chained
 from supervisor.training.rng import seed_everything
 from supervisor.training.trainer import Stateful, Trainer
 
@@ -57,7 +58,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     seed_everything(job.seed)
     trainer = build_trainer(kind, job.config, job.seed, spec.origins)
     trainer.model.to(device)
-    optimizer_to(trainer.optimizer, device)
+    optimizer_to(chained(trainer.optimizer), device)
     console = Console(highlight=False)
     with ConsoleRenderer(job.steps, console) as renderer:
         with _told_at(spec, "faults"):

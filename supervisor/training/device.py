@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from supervisor.errors import InputError
+from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.tree import tensors
 
 __all__ = ["batch_to", "choose_device", "optimizer_to"]
@@ -40,7 +40,7 @@ def batch_to(batch: Any, device: torch.device) -> Any:
     return batch
 
 
-def optimizer_to(optimizer: Optimizer, device: torch.device) -> None:
+def optimizer_to(optimizer: AnyOptimizer, device: torch.device) -> None:
     """Move the optimizer's state to `device`; 0-dimensional step counters stay where the optimizer keeps them."""
     for state in optimizer.state.values():
         for _, tensor in tensors(state):

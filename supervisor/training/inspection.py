@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from supervisor.signals.nonfinite import OVERFLOW_BOUND
-from supervisor.training.modules import named_modules
+from supervisor.training.modules import buffers_of, named_modules, with_extra_state
+from supervisor.training.names import parameter_names
+from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.state import TrainingState
+from supervisor.training.trainer import Stateful
 from supervisor.training.tree import tensors, tensors_in
 
 __all__ = ["GradientFindings", "StateCheck", "all_finite", "measure", "parameter_names"]
@@ -29,15 +32,6 @@ class GradientFindings:
     bad: tuple[str, ...] = ()
     bad_buffers: tuple[str, ...] = ()
     sanitized: int = 0
-
-
-def parameter_names(model: nn.Module, optimizer: Optimizer) -> dict[Tensor, str]:
-    """Every parameter that a step can change, with its name; those of the optimizer alone get a number."""
-    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
-    for index, group in enumerate(optimizer.param_groups):
-        for position, parameter in enumerate(group["params"]):
-            names.setdefault(parameter, f"param_groups.{index}.{position}")
-    return names
 
 
 def measure(
@@ -78,32 +72,42 @@ def measure(
 
 
 class StateCheck:
-    """Finds non-finite parameters, buffers and optimizer tensors.
+    """Finds what is non-finite in parameters, buffers, registered state and the optimizer.
 
-    Buffer elements that are non-finite when the check is built (a causal mask of -inf) are exempt.
+    What is non-finite when the check is built is exempt, element by element, in buffers (a causal mask of -inf),
+    registered state (a best loss of inf) and group options. Registered state and modules' extra state are judged by
+    their tensors, not by their plain numbers: a score may be NaN without harm.
 
     Args:
         model: the model, on its device.
-        optimizer: its optimizer.
+        optimizer: its optimizer, or several as one.
+        extra: registered state, by name.
+        names: every parameter's name; the very dict that those which come later are added to.
     """
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: AnyOptimizer,
+        extra: Mapping[str, Stateful] | None = None,
+        names: Mapping[Tensor, str] | None = None,
+    ) -> None:
         self._model = model
         self._optimizer = optimizer
-        self._names = parameter_names(model, optimizer)
-        self._exempt = {
-            name: ~torch.isfinite(buffer) for name, buffer in model.named_buffers() if not all_finite([buffer])
-        }
+        self._extra = dict(extra or {})
+        self._names = parameter_names(model, optimizer) if names is None else names
+        self._exempt: dict[str, Tensor] = {}
+        held = [*self._beside(), *_options(optimizer.param_groups)]
+        self._exempt = {name: ~torch.isfinite(_dense(tensor)) for name, tensor in held if not all_finite([tensor])}
         self._in_use = [
-            (f"{prefix}.{key}" if prefix else key, module._buffers, key)
-            for prefix, module in model.named_modules()
-            for key, buffer in module._buffers.items()
+            (name, module._buffers, key)
+            for name, module, key, buffer in buffers_of(named_modules(model))
             if buffer is None or (_can_rot(buffer) and _has_finite_norm(buffer))
         ]
 
     @property
     def exempt_buffers(self) -> tuple[str, ...]:
-        """Names of the buffers with exempt elements."""
+        """Names of the buffers, and of what is exempt beside them, with exempt elements."""
         return tuple(self._exempt)
 
     def buffers_in_use(self) -> list[tuple[str, Tensor]]:
@@ -115,16 +119,21 @@ class StateCheck:
         return [(name, buffer) for name, buffer in held if buffer is not None and _can_rot(buffer)]
 
     def bad_parameters(self) -> tuple[str, ...]:
-        """Names of the parameters and buffers that hold a NaN or an infinity; one synchronisation if none."""
-        return _first_bad([*((n, p) for p, n in self._names.items()), *self._buffers()])
+        """Names of the parameters, buffers and registered tensors that hold a NaN or an infinity.
+
+        One synchronisation if none does. Registered state is named `extra_state.<its name>.<path>`.
+        """
+        return _first_bad([*((n, p) for p, n in self._names.items()), *self._judged(self._beside())])
 
     def bad_optimizer_state(self) -> tuple[str, ...]:
-        """`parameter.state_key` of the optimizer tensors that hold one."""
-        return _first_bad(list(self._optimizer_tensors()))
+        """`parameter.state_key`, or `param_groups.<index>.<option>`, of what holds one in the optimizer."""
+        held = [item for p, state in self._optimizer.state.items() for item in tensors(state, self._name(p))]
+        return _first_bad([*held, *self._judged(_options(self._optimizer.param_groups))])
 
     def is_finite(self) -> bool:
         """True when nothing that a step can change holds a NaN or an infinity; one synchronisation."""
-        held = [*self._names, *(buffer for _, buffer in self._buffers())]
+        beside = [*self._beside(), *_options(self._optimizer.param_groups)]
+        held = [*self._names, *(tensor for _, tensor in self._judged(beside))]
         for state in self._optimizer.state.values():
             held += tensors_in(state)
         return all_finite(held)
@@ -135,27 +144,46 @@ class StateCheck:
 
     def bad_in(self, state: TrainingState) -> tuple[str, ...]:
         """Names of the tensors of a captured state that hold one; exempt elements do not count."""
-        held = [*state.parameters.items()]
-        held += [(name, self._judged(name, b)) for name, b in state.buffers.items() if b is not None]
-        held += tensors(state.optimizer["state"])
-        return _first_bad(held)
+        beside = [(name, buffer) for name, buffer in state.buffers.items() if buffer is not None]
+        beside += [*_extra_tensors(state.module_extra, state.extra), *_options(state.optimizer["groups"])]
+        return _first_bad([*state.parameters.items(), *self._judged(beside), *tensors(state.optimizer["state"])])
 
-    def _buffers(self) -> Iterator[tuple[str, Tensor]]:
-        for prefix, module in named_modules(self._model):
-            for key, buffer in module._buffers.items():
-                if buffer is not None:
-                    name = f"{prefix}.{key}" if prefix else key
-                    yield name, self._judged(name, buffer)
+    def _beside(self) -> list[tuple[str, Tensor]]:
+        """What a forward pass can change: buffers, modules' extra state, registered state."""
+        modules = named_modules(self._model)
+        held = [(name, buffer) for name, _, _, buffer in buffers_of(modules) if buffer is not None]
+        of_modules = {name: module.get_extra_state() for name, module in with_extra_state(modules)}
+        return held + _extra_tensors(of_modules, {name: each.state_dict() for name, each in self._extra.items()})
 
-    def _judged(self, name: str, buffer: Tensor) -> Tensor:
-        """The buffer with its exempt elements out of the way."""
-        if name not in self._exempt or self._exempt[name].shape != buffer.shape:
-            return buffer
-        return buffer.masked_fill(self._exempt[name].to(buffer.device), 0)
+    def _judged(self, held: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+        """The tensors with their exempt elements out of the way."""
+        for name, tensor in held:
+            exempt = self._exempt.get(name)
+            if exempt is None or exempt.shape != (dense := _dense(tensor)).shape:
+                yield name, tensor
+            else:
+                yield name, dense.masked_fill(exempt.to(dense.device), 0)
 
-    def _optimizer_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        for parameter, state in self._optimizer.state.items():
-            yield from tensors(state, self._names.get(parameter, "state"))
+    def _name(self, key: Any) -> str:
+        return self._names.get(key, "state") if isinstance(key, Tensor) else str(key)
+
+
+def _extra_tensors(of_modules: Mapping[str, Any], registered: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
+    named = {f"{name}._extra_state" if name else "_extra_state": held for name, held in of_modules.items()}
+    return [*tensors(named), *tensors(registered, "extra_state")]
+
+
+def _options(groups: Iterable[Mapping[str, Any]]) -> list[tuple[str, Tensor]]:
+    """What can rot in parameter groups: their tensors, and numbers that are not finite, as tensors."""
+    found: list[tuple[str, Tensor]] = []
+    for index, group in enumerate(groups):
+        for key, value in group.items():
+            if isinstance(value, float):
+                # Sound numbers, which is to say all of them, need no tensor.
+                found += [] if math.isfinite(value) else [(f"param_groups.{index}.{key}", torch.tensor(value))]
+            elif key != "params" and not isinstance(value, (bool, int, str, type(None))):
+                found += tensors(value, f"param_groups.{index}.{key}")
+    return found
 
 
 def all_finite(held: Iterable[Tensor]) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from torch.optim import Optimizer
+from supervisor.training.optimizers import AnyOptimizer
 
 __all__ = ["nominal_lr", "scaled_learning_rates"]
 
 
 @contextlib.contextmanager
-def scaled_learning_rates(optimizer: Optimizer, scale: float) -> Iterator[None]:
+def scaled_learning_rates(optimizer: AnyOptimizer, scale: float) -> Iterator[None]:
     """Multiply every group's learning rate by `scale` inside the block.
 
     The nominal rate belongs to the user and the scheduler, so it is put back as the very object it was, even when
@@ -30,6 +30,6 @@ def scaled_learning_rates(optimizer: Optimizer, scale: float) -> Iterator[None]:
             group["lr"] = lr
 
 
-def nominal_lr(optimizer: Optimizer) -> float:
-    """Learning rate of the first parameter group, as the scheduler set it."""
+def nominal_lr(optimizer: AnyOptimizer) -> float:
+    """Learning rate of the first parameter group (of the first optimizer), as the scheduler set it."""
     return float(optimizer.param_groups[0]["lr"])

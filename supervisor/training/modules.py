@@ -1,20 +1,28 @@
-"""The modules of a model, as quickly as can be: they are gone through at every step."""
+"""The modules of a model and what they hold, as quickly as can be: they are gone through at every step."""
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Iterator
 
-__all__ = ["named_modules"]
+from torch import Tensor, nn
+
+__all__ = ["COMPILED", "Modules", "buffers_of", "named_modules", "with_extra_state"]
+
+COMPILED = "_orig_mod"
+"""What `torch.compile` calls the module it wraps. It stands in no name: globs and checkpoints serve either way."""
+
+Modules = list[tuple[str, nn.Module]]
 
 
-def named_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
+def named_modules(model: nn.Module) -> Modules:
     """What `model.named_modules()` gives, in its order, at a fraction of its cost.
 
     That one is a generator in a generator for every level of the model, so that each module passes through all of them.
+    A compiled module comes after its wrapper under the same name, so that a dict of them holds the module itself.
     """
-    found: list[tuple[str, nn.Module]] = []
+    found: Modules = []
     seen: set[nn.Module] = set()
-    ahead: list[tuple[str, nn.Module]] = [("", model)]
+    ahead: Modules = [("", model)]
     while ahead:
         here = name, module = ahead.pop()
         if module in seen:
@@ -24,5 +32,23 @@ def named_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
         if module._modules:
             prefix = f"{name}." if name else ""
             # Last come, first served: the first child is to be next.
-            ahead += [(prefix + key, child) for key, child in reversed(module._modules.items()) if child is not None]
+            ahead += [
+                (name if key == COMPILED else prefix + key, child)
+                for key, child in reversed(module._modules.items())
+                if child is not None
+            ]
     return found
+
+
+def buffers_of(modules: Modules) -> Iterator[tuple[str, nn.Module, str, Tensor | None]]:
+    """Every buffer: its name, the module that holds it, its key there, and itself (None where unset)."""
+    for prefix, module in modules:
+        for key, buffer in module._buffers.items():
+            yield f"{prefix}.{key}" if prefix else key, module, key, buffer
+
+
+def with_extra_state(modules: Modules) -> Iterator[tuple[str, nn.Module]]:
+    """The modules that have a `get_extra_state` of their own."""
+    for name, module in modules:
+        if type(module).get_extra_state is not nn.Module.get_extra_state:
+            yield name, module

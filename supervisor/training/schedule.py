@@ -2,25 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-__all__ = ["Interval", "Schedule"]
+__all__ = ["Interval", "Schedule", "SchedulerList", "as_one"]
 
 Interval = Literal["step", "epoch"]
+
+
+class SchedulerList:
+    """Schedulers taken for one: several, as several optimizers need them, or a single one.
+
+    Args:
+        schedulers: stepped in this order.
+    """
+
+    def __init__(self, schedulers: Sequence[LRScheduler]) -> None:
+        self.schedulers = tuple(schedulers)
+
+    def step(self, metric: float) -> None:
+        """One step of each; those that follow a metric are given it."""
+        for each in self.schedulers:
+            if isinstance(each, ReduceLROnPlateau):
+                each.step(metric)
+            else:
+                each.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of each, by its place."""
+        return {str(place): each.state_dict() for place, each in enumerate(self.schedulers)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave.
+
+        A parameter group that the state does not know was added since: its base rate stays.
+        """
+        for place, each in enumerate(self.schedulers):
+            rates = list(getattr(each, "base_lrs", ()))
+            each.load_state_dict(state[str(place)])
+            if len(rates) > len(getattr(each, "base_lrs", rates)):
+                each.base_lrs.extend(rates[len(each.base_lrs) :])
+
+
+def as_one(scheduler: LRScheduler | Sequence[LRScheduler] | None) -> SchedulerList | None:
+    """What the guard steps; None where there is no scheduler."""
+    if scheduler is None:
+        return None
+    return SchedulerList(scheduler if isinstance(scheduler, Sequence) else (scheduler,))
 
 
 class Schedule:
     """Steps a scheduler; `ReduceLROnPlateau` is given the loss, or the mean loss of the epoch's applied updates.
 
     Args:
-        scheduler: any `torch.optim.lr_scheduler`, or None.
+        scheduler: any `torch.optim.lr_scheduler`, several in a list, or None.
         interval: `step` or `epoch`.
     """
 
-    def __init__(self, scheduler: LRScheduler | None, interval: Interval) -> None:
-        self.scheduler = scheduler
+    def __init__(self, scheduler: LRScheduler | Sequence[LRScheduler] | None, interval: Interval) -> None:
+        self.scheduler = as_one(scheduler)
         self.by_epoch = interval == "epoch"
         self._losses = 0.0
         self._count = 0
@@ -50,7 +92,5 @@ class Schedule:
         self._losses, self._count = float(state["losses"]), int(state["count"])
 
     def _step(self, metric: float) -> None:
-        if isinstance(self.scheduler, ReduceLROnPlateau):
+        if self.scheduler is not None:
             self.scheduler.step(metric)
-        elif self.scheduler is not None:
-            self.scheduler.step()

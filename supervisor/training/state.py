@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
-from torch.optim import Optimizer
 
-from supervisor.training.modules import named_modules
+from supervisor.errors import InputError
+from supervisor.training.modules import buffers_of, named_modules, with_extra_state
+from supervisor.training.names import parameter_names
+from supervisor.training.optimizer_state import capture_optimizer, fits, groups_by_name, restore_optimizer
+from supervisor.training.optimizers import AnyOptimizer, members
 from supervisor.training.rng import capture_rng, restore_rng
 from supervisor.training.trainer import Stateful
 from supervisor.training.tree import clone, copied
@@ -27,7 +30,7 @@ class TrainingState:
         parameters: every parameter, by name.
         buffers: every buffer, persistent or not, by name; None where the module holds None.
         module_extra: `get_extra_state` of the modules that have one, by module name.
-        optimizer: `state` by parameter name, and the groups' options without their parameters.
+        optimizer: `state` by parameter name, and the groups' options with the names of their parameters.
         scheduler, scaler: their `state_dict`, None without them.
         extra: `state_dict` of each registered object, by its name.
         rng: see `capture_rng`.
@@ -70,23 +73,28 @@ class VolatileState:
 class Subject:
     """The objects under supervision, and how their state is taken and put back.
 
+    Parameters may come later (`optimizer.add_param_group`, to train a backbone that was frozen): they are taken up
+    before the next batch. Going back to a state from before then gives them the values they had in that state, or,
+    where it does not know them, those they came with. Their group stays, with its options, and begins without moments:
+    what the optimizer holds is the caller's, what it has learnt is the state's. `requires_grad` is the caller's too.
+
     Args:
         model: the model, on its device.
-        optimizer: its optimizer.
+        optimizer: its optimizer, or several as one.
         scheduler: learning-rate scheduler or None.
         scaler: gradient scaler or None.
         extra: further stateful objects, by name.
-        names: every parameter's name (`parameter_names`).
+        names: every parameter's name (`parameter_names`); those that come later are added to it.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        optimizer: Optimizer,
+        optimizer: AnyOptimizer,
         scheduler: Stateful | None,
         scaler: GradScaler | None,
         extra: Mapping[str, Stateful],
-        names: Mapping[Tensor, str],
+        names: dict[Tensor, str],
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -95,7 +103,32 @@ class Subject:
         self.extra = dict(extra)
         self.names = names
         self._by_name = {name: parameter for parameter, name in names.items()}
-        self._first_buffers = {name: buffer for name, _, _, buffer in _buffers(named_modules(self.model))}
+        self._first_buffers = {name: buffer for name, _, _, buffer in buffers_of(named_modules(self.model))}
+        self._first_groups = len(optimizer.param_groups)
+        self._group_sizes = self._sizes()
+        self._later: dict[str, Tensor] = {}
+
+    def take_up_new_parameters(self) -> None:
+        """Notice what was added to the optimizer since it was last asked; nothing is done where nothing was.
+
+        Raises:
+            InputError: the model itself has grown, or what was added is not finite.
+        """
+        if self._group_sizes == self._sizes():
+            return
+        self._group_sizes = self._sizes()
+        modelled = set(self.model.parameters())
+        for parameter, name in parameter_names(self.model, self.optimizer).items():
+            if parameter in self.names:
+                continue
+            if parameter in modelled or name in self._by_name:
+                what = f"model: {name} is new since the guard was built"
+                raise InputError(f"{what}: build the model whole first, and freeze what is trained later")
+            if not bool(torch.isfinite(parameter.detach()).all()):
+                raise InputError(f"optimizer: {name} is not finite as it is added: mend its initial values")
+            self.names[parameter] = name
+            self._by_name[name] = parameter
+            self._later[name] = clone(parameter)
 
     def capture(self, spare: TrainingState | None = None) -> TrainingState:
         """A copy of everything, on the tensors' own devices.
@@ -103,13 +136,14 @@ class Subject:
         Args:
             spare: an earlier copy that nobody needs any more: its memory is used again.
         """
+        self.take_up_new_parameters()
         volatile = self.capture_volatile()
         parameters = {name: p.detach() for name, p in self._by_name.items()}
         return TrainingState(
             parameters=copied(parameters, None if spare is None else spare.parameters),
             buffers=volatile.buffers,
             module_extra=volatile.module_extra,
-            optimizer=self._capture_optimizer({} if spare is None else spare.optimizer["state"]),
+            optimizer=capture_optimizer(self.optimizer, self.names, {} if spare is None else spare.optimizer["state"]),
             scheduler=None if self.scheduler is None else clone(self.scheduler.state_dict()),
             scaler=None if self.scaler is None else clone(self.scaler.state_dict()),
             extra=volatile.extra,
@@ -118,10 +152,12 @@ class Subject:
 
     def restore(self, state: TrainingState) -> None:
         """Put a captured state back; `state` stays as it is and can be restored again."""
+        self.take_up_new_parameters()
+        values = {**self._later, **state.parameters}
         with torch.no_grad():
             for name, parameter in self._by_name.items():
-                parameter.copy_(state.parameters[name])
-        self._restore_optimizer(state.optimizer)
+                parameter.copy_(values[name])
+        restore_optimizer(self.optimizer, self.names, state.optimizer)
         if self.scheduler is not None:
             self.scheduler.load_state_dict(clone(state.scheduler))
         if self.scaler is not None:
@@ -132,16 +168,26 @@ class Subject:
 
     def misfit(self, state: TrainingState) -> str | None:
         """Why a state, one from a disk above all, cannot be put back into these objects; None when it can."""
+        self.take_up_new_parameters()
         for name, parameter in self._by_name.items():
             if name not in state.parameters:
+                if name in self._later:
+                    continue
                 return f"it has no parameter {name}"
             if state.parameters[name].shape != parameter.shape:
                 return f"{name} has shape {tuple(state.parameters[name].shape)}, not {tuple(parameter.shape)}"
         surplus = [name for name in state.parameters if name not in self._by_name]
         if surplus:
             return f"it has a parameter {surplus[0]} that the model lacks"
-        if len(state.optimizer["groups"]) != len(self.optimizer.param_groups):
-            return "its optimizer has another number of parameter groups"
+        if not self._first_groups <= len(state.optimizer["groups"]) <= len(self.optimizer.param_groups):
+            return (
+                f"its optimizer has another number of parameter groups ({len(state.optimizer['groups'])}): "
+                "add to the optimizer what it held then, before the guard resumes"
+            )
+        groups = groups_by_name(self.optimizer.param_groups, self.names)
+        other = [name for name in groups_by_name(state.optimizer["groups"], self.names) if name not in groups]
+        if other:
+            return f"its optimizer has a parameter group that begins with {other[0]}: add it before the guard resumes"
         if (state.scheduler is None) != (self.scheduler is None):
             return "one has a scheduler and the other has none"
         if (state.scaler is None) != (self.scaler is None):
@@ -150,7 +196,7 @@ class Subject:
         astray = [name for name in state.buffers if name.rpartition(".")[0] not in modules]
         if astray:
             return f"it has a buffer {astray[0]} of a module that the model lacks"
-        with_extra = [name for name, _ in _with_extra(named_modules(self.model))]
+        with_extra = [name for name, _ in with_extra_state(named_modules(self.model))]
         if state.module_extra.keys() != set(with_extra):
             return f"its modules with extra state are {sorted(state.module_extra)}, not {sorted(with_extra)}"
         if state.extra.keys() != self.extra.keys():
@@ -161,8 +207,8 @@ class Subject:
         """A copy of buffers, registered state and generators: taken before every batch."""
         modules = named_modules(self.model)
         return VolatileState(
-            buffers={name: clone(buffer) for name, _, _, buffer in _buffers(modules)},
-            module_extra={name: clone(module.get_extra_state()) for name, module in _with_extra(modules)},
+            buffers={name: clone(buffer) for name, _, _, buffer in buffers_of(modules)},
+            module_extra={name: clone(module.get_extra_state()) for name, module in with_extra_state(modules)},
             extra={name: clone(held.state_dict()) for name, held in self.extra.items()},
             rng=capture_rng(),
             training_modes=tuple([module.training for _, module in modules]),
@@ -184,13 +230,13 @@ class Subject:
             self.scaler._per_optimizer_states.clear()
 
     def _scaler_found_overflow(self, scaler: GradScaler) -> bool:
-        found = scaler._found_inf_per_device(self.optimizer)
-        return any(float(flag) > 0 for flag in found.values())
+        found = [flag for each in members(self.optimizer) for flag in scaler._found_inf_per_device(each).values()]
+        return any(float(flag) > 0 for flag in found)
 
     def restore_volatile(self, state: VolatileState) -> None:
         """Put back what `capture_volatile` gave; `state` stays as it is and can be restored again."""
         self._restore_buffers(state.buffers)
-        for name, module in _with_extra(named_modules(self.model)):
+        for name, module in with_extra_state(named_modules(self.model)):
             module.set_extra_state(clone(state.module_extra[name]))
         for name, held in self.extra.items():
             held.load_state_dict(clone(state.extra[name]))
@@ -199,7 +245,7 @@ class Subject:
         restore_rng(state.rng)
 
     def _restore_buffers(self, saved: Mapping[str, Tensor | None]) -> None:
-        for name, module, key, _ in list(_buffers(named_modules(self.model))):
+        for name, module, key, _ in list(buffers_of(named_modules(self.model))):
             if name not in saved:
                 delattr(module, key)
         modules = dict(named_modules(self.model))
@@ -209,7 +255,7 @@ class Subject:
             current, first = held.get(key), self._first_buffers.get(name)
             if value is None:
                 held[key] = None
-            elif first is current and current is not None and _fits(current, value):
+            elif first is current and current is not None and fits(current, value):
                 with torch.no_grad():
                     current.copy_(value)
             else:
@@ -222,57 +268,5 @@ class Subject:
         for parameter in self.names:
             parameter.grad = None
 
-    def _capture_optimizer(self, spare: Mapping[str, Any]) -> dict[str, Any]:
-        named = {self.names[parameter]: held for parameter, held in self.optimizer.state.items()}
-        state = {name: copied(held, spare.get(name)) for name, held in named.items()}
-        groups = [
-            {key: clone(value) for key, value in group.items() if key != "params"}
-            for group in self.optimizer.param_groups
-        ]
-        return {"state": state, "groups": groups}
-
-    def _restore_optimizer(self, saved: Mapping[str, Any]) -> None:
-        # Not `load_state_dict`: it keeps the very tensors it is given, and casts moments to the parameters' type.
-        state = self.optimizer.state
-        for parameter in [p for p in state if self.names[p] not in saved["state"]]:
-            del state[parameter]
-        for name, held in saved["state"].items():
-            parameter = self._by_name[name]
-            state[parameter] = _merged(state.get(parameter, {}), held, parameter.device)
-        for group, options in zip(self.optimizer.param_groups, saved["groups"], strict=True):
-            for key, value in options.items():
-                current = group.get(key, None)
-                group[key] = _merged(current, value, None)
-
-
-Modules = list[tuple[str, nn.Module]]
-
-
-def _buffers(modules: Modules) -> Iterator[tuple[str, nn.Module, str, Tensor | None]]:
-    for prefix, module in modules:
-        for key, buffer in module._buffers.items():
-            yield f"{prefix}.{key}" if prefix else key, module, key, buffer
-
-
-def _with_extra(modules: Modules) -> Iterator[tuple[str, nn.Module]]:
-    for name, module in modules:
-        if type(module).get_extra_state is not nn.Module.get_extra_state:
-            yield name, module
-
-
-def _fits(current: Tensor, saved: Tensor) -> bool:
-    return current.shape == saved.shape and current.dtype == saved.dtype
-
-
-def _merged(current: Any, saved: Any, device: torch.device | None) -> Any:
-    """`saved`, copied into the tensors of `current` where they fit, so that captured graphs keep their addresses."""
-    if isinstance(saved, Tensor):
-        if isinstance(current, Tensor) and _fits(current, saved):
-            with torch.no_grad():
-                return current.copy_(saved)
-        # Step counters stay on the host, as the optimizer keeps them; moments go to their parameter.
-        return saved.clone() if device is None or saved.dim() == 0 else saved.to(device, copy=True)
-    if isinstance(saved, dict):
-        known = current if isinstance(current, dict) else {}
-        return {key: _merged(known.get(key, None), value, device) for key, value in saved.items()}
-    return clone(saved)
+    def _sizes(self) -> list[int]:
+        return [len(group["params"]) for group in self.optimizer.param_groups]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
@@ -27,9 +27,11 @@ class Stateful(Protocol):
 class Trainer(Protocol):
     """The parts of a training job.
 
+    Several optimizers stand in a list: they step one after the other, and share no parameter.
+
     A trainer may also offer, and the worker then uses them:
 
-    - `scheduler`: learning-rate scheduler, stepped once per applied step;
+    - `scheduler`: learning-rate scheduler, or a list of them, stepped once per applied step;
     - `scaler`: `torch.amp.GradScaler`;
     - `on_gradients(total_norm)`: called between inspection and update;
     - `sanitized() -> Tensor`: 0-dimensional, values the model replaced since the last call;
@@ -40,7 +42,7 @@ class Trainer(Protocol):
     """
 
     model: nn.Module
-    optimizer: Optimizer
+    optimizer: Optimizer | Sequence[Optimizer]
     data: Iterable[Any]
 
     @classmethod

@@ -32,7 +32,9 @@ def everything(training: Any, *, rng: bool = True) -> dict[str, Any]:
     state: dict[str, Any] = {
         "parameters": {name: parameter.detach() for name, parameter in model.named_parameters()},
         "buffers": dict(model.named_buffers()),
-        "optimizer": optimizer.state_dict(),
+        "optimizer": [each.state_dict() for each in optimizer]
+        if isinstance(optimizer, list)
+        else optimizer.state_dict(),
         "scheduler": None if training.scheduler is None else training.scheduler.state_dict(),
         "extra": {name: held.state_dict() for name, held in training.extra_state.items()},
         "scaler": None if training.scaler is None else training.scaler.state_dict(),
@@ -74,9 +76,11 @@ def assert_same(one: Any, other: Any, *, but: Iterable[str] = ()) -> None:
 def assert_finite(training: Any) -> None:
     """Every parameter, buffer and optimizer tensor is finite."""
     held = [*training.model.named_parameters(), *training.model.named_buffers()]
+    optimizers = training.optimizer if isinstance(training.optimizer, list) else [training.optimizer]
     held += [
         (f"{index}.{key}", value)
-        for index, state in training.optimizer.state_dict()["state"].items()
+        for optimizer in optimizers
+        for index, state in optimizer.state_dict()["state"].items()
         for key, value in state.items()
         if isinstance(value, Tensor)
     ]

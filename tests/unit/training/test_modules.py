@@ -39,6 +39,11 @@ def test_a_module_that_holds_itself_ends() -> None:
     assert [name for name, _ in named_modules(model)] == ["", "a"]
 
 
-def test_a_wrapper_is_gone_through_too() -> None:
-    model = torch.compile(nn.Sequential(nn.Linear(1, 1)))
-    assert named_modules(model) == list(model.named_modules())
+def test_the_wrapper_of_a_compiled_module_is_gone_through_and_stands_in_no_name() -> None:
+    model = nn.Sequential(nn.Linear(1, 1), nn.Sequential(nn.Tanh()))
+    names = [name for name, _ in model.named_modules()]
+    model[1] = torch.compile(model[1])
+    found = named_modules(torch.compile(model))
+    assert [type(module).__name__ for _, module in found].count("OptimizedModule") == 2
+    assert sorted(dict(found)) == sorted(names)
+    assert type(dict(found)["1"]) is nn.Sequential

@@ -1,0 +1,111 @@
+"""Several optimizers of one loss, taken for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from supervisor.errors import InputError
+
+__all__ = ["AnyOptimizer", "ChainedOptimizer", "chained", "members"]
+
+
+class ChainedOptimizer:
+    """Optimizers that step one after the other, each with the parameters it holds.
+
+    Args:
+        optimizers: two or more; no parameter is in two of them.
+
+    Raises:
+        InputError: two of them hold the same parameter, or one stands in the list twice.
+    """
+
+    def __init__(self, optimizers: Sequence[Optimizer]) -> None:
+        self.optimizers = tuple(optimizers)
+        self.state = _RoutedState(self.optimizers)
+        owners: dict[Tensor, int] = {}
+        for number, each in enumerate(self.optimizers):
+            for group in each.param_groups:
+                for parameter in group["params"]:
+                    other = owners.setdefault(parameter, number)
+                    if other != number:
+                        shape = tuple(parameter.shape)
+                        raise InputError(
+                            f"optimizer: {other} and {number} hold the same parameter of shape {shape}: "
+                            "give each parameter to one of them"
+                        )
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of all of them, in order; the very dicts, so that a change to one takes effect."""
+        return [group for each in self.optimizers for group in each.param_groups]
+
+    def step(self) -> None:
+        """One step of each."""
+        for each in self.optimizers:
+            each.step()
+
+
+AnyOptimizer = Optimizer | ChainedOptimizer
+
+
+class _RoutedState(MutableMapping[Tensor, Any]):
+    """The states of several optimizers by parameter; what is written goes to the one that holds the parameter."""
+
+    def __init__(self, optimizers: tuple[Optimizer, ...]) -> None:
+        self._optimizers = optimizers
+
+    def __getitem__(self, parameter: Tensor) -> Any:
+        for each in self._optimizers:
+            if parameter in each.state:
+                return each.state[parameter]
+        raise KeyError(parameter)
+
+    def __setitem__(self, parameter: Tensor, value: Any) -> None:
+        self._owner(parameter).state[parameter] = value
+
+    def __delitem__(self, parameter: Tensor) -> None:
+        for each in self._optimizers:
+            if parameter in each.state:
+                del each.state[parameter]
+                return
+        raise KeyError(parameter)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for each in self._optimizers:
+            yield from each.state
+
+    def __len__(self) -> int:
+        return sum(len(each.state) for each in self._optimizers)
+
+    def _owner(self, parameter: Tensor) -> Optimizer:
+        for each in self._optimizers:
+            if any(parameter is held for group in each.param_groups for held in group["params"]):
+                return each
+        raise KeyError(parameter)
+
+
+def chained(optimizer: Optimizer | Sequence[Optimizer] | ChainedOptimizer) -> AnyOptimizer:
+    """What the guard steps: the optimizer itself, or several as one.
+
+    Raises:
+        InputError: there is none, one of them is something else, or two hold the same parameter.
+    """
+    if isinstance(optimizer, (Optimizer, ChainedOptimizer)):
+        return optimizer
+    several = tuple(optimizer) if isinstance(optimizer, (list, tuple)) else (optimizer,)
+    if not several:
+        raise InputError("optimizer: an empty list: give one optimizer or more")
+    for each in several:
+        if not isinstance(each, Optimizer):
+            what = f"optimizer: a {type(each).__name__} is no torch.optim.Optimizer"
+            raise InputError(f"{what}: give an optimizer, or a list of optimizers")
+    return several[0] if len(several) == 1 else ChainedOptimizer(several)
+
+
+def members(optimizer: AnyOptimizer) -> tuple[Optimizer, ...]:
+    """The optimizers that `optimizer` consists of."""
+    return optimizer.optimizers if isinstance(optimizer, ChainedOptimizer) else (optimizer,)
