@@ -15,6 +15,9 @@ from supervisor.records import Decision, Signal
 
 __all__ = ["advance", "decide", "reject"]
 
+NOTHING_CLOSED = Closed()
+"""What nearly every healthy step ends."""
+
 
 def decide(
     state: EngineState,
@@ -88,6 +91,8 @@ def advance(state: EngineState, policy: RecoveryPolicy) -> tuple[EngineState, Cl
 
     Replayed batches are not healthy steps: do not call this for them.
     """
+    if state.incident is None and not state.cuts:
+        return state, NOTHING_CLOSED
     before = len(state.cuts)
     cuts = tuple(
         replace(cut, healthy_steps_left=cut.healthy_steps_left - 1) for cut in state.cuts if cut.healthy_steps_left > 1

@@ -95,21 +95,26 @@ class GoodStates:
     def healthy_step(self, step: int, update_now: int) -> None:
         """Count one healthy step for every state on probation, and promote those that have seen enough."""
         self._writer.settle()
-        if all(kept.good for kept in (*(kept for kept, _ in self._memory.values()), *self._disk.values())):
-            return
-        for update, (kept, moment) in self._memory.items():
-            counted = _counted(kept)
-            good = kept.good or counted.healthy_steps >= self._policy.probation_steps
-            self._memory[update] = (replace(counted, good=good), moment)
-        self._disk = {update: _counted(kept) for update, kept in self._disk.items()}
-        passed = any(self._has_passed(kept) for kept in self._disk.values())
+        promoted = False
+        for at, (kept, moment) in self._memory.items():
+            if not kept.good:
+                counted = _counted(kept)
+                if self._has_passed(counted):
+                    counted, promoted = replace(counted, good=True), True
+                self._memory[at] = (counted, moment)
+        passed = False
+        for at, kept in self._disk.items():
+            if not kept.good:
+                self._disk[at] = _counted(kept)
+                passed |= self._has_passed(self._disk[at])
         if passed:
             # Promotion belongs to the end of this very step, however slow the disk is.
             self._writer.settle(wait=True)
             for kept in [kept for kept in self._disk.values() if self._has_passed(kept)]:
                 self._promote(kept, step, update_now)
-        self._trim()
-        self._writer.settle(wait=passed)
+        if promoted or passed:
+            self._trim()
+            self._writer.settle(wait=passed)
 
     def flagged_step(self, step: int, update: int) -> None:
         """Make the states on probation count their healthy steps anew."""
@@ -266,7 +271,7 @@ class GoodStates:
 
 
 def _counted(kept: Kept) -> Kept:
-    return kept if kept.good else replace(kept, healthy_steps=kept.healthy_steps + 1)
+    return Kept(kept.step, kept.update, kept.good, kept.healthy_steps + 1)
 
 
 def _anew(kept: Kept) -> Kept:

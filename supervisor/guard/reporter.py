@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch.optim import Optimizer
+
 from supervisor import __version__
 from supervisor.events.observation_file import ObservationFile
 from supervisor.events.schema import (
@@ -23,6 +25,7 @@ from supervisor.guard.counters import Progress
 from supervisor.guard.incidents import IncidentBook
 from supervisor.guard.keeper import StateKeeper
 from supervisor.records import Observation
+from supervisor.training.learning_rate import nominal_lr
 from supervisor.training.rng import preserved_rng
 
 __all__ = ["Evaluation", "ProgressListener", "Reporter"]
@@ -81,7 +84,7 @@ class Reporter:
         if self._observations is not None:
             self._observations.write(observation)
 
-    def step(self, observation: Observation, lr: float, seconds: float | None) -> None:
+    def step(self, observation: Observation, optimizer: Optimizer, seconds: float | None) -> None:
         """Show a step; one in `log_every_steps` goes on record, with `seconds` None where it was discarded."""
         engine = self._keeper.engine
         if self._on_progress is not None:
@@ -104,7 +107,7 @@ class Reporter:
             update=observation.update,
             loss=observation.loss,
             grad_norm=observation.grad_norm,
-            lr=lr,
+            lr=nominal_lr(optimizer),
             lr_scale=engine.lr_scale,
             step_seconds=seconds,
             rung=engine.rung,

@@ -24,7 +24,6 @@ from supervisor.policy import RecoveryPolicy
 from supervisor.records import ActionName, Observation, Signal, SignalName
 from supervisor.signals import DetectorPanel
 from supervisor.training.data_cursor import DataCursor
-from supervisor.training.learning_rate import nominal_lr
 from supervisor.training.schedule import Schedule
 from supervisor.training.state import Subject, VolatileState
 
@@ -142,7 +141,7 @@ class SupervisedStep:
             self._say_closed(closed, observation)
             self._states.healthy_step(observation.step, observation.update)
         keeper.keep(known_finite=True)
-        self._reporter.step(observation, nominal_lr(self._subject.optimizer), seconds)
+        self._reporter.step(observation, self._subject.optimizer, seconds)
         return StepOutcome(observation.step, observation.loss, observation.grad_norm, True, signals)
 
     def _discard(
@@ -196,7 +195,7 @@ class SupervisedStep:
             keeper.keep(known_finite=False)
         else:
             keeper.save(good=decision.action is ActionName.RELOAD_CHECKPOINT)
-        self._reporter.step(observation, nominal_lr(self._subject.optimizer), None)
+        self._reporter.step(observation, self._subject.optimizer, None)
         return replace(outcome, action=decision.action)
 
     def _second_look(self, parts: Sequence[Any], observation: Observation, signals: tuple[Signal, ...]) -> Verdict:

@@ -94,7 +94,6 @@ class UpdateRunner:
 
     def _observed(self, batches: Sequence[Any], place: Update, scaler: GradScaler | None) -> Observation:
         self._subject.drop_gradients()
-        seen = Observation(place.step, place.update, math.nan, math.nan, replayed=place.replayed)
         try:
             loss = self._backward(batches, scaler)
             counted = None if self._sanitized is None else self._sanitized()
@@ -104,9 +103,11 @@ class UpdateRunner:
                 # What the failed pass replaced is no finding about the next one.
                 with contextlib.suppress(Exception):
                     self._sanitized()
+            seen = Observation(place.step, place.update, math.nan, math.nan, replayed=place.replayed)
             return self._raised(seen, error)
-        return replace(
-            seen,
+        return Observation(
+            step=place.step,
+            update=place.update,
             loss=found.loss,
             grad_norm=found.grad_norm,
             gradient_elements_finite=found.elements_finite,
@@ -114,6 +115,7 @@ class UpdateRunner:
             bad_gradients=found.bad,
             bad_buffers=found.bad_buffers,
             sanitized=found.sanitized,
+            replayed=place.replayed,
         )
 
     def prepare(self, observation: Observation) -> Observation:

@@ -45,8 +45,8 @@ class DetectorPanel:
 
     def inspect(self, observation: Observation) -> tuple[Signal, ...]:
         """All findings about one observation, furthest upstream first; empty when there are none."""
-        found = (detector.inspect(observation) for detector in self._detectors.values())
-        return tuple(sorted((s for s in found if s is not None), key=lambda signal: _ORDER[signal.name]))
+        found = [s for detector in self._detectors.values() if (s := detector.inspect(observation)) is not None]
+        return tuple(sorted(found, key=lambda signal: _ORDER[signal.name])) if found else ()
 
     def accept(self, observation: Observation) -> None:
         """Take a healthy observation into the windows; one of a replayed batch enters none."""

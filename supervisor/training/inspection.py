@@ -212,11 +212,10 @@ def _can_rot(tensor: Tensor) -> bool:
 
 
 def _dense(tensor: Tensor) -> Tensor:
-    """The elements that count, without a graph: the values of a sparse tensor, both halves of a complex one."""
-    tensor = tensor.detach()
+    """The elements that count: the values of a sparse tensor, both halves of a complex one."""
     if tensor.is_sparse:
-        tensor = tensor.coalesce().values()
-    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+        tensor = tensor.detach().coalesce().values()
+    return torch.view_as_real(tensor.detach().resolve_conj()) if tensor.is_complex() else tensor
 
 
 def _norms(held: Iterable[Tensor]) -> list[Tensor]:
@@ -224,11 +223,12 @@ def _norms(held: Iterable[Tensor]) -> list[Tensor]:
     groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for tensor in held:
         groups.setdefault((tensor.device, tensor.dtype), []).append(tensor)
-    return [
-        norm
-        for (_, dtype), group in groups.items()
-        for norm in torch._foreach_norm(group, 2, torch.promote_types(dtype, torch.float32))
-    ]
+    with torch.no_grad():
+        return [
+            norm
+            for (_, dtype), group in groups.items()
+            for norm in torch._foreach_norm(group, 2, torch.promote_types(dtype, torch.float32))
+        ]
 
 
 def _on_host(parts: Sequence[Tensor], device: torch.device) -> list[float]:
