@@ -55,8 +55,8 @@ def measure(
     of_gradients = _norms(_dense(grad) for _, grad in gradients)
     parts = [loss.detach().reshape(()), *of_gradients, *_norms(_dense(buffer) for _, buffer in buffers)]
     if sanitized is not None:
-        parts.append(sanitized.detach().reshape(()).double())
-    values = _on_host(parts, loss.device)
+        parts.append(sanitized.detach().reshape(()).float())
+    values = _on_host(parts)
     count = int(values.pop()) if sanitized is not None else 0
     loss_value, of_buffers = values[0], values[1 + len(of_gradients) :]
     norm = math.hypot(*values[1 : 1 + len(of_gradients)])
@@ -187,11 +187,11 @@ def _options(groups: Iterable[Mapping[str, Any]]) -> list[tuple[str, Tensor]]:
 
 
 def all_finite(held: Iterable[Tensor]) -> bool:
-    """True when no element is NaN or infinite; one synchronisation a device on the healthy path."""
+    """True when no element is NaN or infinite; one synchronisation on the healthy path."""
     dense = [_dense(tensor) for tensor in held if _can_rot(tensor)]
     if not dense:
         return True
-    if all(map(math.isfinite, _on_host(_norms(dense), dense[0].device))):
+    if all(map(math.isfinite, _on_host(_norms(dense)))):
         return True
     # Finite elements can have an infinite norm: only the elements decide.
     return all(bool(torch.isfinite(tensor).all()) for tensor in dense)
@@ -231,9 +231,13 @@ def _norms(held: Iterable[Tensor]) -> list[Tensor]:
         ]
 
 
-def _on_host(parts: Sequence[Tensor], device: torch.device) -> list[float]:
-    """The values of 0-dimensional tensors, gathered on `device` and read with one synchronisation."""
-    here = [part if part.device == device else part.to(device) for part in parts]
-    # Of mixed types the widest holds them all.
-    values: list[float] = torch.stack(here).tolist()
-    return values
+def _on_host(parts: Sequence[Tensor]) -> list[float]:
+    """The values of 0-dimensional tensors, with one synchronisation whatever devices they are on."""
+    away = [part for part in parts if not part.is_cpu]
+    if not away:
+        # Of mixed types the widest holds them all.
+        values: list[float] = torch.stack(list(parts)).tolist()
+        return values
+    # Those of several devices meet on one of them; those on the host are at hand, and to send them there would wait.
+    read = iter(torch.stack([part.to(away[0].device) for part in away]).tolist())
+    return [part.item() if part.is_cpu else next(read) for part in parts]
