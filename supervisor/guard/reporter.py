@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch.optim import Optimizer
-
 from supervisor import __version__
 from supervisor.events.observation_file import ObservationFile
 from supervisor.events.schema import (
@@ -26,6 +24,7 @@ from supervisor.guard.incidents import IncidentBook
 from supervisor.guard.keeper import StateKeeper
 from supervisor.records import Observation
 from supervisor.training.learning_rate import nominal_lr
+from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.rng import preserved_rng
 
 __all__ = ["Evaluation", "ProgressListener", "Reporter"]
@@ -84,7 +83,7 @@ class Reporter:
         if self._observations is not None:
             self._observations.write(observation)
 
-    def step(self, observation: Observation, optimizer: Optimizer, seconds: float | None) -> None:
+    def step(self, observation: Observation, optimizer: AnyOptimizer, seconds: float | None) -> None:
         """Show a step; one in `log_every_steps` goes on record, with `seconds` None where it was discarded."""
         engine = self._keeper.engine
         if self._on_progress is not None:
