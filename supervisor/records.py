@@ -64,6 +64,8 @@ class Observation:
         bad_parameters: names of the parameters and buffers that hold one, the discarded batch's doing aside.
         bad_optimizer_state: `parameter.state_key` of the optimizer tensors that hold one.
         sanitized: values the model replaced by itself since the last update.
+        loss_scale: the gradient scaler's scale under which a flagged update ran; None without one, and where the update
+            is healthy, since asking for it waits for the device.
         exception: `Type: message` when the step raised, else None.
         exception_where: `file:line` in the user's code where it was raised, else None.
         replayed: True when the batch comes again after a reload with `data: replay`; such a step feeds no window.
@@ -81,6 +83,7 @@ class Observation:
     bad_parameters: tuple[str, ...] = ()
     bad_optimizer_state: tuple[str, ...] = ()
     sanitized: int = 0
+    loss_scale: float | None = None
     exception: str | None = None
     exception_where: str | None = None
     replayed: bool = False

@@ -21,7 +21,7 @@ from supervisor.guard.recovery import Recovery
 from supervisor.guard.reporter import Reporter
 from supervisor.guard.update import Update, UpdateRunner
 from supervisor.policy import RecoveryPolicy
-from supervisor.records import ActionName, Observation, Signal, SignalName
+from supervisor.records import ActionName, Observation, Signal
 from supervisor.signals import DetectorPanel
 from supervisor.training.data_cursor import DataCursor
 from supervisor.training.schedule import Schedule
@@ -148,6 +148,8 @@ class SupervisedStep:
         self, parts: Sequence[Any], observation: Observation, before: VolatileState, *, undone: bool
     ) -> StepOutcome:
         drawn, self.drawn = self.drawn, ()
+        # Before the scaler backs off.
+        observation = replace(observation, loss_scale=self._subject.loss_scale)
         self._subject.discard_update(before)
         # What the recovery depends on is on the disk by then, and on record before it.
         self._states.flush()
@@ -155,7 +157,7 @@ class SupervisedStep:
             # Not before: running statistics that the batch spoilt are put back by now, and are no damage.
             observation = self._runner.with_state_findings(observation)
         signals = self._panel.inspect(observation)
-        excused = undone and self._scaler_is_calibrating(signals)
+        excused = undone and self._panel.is_calibration(observation, signals)
         verdict = Verdict()
         if parts and undone and not excused:
             verdict = self._second_look(parts, observation, signals)
@@ -166,6 +168,7 @@ class SupervisedStep:
         outcome = StepOutcome(observation.step, observation.loss, observation.grad_norm, False, signals)
         keeper, counters = self._keeper, self._keeper.counters
         if excused:
+            self._panel.calibrated()
             counters.step += 1
             self._end_epochs()
             keeper.keep(known_finite=False)
@@ -219,17 +222,6 @@ class SupervisedStep:
     def _causes(self, signals: tuple[Signal, ...]) -> tuple[Signal, ...]:
         """The findings that flag an update; those that the policy only observes do not."""
         return tuple(signal for signal in signals if not self._policy.observes(signal.name))
-
-    def _scaler_is_calibrating(self, signals: tuple[Signal, ...]) -> bool:
-        """An overflow that a gradient scaler answers by itself: its scale is above 1 and only gradients are bad."""
-        scaler = self._subject.scaler
-        overflow = {SignalName.NONFINITE_GRADIENT, SignalName.SANITIZED_VALUES}
-        return (
-            scaler is not None
-            and scaler.is_enabled()
-            and {signal.name for signal in signals} <= overflow
-            and scaler.get_scale() > 1
-        )
 
     def _state_check_due(self) -> bool:
         done = self._keeper.counters.step + 1

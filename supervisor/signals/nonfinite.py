@@ -57,7 +57,7 @@ class StepException(_Stateless):
         details: dict[str, Detail] = {"exception": observation.exception}
         if observation.exception_where is not None:
             details["where"] = observation.exception_where
-        return Signal(SignalName.STEP_EXCEPTION, {**details, **_origin(observation)})
+        return Signal(SignalName.STEP_EXCEPTION, {**details, **_circumstances(observation)})
 
 
 class NonfiniteOptimizerState(_Stateless):
@@ -90,7 +90,9 @@ class NonfiniteBuffer(_Stateless):
     def inspect(self, observation: Observation) -> Signal | None:
         """`nonfinite_buffer` with the first buffers at fault."""
         spoilt = tuple(name for name in observation.bad_buffers if name not in observation.bad_parameters)
-        return Signal(SignalName.NONFINITE_BUFFER, {**_named(spoilt), **_origin(observation)}) if spoilt else None
+        return (
+            Signal(SignalName.NONFINITE_BUFFER, {**_named(spoilt), **_circumstances(observation)}) if spoilt else None
+        )
 
 
 class NonfiniteLoss(_Stateless):
@@ -100,7 +102,7 @@ class NonfiniteLoss(_Stateless):
         """`nonfinite_loss` with the loss."""
         if observation.exception is not None or math.isfinite(observation.loss):
             return None
-        return Signal(SignalName.NONFINITE_LOSS, {"loss": observation.loss, **_origin(observation)})
+        return Signal(SignalName.NONFINITE_LOSS, {"loss": observation.loss, **_circumstances(observation)})
 
 
 class NonfiniteGradient(_Stateless):
@@ -113,7 +115,7 @@ class NonfiniteGradient(_Stateless):
         details: dict[str, Detail] = {
             "grad_norm": observation.grad_norm,
             **_named(observation.bad_gradients),
-            **_origin(observation),
+            **_circumstances(observation),
         }
         return Signal(SignalName.NONFINITE_GRADIENT, details)
 
@@ -131,7 +133,7 @@ class GradientOverflow(_Stateless):
         details: dict[str, Detail] = {"grad_norm": observation.grad_norm}
         if largest is not None:
             details["max_abs"] = largest
-        return Signal(SignalName.GRADIENT_OVERFLOW, {**details, **_origin(observation)})
+        return Signal(SignalName.GRADIENT_OVERFLOW, {**details, **_circumstances(observation)})
 
 
 class SanitizedValues(_Stateless):
@@ -148,6 +150,14 @@ def _named(tensors: tuple[str, ...]) -> dict[str, Detail]:
     return {"tensors": tensors[:NAMED], "tensor_count": len(tensors)}
 
 
-def _origin(observation: Observation) -> dict[str, Detail]:
-    """`batches`: which of the accumulated batches are bad by themselves, by their position in the update, from 0."""
-    return {"batches": tuple(str(position) for position in observation.bad_batches)} if observation.bad_batches else {}
+def _circumstances(observation: Observation) -> dict[str, Detail]:
+    """`batches`: which of the accumulated batches are bad by themselves, by their position in the update, from 0.
+
+    `loss_scale`: the gradient scaler's scale, where there is one.
+    """
+    details: dict[str, Detail] = {}
+    if observation.bad_batches:
+        details["batches"] = tuple(str(position) for position in observation.bad_batches)
+    if observation.loss_scale is not None:
+        details["loss_scale"] = observation.loss_scale
+    return details

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from supervisor.policy import RecoveryPolicy
 from supervisor.records import Observation, Signal, SignalName
+from supervisor.signals.loss_scale import LossScale
 from supervisor.signals.nonfinite import (
     GradientOverflow,
     NonfiniteBuffer,
@@ -22,6 +24,9 @@ from supervisor.signals.spike import SpikeDetector
 
 __all__ = ["DetectorPanel"]
 
+OVERFLOW = frozenset({SignalName.NONFINITE_GRADIENT, SignalName.SANITIZED_VALUES})
+"""All that may be found about an update which a gradient scaler answers by itself."""
+
 _ORDER = {name: position for position, name in enumerate(SignalName)}
 
 
@@ -29,6 +34,7 @@ class DetectorPanel:
     """Asks every detector about an observation and keeps flagged values out of every window."""
 
     def __init__(self, policy: RecoveryPolicy) -> None:
+        self._loss_scale = LossScale()
         self._detectors: dict[str, Detector] = {
             "step_exception": StepException(),
             "nonfinite_optimizer_state": NonfiniteOptimizerState(),
@@ -48,29 +54,51 @@ class DetectorPanel:
         found = [s for detector in self._detectors.values() if (s := detector.inspect(observation)) is not None]
         return tuple(sorted(found, key=lambda signal: _ORDER[signal.name])) if found else ()
 
+    def is_calibration(self, observation: Observation, signals: Sequence[Signal]) -> bool:
+        """Whether what was found is an overflow by which a gradient scaler finds its scale (`LossScale`)."""
+        names = {signal.name for signal in signals}
+        overflow = SignalName.NONFINITE_GRADIENT in names and names <= OVERFLOW
+        return (
+            overflow
+            and observation.loss_scale is not None
+            and self._loss_scale.expects_overflow(observation.loss_scale)
+        )
+
+    def calibrated(self) -> None:
+        """Note an overflow that was calibration."""
+        self._loss_scale.overflowed()
+
     def accept(self, observation: Observation) -> None:
         """Take a healthy observation into the windows; one of a replayed batch enters none."""
+        self._loss_scale.applied()
         if not observation.replayed:
             for detector in self._detectors.values():
                 detector.accept(observation)
 
     def flagged(self, observation: Observation) -> None:
         """Note a flagged observation; its values enter no window."""
+        if not observation.gradient_elements_finite and math.isfinite(observation.loss):
+            # A loss that is not finite says nothing about its scale.
+            self._loss_scale.overflowed()
         if not observation.replayed:
             for detector in self._detectors.values():
                 detector.flagged(observation)
 
     def forget(self) -> None:
         """Start every window afresh: the model is another one, and its old numbers say nothing about it."""
+        self._loss_scale.forget()
         for detector in self._detectors.values():
             detector.forget()
 
     def state_dict(self) -> dict[str, Any]:
         """What each detector remembers, by name."""
-        return {name: detector.state_dict() for name, detector in self._detectors.items()}
+        state = {name: detector.state_dict() for name, detector in self._detectors.items()}
+        return {**state, "loss_scale": self._loss_scale.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave; detectors it does not know start afresh."""
+        if "loss_scale" in state:
+            self._loss_scale.load_state_dict(state["loss_scale"])
         for name, detector in self._detectors.items():
             if name in state:
                 detector.load_state_dict(state[name])

@@ -130,6 +130,11 @@ class Subject:
             self._by_name[name] = parameter
             self._later[name] = clone(parameter)
 
+    @property
+    def loss_scale(self) -> float | None:
+        """The gradient scaler's scale, None without one; asking for it waits for the device."""
+        return self.scaler.get_scale() if self.scaler is not None and self.scaler.is_enabled() else None
+
     def capture(self, spare: TrainingState | None = None) -> TrainingState:
         """A copy of everything, on the tensors' own devices.
 

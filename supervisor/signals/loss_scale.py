@@ -1,0 +1,61 @@
+"""Which overflows are a gradient scaler's way to find its scale, and which are faults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["FLOOR", "LONGEST_RUN", "LossScale"]
+
+FLOOR = 1.0
+"""At this scale and below, an overflow is never excused: unscaled, the gradients would not be finite either.
+
+`torch.amp.GradScaler` itself has no floor; it halves the scale for ever, until all gradients are zero.
+"""
+
+LONGEST_RUN = 8
+"""Overflows in a row that are excused once an update was applied.
+
+A scale that fits is doubled every `growth_interval` steps and is then at most one doubling too high, so that a healthy
+run seldom overflows twice in a row. Eight halvings leave room for gradients that grow 256-fold from one step to the
+next, as after a change of data; what overflows then still is no matter of the scale.
+"""
+
+
+class LossScale:
+    """Counts the overflows of a gradient scaler.
+
+    Until an update was applied, every overflow above the floor is calibration: from 65536, torch's first scale, there
+    are 16 halvings at most. Later, `LONGEST_RUN` in a row are; the next one says that the scale collapses.
+    """
+
+    def __init__(self) -> None:
+        self._calibrated = False
+        self._in_a_row = 0
+
+    def expects_overflow(self, scale: float) -> bool:
+        """Whether an overflow under this scale, the next in the row, is nothing but calibration."""
+        return scale > FLOOR and (not self._calibrated or self._in_a_row < LONGEST_RUN)
+
+    def overflowed(self) -> None:
+        """Note an update whose loss was finite and whose scaled gradients were not."""
+        self._in_a_row += 1
+
+    def applied(self) -> None:
+        """Note an applied update: the scale fits."""
+        self._calibrated = True
+        self._in_a_row = 0
+
+    def forget(self) -> None:
+        """Begin to calibrate anew: the model is another one."""
+        self._calibrated = False
+        self._in_a_row = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whether an update was applied, and the overflows since the last one that was."""
+        return {"calibrated": self._calibrated, "in_a_row": self._in_a_row}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self._calibrated = bool(state["calibrated"])
+        self._in_a_row = int(state["in_a_row"])
