@@ -29,9 +29,6 @@ from torch import Tensor, nn
 
 from supervisor import Guard
 
-TURN_STEPS = 5
-"""Steps until the next contender's turn."""
-
 WARMUP_STEPS = 183
 """Steps that do not count, on one sample each: by then snapshots use memory again, and a checkpoint (the 200th step)
 falls into the middle of a turn."""
@@ -53,12 +50,14 @@ class Workload:
         build: makes the model and gives the loss over its output.
         batch: draws one batch.
         steps: steps that count, a multiple of 20.
+        turn_steps: steps until the next contender's turn; many short ones, so that caches are warm for most of them.
     """
 
     name: str
     build: Callable[[], nn.Module]
     batch: Callable[[], tuple[Tensor, Tensor]]
     steps: int
+    turn_steps: int = 5
 
 
 class Recurrent(nn.Module):
@@ -107,7 +106,7 @@ WORKLOADS = (
         lambda: (torch.randint(256, (8, 32)), torch.randn(8, 256)),
         160,
     ),
-    Workload("MLP", _mlp, lambda: (torch.randn(64, 128), torch.randn(64, 128)), 2000),
+    Workload("MLP", _mlp, lambda: (torch.randn(64, 128), torch.randn(64, 128)), 2000, turn_steps=50),
 )
 
 
@@ -207,9 +206,9 @@ def measure(workload: Workload, steps: int, clock: Callable[[], float]) -> dict[
             contender.settle()
         gc.collect()
         in_turn = list(contenders.values())
-        for first in range(0, steps, TURN_STEPS):
+        for first in range(0, steps, workload.turn_steps):
             for contender in in_turn:
-                for number in range(first, first + TURN_STEPS):
+                for number in range(first, min(first + workload.turn_steps, steps)):
                     batch = batches[number % len(batches)]
                     started = clock()
                     contender.step(batch)

@@ -223,6 +223,8 @@ def _norms(held: Iterable[Tensor]) -> list[Tensor]:
     groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for tensor in held:
         groups.setdefault((tensor.device, tensor.dtype), []).append(tensor)
+    if not groups:
+        return []
     with torch.no_grad():
         return [
             norm
