@@ -66,6 +66,9 @@ class Observation:
         sanitized: values the model replaced by itself since the last update.
         loss_scale: the gradient scaler's scale under which a flagged update ran; None without one, and where the update
             is healthy, since asking for it waits for the device.
+        lr: learning rate of the first parameter group for this update, as the scheduler set it; None: not known.
+        weight_norms: L2 norm of each weight with two or more dimensions, by name, where it is finite and the
+            state was checked; None elsewhere.
         exception: `Type: message` when the step raised, else None.
         exception_where: `file:line` in the user's code where it was raised, else None.
         replayed: True when the batch comes again after a reload with `data: replay`; such a step feeds no window.
@@ -84,6 +87,8 @@ class Observation:
     bad_optimizer_state: tuple[str, ...] = ()
     sanitized: int = 0
     loss_scale: float | None = None
+    lr: float | None = None
+    weight_norms: Mapping[str, float] | None = None
     exception: str | None = None
     exception_where: str | None = None
     replayed: bool = False

@@ -189,6 +189,8 @@ class SupervisedStep:
         self._end_epochs()
         if recovered.effect.modules:
             self._panel.forget()
+        elif restored is not None:
+            self._panel.restored()
         if decision.action is ActionName.HALT:
             self._book.halted(observation.step)
             keeper.save(good=restored is not None)

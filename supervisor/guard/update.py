@@ -19,7 +19,7 @@ from torch.amp.grad_scaler import GradScaler
 from supervisor.policy import RecoveryPolicy
 from supervisor.records import Observation
 from supervisor.training.inspection import StateCheck, measure
-from supervisor.training.learning_rate import scaled_learning_rates
+from supervisor.training.learning_rate import nominal_lr, scaled_learning_rates
 from supervisor.training.optimizers import members
 from supervisor.training.schedule import Schedule
 from supervisor.training.state import Subject
@@ -115,6 +115,7 @@ class UpdateRunner:
             bad_gradients=found.bad,
             bad_buffers=found.bad_buffers,
             sanitized=found.sanitized,
+            lr=nominal_lr(self._subject.optimizer),
             replayed=place.replayed,
         )
 
@@ -149,9 +150,14 @@ class UpdateRunner:
         return observation
 
     def with_state_findings(self, observation: Observation) -> Observation:
-        """The observation with what is wrong in parameters, buffers and optimizer state."""
-        parameters, optimizer_state = self._check.findings()
-        return replace(observation, bad_parameters=parameters, bad_optimizer_state=optimizer_state)
+        """The observation with what is wrong in parameters, buffers and optimizer state, and the weights' norms."""
+        found = self._check.findings()
+        return replace(
+            observation,
+            bad_parameters=found.bad_parameters,
+            bad_optimizer_state=found.bad_optimizer_state,
+            weight_norms=found.weight_norms,
+        )
 
     def _backward(self, batches: Sequence[Any], scaler: GradScaler | None) -> Tensor:
         total: Tensor | None = None

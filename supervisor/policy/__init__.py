@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from supervisor.policy.detection import Detection, DriftDetection, SpikeDetection, WeightWatch
 from supervisor.policy.ladder import (
     AnyRung,
     DataAfterReload,
@@ -16,12 +17,10 @@ from supervisor.policy.ladder import (
 from supervisor.policy.load import load_policy
 from supervisor.policy.model import (
     CheckpointSettings,
-    Detection,
     GradientClip,
     RecoveryPolicy,
     RestartSettings,
     SnapshotSettings,
-    SpikeDetection,
 )
 from supervisor.policy.reactions import OBSERVABLE_SIGNALS, Reaction, Reactions
 from supervisor.policy.resolved import resolved_yaml
@@ -33,6 +32,7 @@ __all__ = [
     "CheckpointSettings",
     "DataAfterReload",
     "Detection",
+    "DriftDetection",
     "GradientClip",
     "HaltRung",
     "LowerLrRung",
@@ -47,6 +47,7 @@ __all__ = [
     "SnapshotSettings",
     "SpikeDetection",
     "UseLimit",
+    "WeightWatch",
     "load_policy",
     "policy_json_schema",
     "resolved_yaml",

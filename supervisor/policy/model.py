@@ -7,52 +7,18 @@ from typing import Annotated, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from supervisor.policy.base import Conflict, Count, FormatVersion, Seconds, Section, Steps, conflict_error
+from supervisor.policy.detection import Detection
 from supervisor.policy.ladder import DEFAULT_LADDER, AnyRung, HaltRung, Rung
 from supervisor.policy.reactions import Reaction, Reactions
 from supervisor.records import ActionName, SignalName
 
 __all__ = [
     "CheckpointSettings",
-    "Detection",
     "GradientClip",
     "RecoveryPolicy",
     "RestartSettings",
     "SnapshotSettings",
-    "SpikeDetection",
 ]
-
-
-class SpikeDetection(Section):
-    """Robust z-score (median and MAD) of the logarithm of the loss and of the gradient norm."""
-
-    window_updates: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 128
-    """How many healthy updates the score is measured against."""
-    threshold: Annotated[float, Field(strict=True, gt=0, le=1e6, allow_inf_nan=False)] = 8.0
-    """A score above this is a spike. Lower: more sensitive, more false alarms."""
-    warmup_updates: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 32
-    """Healthy updates to see before the first verdict."""
-
-    @model_validator(mode="after")
-    def _warmup_fits_into_the_window(self) -> Self:
-        if self.warmup_updates > self.window_updates:
-            raise conflict_error(
-                Conflict(
-                    f"a warm-up of {self.warmup_updates} never ends in a window of {self.window_updates}",
-                    f"write at most `warmup_updates: {self.window_updates}`, or a longer `window_updates`",
-                    ("warmup_updates", "window_updates"),
-                )
-            )
-        return self
-
-
-class Detection(Section):
-    """What is looked for beside non-finite losses and gradients, which are checked at every step."""
-
-    state_every_steps: Steps = 10
-    """How often parameters, buffers and optimizer state are checked; also on every flagged step and before
-    any state becomes good."""
-    spike: SpikeDetection | None = SpikeDetection()
-    """Spikes of the loss and of the gradient norm; null: off."""
 
 
 class GradientClip(Section):

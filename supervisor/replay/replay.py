@@ -173,6 +173,8 @@ class _Replay:
             self._panel.flagged(self._observations[update])
         if decision.action is ActionName.REINITIALIZE:
             self._panel.forget()
+        elif decision.action in GOES_BACK:
+            self._panel.restored()
 
     def _mapped(self, blocked: Mapping[int, str]) -> dict[int, str]:
         """What could not act then, for this ladder: the same rung where it stands in the same place, else its like."""

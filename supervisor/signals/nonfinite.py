@@ -9,6 +9,7 @@ from typing import Any
 from supervisor.records import Detail, Observation, Signal, SignalName
 
 __all__ = [
+    "NAMED",
     "OVERFLOW_BOUND",
     "GradientOverflow",
     "NonfiniteBuffer",
@@ -35,6 +36,9 @@ class _Stateless:
         pass
 
     def flagged(self, observation: Observation) -> None:
+        pass
+
+    def restored(self) -> None:
         pass
 
     def forget(self) -> None:

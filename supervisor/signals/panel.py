@@ -8,6 +8,7 @@ from typing import Any
 
 from supervisor.policy import RecoveryPolicy
 from supervisor.records import Observation, Signal, SignalName
+from supervisor.signals.drift import DriftDetector
 from supervisor.signals.loss_scale import LossScale
 from supervisor.signals.nonfinite import (
     GradientOverflow,
@@ -21,6 +22,7 @@ from supervisor.signals.nonfinite import (
 )
 from supervisor.signals.protocol import Detector
 from supervisor.signals.spike import SpikeDetector
+from supervisor.signals.weights import WeightDetector
 
 __all__ = ["DetectorPanel"]
 
@@ -45,9 +47,9 @@ class DetectorPanel:
             "gradient_overflow": GradientOverflow(),
             "sanitized_values": SanitizedValues(),
         }
-        if policy.detect.spike is not None:
-            self._detectors["loss_spike"] = SpikeDetector("loss", policy.detect.spike)
-            self._detectors["gradient_spike"] = SpikeDetector("grad_norm", policy.detect.spike)
+        # The others have no memory: they need not be told, which keeps a healthy step cheap.
+        self._learning = _learning(policy)
+        self._detectors.update(self._learning)
 
     def inspect(self, observation: Observation) -> tuple[Signal, ...]:
         """All findings about one observation, furthest upstream first; empty when there are none."""
@@ -72,7 +74,7 @@ class DetectorPanel:
         """Take a healthy observation into the windows; one of a replayed batch enters none."""
         self._loss_scale.applied()
         if not observation.replayed:
-            for detector in self._detectors.values():
+            for detector in self._learning.values():
                 detector.accept(observation)
 
     def flagged(self, observation: Observation) -> None:
@@ -81,13 +83,18 @@ class DetectorPanel:
             # A loss that is not finite says nothing about its scale.
             self._loss_scale.overflowed()
         if not observation.replayed:
-            for detector in self._detectors.values():
+            for detector in self._learning.values():
                 detector.flagged(observation)
+
+    def restored(self) -> None:
+        """A good state was put back: what belonged to the state that was left is dropped, the windows stay."""
+        for detector in self._learning.values():
+            detector.restored()
 
     def forget(self) -> None:
         """Start every window afresh: the model is another one, and its old numbers say nothing about it."""
         self._loss_scale.forget()
-        for detector in self._detectors.values():
+        for detector in self._learning.values():
             detector.forget()
 
     def state_dict(self) -> dict[str, Any]:
@@ -102,3 +109,17 @@ class DetectorPanel:
         for name, detector in self._detectors.items():
             if name in state:
                 detector.load_state_dict(state[name])
+
+
+def _learning(policy: RecoveryPolicy) -> dict[str, Detector]:
+    """The detectors that the policy can turn off, by name."""
+    detect = policy.detect
+    learning: dict[str, Detector] = {}
+    if detect.spike is not None:
+        learning["loss_spike"] = SpikeDetector("loss", detect.spike)
+        learning["gradient_spike"] = SpikeDetector("grad_norm", detect.spike)
+    if detect.drift is not None:
+        learning["loss_drift"] = DriftDetector(detect.drift)
+    if detect.weights is not None:
+        learning["weights"] = WeightDetector(detect.weights)
+    return learning

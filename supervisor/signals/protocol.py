@@ -25,6 +25,10 @@ class Detector(Protocol):
         """Note that the update was flagged, by whichever detector. Its values enter no window."""
         ...
 
+    def restored(self) -> None:
+        """A good state was put back: drop what belonged to the one that was left. Windows stay."""
+        ...
+
     def forget(self) -> None:
         """Empty the window."""
         ...

@@ -1,35 +1,38 @@
-"""Loss and gradient spikes by a robust z-score over a window of healthy updates."""
+"""Loss and gradient spikes by a robust z-score over a clean, detrended window of healthy updates."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 from collections.abc import Mapping
-from statistics import median
 from typing import Any, Literal
 
 from supervisor.policy import SpikeDetection
 from supervisor.records import Observation, Signal, SignalName
+from supervisor.signals.baseline import Baseline
+from supervisor.signals.restart import RateWatch
 
-__all__ = ["SpikeDetector"]
+__all__ = ["LEAST_SPREAD", "REFRESH_UPDATES", "SpikeDetector"]
 
-MAD_TO_SIGMA = 1.4826
-"""Scales the median absolute deviation to the standard deviation of a normal distribution."""
+REFRESH_UPDATES = 16
+"""Healthy updates between two looks at the whole window; in between a value is compared with the bound found last."""
 
-QUIET_SIGMA = 0.2
-"""Least spread assumed, in natural-log units (a fifth): a nearly constant window must not make every wobble a spike."""
+LEAST_SPREAD = {"loss": 0.2, "grad_norm": 0.4}
+"""Least spread assumed, in natural-log units: a nearly constant window must not make every wobble a spike. Gradient
+norms have the longer tail."""
 
 
 class SpikeDetector:
-    """Flags a value far above the median of the window, in units of its robust spread.
+    """Flags a value far above where the window says the next one should be.
 
-    The score is `(log x - median(log window)) / max(1.4826 * MAD(log window), 0.2)`; it is silent until the window
-    holds `warmup_updates` values, and for values that have no logarithm (a loss at or below zero). A second spike
-    in a row, on another batch, is `divergence`: the weights are damaged, not the batch.
+    A value is a spike when it scores more than `threshold` (see `Baseline`) and is more than `margin` times the largest
+    healthy value of the window. It is silent until the window holds `warmup_updates` values. A second spike in a row,
+    on another batch, is `divergence`: the weights are damaged, not the batch. A learning rate that jumps back to what
+    it has been before (a warm restart) starts the window afresh.
 
     Args:
         quantity: which number of the observation to watch.
-        policy: window, threshold and warm-up.
+        policy: window, threshold, margin and warm-up.
     """
 
     def __init__(self, quantity: Literal["loss", "grad_norm"], policy: SpikeDetection) -> None:
@@ -37,58 +40,94 @@ class SpikeDetector:
         self._policy = policy
         self._name = SignalName.LOSS_SPIKE if quantity == "loss" else SignalName.GRADIENT_SPIKE
         self._window: deque[float] = deque(maxlen=policy.window_updates)
+        self._baseline: Baseline | None = None
+        self._limit = math.inf
+        self._since_refresh = 0
         self._spiked = False
+        self._rate = RateWatch()
 
     def inspect(self, observation: Observation) -> Signal | None:
-        """`loss_spike`, `gradient_spike` or `divergence` with the value, the median and the score."""
-        score = self._score(observation)
-        if score is None or score <= self._policy.threshold:
+        """`loss_spike`, `gradient_spike` or `divergence` with the value, the expected one and the score."""
+        if not self._is_spike(observation) or self._baseline is None:
             return None
-        name = SignalName.DIVERGENCE if self._spiked else self._name
-        typical = math.exp(median(self._window))
-        return Signal(name, {self._quantity: self._value(observation), "median": typical, "score": score})
+        # A batch that comes again is no other batch.
+        goes_on = self._spiked and not observation.replayed
+        value = self._value(observation)
+        details = {self._quantity: value, "median": self._baseline.typical, "score": self._baseline.score(value)}
+        return Signal(SignalName.DIVERGENCE if goes_on else self._name, details)
 
     def accept(self, observation: Observation) -> None:
-        """Take a healthy value into the window."""
-        # A spike that the policy only observes is healthy, and yet the next one goes on from it.
-        self._spiked = self._is_spike(observation)
+        """Take a healthy value into the window.
+
+        A spike that is only observed stays out of it; where it goes on, the level has moved, and the window follows.
+        """
+        before, self._spiked = self._spiked, self._is_spike(observation)
         value = self._value(observation)
-        if value > 0 and math.isfinite(value):
-            self._window.append(math.log(value))
+        # A gradient norm of zero says that nothing was learnt, not how large gradients are.
+        if (self._spiked and not before) or not math.isfinite(value) or (value <= 0 and self._quantity == "grad_norm"):
+            return
+        if self._rate.restarted(observation.lr):
+            self._empty()
+        self._window.append(value)
+        self._since_refresh += 1
+        if self._since_refresh >= REFRESH_UPDATES or self._baseline is None:
+            self._refresh()
 
     def flagged(self, observation: Observation) -> None:
         """Remember whether this flagged update was a spike."""
         self._spiked = self._is_spike(observation)
 
-    def forget(self) -> None:
-        """Empty the window; the warm-up begins anew."""
-        self._window.clear()
+    def restored(self) -> None:
+        """A good state is back: a spike on it is the data's doing."""
         self._spiked = False
 
+    def forget(self) -> None:
+        """Empty the window; the warm-up begins anew."""
+        self._empty()
+        self._spiked = False
+        self._rate = RateWatch()
+
     def state_dict(self) -> dict[str, Any]:
-        """The window (natural logarithms) and whether the last update spiked."""
-        return {"window": list(self._window), "spiked": self._spiked}
+        """The window, what was found in it, and whether the last update spiked."""
+        return {
+            "window": list(self._window),
+            "baseline": None if self._baseline is None else list(self._baseline),
+            "since_refresh": self._since_refresh,
+            "spiked": self._spiked,
+            "rate": self._rate.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Take back what `state_dict` gave; what another version gave is left aside."""
+        if "baseline" not in state:
+            return
         self._window = deque(state["window"], maxlen=self._policy.window_updates)
+        self._baseline = None if state["baseline"] is None else Baseline(*state["baseline"])
+        self._since_refresh = state["since_refresh"]
         self._spiked = bool(state["spiked"])
+        self._rate.load_state_dict(state["rate"])
+        self._set_limit()
 
     def _value(self, observation: Observation) -> float:
         return observation.loss if self._quantity == "loss" else observation.grad_norm
 
     def _is_spike(self, observation: Observation) -> bool:
-        score = self._score(observation)
-        return score is not None and score > self._policy.threshold
+        return self._limit < self._value(observation) < math.inf
 
-    def _score(self, observation: Observation) -> float | None:
-        value = self._value(observation)
-        if not (value > 0 and math.isfinite(value)) or len(self._window) < self._policy.warmup_updates:
-            return None
-        center = median(self._window)
-        # Most values lie below the median plus a little; only the others need the second pass.
-        rise = math.log(value) - center
-        if rise <= self._policy.threshold * QUIET_SIGMA:
-            return rise / QUIET_SIGMA
-        spread = MAD_TO_SIGMA * median(abs(x - center) for x in self._window)
-        return rise / max(spread, QUIET_SIGMA)
+    def _empty(self) -> None:
+        self._window.clear()
+        self._baseline = None
+        self._since_refresh = 0
+        self._set_limit()
+
+    def _refresh(self) -> None:
+        if len(self._window) < self._policy.warmup_updates:
+            return
+        self._since_refresh = 0
+        self._baseline = Baseline.of(self._window, quiet=LEAST_SPREAD[self._quantity])
+        self._set_limit()
+
+    def _set_limit(self) -> None:
+        self._limit = (
+            math.inf if self._baseline is None else self._baseline.limit(self._policy.threshold, self._policy.margin)
+        )

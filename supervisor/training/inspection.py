@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from supervisor.training.state import TrainingState
 from supervisor.training.trainer import Stateful
 from supervisor.training.tree import tensors, tensors_in
 
-__all__ = ["GradientFindings", "StateCheck", "all_finite", "measure", "parameter_names"]
+__all__ = ["GradientFindings", "StateCheck", "StateFindings", "all_finite", "measure", "parameter_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,15 @@ class GradientFindings:
     bad: tuple[str, ...] = ()
     bad_buffers: tuple[str, ...] = ()
     sanitized: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StateFindings:
+    """Parameters, buffers and optimizer tensors after an update (see `Observation` for the fields)."""
+
+    bad_parameters: tuple[str, ...] = ()
+    bad_optimizer_state: tuple[str, ...] = ()
+    weight_norms: Mapping[str, float] = field(default_factory=dict)
 
 
 def measure(
@@ -132,15 +141,24 @@ class StateCheck:
 
     def is_finite(self) -> bool:
         """True when nothing that a step can change holds a NaN or an infinity; one synchronisation."""
+        return all_finite(self._everything())
+
+    def findings(self) -> StateFindings:
+        """What is wrong with the state, and how large its weights are; one synchronisation if nothing is wrong."""
+        norms = _norms_on_host([_dense(tensor) for tensor in self._everything() if _can_rot(tensor)])
+        of_parameters = zip(filter(_can_rot, self._names), norms, strict=False)
+        weights = {self._names[p]: norm for p, norm in of_parameters if p.dim() >= 2 and math.isfinite(norm)}
+        if all(map(math.isfinite, norms)):
+            return StateFindings(weight_norms=weights)
+        return StateFindings(self.bad_parameters(), self.bad_optimizer_state(), weights)
+
+    def _everything(self) -> list[Tensor]:
+        """All that a step can change, the parameters first."""
         beside = [*self._beside(), *_options(self._optimizer.param_groups)]
         held = [*self._names, *(tensor for _, tensor in self._judged(beside))]
         for state in self._optimizer.state.values():
             held += tensors_in(state)
-        return all_finite(held)
-
-    def findings(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """`bad_parameters` and `bad_optimizer_state`; one synchronisation for both if there are none."""
-        return ((), ()) if self.is_finite() else (self.bad_parameters(), self.bad_optimizer_state())
+        return held
 
     def bad_in(self, state: TrainingState) -> tuple[str, ...]:
         """Names of the tensors of a captured state that hold one; exempt elements do not count."""
@@ -231,6 +249,18 @@ def _norms(held: Iterable[Tensor]) -> list[Tensor]:
             for (_, dtype), group in groups.items()
             for norm in torch._foreach_norm(group, 2, torch.promote_types(dtype, torch.float32))
         ]
+
+
+def _norms_on_host(held: Sequence[Tensor]) -> list[float]:
+    """The L2 norm of each tensor, in the order of `held`; one synchronisation."""
+    if not held:
+        return []
+    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for index, tensor in enumerate(held):
+        groups.setdefault((tensor.device, tensor.dtype), []).append(index)
+    order = [index for group in groups.values() for index in group]
+    norms = dict(zip(order, _on_host(_norms(held)), strict=True))
+    return [norms[index] for index in range(len(held))]
 
 
 def _on_host(parts: Sequence[Tensor]) -> list[float]:

@@ -159,8 +159,8 @@ def nan_batch(batch: Batch) -> Batch:
 
 
 def quiet(**changes: Any) -> dict[str, Any]:
-    """A policy in which only what a test provokes is found: without spikes."""
-    detect = {"spike": None, **changes.pop("detect", {})}
+    """A policy in which only what a test provokes is found: without spikes, drift and the watch on weights."""
+    detect = {"spike": None, "drift": None, "weights": None, **changes.pop("detect", {})}
     return {"detect": detect, **changes}
 
 

@@ -83,7 +83,25 @@ MISTAKES = {
         "version: 1\ndetect:\n# state_every_steps: 5\n",
         2,
         "detect: is empty",
-        "write its keys below it (state_every_steps, spike), or leave `detect` out",
+        "write its keys below it (state_every_steps, spike, drift, weights), or leave `detect` out",
+    ),
+    "a fall of everything": (
+        "detect: {weights: {fall: 1}}\n",
+        1,
+        "detect.weights.fall: 1 is too large",
+        "write a number below 1",
+    ),
+    "a climb that is none": (
+        "detect:\n  drift: {factor: 1.0}\n",
+        2,
+        "detect.drift.factor: 1.0 is too small",
+        "write a number above 1",
+    ),
+    "a margin that is a word": (
+        "detect:\n  spike: {margin: wide}\n",
+        2,
+        "detect.spike.margin",
+        "number",
     ),
     "section that is a number": ("snapshot: 5\n", 1, "snapshot: 5 is not a mapping", "(every_steps, keep)"),
     "ladder that is a mapping": (

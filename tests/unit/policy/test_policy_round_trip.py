@@ -66,11 +66,20 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
         "window_updates": window,
         "warmup_updates": draw(st.integers(2, window)),
         "threshold": draw(seconds),
+        "margin": draw(st.floats(1, 1e3)),
     }
+    drift = {"block_updates": draw(st.integers(2, 100)), "rises": draw(st.integers(2, 9)), "factor": 1.5}
+    weights = {"fall": draw(st.floats(0.01, 0.99)), "window_updates": draw(counts), "warmup_updates": 0}
     sections: dict[str, st.SearchStrategy[Any]] = {
         "version": st.just(1),
         "detect": st.fixed_dictionaries(
-            {}, optional={"state_every_steps": counts, "spike": st.sampled_from([None, spike])}
+            {},
+            optional={
+                "state_every_steps": counts,
+                "spike": st.sampled_from([None, spike]),
+                "drift": st.sampled_from([None, drift]),
+                "weights": st.sampled_from([None, weights]),
+            },
         ),
         "gradient_clip": st.none() | st.fixed_dictionaries({}, optional={"max_norm": seconds}),
         "cooldown_steps": counts,

@@ -106,7 +106,7 @@ def test_observations_give_every_finding_again(tmp_path: Path) -> None:
 
 
 def test_other_detectors_find_other_updates(tmp_path: Path) -> None:
-    detect = {"spike": {"window_updates": 16, "threshold": 0.01, "warmup_updates": 8}}
+    detect = {"spike": {"window_updates": 16, "threshold": 0.01, "margin": 1.0, "warmup_updates": 8}}
     path = written(tmp_path / "p.yaml", detect=detect)
     run(tmp_path / "run", {12}, record_observations=True)
     again = replay_run(str(tmp_path / "run"), path)

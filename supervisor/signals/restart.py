@@ -1,0 +1,43 @@
+"""Notices a learning rate that jumps back up, as warm restarts make it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["JUMP", "RateWatch"]
+
+JUMP = 1.5
+"""A rate more than this many times the last one has jumped; schedules that climb do it in smaller steps."""
+
+TOLERANCE = 1.01
+
+
+class RateWatch:
+    """Tells the jump of a warm restart from a rate that was never in use before.
+
+    After a restart, loss and gradients may be far above the last ones of the cycle before, and that is as planned. A
+    jump to a rate beyond all that healthy updates have seen is no restart: what follows from it is judged as ever.
+    """
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._highest = 0.0
+
+    def restarted(self, rate: float | None) -> bool:
+        """Note the rate of a healthy update; True when it is the first after a restart."""
+        if rate is None:
+            return False
+        restarted = self._last is not None and JUMP * self._last < rate <= TOLERANCE * self._highest
+        self._last = rate
+        if rate > self._highest:
+            self._highest = rate
+        return restarted
+
+    def state_dict(self) -> dict[str, Any]:
+        """The last and the highest rate."""
+        return {"last": self._last, "highest": self._highest}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self._last, self._highest = state["last"], state["highest"]

@@ -1,0 +1,99 @@
+"""Weights that shrink faster than training shrinks them: damage that no gradient shows."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from supervisor.policy import WeightWatch
+from supervisor.records import Observation, Signal, SignalName
+from supervisor.signals.nonfinite import NAMED
+
+__all__ = ["WeightDetector"]
+
+ENTRIES = 2
+"""Earlier norms that the present ones are compared with, half a window apart."""
+
+
+class WeightDetector:
+    """Flags a weight whose norm has fallen by more than `fall` within `window_updates` updates.
+
+    The relative change of a norm is a lower bound of the update ratio, the size of the updates relative to the weight,
+    and it comes free with the state check. Training moves norms slowly, and mostly up. The first `warmup_updates`
+    are not judged: in them a large initialisation may shrink. Where checks are further apart than the
+    window, the bound grows with the distance, so that the rate of the fall decides.
+
+    Args:
+        policy: bounds.
+    """
+
+    def __init__(self, policy: WeightWatch) -> None:
+        self._policy = policy
+        self._entries: deque[tuple[int, dict[str, float]]] = deque(maxlen=ENTRIES)
+        self._first_update: int | None = None
+
+    def inspect(self, observation: Observation) -> Signal | None:
+        """`divergence` with the weights that fell, the norm of the one that fell furthest and what it was before."""
+        norms = observation.weight_norms
+        if norms is None or self._first_update is None:
+            return None
+        if observation.update - self._first_update < self._policy.warmup_updates:
+            return None
+        fallen: dict[str, float] = {}
+        for update, before in self._entries:
+            least_share = self._least_share(observation.update - update)
+            for name, norm in norms.items():
+                earlier = before.get(name, 0.0)
+                if norm < least_share * earlier:
+                    fallen[name] = max(earlier, fallen.get(name, 0.0))
+        if not fallen:
+            return None
+        names = tuple(sorted(fallen, key=lambda name: norms[name] / fallen[name]))
+        return Signal(
+            SignalName.DIVERGENCE,
+            {
+                "tensors": names[:NAMED],
+                "tensor_count": len(names),
+                "weight_norm": norms[names[0]],
+                "weight_norm_before": fallen[names[0]],
+            },
+        )
+
+    def accept(self, observation: Observation) -> None:
+        """Keep the norms of a healthy check, if the last ones kept are half a window old."""
+        norms = observation.weight_norms
+        if norms is None:
+            return
+        if self._first_update is None:
+            self._first_update = observation.update
+        if not self._entries or 2 * (observation.update - self._entries[-1][0]) >= self._policy.window_updates:
+            self._entries.append((observation.update, dict(norms)))
+
+    def flagged(self, observation: Observation) -> None:
+        """Nothing: norms of a flagged step are never kept."""
+
+    def restored(self) -> None:
+        """The weights have jumped back to those of another time: what they were since is no measure for them."""
+        self._entries.clear()
+
+    def forget(self) -> None:
+        """Begin anew: the weights are others."""
+        self._entries.clear()
+        self._first_update = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The norms kept, with their updates, and the update of the first check."""
+        return {
+            "entries": [[update, dict(norms)] for update, norms in self._entries],
+            "first_update": self._first_update,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self._entries = deque(((update, dict(norms)) for update, norms in state["entries"]), maxlen=ENTRIES)
+        self._first_update = state["first_update"]
+
+    def _least_share(self, updates: int) -> float:
+        """What must be left of a norm after so many updates."""
+        return float((1 - self._policy.fall) ** max(1.0, updates / self._policy.window_updates))
