@@ -103,8 +103,8 @@ WORKLOADS = (
     Workload(
         "transformer, 99 tensors",
         lambda: Transformer(256, 128),
-        lambda: (torch.randint(256, (8, 32)), torch.randn(8, 256)),
-        160,
+        lambda: (torch.randint(256, (16, 32)), torch.randn(16, 256)),
+        100,
     ),
     Workload("MLP", _mlp, lambda: (torch.randn(64, 128), torch.randn(64, 128)), 2000, turn_steps=50),
 )

@@ -60,9 +60,8 @@ def measure(
     The total norm is finite only if every element is, so that the healthy path needs nothing else; squares are
     accumulated in float32 or wider.
     """
-    gradients = [(name, p.grad) for p, name in names.items() if p.grad is not None]
-    of_gradients = _norms(_dense(grad) for _, grad in gradients)
-    parts = [loss.detach().reshape(()), *of_gradients, *_norms(_dense(buffer) for _, buffer in buffers)]
+    of_gradients = _norms([_dense(grad) for p in names if (grad := p.grad) is not None])
+    parts = [loss.detach().reshape(()), *of_gradients, *_norms([_dense(buffer) for _, buffer in buffers])]
     if sanitized is not None:
         parts.append(sanitized.detach().reshape(()).float())
     values = _on_host(parts)
@@ -73,6 +72,7 @@ def measure(
         # A loss that is not finite says by itself that the batch is bad, and its statistics are no news.
         suspect = not all(map(math.isfinite, of_buffers)) and math.isfinite(loss_value)
         return GradientFindings(loss_value, norm, bad_buffers=_first_bad(buffers) if suspect else (), sanitized=count)
+    gradients = [(name, p.grad) for p, name in names.items() if p.grad is not None]
     bad = tuple(name for name, grad in gradients if not bool(torch.isfinite(_dense(grad)).all()))
     if bad:
         return GradientFindings(loss_value, norm, elements_finite=False, bad=bad, sanitized=count)
