@@ -141,7 +141,6 @@ class Subject:
         Args:
             spare: an earlier copy that nobody needs any more: its memory is used again.
         """
-        self.take_up_new_parameters()
         volatile = self.capture_volatile()
         parameters = {name: p.detach() for name, p in self._by_name.items()}
         return TrainingState(
@@ -210,6 +209,7 @@ class Subject:
 
     def capture_volatile(self) -> VolatileState:
         """A copy of buffers, registered state and generators: taken before every batch."""
+        self.take_up_new_parameters()
         modules = named_modules(self.model)
         return VolatileState(
             buffers={name: clone(buffer) for name, _, _, buffer in buffers_of(modules)},
