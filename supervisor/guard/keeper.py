@@ -153,7 +153,7 @@ class StateKeeper:
         """Go on from the newest verified checkpoint, good or not.
 
         Raises:
-            InputError: there is none; nothing is deleted.
+            InputError: there is none, or the newest is of another training; nothing is deleted.
         """
         if self._store is None:
             raise InputError("resume: there is nothing to resume without run_dir: give the run's directory")
@@ -171,9 +171,13 @@ class StateKeeper:
         try:
             tree: Mapping[str, Any] = self._store.load(info.path) if self._store is not None else {}
             moment = Moment.from_tree(tree["moment"])
-            reason = self._subject.misfit(moment.training)
-            bad = () if reason else self._check.bad_in(moment.training)
-            reason = reason or (f"non-finite: {', '.join(bad)}" if bad else None)
+            misfit = self._subject.misfit(moment.training)
+            if misfit is not None:
+                # It can be trusted; an older one that happens to fit would throw away what came after it.
+                where = self._store.directory.name if self._store is not None else ""
+                raise InputError(f"{where}/{info.path.name}: is of another training: {misfit}")
+            bad = self._check.bad_in(moment.training)
+            reason = f"non-finite: {', '.join(bad)}" if bad else None
         except (CheckpointError, KeyError, TypeError, AttributeError) as error:
             reason = str(error)
         if reason is None:

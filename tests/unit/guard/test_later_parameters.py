@@ -176,10 +176,8 @@ def test_going_on_needs_the_groups_that_the_checkpoint_has(tmp_path: Path) -> No
         guard.step(batch)
     guard.finish()
     guard.close()
-    heard = EventList()
-    with pytest.raises(InputError, match="none of its"):
-        guard_of(half_frozen(), policy=RELOAD, run_dir=tmp_path / "run", resume=True, listeners=[heard])
-    assert "(2): add to the optimizer what it held then" in heard.named("checkpoint_rejected")[0].reason
+    with pytest.raises(InputError, match=r"step-00000005: is of another training.*\(2\): add to the optimizer what it"):
+        guard_of(half_frozen(), policy=RELOAD, run_dir=tmp_path / "run", resume=True)
     other = half_frozen()
     unfreeze(other)
     guard_of(other, policy=RELOAD, run_dir=tmp_path / "run", resume=True)

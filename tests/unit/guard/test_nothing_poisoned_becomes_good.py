@@ -67,7 +67,7 @@ def assert_all_finite(guard: Guard, *, on_disk: bool = True) -> None:
         assert all(math.isfinite(group["lr"]) for group in tree["optimizer"]["groups"]), where
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     target=st.sampled_from(list(TARGETS)),
     within=st.booleans(),
