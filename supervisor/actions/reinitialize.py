@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from supervisor.actions.base import Context, Effect
-from supervisor.actions.module_matching import RECURRENT, match_modules, recurrent_modules
+from supervisor.actions.module_matching import RECURRENT, kind_of, match_modules, recurrent_modules
 from supervisor.actions.recurrent_init import redraw_recurrent_
 from supervisor.actions.reload_checkpoint import NO_GOOD_STATE
 from supervisor.errors import ActionError
 from supervisor.policy import DataAfterReload, RedrawMethod, ReinitializeRung
 from supervisor.training.inspection import all_finite
+from supervisor.training.modules import COMPILED
 from supervisor.training.rng import preserved_rng
 
 __all__ = ["Reinitialize"]
@@ -60,11 +66,19 @@ class Reinitialize:
 def redraw_(name: str, module: nn.Module, method: RedrawMethod) -> None:
     """Redraw a module and all in it from the global generator.
 
-    A module's own `reset_parameters` comes first; torch's recurrent modules are drawn by `method`.
+    A module's own `reset_parameters` comes first; torch's recurrent modules are drawn by `method`. Of a parametrized
+    module the plain weights are drawn, and its parametrizations take them apart.
 
     Raises:
         ActionError: a module in it has parameters and no way to draw them afresh.
     """
+    module = getattr(module, COMPILED, module)
+    if any(isinstance(hook, (WeightNorm, SpectralNorm)) for hook in module._forward_pre_hooks.values()):
+        mend = "use torch.nn.utils.parametrizations"
+        raise ActionError(f"{name} has its weights from a hook of torch.nn.utils, past which none are drawn: {mend}")
+    if is_parametrized(module):
+        _redraw_parametrized_(name, module, method)
+        return
     if isinstance(module, RECURRENT) and type(module).__module__.startswith("torch."):
         redraw_recurrent_(module, method)
         return
@@ -76,3 +90,21 @@ def redraw_(name: str, module: nn.Module, method: RedrawMethod) -> None:
         raise ActionError(f"{name} ({type(module).__name__}) has parameters and no reset_parameters(): give it one")
     for key, child in module.named_children():
         redraw_(f"{name}.{key}" if name else key, child, method)
+
+
+@torch.no_grad()
+def _redraw_parametrized_(name: str, module: Any, method: RedrawMethod) -> None:
+    kind = kind_of(module)
+    # What a reset writes to a parametrized weight is lost: so it is given a module that has plain ones.
+    plain = kind.__new__(kind)
+    vars(plain).update(vars(module))
+    keys = list(module.parametrizations)
+    weights = {**{key: getattr(module, key) for key in keys}, **module._parameters}
+    plain._parameters = {key: None if w is None else nn.Parameter(w.detach().clone()) for key, w in weights.items()}
+    plain._modules = {key: child for key, child in module._modules.items() if key != "parametrizations"}
+    redraw_(name, plain, method)
+    for key, weight in plain._parameters.items():
+        if weight is not None and key in keys:
+            setattr(module, key, weight.detach())
+        elif weight is not None:
+            module._parameters[key].copy_(weight)
