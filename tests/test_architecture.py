@@ -43,7 +43,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "actions",
     },
     "process": {"errors", "clock", "events", "job", "policy", "report", "training", "faults", "guard"},
-    "cli": {"errors", "events", "job", "policy", "process", "replay", "report"},
+    "rehearsal": {"errors", "events", "job", "faults", "process", "report"},
+    "cli": {"errors", "events", "job", "policy", "process", "rehearsal", "replay", "report"},
     "__main__": {"cli"},
 }
 """Rooms of `supervisor`, lowest first: each may import itself and these. `""` is the package's own `__version__`."""
@@ -58,6 +59,7 @@ FREE_OF_TORCH = [
     "supervisor.events.console",
     "supervisor.report",
     "supervisor.replay",
+    "supervisor.rehearsal",
     "supervisor.job",
     "supervisor.faults",
     "supervisor.testing.clock",

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from supervisor.cli.policy_commands import policy_app
+from supervisor.cli.rehearse_command import rehearse
 from supervisor.errors import ExitCode, InputError
 from supervisor.events import follow, read_events
 from supervisor.events.show import describe_event
@@ -34,6 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(policy_app, name="policy")
+app.command()(rehearse)
 
 RunDir = Annotated[str, typer.Argument(help="The run directory.", metavar="RUN_DIR", show_default=False)]
 

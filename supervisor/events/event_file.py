@@ -24,11 +24,13 @@ class EventFile:
         path: the file.
         offset: where the next line to read starts, in bytes.
         line: how many lines have been read.
+        with_void: whether lines that a resume made void are given too.
     """
 
     path: Path
     offset: int = 0
     line: int = 0
+    with_void: bool = False
 
     def events(self) -> Iterator[Event]:
         """The events from where the last call stopped to the last whole line that there is now.
@@ -54,7 +56,7 @@ class EventFile:
                     raise InputError(f"{where}: not an event: {_why(error)}: restore or delete it") from error
                 self.offset += len(text)
                 self.line += 1
-                if not resumes.void(self.line, event):
+                if self.with_void or not resumes.void(self.line, event):
                     yield event
 
     def _scan(self) -> tuple[int, _Resumes]:

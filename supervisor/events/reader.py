@@ -18,7 +18,7 @@ __all__ = ["follow", "read_events"]
 _FINAL_EXITS = schema.ORDERLY_EXITS | {schema.ExitClassification.BAD_INPUT}
 
 
-def read_events(run_dir: Path) -> Iterator[Event]:
+def read_events(run_dir: Path, *, with_void: bool = False) -> Iterator[Event]:
     """The events of a run, by time; each file keeps its own order.
 
     Left out: a torn last line, and lines that a later `run_resumed` of the same rank made void. Each file is
@@ -26,12 +26,13 @@ def read_events(run_dir: Path) -> Iterator[Event]:
 
     Args:
         run_dir: the run directory.
+        with_void: give those lines too: what happened, not only what counts.
 
     Raises:
         InputError: there is no run here (at once), or a line before the last is no event (when it is met).
     """
     _check(run_dir)
-    return _merged([EventFile(path) for path in _paths(run_dir)])
+    return _merged([EventFile(path, with_void=with_void) for path in _paths(run_dir)])
 
 
 def follow(

@@ -26,13 +26,11 @@ class SpoiledData:
 
     Raises:
         InputError: rows are named, and the data have no data set with such rows.
-
-    Attributes:
-        spoiled: (index in the script, batch number) of everything that was spoilt so far.
     """
 
     def __init__(self, data: Any, faults: Sequence[Fault], drawn: Callable[[], int]) -> None:
-        self.spoiled: set[tuple[int, int]] = set()
+        self._bad: set[tuple[int, int]] = set()
+        self._met: set[tuple[int, int, int | None]] = set()
         self._data = data
         self._batch_faults = [(index, fault) for index, fault in enumerate(faults) if isinstance(fault, BatchFault)]
         self._row_faults = [(index, fault) for index, fault in enumerate(faults) if isinstance(fault, NanSample)]
@@ -40,6 +38,21 @@ class SpoiledData:
         rows = frozenset(row for _, fault in self._row_faults for row in fault.rows)
         if rows:
             _spoil_rows(data, rows)
+
+    def meets(self, index: int, number: int, update: int | None) -> bool:
+        """Whether a fault has spoilt a batch, asked for the first time in this update.
+
+        Args:
+            index: the fault's index in the script.
+            number: number of the batch.
+            update: the attempted update, None where nobody tells.
+        """
+        # A batch that comes again strikes again; the same update may be run several times, to diagnose it.
+        met = (index, number, update)
+        if (index, number) not in self._bad or met in self._met:
+            return False
+        self._met.add(met)
+        return True
 
     def __iter__(self) -> Iterator[Any]:
         # The data begin now, not at the first batch: who goes back in them has put the generators right by then.
@@ -50,7 +63,7 @@ class SpoiledData:
             number = self._drawn()
             if self._row_faults and not all(bool(tensor.isfinite().all()) for tensor in _floating(batch)):
                 # Which of several row faults it was is not told: the row travels through the loader as values alone.
-                self.spoiled.add((self._row_faults[0][0], number))
+                self._bad.add((self._row_faults[0][0], number))
             yield self._with_batch_faults(batch, number)
 
     def _with_batch_faults(self, batch: Any, number: int) -> Any:
@@ -61,7 +74,7 @@ class SpoiledData:
         for index, fault in bad:
             for tensor in _floating(batch):
                 _spoil(tensor[: fault.samples] if tensor.dim() else tensor, fault)
-                self.spoiled.add((index, number))
+                self._bad.add((index, number))
         return batch
 
     def __len__(self) -> int:

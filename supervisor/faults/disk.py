@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__ = ["DiskFaults"]
 
 STATE_FILE = "state.pt"
 LEAST_FILE_BYTES = 1 << 12
+LONGEST_WRITE_SECONDS = 10.0
 
 
 class DiskFaults:
@@ -59,6 +61,10 @@ class DiskFaults:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, _hard_limit()))
 
     def _newest(self) -> CheckpointInfo | None:
+        """The newest checkpoint; one that is being written is waited for, since it will be."""
+        deadline = time.monotonic() + LONGEST_WRITE_SECONDS
+        while any(self._checkpoints.glob(".unfinished-step-*")) and time.monotonic() < deadline:
+            time.sleep(0.005)
         found = CheckpointStore(self._checkpoints, "").committed()
         return next((info for info in found if (info.path / STATE_FILE).is_file()), None)
 

@@ -60,10 +60,12 @@ class Expected(Section):
         expected_signals: names of the findings that count as its detection: signals, `worker_stalled`,
             `worker_exited`, `checkpoint_rejected`, or `warning: ` and the first words of the warning.
         expected_causes: kinds of `cause` that count as the right diagnosis; empty where nothing is diagnosed.
+        lasting: it stays after its step, so that a later one may find it.
     """
 
     expected_signals: ClassVar[Names] = ()
     expected_causes: ClassVar[Names] = ()
+    lasting: ClassVar[bool] = False
 
 
 class BatchFault(Spanning, Expected):
@@ -120,6 +122,7 @@ class NanWeight(ParameterFault):
     """NaN in one element of a parameter, before the forward pass."""
 
     kind: Literal["nan_weight"] = "nan_weight"
+    lasting = True
     expected_signals = ("nonfinite_parameter",)
     expected_causes = ("poisoned_parameter",)
 
@@ -128,6 +131,7 @@ class BitFlip(ParameterFault):
     """One bit of one element of a parameter turned over, as by a cosmic ray or a bad memory cell."""
 
     kind: Literal["bit_flip"] = "bit_flip"
+    lasting = True
     element: Annotated[int, Field(strict=True, ge=0, le=10**12)] = 0
     """Which element, in the order they lie in memory; modulo their number."""
     bit: Annotated[int, Field(strict=True, ge=0, le=63)] | None = None
@@ -168,6 +172,7 @@ class NanOptimizerState(ParameterFault):
     """NaN in one element of a parameter's optimizer state."""
 
     kind: Literal["nan_optimizer_state"] = "nan_optimizer_state"
+    lasting = True
     state_key: Glob = "exp_avg_sq"
     """Which tensor of the state; nothing happens while the optimizer has none of that name."""
     expected_signals = ("nonfinite_optimizer_state",)
@@ -178,6 +183,7 @@ class LrSpike(Scheduled, Expected):
     """The learning rate of every group multiplied for some batches in a row, as by a scheduler with a bug."""
 
     kind: Literal["lr_spike"] = "lr_spike"
+    lasting = True
     factor: Factor = 1000.0
     """What the learning rates are multiplied by."""
     batches: Annotated[int, Field(strict=True, ge=1, le=10**6)] = 3

@@ -52,9 +52,8 @@ class FaultJournal:
 
     def __init__(self, path: Path | None) -> None:
         self._file = None if path is None else LineFile(path)
-        self._struck: set[tuple[int, int]] = set()
-        if path is not None and path.exists():
-            self._struck = {(record.fault, record.batch) for record in read_fault_records(path)}
+        earlier = [] if path is None else read_fault_records(path)
+        self._struck = {(record.fault, record.batch) for record in earlier}
 
     def holds(self, fault: int, batch: int) -> bool:
         """Whether a fault has struck at a batch before."""

@@ -1,0 +1,197 @@
+"""Which finding belongs to which injected fault, and what each fault cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from supervisor.events import schema
+from supervisor.faults import Fault, FaultRecord
+from supervisor.rehearsal.history import RESTART, Flagged, History
+
+__all__ = ["Strike", "attribute"]
+
+
+@dataclass
+class Strike:
+    """One strike of one fault, and what became of it.
+
+    Attributes:
+        record: where it was injected.
+        fault: its entry in the script.
+        life: the life of the worker that it struck in.
+        found: what detected it, None where nothing did.
+        found_at: when.
+        delay_steps: attempted updates between the strike and its detection; None where it is not found in a step.
+        flagged: the flagged updates that it is to blame for, the one that detected it first.
+        cured_by: what ended its effect: the action that cured its incident, `restart`, or what else did.
+        steps_lost: steps that were flagged, gone back over, or lost with a process.
+        seconds_beside: wall time it took beside those steps.
+    """
+
+    record: FaultRecord
+    fault: Fault
+    life: int
+    found: str | None = None
+    found_at: datetime | None = None
+    delay_steps: int | None = None
+    flagged: list[Flagged] = field(default_factory=list)
+    cured_by: str | None = None
+    steps_lost: int = 0
+    seconds_beside: float = 0.0
+
+    @property
+    def cause(self) -> str | None:
+        """What the diagnosis of its first flagged update found."""
+        return self.flagged[0].cause if self.flagged else None
+
+    @property
+    def expected(self) -> set[str]:
+        """The findings that count as its detection."""
+        return set(self.fault.expected_signals)
+
+
+def attribute(
+    faults: Sequence[Fault], records: Sequence[FaultRecord], history: History
+) -> tuple[list[Strike], list[Flagged]]:
+    """Tell which finding belongs to which strike.
+
+    A finding in a step belongs to the fault that struck at that very update, or else, where the fault lasts, to the
+    first update after it in the same life of the worker that shows what it was expected to show. The other flagged
+    updates of its incident are its consequences.
+
+    Args:
+        faults: the script.
+        records: what was injected.
+        history: what happened.
+
+    Returns:
+        The strikes, in order; and the flagged updates that belong to none of them.
+    """
+    strikes = [Strike(record, faults[record.fault], history.life_at(record.time)) for record in records]
+    decided = [flagged for flagged in history.flagged if flagged.incident is not None]
+    blamed: dict[int, list[Strike]] = {}
+    for strike in strikes:
+        for flagged in decided:
+            same = (flagged.life, flagged.update) == (strike.life, strike.record.update)
+            if same and flagged.signals & strike.expected:
+                _blame(strike, flagged, blamed)
+    for strike in strikes:
+        if strike.fault.lasting and strike.found is None:
+            later = (each for each in decided if _shows_later(each, strike, blamed.get(id(each), [])))
+            found = next(later, None)
+            if found is not None:
+                _blame(strike, found, blamed)
+    unexplained = [flagged for flagged in decided if id(flagged) not in blamed]
+    for flagged in list(unexplained):
+        sharing = [s for s in strikes if any(each.incident is flagged.incident for each in s.flagged)]
+        before = [strike for strike in sharing if strike.record.time <= flagged.at]
+        if before:
+            before[-1].flagged.append(flagged)
+            unexplained.remove(flagged)
+    _count_steps(strikes)
+    for strike in strikes:
+        if strike.found is None:
+            _look_outside_the_step(strike, history)
+    _share_with_damaged_checkpoints(strikes, history)
+    return strikes, unexplained
+
+
+def _blame(strike: Strike, flagged: Flagged, blamed: dict[int, list[Strike]]) -> None:
+    blamed.setdefault(id(flagged), []).append(strike)
+    strike.flagged.append(flagged)
+    # As the fault's own model names them, most telling first.
+    strike.found = next(name for name in strike.fault.expected_signals if name in flagged.signals)
+    strike.found_at = flagged.at
+    strike.delay_steps = flagged.update - (strike.record.update or 0)
+    strike.cured_by = flagged.incident.cured_by if flagged.incident is not None else None
+
+
+def _shows_later(flagged: Flagged, strike: Strike, blamed: Sequence[Strike]) -> bool:
+    if flagged.life != strike.life or strike.record.update is None or flagged.update < strike.record.update:
+        return False
+    explained = set().union(*(other.expected for other in blamed)) if blamed else set()
+    return bool(flagged.signals & strike.expected - explained)
+
+
+def _count_steps(strikes: Sequence[Strike]) -> None:
+    """What flagged updates cost, each counted for one strike only."""
+    counted: set[int] = set()
+    for strike in strikes:
+        for flagged in strike.flagged:
+            if id(flagged) not in counted:
+                counted.add(id(flagged))
+                strike.steps_lost += flagged.steps_lost
+                strike.seconds_beside += flagged.seconds_answering
+
+
+def _look_outside_the_step(strike: Strike, history: History) -> None:
+    """Faults of the process and of the disk show in what happens to the worker and to its files."""
+    match strike.fault.kind:
+        case "hang":
+            found = _first(history.processes, strike, lambda event: isinstance(event, schema.WorkerStalledEvent))
+            _died(strike, found, history)
+        case "kill_worker":
+            found = _first(history.processes, strike, lambda event: isinstance(event, schema.WorkerExitedEvent))
+            _died(strike, found, history)
+        case "corrupt_checkpoint":
+            rejected = [event for event in history.rejected if not event.reason.startswith("abandoned")]
+            found = _first(rejected, strike, lambda event: event.path == strike.record.target)
+            if found is not None:
+                _found(strike, found)
+                strike.cured_by = "older checkpoint"
+        case "disk_full":
+            found = _first(history.warnings, strike, lambda event: event.message.startswith("checkpoint"))
+            if found is not None and history.life_at(found.time) == strike.life:
+                _found(strike, found)
+                saved = next((event for event in history.saved if event.time > found.time), None)
+                strike.cured_by = None if saved is None else "next write"
+        case "slow_step":
+            warnings = [event for event in history.warnings if event.update == strike.record.update]
+            found = _first(warnings, strike, lambda event: event.message.startswith("slow step"))
+            if found is not None and history.life_at(found.time) == strike.life:
+                _found(strike, found)
+                strike.delay_steps = 0
+                strike.cured_by = "waiting"
+                strike.seconds_beside = (found.time - strike.record.time).total_seconds()
+
+
+def _first(events: Sequence[Any], strike: Strike, fits: Any) -> Any:
+    return next((event for event in events if event.time >= strike.record.time and fits(event)), None)
+
+
+def _found(strike: Strike, event: Any) -> None:
+    strike.found = strike.fault.expected_signals[0]
+    strike.found_at = event.time
+
+
+def _died(strike: Strike, event: Any, history: History) -> None:
+    resumed = history.resumed_after(strike.record.time)
+    if event is None or (resumed is not None and resumed.time < event.time):
+        return
+    _found(strike, event)
+    if resumed is not None:
+        strike.cured_by = RESTART
+        strike.steps_lost = max(0, (strike.record.step or 0) - _went_on_from(resumed))
+        strike.seconds_beside = (resumed.time - strike.record.time).total_seconds()
+
+
+def _went_on_from(resumed: schema.RunStartedEvent | schema.RunResumedEvent) -> int:
+    return resumed.checkpoint_step if isinstance(resumed, schema.RunResumedEvent) else 0
+
+
+def _share_with_damaged_checkpoints(strikes: Sequence[Strike], history: History) -> None:
+    """What a restart lost because the newest checkpoints were damaged is the damage's cost, not the death's."""
+    for death in [strike for strike in strikes if strike.cured_by == RESTART and not strike.flagged]:
+        resumed = history.resumed_after(death.record.time)
+        if resumed is None:
+            continue
+        until = _went_on_from(resumed)
+        for damage in strikes:
+            between = damage.found_at is not None and death.record.time <= damage.found_at <= resumed.time
+            if damage.fault.kind == "corrupt_checkpoint" and between:
+                damaged = next(e for e in history.rejected if e.time == damage.found_at)
+                lost = max(0, damaged.checkpoint_step - until)
+                damage.steps_lost, death.steps_lost = lost, max(0, death.steps_lost - lost)

@@ -1,0 +1,81 @@
+"""Mistakes that are found before a rehearsal runs anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.command import write_job
+
+from supervisor import InputError
+from supervisor.job import ResolvedJob, load_job
+from supervisor.rehearsal import Rehearsal
+
+HANG = "version: 1\nfaults: [{kind: hang, at_batch: 1}]\n"
+
+
+def job(folder: Path, name: str = "job.yaml", **values: object) -> ResolvedJob:
+    path = write_job(folder, name, **{"trainer": "mine:Tiny", "steps": 200, "run_dir": "out", **values})
+    return load_job(str(path.relative_to(Path.cwd())))
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f.yaml").write_text(HANG, encoding="utf-8")
+
+
+def refusal(resolved: ResolvedJob, faults: str | None, reference: str | None = None) -> str:
+    with pytest.raises(InputError) as caught:
+        Rehearsal(resolved, faults, reference)
+    assert not Path("out", "rehearsal").exists()
+    return str(caught.value)
+
+
+def test_a_job_without_faults(tmp_path: Path) -> None:
+    assert refusal(job(tmp_path), None) == "job.yaml: faults: there are none: add --faults F.yaml"
+
+
+def test_the_faults_of_the_job_serve_where_none_are_typed(tmp_path: Path) -> None:
+    Rehearsal(job(tmp_path, faults="f.yaml"), None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("faults: []", "f.yaml: faults: the list is empty: write one, as `- {kind: nan_batch, at_batch: 100}`"),
+        ("faults:\n  - {kind: hung, at_batch: 1}", 'f.yaml:2: faults.0.kind: "hung" is not a kind: write `hang`'),
+        ("faults:\n  - {kind: hang, at_batch: 1}\nfault: 1", "f.yaml:3: fault: no such key: write `faults`"),
+    ],
+)
+def test_a_file_that_is_wrong(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "f.yaml").write_text(text, encoding="utf-8")
+    assert refusal(job(tmp_path), "f.yaml").startswith(told)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert refusal(job(tmp_path), "g.yaml").startswith("g.yaml: no such file")
+
+
+def test_a_directory_that_holds_something(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").touch()
+    assert refusal(job(tmp_path), "f.yaml") == "out: holds something already: write another --run-dir"
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        (None, "--reference ref: holds no run (no job.yaml): name the folder of a finished run"),
+        ({"seed": 4}, "--reference ref: is of another job, seed differs: leave it out, and one is run first"),
+        ({"steps": 100}, "--reference ref: is of another job, steps differs: leave it out, and one is run first"),
+        ({"faults": [{"kind": "hang", "at_batch": 1}]}, "--reference ref: was run with faults: leave it out"),
+        ({}, "--reference ref: has not finished: leave it out, and one is run first"),
+    ],
+    ids=["no run", "seed", "steps", "faults", "unfinished"],
+)
+def test_a_reference_that_does_not_serve(before: dict[str, object] | None, told: str, tmp_path: Path) -> None:
+    (tmp_path / "ref" / "events").mkdir(parents=True)
+    if before is not None:
+        job(tmp_path, "ref/job.yaml", **before)
+    assert refusal(job(tmp_path), "f.yaml", "ref").startswith(told)
