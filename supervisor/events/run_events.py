@@ -135,10 +135,11 @@ class StepEvent(EventBase):
 
 
 class MetricsEvent(EventBase):
-    """What the trainer's evaluation measured."""
+    """What the trainer's evaluation measured, and the wall time in seconds that it took."""
 
     event: Literal["metrics"] = "metrics"
     metrics: dict[str, Number]
+    seconds: Number = 0.0
 
 
 class BufferExemptEvent(EventBase):

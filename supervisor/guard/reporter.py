@@ -123,7 +123,7 @@ class Reporter:
 
     def evaluate(self, evaluation: Evaluation) -> None:
         """Take the metrics of the finished training; one that fails is a warning, for the training is saved."""
-        counters = self._keeper.counters
+        counters, before = self._keeper.counters, self._keeper.seconds
         try:
             with preserved_rng():
                 self._metrics = {name: float(value) for name, value in evaluation().items()}
@@ -131,7 +131,9 @@ class Reporter:
             message = f"evaluation failed: {type(error).__name__}: {error}"
             self._log.emit(WarningEvent(step=counters.step, update=self._last_update, message=message))
             return
-        self._log.emit(MetricsEvent(step=counters.step, update=self._last_update, metrics=self._metrics))
+        seconds = self._keeper.seconds - before
+        event = MetricsEvent(step=counters.step, update=self._last_update, metrics=self._metrics, seconds=seconds)
+        self._log.emit(event)
 
     def finished(self, status: RunStatus) -> None:
         """Put the end of a run that was not halted on record."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from supervisor.events import schema
 from supervisor.events.schema import Event
@@ -82,7 +82,7 @@ class History:
         metrics: the last evaluation.
         ended: the event the run ended with, None where it did not.
         began_at: when the first life began to train.
-        trained_until: when the last one was done with it, the closing evaluation left out.
+        trained_until: when the last one was done with it; the time of the closing evaluation is taken off.
     """
 
     def __init__(self, events: Iterable[Event]) -> None:
@@ -100,7 +100,7 @@ class History:
         self._lives: list[datetime] = []
         self._by_update: dict[tuple[int, int], Flagged] = {}
         self._incidents: dict[int, IncidentSeen] = {}
-        self._evaluated = False
+        self._evaluated_for = timedelta()
         for event in events:
             self._tell(event)
 
@@ -113,9 +113,8 @@ class History:
         return next((event for event in self.resumes if event.time > time), None)
 
     def _tell(self, event: Event) -> None:
-        if event.rank is not None and not self._evaluated and not _about_the_disk(event):
-            self._evaluated = isinstance(event, schema.MetricsEvent | schema.RunFinishedEvent)
-            self.trained_until = self.trained_until if self._evaluated and self.trained_until else event.time
+        if event.rank is not None:
+            self.trained_until = event.time
         match event:
             case schema.RunStartedEvent() | schema.RunResumedEvent():
                 self._tell_life(event)
@@ -130,16 +129,16 @@ class History:
             case schema.StepEvent(step=int(step)):
                 self.losses[step] = event.loss
             case schema.MetricsEvent():
-                self.metrics = event.metrics
+                self.metrics, self._evaluated_for = event.metrics, timedelta(seconds=event.seconds)
             case schema.RunFinishedEvent() | schema.RunHaltedEvent():
                 self.ended = event
+                self.trained_until = event.time - self._evaluated_for
             case _:
                 self._tell_recovery(event)
 
     def _tell_life(self, event: schema.RunStartedEvent | schema.RunResumedEvent) -> None:
         self.began_at = self.began_at or event.time
         self._lives.append(event.time)
-        self._evaluated = False
         if len(self._lives) > 1:
             self.resumes.append(event)
         if isinstance(event, schema.RunResumedEvent):
@@ -192,10 +191,3 @@ class History:
             self._by_update[key] = Flagged(key[0], event.step, event.update, event.time)
             self.flagged.append(self._by_update[key])
         return self._by_update.get(key)
-
-
-def _about_the_disk(event: Event) -> bool:
-    """Checkpoints are written beside the training, and still are when it is done."""
-    return isinstance(
-        event, schema.CheckpointSavedEvent | schema.CheckpointPromotedEvent | schema.CheckpointRejectedEvent
-    )

@@ -137,7 +137,7 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "summary": summaries,
     },
     schema.LrRestoredEvent: {"lr_scale": numbers},
-    schema.MetricsEvent: {"metrics": metrics},
+    schema.MetricsEvent: {"metrics": metrics, "seconds": numbers},
     schema.BufferExemptEvent: {"buffers": st.lists(names, max_size=3).map(tuple)},
     schema.WarningEvent: {"message": names},
 }

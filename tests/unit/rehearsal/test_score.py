@@ -151,15 +151,12 @@ class Log:
         self.add(seconds, schema.RunResumedEvent, step=step, update=step, checkpoint_step=step)
 
     def ends(self, seconds: float, steps: int, useful: float) -> None:
-        self.add(seconds - 1, schema.StepEvent, step=steps - 1, update=steps - 1, **STEP)
-        self.add(seconds, schema.MetricsEvent, step=steps, update=steps - 1, metrics={"mrr": 0.5})
+        metrics = {"mrr": 0.5}
+        self.add(seconds, schema.MetricsEvent, step=steps, update=steps - 1, metrics=metrics, seconds=1.0)
         summary = schema.RunSummary(
             status=schema.RunStatus.FINISHED, steps=steps, applied_steps=steps, seconds=100.0, goodput=useful / 100.0
         )
         self.add(seconds, schema.RunFinishedEvent, status="finished", summary=summary)
-
-
-STEP = {"loss": 1.0, "grad_norm": 1.0, "lr": 0.1, "lr_scale": 1.0, "step_seconds": 0.1}
 
 
 def record(fault: int, kind: str, step: int, seconds: float, target: str | None = None) -> FaultRecord:
