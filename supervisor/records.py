@@ -1,4 +1,4 @@
-"""The plain records that flow between the rooms: Observation -> Signal -> Decision -> Incident."""
+"""The plain records that flow between the rooms: Observation -> Signal -> Cause -> Decision -> Incident."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-__all__ = ["ActionName", "Decision", "Detail", "Incident", "Observation", "Outcome", "Signal", "SignalName"]
+__all__ = [
+    "ActionName",
+    "Cause",
+    "CauseKind",
+    "Decision",
+    "Detail",
+    "Incident",
+    "Observation",
+    "Outcome",
+    "Signal",
+    "SignalName",
+]
 
 Detail = float | int | str | bool | tuple[str, ...]
 """One number, name or short list of names that a detector reports with its signal."""
@@ -27,6 +38,20 @@ class SignalName(enum.StrEnum):
     LOSS_SPIKE = "loss_spike"
     GRADIENT_SPIKE = "gradient_spike"
     SANITIZED_VALUES = "sanitized_values"
+
+
+class CauseKind(enum.StrEnum):
+    """Why an update went wrong; where several apply, the first in this order is the cause."""
+
+    EXCEPTION = "exception"
+    POISONED_OPTIMIZER_STATE = "poisoned_optimizer_state"
+    POISONED_PARAMETER = "poisoned_parameter"
+    BAD_INPUT = "bad_input"
+    NOT_REPRODUCIBLE = "not_reproducible"
+    NONFINITE_ACTIVATION = "nonfinite_activation"
+    LOSS_FUNCTION = "loss_function"
+    BACKWARD_ONLY = "backward_only"
+    GRADIENT_EXPLOSION = "gradient_explosion"
 
 
 class ActionName(enum.StrEnum):
@@ -100,6 +125,50 @@ class Signal:
 
     name: SignalName
     details: Mapping[str, Detail] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What the diagnosis of one flagged update found.
+
+    Attributes:
+        kind: what sort of cause it is.
+        explanation: one sentence for a person.
+        step: position of the update in the schedule.
+        update: its number.
+        batch_number: number of its (last) batch in the data, from 0; None where the caller draws the batches.
+        module: qualified name of the innermost module where it first surfaced, `""` being the model itself; None
+            where it is not known or lies outside of every module.
+        module_type: class name of that module.
+        parameter: name of the parameter or buffer at fault, or of the one with the largest share of the norm.
+        state_key: which tensor of the parameter's optimizer state.
+        samples: positions of the samples at fault along dimension 0, counted through the batches of the update.
+        dataset_indices: their indices in the data set, in the same order; empty where the data do not give them.
+        operation: the operation of torch that made the first bad value, as `log` or `SqrtBackward0`.
+        where: `file:line` in the user's code of that operation, or where the exception was raised.
+        exception_type: class name of the exception.
+        deterministic: for a step that could not be reproduced: whether two replays agreed to the bit.
+        replays: how often the step was run again to find out.
+        seconds: wall time of the diagnosis.
+    """
+
+    kind: CauseKind
+    explanation: str
+    step: int
+    update: int
+    batch_number: int | None = None
+    module: str | None = None
+    module_type: str | None = None
+    parameter: str | None = None
+    state_key: str | None = None
+    samples: tuple[int, ...] = ()
+    dataset_indices: tuple[int | str, ...] = ()
+    operation: str | None = None
+    where: str | None = None
+    exception_type: str | None = None
+    deterministic: bool | None = None
+    replays: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

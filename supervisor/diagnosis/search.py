@@ -1,0 +1,91 @@
+"""Which few of many are at fault, found by leaving groups of them out: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+__all__ = ["at_most", "find_culprits"]
+
+MOST_PARTS = 8
+"""Into how many parts the whole is cut at most to find one that is healthy by itself."""
+
+
+def at_most(count: int) -> int:
+    """How many of `count` may be at fault: a quarter, one at least; where it is more, they are not the cause."""
+    return max(1, count // 4)
+
+
+def find_culprits(count: int, is_healthy: Callable[[Sequence[int]], bool], *, most_tests: int) -> tuple[int, ...]:
+    """The positions that must be left out for the rest to be healthy; empty when no few of them are at fault.
+
+    A healthy part is looked for first, in halves, quarters and eighths; then it is grown by what is left, in groups
+    that are cut in two where they spoil it. What remains outside has been found guilty, and the rest has been found
+    healthy together. A fault that needs no particular position is unhealthy in every part, which is told soon.
+
+    Args:
+        count: positions 0 to `count` - 1, unhealthy all together.
+        is_healthy: whether the given positions, in order, are healthy without the others.
+        most_tests: how often it may be asked; what is undecided by then counts as guilty.
+    """
+    tests = _Tests(is_healthy, most_tests)
+    healthy = _healthy_part(count, tests)
+    if healthy is None:
+        return ()
+    guilty: list[int] = []
+    outside = [position for position in range(count) if position not in set(healthy)]
+    groups = [outside]
+    known_guilty = {tuple(outside)}
+    while groups:
+        group = groups.pop()
+        sure = tuple(group) in known_guilty
+        if not sure and tests.ask(sorted({*healthy, *group})):
+            healthy = sorted({*healthy, *group})
+            continue
+        if len(group) == 1 or tests.spent:
+            guilty += group
+            if len(guilty) > at_most(count):
+                return ()
+            continue
+        left, right = group[: len(group) // 2], group[len(group) // 2 :]
+        if tests.ask(sorted({*healthy, *left})):
+            # The fault of the group must then lie in its other half.
+            healthy = sorted({*healthy, *left})
+            known_guilty.add(tuple(right))
+            groups.append(right)
+        else:
+            known_guilty.add(tuple(left))
+            groups += [right, left]
+    return tuple(sorted(guilty)) if len(guilty) <= at_most(count) else ()
+
+
+class _Tests:
+    """Asks, counts, and says no when the tests are spent."""
+
+    def __init__(self, is_healthy: Callable[[Sequence[int]], bool], most: int) -> None:
+        self._is_healthy = is_healthy
+        self._left = most
+
+    @property
+    def spent(self) -> bool:
+        return self._left <= 0
+
+    def ask(self, positions: Sequence[int]) -> bool:
+        if self.spent:
+            return False
+        self._left -= 1
+        return self._is_healthy(positions)
+
+
+def _healthy_part(count: int, tests: _Tests) -> list[int] | None:
+    parts = 2
+    while parts <= min(count, MOST_PARTS):
+        for part in _parts(count, parts):
+            if tests.ask(part):
+                return list(part)
+        parts *= 2
+    return None
+
+
+def _parts(count: int, parts: int) -> Iterator[range]:
+    cuts = [count * index // parts for index in range(parts + 1)]
+    return (range(start, end) for start, end in zip(cuts, cuts[1:], strict=False) if start < end)

@@ -1,0 +1,298 @@
+"""What happened inside one forward and backward pass: where the first value that is not finite came from.
+
+Modules are watched through hooks that only read, torch's functions through a mode that only reads, and the backward
+pass through hooks on the nodes of the graph; none of them changes a number. Nodes and functions belong to the
+innermost module whose call made them, which torch's own numbering of nodes tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from supervisor.training.tree import tensors
+
+__all__ = ["Call", "Operation", "Origin", "Trace", "user_frame"]
+
+Flaws = frozenset[str]
+"""Which of `nan`, `inf` and `-inf` some tensors hold."""
+
+_NONE: Flaws = frozenset()
+_FILLS = frozenset({"masked_fill", "masked_fill_", "fill_", "full", "full_like", "new_full", "tensor", "where", "empty"})
+"""Functions whose infinities are what the user wrote, or memory that nobody has read yet."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a module.
+
+    Attributes:
+        module: qualified name, `""` for the model itself.
+        first, last: the numbers of the graph's nodes made in it lie in [first, last).
+        entering, leaving: what its inputs and outputs held beside finite values.
+    """
+
+    module: str
+    first: int
+    last: int
+    entering: Flaws
+    leaving: Flaws = _NONE
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One call of a function of torch.
+
+    Attributes:
+        name: the function's.
+        first, last: as in `Call`.
+        module: innermost module it ran in, None outside of every one.
+        where: `file:line` in the user's code.
+    """
+
+    name: str
+    first: int
+    last: int
+    module: str | None
+    where: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where something first went wrong.
+
+    Attributes:
+        module: innermost module, None outside of every one.
+        operation: the function or the node of the graph, where it is known.
+        where: `file:line` in the user's code, likewise.
+    """
+
+    module: str | None
+    operation: str | None = None
+    where: str | None = None
+
+
+@dataclass(slots=True)
+class Trace:
+    """Watches one replay.
+
+    Args:
+        model: whose modules are watched.
+
+    Attributes:
+        calls: every call of a module that returned, in the order of returning.
+        sources: the functions that gave a NaN or an infinity which none of their arguments held, in order.
+    """
+
+    model: nn.Module
+    calls: list[Call] = field(default_factory=list)
+    sources: list[Operation] = field(default_factory=list)
+    _open: list[Call] = field(default_factory=list)
+    _operations: list[Operation] = field(default_factory=list)
+    _handles: list[RemovableHandle] = field(default_factory=list)
+    _culprit: Node | None = None
+    _received: Node | None = None
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Hooks on every module, and none of them afterwards."""
+        try:
+            for name, module in self.model.named_modules():
+                self._handles.append(module.register_forward_pre_hook(self._enter(name), with_kwargs=True))
+                self._handles.append(module.register_forward_hook(self._leave, with_kwargs=True))
+            yield
+        finally:
+            for handle in self._handles:
+                handle.remove()
+            self._handles.clear()
+
+    def loss(self, compute: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+        """`compute`, with its functions and the backward pass that will follow it watched."""
+
+        def watched(batch: Any) -> Tensor:
+            with _Functions(self):
+                loss = compute(batch)
+            if isinstance(loss, Tensor) and loss.grad_fn is not None:
+                self._watch_graph(loss.grad_fn)
+            return loss
+
+        return watched
+
+    def forward_origin(self, normal: Mapping[str, tuple[Flaws, Flaws]]) -> Origin | None:
+        """The first module in forward order, innermost first, that made bad values out of good ones; None if none did.
+
+        Args:
+            normal: by module, what its inputs and outputs held on a healthy batch (`usual`): a mask of -inf is none
+                of its faults.
+        """
+        for call in self.calls:
+            entering, leaving = normal.get(call.module, (_NONE, _NONE))
+            if not call.entering - entering and call.leaving - leaving:
+                inside = [op for op in self.sources if op.first >= call.first and op.last <= call.last]
+                own = [op for op in inside if op.module == call.module] or inside
+                return _origin(call.module, own)
+        return None
+
+    def surfaced(self) -> str | None:
+        """The first module that gave a bad value, whatever it was given; None if none did."""
+        return next((call.module for call in self.calls if call.leaving), None)
+
+    def usual(self) -> dict[str, tuple[Flaws, Flaws]]:
+        """By module, what its inputs and outputs held beside finite values."""
+        held: dict[str, tuple[Flaws, Flaws]] = {}
+        for call in self.calls:
+            entering, leaving = held.get(call.module, (_NONE, _NONE))
+            held[call.module] = (entering | call.entering, leaving | call.leaving)
+        return held
+
+    def loss_origin(self) -> Origin:
+        """Where the loss function, outside of every module, made its first bad value."""
+        return _origin(None, [op for op in self.sources if op.module is None])
+
+    def first_source(self) -> Origin | None:
+        """The first function that made a bad value anywhere, even one that was mended later."""
+        return _origin(self.sources[0].module, self.sources) if self.sources else None
+
+    def backward_origin(self) -> Origin | None:
+        """The first node of the backward pass that made a bad gradient out of a good one; None if none did."""
+        node = self._culprit or self._received
+        number = _number_of(node)
+        if node is None or number is None:
+            return None
+        holding = [call for call in self.calls if call.first <= number < call.last]
+        module = min(holding, key=lambda call: call.last - call.first).module if holding else None
+        where = next((op.where for op in reversed(self._operations) if op.first <= number < op.last), None)
+        return Origin(module, node.name(), where)
+
+    def called(self, name: str, first: int, leaving: Flaws, entering: Flaws, literal: bool) -> None:
+        """Note a function of torch that has just returned."""
+        module = self._open[-1].module if self._open else None
+        operation = Operation(name, first, _next_number(), module, user_frame(sys._getframe(2)))
+        self._operations.append(operation)
+        if leaving - entering and not literal and name not in _FILLS:
+            self.sources.append(operation)
+
+    def _enter(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+            number = _next_number()
+            self._open.append(Call(name, number, number, flaws(_held(args), _held(kwargs))))
+
+        return hook
+
+    def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        call = self._open.pop()
+        call.last = _next_number()
+        call.leaving = flaws(_held(output))
+        self.calls.append(call)
+
+    def _watch_graph(self, root: Node) -> None:
+        seen = {root}
+        waiting = [root]
+        while waiting:
+            node = waiting.pop()
+            self._handles.append(node.register_hook(self._node_hook(node)))
+            for following, _ in node.next_functions:
+                if following is not None and following not in seen:
+                    seen.add(following)
+                    waiting.append(following)
+
+    def _node_hook(self, node: Node) -> Callable[[Any, Any], None]:
+        def hook(leaving: Any, entering: Any) -> None:
+            if self._culprit is not None or not flaws(_held(leaving), _held(entering)):
+                return
+            if not flaws(_held(entering)):
+                self._culprit = node
+            elif self._received is None and _number_of(node) is not None:
+                self._received = node
+
+        return hook
+
+
+class _Functions(TorchFunctionMode):
+    """Tells a trace of every function of torch that is called from Python."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__()
+        self._trace = trace
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        first = _next_number()
+        entering = flaws(_held(args), _held(kwargs))
+        result = func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if name not in ("__get__", "__set__"):
+            literal = any(isinstance(value, float) and value - value != 0 for value in (*args, *kwargs.values()))
+            self._trace.called(name, first, flaws(_held(result)), entering, literal)
+        return result
+
+
+def flaws(*groups: Iterable[Tensor]) -> Flaws:
+    """What some tensors hold beside finite values."""
+    found: set[str] = set()
+    for group in groups:
+        for tensor in group:
+            if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.numel() == 0:
+                continue
+            values = tensor.detach()
+            values = values.coalesce().values() if values.is_sparse else values
+            if bool(torch.isfinite(values).all()):
+                continue
+            values = torch.view_as_real(values.resolve_conj()) if values.is_complex() else values
+            if bool(values.isnan().any()):
+                found.add("nan")
+            if bool((values == torch.inf).any()):
+                found.add("inf")
+            if bool((values == -torch.inf).any()):
+                found.add("-inf")
+    return frozenset(found)
+
+
+def user_frame(frame: Any) -> str | None:
+    """`file:line` of the innermost frame, from `frame` outwards, that is neither torch's nor ours."""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(_NOT_THE_USERS) and not file.startswith("<"):
+            return f"{file}:{frame.f_lineno}"
+        frame = frame.f_back
+    return None
+
+
+_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).resolve().parent.parent))
+
+
+def _held(tree: Any) -> Iterator[Tensor]:
+    """Every tensor in nested containers, dataclasses among them."""
+    if is_dataclass(tree) and not isinstance(tree, type):
+        tree = vars(tree)
+    for _, tensor in tensors(tree):
+        yield tensor
+
+
+def _origin(module: str | None, operations: list[Operation]) -> Origin:
+    first = operations[0] if operations else None
+    return Origin(module, None if first is None else first.name, None if first is None else first.where)
+
+
+def _next_number() -> int:
+    """The number that the next node of a graph gets in this thread."""
+    number: int = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
+    return number
+
+
+def _number_of(node: Node | None) -> int | None:
+    """The number a node got, None for the leaves of a graph, which have none."""
+    if node is None or hasattr(node, "variable"):
+        return None
+    number: int = node._sequence_nr()
+    return number
