@@ -205,6 +205,8 @@ class Incident:
         cured_by: action of the rung used last before the cool-down, None unless recovered.
         steps_lost: flagged steps plus the steps that reloads went back over.
         seconds: wall time from the first signal to the end of the incident.
+        causes: what the diagnoses of its flagged updates found, in order.
+        replays: how often its steps were run again to find out.
     """
 
     id: int
@@ -217,3 +219,5 @@ class Incident:
     cured_by: ActionName | None = None
     steps_lost: int = 0
     seconds: float = 0.0
+    causes: tuple[Cause, ...] = ()
+    replays: int = 0

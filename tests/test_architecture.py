@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"errors", "records", "signals", "policy"},
     "checkpoints": {"errors", "clock", "training"},
     "actions": {"errors", "records", "policy", "training"},
+    "diagnosis": {"errors", "clock", "records", "events", "training"},
     "faults": {"errors", "clock", "events", "policy", "training", "checkpoints"},
     "guard": {
         "",
@@ -41,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "training",
         "checkpoints",
         "actions",
+        "diagnosis",
     },
     "process": {"errors", "clock", "events", "job", "policy", "report", "training", "faults", "guard"},
     "rehearsal": {"errors", "events", "job", "faults", "process", "report"},

@@ -73,7 +73,8 @@ class Attribution:
         raised = self._flagged.raised
         if raised is None:
             return None
-        what = f"the step raised {self._flagged.observation.exception}" + (f" at {raised.where}" if raised.where else "")
+        what = f"the step raised {self._flagged.observation.exception}"
+        what += f" at {raised.where}" if raised.where else ""
         return self._cause(
             CauseKind.EXCEPTION, what, module=raised.module, where=raised.where, exception_type=raised.type
         )
@@ -161,18 +162,22 @@ class Attribution:
     def _blamed(self, samples: tuple[int, ...], why: str) -> Cause:
         shown = ", ".join(str(sample) for sample in samples[:5]) + (" ..." if len(samples) > 5 else "")
         which = f"sample {shown} of the batch" if len(samples) == 1 else f"samples {shown} of the batch"
-        origin = self._trace.forward_origin({})
+        surfaced = self._trace.surfaced()
+        origin = self._trace.forward_origin() or Origin(surfaced)
+        if surfaced is None:
+            origin = self._trace.backward_origin() or origin
+        what = f"{which}: {why}" if samples else why
         return self._cause(
             CauseKind.BAD_INPUT,
-            f"{which}: {why}" if samples else why,
-            module=self._trace.surfaced(),
-            operation=None if origin is None else origin.operation,
-            where=None if origin is None else origin.where,
+            what,
+            module=origin.module if surfaced is None else surfaced,
+            operation=origin.operation,
+            where=origin.where,
             samples=samples,
         )
 
     def _forward(self, first: Observation) -> Cause | None:
-        origin = self._trace.forward_origin(self._usual())
+        origin = self._trace.forward_origin()
         if origin is not None:
             what = f"{self._named(origin.module)} makes values that are not finite out of finite ones{_at(origin)}"
             return self._located(CauseKind.NONFINITE_ACTIVATION, what, origin)
@@ -180,7 +185,11 @@ class Attribution:
             origin = self._trace.loss_origin()
             what = f"every module's output is finite and the loss is not{_at(origin)}"
             return self._located(CauseKind.LOSS_FUNCTION, what, origin)
-        if {signal.name for signal in self._flagged.signals} <= {SignalName.SANITIZED_VALUES}:
+        if first.bad_buffers:
+            name = first.bad_buffers[0]
+            what = f"the forward pass puts a value that is not finite into {name}; loss and gradients stay finite"
+            return self._cause(CauseKind.NONFINITE_ACTIVATION, what, module=self._owner(name), parameter=name)
+        if self._only_replaced():
             origin = self._trace.first_source()
             what = "a value that is not finite was made and replaced inside the model"
             return None if origin is None else self._located(CauseKind.NONFINITE_ACTIVATION, what + _at(origin), origin)
@@ -199,7 +208,7 @@ class Attribution:
         return self._located(CauseKind.BACKWARD_ONLY, what, origin)
 
     def _large(self, gradients: dict[str, Tensor]) -> Cause | None:
-        if not gradients or {signal.name for signal in self._flagged.signals} <= {SignalName.SANITIZED_VALUES}:
+        if not gradients or self._only_replaced():
             return None
         # Double precision, in which the square of no float32 overflows.
         squares = {name: float(g.detach().double().square().sum()) for name, g in gradients.items()}
@@ -225,14 +234,8 @@ class Attribution:
                     return False
         return True
 
-    def _usual(self) -> dict[str, Any]:
-        """What the modules hold on a healthy batch, where bad values in the forward pass could be part of it."""
-        healthy = self._flagged.healthy_batches
-        if healthy is None or self._trace.surfaced() is None or self._replays.left < 1:
-            return {}
-        usual = Trace(self._model)
-        seen = self._replays.run(healthy, usual)
-        return usual.usual() if seen.exception is None and self._is_healthy(seen) else {}
+    def _only_replaced(self) -> bool:
+        return {signal.name for signal in self._flagged.signals} <= {SignalName.SANITIZED_VALUES}
 
     def _located(self, kind: CauseKind, what: str, origin: Origin) -> Cause:
         return self._cause(kind, what, module=origin.module, operation=origin.operation, where=origin.where)

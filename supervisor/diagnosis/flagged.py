@@ -31,7 +31,6 @@ class FlaggedUpdate:
         undone: whether it could be discarded, so that the state is the one before it.
         raised: the exception that ended it, if one did.
         batch_number: number of its last batch, None where the caller draws the batches.
-        healthy_batches: the batches of the last healthy update, None where there is none.
     """
 
     observation: Observation
@@ -40,4 +39,3 @@ class FlaggedUpdate:
     undone: bool
     raised: Raised | None
     batch_number: int | None
-    healthy_batches: tuple[Any, ...] | None

@@ -21,9 +21,7 @@ LossFunction = Callable[[Any], Tensor]
 class Observe(Protocol):
     """Forward, backward and one measurement of an update, as the guard does them."""
 
-    def __call__(
-        self, batches: Sequence[Any], watched: Callable[[LossFunction], LossFunction] | None
-    ) -> Observation:
+    def __call__(self, batches: Sequence[Any], watched: Callable[[LossFunction], LossFunction] | None) -> Observation:
         """The observation of an update on `batches`, the loss function wrapped by `watched` where one is given."""
         ...
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 __all__ = ["at_most", "find_culprits"]
 
-MOST_PARTS = 8
+MOST_PARTS = 4
 """Into how many parts the whole is cut at most to find one that is healthy by itself."""
 
 
@@ -18,7 +19,7 @@ def at_most(count: int) -> int:
 def find_culprits(count: int, is_healthy: Callable[[Sequence[int]], bool], *, most_tests: int) -> tuple[int, ...]:
     """The positions that must be left out for the rest to be healthy; empty when no few of them are at fault.
 
-    A healthy part is looked for first, in halves, quarters and eighths; then it is grown by what is left, in groups
+    A healthy part is looked for first, in halves, then in quarters; then it is grown by what is left, in groups
     that are cut in two where they spoil it. What remains outside has been found guilty, and the rest has been found
     healthy together. A fault that needs no particular position is unhealthy in every part, which is told soon.
 
@@ -81,11 +82,11 @@ def _healthy_part(count: int, tests: _Tests) -> list[int] | None:
     while parts <= min(count, MOST_PARTS):
         for part in _parts(count, parts):
             if tests.ask(part):
-                return list(part)
+                return part
         parts *= 2
     return None
 
 
-def _parts(count: int, parts: int) -> Iterator[range]:
+def _parts(count: int, parts: int) -> Iterator[list[int]]:
     cuts = [count * index // parts for index in range(parts + 1)]
-    return (range(start, end) for start, end in zip(cuts, cuts[1:], strict=False) if start < end)
+    return (list(range(start, end)) for start, end in pairwise(cuts) if start < end)

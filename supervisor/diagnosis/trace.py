@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ Flaws = frozenset[str]
 """Which of `nan`, `inf` and `-inf` some tensors hold."""
 
 _NONE: Flaws = frozenset()
-_FILLS = frozenset({"masked_fill", "masked_fill_", "fill_", "full", "full_like", "new_full", "tensor", "where", "empty"})
+_FILLS = frozenset(
+    {"masked_fill", "masked_fill_", "fill_", "full", "full_like", "new_full", "tensor", "where", "empty", "empty_like"}
+)
 """Functions whose infinities are what the user wrote, or memory that nobody has read yet."""
 
 
@@ -39,13 +41,16 @@ class Call:
     Attributes:
         module: qualified name, `""` for the model itself.
         first, last: the numbers of the graph's nodes made in it lie in [first, last).
+        began, ended: when, in the trace's own count.
         entering, leaving: what its inputs and outputs held beside finite values.
     """
 
     module: str
     first: int
     last: int
+    began: int
     entering: Flaws
+    ended: int = 0
     leaving: Flaws = _NONE
 
 
@@ -56,6 +61,7 @@ class Operation:
     Attributes:
         name: the function's.
         first, last: as in `Call`.
+        at: when, in the trace's own count.
         module: innermost module it ran in, None outside of every one.
         where: `file:line` in the user's code.
     """
@@ -63,6 +69,7 @@ class Operation:
     name: str
     first: int
     last: int
+    at: int
     module: str | None
     where: str | None
 
@@ -86,6 +93,9 @@ class Origin:
 class Trace:
     """Watches one replay.
 
+    Infinities that the user wrote, as those of a mask, are no fault: an infinity counts from the first function on that
+    made a bad value out of good ones. Where no such function was seen (compiled code), every infinity counts.
+
     Args:
         model: whose modules are watched.
 
@@ -97,6 +107,7 @@ class Trace:
     model: nn.Module
     calls: list[Call] = field(default_factory=list)
     sources: list[Operation] = field(default_factory=list)
+    _count: int = 0
     _open: list[Call] = field(default_factory=list)
     _operations: list[Operation] = field(default_factory=list)
     _handles: list[RemovableHandle] = field(default_factory=list)
@@ -128,32 +139,18 @@ class Trace:
 
         return watched
 
-    def forward_origin(self, normal: Mapping[str, tuple[Flaws, Flaws]]) -> Origin | None:
-        """The first module in forward order, innermost first, that made bad values out of good ones; None if none did.
-
-        Args:
-            normal: by module, what its inputs and outputs held on a healthy batch (`usual`): a mask of -inf is none
-                of its faults.
-        """
+    def forward_origin(self) -> Origin | None:
+        """The first module, innermost first, that made bad values out of good ones; None if none did."""
         for call in self.calls:
-            entering, leaving = normal.get(call.module, (_NONE, _NONE))
-            if not call.entering - entering and call.leaving - leaving:
-                inside = [op for op in self.sources if op.first >= call.first and op.last <= call.last]
+            if self._bad(call.leaving, call.ended) and not self._bad(call.entering, call.began):
+                inside = [op for op in self.sources if call.began <= op.at <= call.ended]
                 own = [op for op in inside if op.module == call.module] or inside
                 return _origin(call.module, own)
         return None
 
     def surfaced(self) -> str | None:
         """The first module that gave a bad value, whatever it was given; None if none did."""
-        return next((call.module for call in self.calls if call.leaving), None)
-
-    def usual(self) -> dict[str, tuple[Flaws, Flaws]]:
-        """By module, what its inputs and outputs held beside finite values."""
-        held: dict[str, tuple[Flaws, Flaws]] = {}
-        for call in self.calls:
-            entering, leaving = held.get(call.module, (_NONE, _NONE))
-            held[call.module] = (entering | call.entering, leaving | call.leaving)
-        return held
+        return next((call.module for call in self.calls if self._bad(call.leaving, call.ended)), None)
 
     def loss_origin(self) -> Origin:
         """Where the loss function, outside of every module, made its first bad value."""
@@ -177,21 +174,28 @@ class Trace:
     def called(self, name: str, first: int, leaving: Flaws, entering: Flaws, literal: bool) -> None:
         """Note a function of torch that has just returned."""
         module = self._open[-1].module if self._open else None
-        operation = Operation(name, first, _next_number(), module, user_frame(sys._getframe(2)))
+        operation = Operation(name, first, _next_number(), self._tick(), module, user_frame(sys._getframe(2)))
         self._operations.append(operation)
         if leaving - entering and not literal and name not in _FILLS:
             self.sources.append(operation)
 
+    def _bad(self, held: Flaws, when: int) -> bool:
+        return bool(held) and ("nan" in held or not self.sources or self.sources[0].at < when)
+
+    def _tick(self) -> int:
+        self._count += 1
+        return self._count
+
     def _enter(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
             number = _next_number()
-            self._open.append(Call(name, number, number, flaws(_held(args), _held(kwargs))))
+            self._open.append(Call(name, number, number, self._tick(), flaws(_held(args), _held(kwargs))))
 
         return hook
 
     def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         call = self._open.pop()
-        call.last = _next_number()
+        call.last, call.ended = _next_number(), self._tick()
         call.leaving = flaws(_held(output))
         self.calls.append(call)
 

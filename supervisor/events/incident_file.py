@@ -6,9 +6,9 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from supervisor.events.base import RecordModel
 from supervisor.events.numbers import Number
-from supervisor.records import ActionName, Decision, Outcome, SignalName
+from supervisor.records import ActionName, Cause, Decision, Outcome, SignalName
 
-__all__ = ["IncidentCost", "IncidentFile"]
+__all__ = ["Bundle", "IncidentCost", "IncidentFile"]
 
 
 class IncidentCost(RecordModel):
@@ -18,11 +18,29 @@ class IncidentCost(RecordModel):
     seconds: Number
 
 
+class Bundle(RecordModel):
+    """What lies beside the record to run its first flagged step again.
+
+    Attributes:
+        batch: name of the file with the step's batches, None where there is none.
+        state: name of the file with the state, likewise.
+        update_applied: whether the state is the one after the step, which could not be discarded.
+        note: what was left out, and why; None where nothing was.
+    """
+
+    batch: str | None
+    state: str | None
+    update_applied: bool = False
+    note: str | None = None
+
+
 class IncidentFile(RecordModel):
     """The record of one incident; see `supervisor.records.Incident` for the fields.
 
     Attributes:
-        cause: why it happened; None while nobody has looked.
+        cause: why it happened, as its first flagged update shows; None where that is not known.
+        later_causes: what its further flagged updates showed.
+        bundle: what lies beside this file to run the step again.
         traceback: of the user's exception that opened it, if one did.
     """
 
@@ -34,5 +52,7 @@ class IncidentFile(RecordModel):
     outcome: Outcome
     cured_by: ActionName | None
     cost: IncidentCost
-    cause: None = None
+    cause: Cause | None = None
+    later_causes: tuple[Cause, ...] = ()
+    bundle: Bundle | None = None
     traceback: str | None = None

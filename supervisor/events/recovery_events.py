@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from supervisor.events.base import EventBase
 from supervisor.events.numbers import DetailValue, Number
-from supervisor.records import ActionName, Decision, Signal, SignalName
+from supervisor.records import ActionName, Cause, CauseKind, Decision, Signal, SignalName
 
 __all__ = [
     "ActionAppliedEvent",
     "ActionFailedEvent",
     "DecisionEvent",
+    "DiagnosisEvent",
     "IncidentClosedEvent",
     "IncidentOpenedEvent",
     "LrRestoredEvent",
@@ -54,6 +56,38 @@ class IncidentOpenedEvent(EventBase):
     event: Literal["incident_opened"] = "incident_opened"
     incident: PositiveInt
     signals: tuple[SignalName, ...] = ()
+
+
+class DiagnosisEvent(EventBase):
+    """What the diagnosis of a flagged update found; the fields of `records.Cause`.
+
+    Attributes:
+        incident: the incident that the update belongs to.
+        kind: the kind of cause.
+    """
+
+    event: Literal["diagnosis"] = "diagnosis"
+    incident: PositiveInt
+    kind: CauseKind
+    explanation: str
+    batch_number: NonNegativeInt | None = None
+    module: str | None = None
+    module_type: str | None = None
+    parameter: str | None = None
+    state_key: str | None = None
+    samples: tuple[int, ...] = ()
+    dataset_indices: tuple[int | str, ...] = ()
+    operation: str | None = None
+    where: str | None = None
+    exception_type: str | None = None
+    deterministic: bool | None = None
+    replays: NonNegativeInt = 0
+    seconds: Number = 0.0
+
+    @classmethod
+    def from_cause(cls, cause: Cause, *, incident: int) -> DiagnosisEvent:
+        """The event for a cause."""
+        return cls(incident=incident, **{field.name: getattr(cause, field.name) for field in fields(cause)})
 
 
 class DecisionEvent(EventBase):

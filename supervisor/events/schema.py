@@ -30,6 +30,7 @@ from supervisor.events.recovery_events import (
     ActionAppliedEvent,
     ActionFailedEvent,
     DecisionEvent,
+    DiagnosisEvent,
     IncidentClosedEvent,
     IncidentOpenedEvent,
     LrRestoredEvent,
@@ -57,6 +58,7 @@ __all__ = [
     "CheckpointRejectedEvent",
     "CheckpointSavedEvent",
     "DecisionEvent",
+    "DiagnosisEvent",
     "Event",
     "EventBase",
     "ExitClassification",
@@ -87,6 +89,7 @@ KnownEvent = Annotated[
     | StepEvent
     | SignalEvent
     | IncidentOpenedEvent
+    | DiagnosisEvent
     | DecisionEvent
     | ActionAppliedEvent
     | ActionFailedEvent

@@ -17,6 +17,7 @@ from supervisor.errors import InputError, PolicyHalt
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.events.writer import Listener
 from supervisor.guard.arguments import check_arguments, check_training
+from supervisor.guard.diagnosing import Diagnostician
 from supervisor.guard.good_states import GoodStates
 from supervisor.guard.incidents import IncidentBook
 from supervisor.guard.keeper import StateKeeper
@@ -172,6 +173,7 @@ class Guard:
             recovery,
             book,
             self._reporter,
+            Diagnostician(self.policy, subject, runner, panel, files.incidents, accumulate, clock),
             files.log,
             clock,
         )

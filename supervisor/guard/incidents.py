@@ -10,19 +10,31 @@ from typing import Any
 
 from supervisor.actions import Effect
 from supervisor.clock import Clock
+from supervisor.diagnosis import Diagnosis
 from supervisor.engine import Closed, EngineState
 from supervisor.events import EventLog
-from supervisor.events.incident_file import IncidentCost, IncidentFile
+from supervisor.events.incident_file import Bundle, IncidentCost, IncidentFile
 from supervisor.events.schema import (
     ActionAppliedEvent,
     ActionFailedEvent,
     DecisionEvent,
+    DiagnosisEvent,
     IncidentClosedEvent,
     IncidentOpenedEvent,
     SignalEvent,
     WarningEvent,
 )
-from supervisor.records import ActionName, Decision, Incident, Observation, Outcome, Signal, SignalName
+from supervisor.records import (
+    ActionName,
+    Cause,
+    CauseKind,
+    Decision,
+    Incident,
+    Observation,
+    Outcome,
+    Signal,
+    SignalName,
+)
 
 __all__ = ["IncidentBook"]
 
@@ -42,6 +54,7 @@ class IncidentBook:
         self._clock = clock
         self._incident: Incident | None = None
         self._traceback: str | None = None
+        self._bundle: Bundle | None = None
         self._opened_at = 0.0
         self.by_signal: Counter[SignalName] = Counter()
         self.cured_by: Counter[ActionName] = Counter()
@@ -52,6 +65,40 @@ class IncidentBook:
             event = SignalEvent.from_signal(signal, step=observation.step, update=observation.update)
             self._log.emit(event)
 
+    @property
+    def replays(self) -> int:
+        """How often steps of the open incident were run again to find their causes; 0 where none is open."""
+        return 0 if self._incident is None else self._incident.replays
+
+    def opens(self, incident: int) -> bool:
+        """Whether an incident of this number is yet to be opened."""
+        return self._incident is None or self._incident.id != incident
+
+    def opened(self, incident: int, signals: Sequence[Signal], observation: Observation, bundle: Bundle | None) -> None:
+        """Open an incident with its first findings and put that on record."""
+        self._incident = Incident(incident, observation.step, observation.update)
+        self._opened_at = self._clock.monotonic()
+        self._traceback, self._bundle = None, bundle
+        names = tuple(signal.name for signal in signals)
+        self.by_signal[names[0]] += 1
+        event = IncidentOpenedEvent(step=observation.step, update=observation.update, incident=incident, signals=names)
+        self._log.emit(event)
+
+    def diagnosed(self, diagnosis: Diagnosis, observation: Observation) -> None:
+        """Put what looking into a flagged update came to on record; a diagnosis that failed is a warning."""
+        incident = self._incident
+        if incident is None:
+            raise ValueError("no incident is open")
+        cause = diagnosis.cause
+        causes = incident.causes if cause is None else (*incident.causes, cause)
+        self._incident = replace(incident, causes=causes, replays=incident.replays + diagnosis.replays)
+        if cause is not None:
+            self._log.emit(DiagnosisEvent.from_cause(cause, incident=incident.id))
+        else:
+            why = diagnosis.failure or "nothing that it looks for was found"
+            message = f"the cause of incident {incident.id} is not known: {why}"
+            self._log.emit(WarningEvent(step=observation.step, update=observation.update, message=message))
+
     def decided(
         self,
         decision: Decision,
@@ -60,20 +107,10 @@ class IncidentBook:
         blocked: Mapping[int, str],
         traceback: str | None,
     ) -> None:
-        """Put a decision on record; the first one of an incident opens it. The flagged step is lost."""
+        """Put a decision in the open incident on record. The flagged step is lost."""
+        if self._incident is None:
+            raise ValueError("no incident is open")
         names = [signal.name for signal in signals]
-        if self._incident is None or self._incident.id != decision.incident:
-            self._incident = Incident(decision.incident, observation.step, observation.update)
-            self._opened_at = self._clock.monotonic()
-            self._traceback = None
-            self.by_signal[names[0]] += 1
-            event = IncidentOpenedEvent(
-                step=observation.step,
-                update=observation.update,
-                incident=decision.incident,
-                signals=tuple(names),
-            )
-            self._log.emit(event)
         self._traceback = self._traceback or traceback
         self._incident = replace(
             self._incident,
@@ -164,6 +201,7 @@ class IncidentBook:
             "incident": incident,
             "seconds": seconds,
             "traceback": self._traceback,
+            "bundle": None if self._bundle is None else self._bundle.model_dump(),
             "by_signal": {str(name): count for name, count in self.by_signal.items()},
             "cured_by": {str(name): count for name, count in self.cured_by.items()},
         }
@@ -172,7 +210,7 @@ class IncidentBook:
         """Take back what `state_dict` gave; an incident that the engine no longer has open is dropped."""
         self.by_signal = Counter({SignalName(name): count for name, count in state["by_signal"].items()})
         self.cured_by = Counter({ActionName(name): count for name, count in state["cured_by"].items()})
-        self._incident, self._traceback = None, None
+        self._incident, self._traceback, self._bundle = None, None, None
         saved = state["incident"]
         if saved is None or engine.incident is None:
             return
@@ -183,10 +221,12 @@ class IncidentBook:
                 "signals": tuple(SignalName(name) for name in saved["signals"]),
                 "decisions": tuple(decisions),
                 "outcome": Outcome(saved["outcome"]),
+                "causes": tuple(Cause(**{**c, "kind": CauseKind(c["kind"])}) for c in saved["causes"]),
                 "cured_by": None,
             }
         )
         self._traceback = state["traceback"]
+        self._bundle = None if state["bundle"] is None else Bundle(**state["bundle"])
         self._opened_at = self._clock.monotonic() - state["seconds"]
 
     def _say_decision(self, decision: Decision, observation: Observation, blocked: Mapping[int, str]) -> None:
@@ -213,6 +253,10 @@ class IncidentBook:
             outcome=incident.outcome,
             cured_by=incident.cured_by,
             cost=IncidentCost(steps_lost=incident.steps_lost, seconds=incident.seconds),
+            # Only what its first flagged update showed opened it.
+            cause=next((c for c in incident.causes if c.update == incident.opened_at_update), None),
+            later_causes=tuple(c for c in incident.causes if c.update != incident.opened_at_update),
+            bundle=self._bundle,
             traceback=self._traceback,
         )
         folder = self._directory / f"{incident.id:04d}"

@@ -10,8 +10,10 @@ from torch import nn
 
 from supervisor.actions import Action, Effect, Restored, action_for
 from supervisor.clock import Clock
+from supervisor.diagnosis import Diagnosis
 from supervisor.engine import decide, reject
 from supervisor.errors import ActionError, InputError, PolicyMisfit
+from supervisor.events.incident_file import Bundle
 from supervisor.guard.good_states import GoodStates
 from supervisor.guard.incidents import IncidentBook
 from supervisor.guard.keeper import StateKeeper
@@ -100,7 +102,14 @@ class Recovery:
         return self._keeper.data_can_go_back
 
     def recover(
-        self, signals: Sequence[Signal], observation: Observation, *, undone: bool, traceback: str | None
+        self,
+        signals: Sequence[Signal],
+        observation: Observation,
+        *,
+        undone: bool,
+        traceback: str | None,
+        diagnosis: Diagnosis | None = None,
+        bundle: Callable[[int], Bundle | None] = lambda _: None,
     ) -> Recovered:
         """Answer one flagged update, whose discarding is done where it could be.
 
@@ -109,9 +118,15 @@ class Recovery:
             observation: what they are about.
             undone: False when the update could not be discarded, so that only a reload can help.
             traceback: of the user's exception, if one raised.
+            diagnosis: what looking into the update came to, None where nobody looked.
+            bundle: writes the files to run the update again, given the incident's number; asked when one opens.
         """
         blocked = self._blocked(undone)
         self._keeper.engine, decision = decide(self._keeper.engine, signals, self._policy, blocked=blocked)
+        if self._book.opens(decision.incident):
+            self._book.opened(decision.incident, signals, observation, bundle(decision.incident))
+        if diagnosis is not None:
+            self._book.diagnosed(diagnosis, observation)
         self._book.decided(decision, signals, observation, blocked, traceback)
         while True:
             started = self._clock.monotonic()

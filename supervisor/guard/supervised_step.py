@@ -12,6 +12,7 @@ from supervisor.engine import Closed, advance
 from supervisor.errors import PolicyHalt
 from supervisor.events.schema import LrRestoredEvent
 from supervisor.events.writer import EventLog
+from supervisor.guard.diagnosing import Diagnostician
 from supervisor.guard.good_states import GoodStates
 from supervisor.guard.incidents import IncidentBook
 from supervisor.guard.keeper import StateKeeper
@@ -45,6 +46,7 @@ class SupervisedStep:
         recovery: carries out the ladder.
         book: the incident record.
         reporter: the run's own record.
+        diagnostician: looks into flagged updates.
         log: for what fits neither.
         clock: for durations.
 
@@ -66,6 +68,7 @@ class SupervisedStep:
         recovery: Recovery,
         book: IncidentBook,
         reporter: Reporter,
+        diagnostician: Diagnostician,
         log: EventLog,
         clock: Clock,
     ) -> None:
@@ -83,6 +86,7 @@ class SupervisedStep:
         self._recovery = recovery
         self._book = book
         self._reporter = reporter
+        self._diagnostician = diagnostician
         self._log = log
         self._clock = clock
         self._epoch = 0 if cursor is None else cursor.epoch
@@ -106,16 +110,16 @@ class SupervisedStep:
         observation = self._runner.observe(batch, place)
         signals = self._panel.inspect(observation)
         if self._causes(signals):
-            return self._discard(parts, observation, before, undone=True)
+            return self._discard(batch, parts, observation, before, undone=True)
         observation = self._runner.prepare(observation)
         if observation.exception is not None:
-            return self._discard(parts, observation, before, undone=True)
+            return self._discard(batch, parts, observation, before, undone=True)
         observation = self._runner.apply(observation, keeper.engine.lr_scale)
         if observation.exception is not None or self._state_check_due():
             observation = self._runner.with_state_findings(observation)
             signals = self._panel.inspect(observation)
         if self._causes(signals):
-            return self._discard(parts, observation, before, undone=False)
+            return self._discard(batch, parts, observation, before, undone=False)
         self.drawn = ()
         return self._accept(observation, signals, started)
 
@@ -145,11 +149,12 @@ class SupervisedStep:
         return StepOutcome(observation.step, observation.loss, observation.grad_norm, True, signals)
 
     def _discard(
-        self, parts: Sequence[Any], observation: Observation, before: VolatileState, *, undone: bool
+        self, batch: Any, parts: Sequence[Any], observation: Observation, before: VolatileState, *, undone: bool
     ) -> StepOutcome:
         drawn, self.drawn = self.drawn, ()
         # Before the scaler backs off.
         observation = replace(observation, loss_scale=self._subject.loss_scale)
+        self._diagnostician.before_discarding()
         self._subject.discard_update(before)
         # What the recovery depends on is on the disk by then, and on record before it.
         self._states.flush()
@@ -173,11 +178,28 @@ class SupervisedStep:
             self._end_epochs()
             keeper.keep(known_finite=False)
             return outcome
+        # Before the detectors take note of this update: a replay is to be judged as it was.
+        diagnosis = self._diagnostician.look_into(
+            observation,
+            self._causes(signals),
+            batch,
+            before,
+            undone=undone,
+            batch_number=None if self._cursor is None else self._cursor.last_number,
+            replays_done=self._book.replays,
+        )
         self._panel.flagged(observation)
         self._states.flagged_step(observation.step, observation.update)
         counters.skipped_steps += 1
         recovered = self._recovery.recover(
-            self._causes(signals), observation, undone=undone, traceback=self._runner.last_traceback
+            self._causes(signals),
+            observation,
+            undone=undone,
+            traceback=self._runner.last_traceback,
+            diagnosis=diagnosis,
+            bundle=lambda incident: self._diagnostician.write_bundle(
+                incident, observation, batch, before, undone=undone
+            ),
         )
         decision, restored = recovered.decision, recovered.effect.restored
         if restored is None:
@@ -222,8 +244,7 @@ class SupervisedStep:
         self.follow_epochs()
 
     def _causes(self, signals: tuple[Signal, ...]) -> tuple[Signal, ...]:
-        """The findings that flag an update; those that the policy only observes do not."""
-        return tuple(signal for signal in signals if not self._policy.observes(signal.name))
+        return self._policy.causes(signals)
 
     def _state_check_due(self) -> bool:
         done = self._keeper.counters.step + 1

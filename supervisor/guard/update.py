@@ -6,16 +6,17 @@ import contextlib
 import math
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
+from supervisor.diagnosis import Raised
 from supervisor.policy import RecoveryPolicy
 from supervisor.records import Observation
 from supervisor.training.inspection import StateCheck, measure
@@ -24,7 +25,7 @@ from supervisor.training.optimizers import members
 from supervisor.training.schedule import Schedule
 from supervisor.training.state import Subject
 
-__all__ = ["Update", "UpdateRunner"]
+__all__ = ["LossFunction", "Update", "UpdateRunner"]
 
 LONGEST_MESSAGE = 500
 """How much of an exception's message stands in a signal, in characters."""
@@ -56,6 +57,7 @@ class UpdateRunner:
 
     Attributes:
         last_traceback: of the exception that the last update raised, None when it raised none.
+        raised: what that exception was, likewise.
     """
 
     def __init__(
@@ -79,30 +81,38 @@ class UpdateRunner:
         self._on_gradients = on_gradients
         self._sanitized = sanitized
         self.last_traceback: str | None = None
+        self.raised: Raised | None = None
 
-    def observe(self, batch: Any, place: Update) -> Observation:
-        """Forward, backward and one measurement. Whatever the user's code raises becomes part of the observation."""
-        self.last_traceback = None
-        return self._observed((batch,) if self._accumulate == 1 else batch, place, self._subject.scaler)
+    def observe(
+        self, batch: Any, place: Update, watched: Callable[[LossFunction], LossFunction] | None = None
+    ) -> Observation:
+        """Forward, backward and one measurement. Whatever the user's code raises becomes part of the observation.
+
+        Args:
+            batch: the batch, or the batches where several make an update.
+            place: where the update stands.
+            watched: wraps the loss function, to watch a replay.
+        """
+        self.last_traceback = self.raised = None
+        batches = (batch,) if self._accumulate == 1 else batch
+        compute = self._loss if watched is None else watched(self._loss)
+        return self._observed(batches, place, self._subject.scaler, compute)
 
     def observe_again(self, batch: Any, place: Update) -> Observation:
         """The same for one of an update's accumulated batches by itself, weighted as in it, but without loss scale."""
-        last_traceback = self.last_traceback
-        observation = self._observed((batch,), place, None)
-        self.last_traceback = last_traceback
-        return observation
+        with self.replaying():
+            return self._observed((batch,), place, None, self._loss)
 
-    def _observed(self, batches: Sequence[Any], place: Update, scaler: GradScaler | None) -> Observation:
+    def _observed(
+        self, batches: Sequence[Any], place: Update, scaler: GradScaler | None, compute: LossFunction
+    ) -> Observation:
         self._subject.drop_gradients()
         try:
-            loss = self._backward(batches, scaler)
+            loss = self._backward(batches, scaler, compute)
             counted = None if self._sanitized is None else self._sanitized()
             found = measure(loss, self._subject.names, counted, self._check.buffers_in_use())
         except Exception as error:  # noqa: BLE001  (whatever the step raises is a signal)
-            if self._sanitized is not None:
-                # What the failed pass replaced is no finding about the next one.
-                with contextlib.suppress(Exception):
-                    self._sanitized()
+            self._forget_replaced()
             seen = Observation(place.step, place.update, math.nan, math.nan, replayed=place.replayed)
             return self._raised(seen, error)
         return Observation(
@@ -118,6 +128,22 @@ class UpdateRunner:
             lr=nominal_lr(self._subject.optimizer),
             replayed=place.replayed,
         )
+
+    @contextlib.contextmanager
+    def replaying(self) -> Iterator[None]:
+        """What the last update raised is not forgotten over the replays inside, and what they replaced is not counted."""
+        kept = self.last_traceback, self.raised
+        try:
+            yield
+        finally:
+            self.last_traceback, self.raised = kept
+            self._forget_replaced()
+
+    def _forget_replaced(self) -> None:
+        """What a failed pass replaced is no finding about the next one."""
+        if self._sanitized is not None:
+            with contextlib.suppress(Exception):
+                self._sanitized()
 
     def prepare(self, observation: Observation) -> Observation:
         """What may change the gradients between inspection and update: the user's hook, then clipping."""
@@ -159,10 +185,10 @@ class UpdateRunner:
             weight_norms=found.weight_norms,
         )
 
-    def _backward(self, batches: Sequence[Any], scaler: GradScaler | None) -> Tensor:
+    def _backward(self, batches: Sequence[Any], scaler: GradScaler | None, compute: LossFunction) -> Tensor:
         total: Tensor | None = None
         for part in batches:
-            loss = self._loss(part)
+            loss = compute(part)
             if not isinstance(loss, Tensor) or loss.numel() != 1:
                 kind = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
                 raise TypeError(f"loss(batch) must return a tensor with one element, not {kind}")
@@ -179,8 +205,20 @@ class UpdateRunner:
     def _raised(self, observation: Observation, error: Exception) -> Observation:
         self.last_traceback = "".join(traceback.format_exception(error))
         # One line for the record; the traceback in the incident's file has the rest, which can be pages.
+        where = _user_frame(error.__traceback__)
+        self.raised = Raised(type(error).__name__, where, _module_of(error.__traceback__, self._subject.model))
         what = f"{type(error).__name__}: {error}".strip().splitlines()[0][:LONGEST_MESSAGE]
-        return replace(observation, exception=what, exception_where=_user_frame(error.__traceback__))
+        return replace(observation, exception=what, exception_where=where)
+
+
+def _module_of(trace: TracebackType | None, model: nn.Module) -> str | None:
+    """Qualified name of the innermost module in whose method an exception was raised."""
+    names = {id(module): name for name, module in model.named_modules()}
+    found = None
+    while trace is not None:
+        found = names.get(id(trace.tb_frame.f_locals.get("self")), found)
+        trace = trace.tb_next
+    return found
 
 
 def _user_frame(trace: TracebackType | None) -> str | None:

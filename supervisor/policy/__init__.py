@@ -17,6 +17,7 @@ from supervisor.policy.ladder import (
 from supervisor.policy.load import load_policy
 from supervisor.policy.model import (
     CheckpointSettings,
+    DiagnosisSettings,
     GradientClip,
     RecoveryPolicy,
     RestartSettings,
@@ -32,6 +33,7 @@ __all__ = [
     "CheckpointSettings",
     "DataAfterReload",
     "Detection",
+    "DiagnosisSettings",
     "DriftDetection",
     "GradientClip",
     "HaltRung",

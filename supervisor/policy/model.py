@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -10,10 +11,11 @@ from supervisor.policy.base import Conflict, Count, FormatVersion, Seconds, Sect
 from supervisor.policy.detection import Detection
 from supervisor.policy.ladder import DEFAULT_LADDER, AnyRung, HaltRung, Rung
 from supervisor.policy.reactions import Reaction, Reactions
-from supervisor.records import ActionName, SignalName
+from supervisor.records import ActionName, Signal, SignalName
 
 __all__ = [
     "CheckpointSettings",
+    "DiagnosisSettings",
     "GradientClip",
     "RecoveryPolicy",
     "RestartSettings",
@@ -44,6 +46,19 @@ class SnapshotSettings(Section):
     """Steps between two snapshots."""
     keep: Annotated[int, Field(strict=True, ge=0, le=1000)] = 3
     """How many good ones are kept, each as large as the model and its optimizer state; 0: take none."""
+
+
+class DiagnosisSettings(Section):
+    """How far a flagged step is looked into: it is run again from the state before it, never on the healthy path."""
+
+    enabled: Annotated[bool, Field(strict=True)] = True
+    """Whether causes are looked for at all."""
+    max_seconds: Annotated[float, Field(strict=True, gt=0, le=3600, allow_inf_nan=False)] = 30.0
+    """Wall time that one diagnosis may take; then the cause stays unknown."""
+    max_replays: Annotated[int, Field(strict=True, ge=2, le=10_000)] = 24
+    """How often a step may be run again to find its cause, over all flagged steps of an incident."""
+    max_bundle_mb: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 64
+    """Largest size of an incident's bundle (batch and state) on disk, in mebibytes; 0: none is written."""
 
 
 class RestartSettings(Section):
@@ -102,6 +117,8 @@ class RecoveryPolicy(Section):
     """States in memory."""
     probation_steps: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 20
     """Healthy steps in a row that must follow a state before it counts as good."""
+    diagnose: DiagnosisSettings = DiagnosisSettings()
+    """How far flagged steps are looked into."""
     restart: RestartSettings = RestartSettings()
     """What happens when the worker process dies."""
 
@@ -140,6 +157,10 @@ class RecoveryPolicy(Section):
     def observes(self, signal: SignalName) -> bool:
         """True where the signal is only logged: no incident opens and the step counts as healthy."""
         return self.reactions.of(signal) is Reaction.OBSERVE
+
+    def causes(self, signals: Iterable[Signal]) -> tuple[Signal, ...]:
+        """The findings that flag an update; those that are only observed do not."""
+        return tuple(signal for signal in signals if not self.observes(signal.name))
 
     def reaction_rung(self, signal: SignalName) -> int:
         """Index of the rung where the signal enters the ladder: the first with the action `reactions` names.

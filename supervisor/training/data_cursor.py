@@ -53,6 +53,12 @@ class DataCursor:
         """Whether earlier batches can be had again."""
         return not self._one_shot
 
+    @property
+    def last_number(self) -> int | None:
+        """Number of the batch that `next` gave last, from 0; None before the first."""
+        number = self.batch_number - 1 - len(self._pending)
+        return None if number < 0 else number
+
     def next(self) -> Any:
         """The next batch: one that was put back, or else one from the data, which begin again when they end.
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from supervisor.events import schema
 from supervisor.events.base import EventBase
 from supervisor.events.schema import KnownEvent, OtherEvent, parse_event
-from supervisor.records import ActionName, Decision, Signal, SignalName
+from supervisor.records import ActionName, CauseKind, Decision, Signal, SignalName
 
 MODELS: tuple[type[EventBase], ...] = get_args(get_args(KnownEvent)[0])
 
@@ -24,7 +24,7 @@ NAMES = {
     *("run_started", "run_resumed", "step", "signal", "decision", "action_applied", "action_failed"),
     *("incident_opened", "incident_closed", "checkpoint_saved", "checkpoint_promoted", "checkpoint_rejected"),
     *("worker_started", "worker_exited", "worker_stalled", "run_halted", "run_finished"),
-    *("lr_restored", "metrics", "buffer_exempt", "warning"),
+    *("lr_restored", "metrics", "buffer_exempt", "warning", "diagnosis"),
 }
 
 names = st.text(min_size=1, max_size=8).filter(lambda text: text not in {"nan", "inf", "-inf"})
@@ -94,6 +94,19 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "incidents": counts,
     },
     schema.IncidentOpenedEvent: {"incident": positive, "signals": st.lists(signals, max_size=3).map(tuple)},
+    schema.DiagnosisEvent: {
+        "incident": positive,
+        "kind": st.sampled_from(CauseKind),
+        "explanation": names,
+        **dict.fromkeys(("module", "module_type", "parameter", "state_key", "operation", "where"), text_or_none),
+        "exception_type": text_or_none,
+        "batch_number": st.none() | counts,
+        "samples": st.lists(counts, max_size=3).map(tuple),
+        "dataset_indices": st.lists(counts | names, max_size=3).map(tuple),
+        "deterministic": st.none() | st.booleans(),
+        "replays": counts,
+        "seconds": numbers,
+    },
     schema.DecisionEvent: {
         "incident": positive,
         "rung": counts,

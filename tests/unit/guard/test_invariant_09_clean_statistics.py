@@ -23,13 +23,13 @@ def windows(guard: Guard) -> dict[str, list[float]]:
 
 def spiking(factor: float, at: range) -> Guard:
     training = build(optimizer="sgd_momentum")
-    seen = iter(range(1000))
 
     def loss(batch: Any) -> Tensor:
         value = training.loss(batch)
-        return value * factor if next(seen) in at else value
+        return value * factor if guard.steps_done in at else value
 
-    return guard_of(training, loss=loss, policy=POLICY)
+    guard = guard_of(training, loss=loss, policy=POLICY)
+    return guard
 
 
 @pytest.mark.parametrize("at", [range(25, 26), range(25, 28)], ids=["one", "several"])
@@ -111,6 +111,7 @@ def test_replayed_batches_enter_no_window() -> None:
         policy={
             **POLICY,
             "reactions": {},
+            "diagnose": {"enabled": False},
             "ladder": [{"action": "reload_checkpoint", "data": "replay"}],
             "snapshot": {"every_steps": 5},
             "probation_steps": 2,

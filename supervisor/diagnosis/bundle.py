@@ -1,0 +1,129 @@
+"""The files that let a flagged step be run again elsewhere: `batch.pt` and `state.pt` beside `incident.json`.
+
+Both load with `torch.load(path, weights_only=True)`. `batch.pt` holds a list, the batches of the update. `state.pt` is
+a dictionary: `schema` (1), `step`, `update`, `update_applied`, `parameters`, `buffers`, `module_extra`, `extra`, `rng`
+(as `supervisor.training.rng.capture_rng`), `training_modes` (by module), `scaler`, and `optimizer` where it fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from supervisor.events.incident_file import Bundle
+from supervisor.training.state import Subject, VolatileState
+from supervisor.training.tree import plain, tensors
+
+__all__ = ["BATCH_FILE", "STATE_FILE", "load_bundle_file", "write_bundle"]
+
+BATCH_FILE = "batch.pt"
+STATE_FILE = "state.pt"
+SCHEMA = 1
+
+
+def write_bundle(
+    folder: Path,
+    batches: tuple[Any, ...],
+    subject: Subject,
+    before: VolatileState,
+    scaler: Any,
+    *,
+    step: int,
+    update: int,
+    update_applied: bool,
+    most_bytes: int,
+) -> Bundle:
+    """Write the bundle of one update, as much of it as fits: the batch, then the state, then the optimizer's state.
+
+    A disk that refuses and values that cannot be written without pickling are said in the note.
+
+    Args:
+        folder: the incident's.
+        batches: the update's.
+        subject: the training objects.
+        before: the state before the update beside parameters and optimizer.
+        scaler: the gradient scaler's `state_dict` before it, None without one.
+        step: position of the update in the schedule.
+        update: its number.
+        update_applied: whether parameters and optimizer are those of after it.
+        most_bytes: what all tensors together may take.
+    """
+    notes: list[str] = []
+    left = most_bytes
+    written: dict[str, str | None] = {BATCH_FILE: None, STATE_FILE: None}
+    modes = {name: mode for (name, _), mode in zip(subject.model.named_modules(), before.training_modes, strict=False)}
+    state: dict[str, Any] = {
+        "schema": SCHEMA,
+        "step": step,
+        "update": update,
+        "update_applied": update_applied,
+        "parameters": {name: parameter.detach() for parameter, name in subject.names.items()},
+        "buffers": before.buffers,
+        "module_extra": before.module_extra,
+        "extra": before.extra,
+        "rng": before.rng,
+        "training_modes": modes,
+        "scaler": scaler,
+    }
+    contents: list[tuple[str, Any]] = [(BATCH_FILE, list(batches)), (STATE_FILE, state)]
+    for name, content in contents:
+        try:
+            tree = plain(content, name)
+            size = _bytes(tree)
+            if size > left:
+                notes.append(f"{name} would take {_mb(size)}, more than the {_mb(left)} left for it")
+                continue
+            left -= size
+            if name == STATE_FILE:
+                left = _add_optimizer(tree, subject, left, notes)
+            folder.mkdir(parents=True, exist_ok=True)
+            part = folder / f".{name}"
+            torch.save(_compact(tree), part)
+            part.replace(folder / name)
+            written[name] = name
+        except (OSError, TypeError, RuntimeError) as error:
+            notes.append(f"{name}: {error}")
+    return Bundle(
+        batch=written[BATCH_FILE],
+        state=written[STATE_FILE],
+        update_applied=update_applied,
+        note="; ".join(notes) or None,
+    )
+
+
+def load_bundle_file(path: Path) -> Any:
+    """What a file of a bundle holds; nothing pickled is executed."""
+    return torch.load(path, weights_only=True, map_location="cpu")
+
+
+def _add_optimizer(tree: dict[str, Any], subject: Subject, left: int, notes: list[str]) -> int:
+    optimizer = plain(subject.optimizer_tree(), "optimizer")
+    size = _bytes(optimizer)
+    if size > left:
+        notes.append(f"the optimizer's state would take {_mb(size)}, more than the {_mb(left)} left for it")
+        return left
+    tree["optimizer"] = optimizer
+    return left - size
+
+
+def _bytes(tree: Any) -> int:
+    return sum(tensor.numel() * tensor.element_size() for _, tensor in tensors(tree))
+
+
+def _compact(tree: Any) -> Any:
+    """The tree with tensors of their own on the CPU: a slice would be written with all that it is a slice of."""
+    if isinstance(tree, Tensor):
+        return tree.cpu() if tree.device.type != "cpu" else tree.clone()
+    if isinstance(tree, Mapping):
+        return {key: _compact(value) for key, value in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(_compact(value) for value in tree)
+    return [_compact(value) for value in tree] if isinstance(tree, list) else tree
+
+
+def _mb(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"

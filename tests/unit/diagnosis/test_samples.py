@@ -1,0 +1,65 @@
+"""Taking samples out of batches of any form."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+
+from supervisor.diagnosis.samples import bad_samples, keep_samples, sample_count, values_replaced
+
+
+class Pair(NamedTuple):
+    x: torch.Tensor
+    y: torch.Tensor
+
+
+X = torch.arange(12.0).reshape(4, 3)
+Y = torch.tensor([7, 8, 9, 10])
+
+
+@pytest.mark.parametrize(
+    ("batch", "count"),
+    [
+        (X, 4),
+        ((X, Y), 4),
+        ({"x": X, "more": [Y, {"z": X}]}, 4),
+        ((X, torch.tensor(3.0)), 4),
+        ((X, Y[:3]), None),
+        (torch.tensor(1.0), None),
+        ("text", None),
+    ],
+)
+def test_samples_lie_where_all_tensors_agree(batch: Any, count: int | None) -> None:
+    assert sample_count(batch) == count
+
+
+def test_samples_are_kept_in_every_tensor_and_every_list_of_as_many() -> None:
+    batch = {"x": X, "pair": Pair(X, Y), "names": ["a", "b", "c", "d"], "scale": torch.tensor(2.0), "note": "n"}
+    kept = keep_samples(batch, [0, 3])
+    assert torch.equal(kept["x"], X[[0, 3]])
+    assert isinstance(kept["pair"], Pair)
+    assert torch.equal(kept["pair"].y, Y[[0, 3]])
+    assert kept["names"] == ["a", "d"]
+    assert torch.equal(kept["scale"], torch.tensor(2.0))
+    assert kept["note"] == "n"
+    assert torch.equal(batch["x"], torch.arange(12.0).reshape(4, 3))
+
+
+def test_a_pair_of_tensors_is_no_list_of_two_samples() -> None:
+    kept = keep_samples((X[:2], Y[:2]), [1])
+    assert torch.equal(kept[0], X[1:2])
+    assert torch.equal(kept[1], Y[1:2])
+
+
+def test_bad_values_are_found_in_any_tensor() -> None:
+    x, z = X.clone(), X.clone().unsqueeze(2)
+    x[1, 2] = math.nan
+    z[3, 0] = -math.inf
+    assert bad_samples((x, {"z": z}, Y)) == (1, 3)
+    assert bad_samples((X, Y)) == ()
+    mended = values_replaced((x, Y))
+    assert torch.isfinite(mended[0]).all()
+    assert torch.equal(mended[0][[0, 2, 3]], X[[0, 2, 3]])
