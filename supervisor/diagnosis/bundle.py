@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from supervisor.events.incident_file import Bundle
+from supervisor.training.optimizer_state import capture_optimizer
 from supervisor.training.state import Subject, VolatileState
 from supervisor.training.tree import plain, tensors
 
@@ -101,12 +102,11 @@ def load_bundle_file(path: Path) -> Any:
 
 
 def _add_optimizer(tree: dict[str, Any], subject: Subject, left: int, notes: list[str]) -> int:
-    optimizer = plain(subject.optimizer_tree(), "optimizer")
-    size = _bytes(optimizer)
+    size = _bytes(list(subject.optimizer.state.values()))
     if size > left:
         notes.append(f"the optimizer's state would take {_mb(size)}, more than the {_mb(left)} left for it")
         return left
-    tree["optimizer"] = optimizer
+    tree["optimizer"] = plain(capture_optimizer(subject.optimizer, subject.names, {}), "optimizer")
     return left - size
 
 

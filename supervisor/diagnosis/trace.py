@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, is_dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,12 +19,9 @@ from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from supervisor.training.tree import tensors
+from supervisor.diagnosis.flaws import Flaws, flaws, held, user_frame
 
-__all__ = ["Call", "Operation", "Origin", "Trace", "user_frame"]
-
-Flaws = frozenset[str]
-"""Which of `nan`, `inf` and `-inf` some tensors hold."""
+__all__ = ["Call", "Operation", "Origin", "Trace"]
 
 _NONE: Flaws = frozenset()
 _FILLS = frozenset(
@@ -189,14 +185,14 @@ class Trace:
     def _enter(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
             number = _next_number()
-            self._open.append(Call(name, number, number, self._tick(), flaws(_held(args), _held(kwargs))))
+            self._open.append(Call(name, number, number, self._tick(), flaws(held(args), held(kwargs))))
 
         return hook
 
     def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         call = self._open.pop()
         call.last, call.ended = _next_number(), self._tick()
-        call.leaving = flaws(_held(output))
+        call.leaving = flaws(held(output))
         self.calls.append(call)
 
     def _watch_graph(self, root: Node) -> None:
@@ -212,9 +208,9 @@ class Trace:
 
     def _node_hook(self, node: Node) -> Callable[[Any, Any], None]:
         def hook(leaving: Any, entering: Any) -> None:
-            if self._culprit is not None or not flaws(_held(leaving), _held(entering)):
+            if self._culprit is not None or not flaws(held(leaving), held(entering)):
                 return
-            if not flaws(_held(entering)):
+            if not flaws(held(entering)):
                 self._culprit = node
             elif self._received is None and _number_of(node) is not None:
                 self._received = node
@@ -232,55 +228,13 @@ class _Functions(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         first = _next_number()
-        entering = flaws(_held(args), _held(kwargs))
+        entering = flaws(held(args), held(kwargs))
         result = func(*args, **kwargs)
         name = getattr(func, "__name__", "")
         if name not in ("__get__", "__set__"):
             literal = any(isinstance(value, float) and value - value != 0 for value in (*args, *kwargs.values()))
-            self._trace.called(name, first, flaws(_held(result)), entering, literal)
+            self._trace.called(name, first, flaws(held(result)), entering, literal)
         return result
-
-
-def flaws(*groups: Iterable[Tensor]) -> Flaws:
-    """What some tensors hold beside finite values."""
-    found: set[str] = set()
-    for group in groups:
-        for tensor in group:
-            if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.numel() == 0:
-                continue
-            values = tensor.detach()
-            values = values.coalesce().values() if values.is_sparse else values
-            if bool(torch.isfinite(values).all()):
-                continue
-            values = torch.view_as_real(values.resolve_conj()) if values.is_complex() else values
-            if bool(values.isnan().any()):
-                found.add("nan")
-            if bool((values == torch.inf).any()):
-                found.add("inf")
-            if bool((values == -torch.inf).any()):
-                found.add("-inf")
-    return frozenset(found)
-
-
-def user_frame(frame: Any) -> str | None:
-    """`file:line` of the innermost frame, from `frame` outwards, that is neither torch's nor ours."""
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith(_NOT_THE_USERS) and not file.startswith("<"):
-            return f"{file}:{frame.f_lineno}"
-        frame = frame.f_back
-    return None
-
-
-_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).resolve().parent.parent))
-
-
-def _held(tree: Any) -> Iterator[Tensor]:
-    """Every tensor in nested containers, dataclasses among them."""
-    if is_dataclass(tree) and not isinstance(tree, type):
-        tree = vars(tree)
-    for _, tensor in tensors(tree):
-        yield tensor
 
 
 def _origin(module: str | None, operations: list[Operation]) -> Origin:

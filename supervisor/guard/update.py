@@ -131,7 +131,7 @@ class UpdateRunner:
 
     @contextlib.contextmanager
     def replaying(self) -> Iterator[None]:
-        """What the last update raised is not forgotten over the replays inside, and what they replaced is not counted."""
+        """What the last update raised outlasts the replays inside; what they replaced is not counted."""
         kept = self.last_traceback, self.raised
         try:
             yield

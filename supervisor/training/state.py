@@ -268,10 +268,6 @@ class Subject:
                 like = next((t for t in (current, first, *self.names) if t is not None), value)
                 held[key] = value.to(like.device, copy=True)
 
-    def optimizer_tree(self) -> dict[str, Any]:
-        """A copy of the optimizer's state by parameter name, and of its groups' options."""
-        return self._capture_optimizer({})
-
     def drop_gradients(self) -> None:
         """Forget all gradients, those of parameters that the optimizer does not hold included."""
         for parameter in self.names:

@@ -1,0 +1,60 @@
+"""What is wrong in some tensors, and where in the user's code one is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from supervisor.training.tree import tensors
+
+__all__ = ["Flaws", "flaws", "held", "user_frame"]
+
+Flaws = frozenset[str]
+"""Which of `nan`, `inf` and `-inf` some tensors hold."""
+
+
+def flaws(*groups: Iterable[Tensor]) -> Flaws:
+    """What some tensors hold beside finite values."""
+    found: set[str] = set()
+    for group in groups:
+        for tensor in group:
+            if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.numel() == 0:
+                continue
+            values = tensor.detach()
+            values = values.coalesce().values() if values.is_sparse else values
+            if bool(torch.isfinite(values).all()):
+                continue
+            values = torch.view_as_real(values.resolve_conj()) if values.is_complex() else values
+            if bool(values.isnan().any()):
+                found.add("nan")
+            if bool((values == torch.inf).any()):
+                found.add("inf")
+            if bool((values == -torch.inf).any()):
+                found.add("-inf")
+    return frozenset(found)
+
+
+def user_frame(frame: Any) -> str | None:
+    """`file:line` of the innermost frame, from `frame` outwards, that is neither torch's nor ours."""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(_NOT_THE_USERS) and not file.startswith("<"):
+            return f"{file}:{frame.f_lineno}"
+        frame = frame.f_back
+    return None
+
+
+_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).resolve().parent.parent))
+
+
+def held(tree: Any) -> Iterator[Tensor]:
+    """Every tensor in nested containers, dataclasses among them."""
+    if is_dataclass(tree) and not isinstance(tree, type):
+        tree = vars(tree)
+    for _, tensor in tensors(tree):
+        yield tensor
