@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LambdaLR, LRScheduler, OneCycleLR
 
-__all__ = ["WORKLOADS", "Workload"]
+__all__ = ["SHIFTED", "WORKLOADS", "Workload"]
 
 Batch = tuple[Tensor, Tensor]
 
@@ -102,6 +102,27 @@ def _curriculum(x: Tensor, y: Tensor, seed: int) -> Iterator[Batch]:
     for part, steps in zip(parts, (300, 400, 10**9), strict=True):
         for _ in range(steps):
             yield next(part)
+
+
+def _harder(x: Tensor, y: Tensor, seed: int) -> Iterator[Batch]:
+    """Images that come clean at first, and with more noise step by step."""
+    generator = torch.Generator().manual_seed(seed)
+    for number, (images, labels) in enumerate(_rows(x, y, seed, lambda n: 32)):
+        yield images + min(0.6, number / 1500) * torch.randn(images.shape, generator=generator), labels
+
+
+def _longer(seed: int) -> Workload:
+    """Text in pieces that grow from 4 to 16 characters, as a curriculum of lengths does."""
+    workload = _language(seed, _Gru, lambda m: Adam(m.parameters(), lr=3e-3))
+    full = workload.batches
+
+    def batches() -> Iterator[Batch]:
+        for number, (x, y) in enumerate(full):
+            length = 4 if number < 400 else 8 if number < 800 else 16
+            yield x[:, :length], y[:, :length]
+
+    workload.batches = batches()
+    return workload
 
 
 def _noisy_shift(x: Tensor, y: Tensor, seed: int) -> Iterator[Batch]:
@@ -229,11 +250,12 @@ WORKLOADS: dict[str, Callable[[int], Workload]] = {
     "one cycle": lambda s: _classifier(
         s, optimizer=_momentum(0.01), scheduler=lambda by: OneCycleLR(by, max_lr=0.3, total_steps=1200)
     ),
-    "curriculum shift": lambda s: _classifier(s, batches=_curriculum),
-    "noisier inputs": lambda s: _classifier(s, batches=_noisy_shift),
+    "curriculum: longer texts": _longer,
+    "curriculum: ever more noise": lambda s: _classifier(s, batches=_harder),
+    "curriculum: noise in two jumps": lambda s: _classifier(s, batches=_noisy_shift),
     "rare classes": lambda s: _classifier(s, rows=_rare(s), size=lambda n: 8),
     "memorised": _memorised,
-    "high-rate SGD": lambda s: _classifier(s, optimizer=_momentum(0.3)),
+    "high-rate SGD": lambda s: _classifier(s, optimizer=_momentum(0.2)),
     "regression": lambda s: _regression(s),
     "regression, batch 2": lambda s: _regression(s, size=2),
     "loss below zero": lambda s: _regression(s, likelihood=True),
@@ -241,3 +263,8 @@ WORKLOADS: dict[str, Callable[[int], Workload]] = {
     "transformer, text": lambda s: _language(s, _Transformer, lambda m: AdamW(m.parameters(), lr=2e-3)),
 }
 """Name -> a training by its seed."""
+
+SHIFTED: dict[str, Callable[[int], Workload]] = {
+    "classes never seen before": lambda s: _classifier(s, batches=_curriculum),
+}
+"""Healthy trainings whose data change so abruptly that no number tells it from damage."""

@@ -25,9 +25,10 @@ class Baseline(NamedTuple):
 
     Attributes:
         logarithmic: whether the numbers below are of logarithms.
-        level: where the line stands at the newest value.
+        level: where the line stands at the newest value, or, where it rises, will stand when it is drawn anew.
         spread: 1.4826 times the median absolute deviation from the line, or the least spread if that is more.
-        largest: the largest value, never a logarithm.
+        largest: the largest value of the newer half, or, if that is more, the value furthest above the line; never a
+            logarithm.
         magnitude: the largest absolute value.
     """
 
@@ -38,12 +39,13 @@ class Baseline(NamedTuple):
     magnitude: float
 
     @classmethod
-    def of(cls, window: Collection[float], *, quiet: float) -> Self:
+    def of(cls, window: Collection[float], *, quiet: float, ahead: int = 0) -> Self:
         """The baseline of a window of at least two finite values, oldest first.
 
         Args:
             window: the values.
             quiet: the least spread, in natural-log units, or relative to the largest magnitude.
+            ahead: for how many values it is to serve: where the line rises, it is followed for so long.
         """
         largest, least = max(window), min(window)
         magnitude = max(largest, -least)
@@ -58,8 +60,14 @@ class Baseline(NamedTuple):
         deviations = sorted([abs(residual - level) for residual in residuals])
         least_spread = quiet if logarithmic else quiet * magnitude
         spread = max(MAD_TO_SIGMA * median_of_sorted(deviations), least_spread)
-        # A fall that has ended would make the line point too low: never below the newer half.
-        return cls(logarithmic, max(level, newer) if slope < 0 else level, spread, largest, magnitude)
+        if slope > 0:
+            rise = slope * ahead
+            level, highest = level + rise, max(residuals) + rise
+        else:
+            # A fall that has ended would make the line point too low: never below the newer half.
+            level, highest = max(level, newer), max(max(residuals), max(values[-half:]))
+        largest = math.exp(min(highest, LARGEST_EXPONENT)) if logarithmic else highest
+        return cls(logarithmic, level, spread, largest, magnitude)
 
     @property
     def typical(self) -> float:

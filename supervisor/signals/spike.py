@@ -19,16 +19,18 @@ REFRESH_UPDATES = 16
 
 LEAST_SPREAD = {"loss": 0.2, "grad_norm": 0.4}
 """Least spread assumed, in natural-log units: a nearly constant window must not make every wobble a spike. Gradient
-norms have the longer tail."""
+norms have the longer tail, so that twice as much is asked of them, here and by the margin."""
+
+MARGIN_FACTOR = {"loss": 1.0, "grad_norm": 2.0}
 
 
 class SpikeDetector:
     """Flags a value far above where the window says the next one should be.
 
     A value is a spike when it scores more than `threshold` (see `Baseline`) and is more than `margin` times the largest
-    healthy value of the window. It is silent until the window holds `warmup_updates` values. A second spike in a row,
-    on another batch, is `divergence`: the weights are damaged, not the batch. A learning rate that jumps back to what
-    it has been before (a warm restart) starts the window afresh.
+    healthy value of late, twice that for gradient norms. It is silent until the window holds `warmup_updates` values.
+    A second spike in a row, on another batch, is `divergence`: the weights are damaged, not the batch. A learning rate
+    that jumps back to what it has been before (a warm restart) starts the window afresh.
 
     Args:
         quantity: which number of the observation to watch.
@@ -124,10 +126,10 @@ class SpikeDetector:
         if len(self._window) < self._policy.warmup_updates:
             return
         self._since_refresh = 0
-        self._baseline = Baseline.of(self._window, quiet=LEAST_SPREAD[self._quantity])
+        self._baseline = Baseline.of(self._window, quiet=LEAST_SPREAD[self._quantity], ahead=REFRESH_UPDATES)
         self._set_limit()
 
     def _set_limit(self) -> None:
-        self._limit = (
-            math.inf if self._baseline is None else self._baseline.limit(self._policy.threshold, self._policy.margin)
-        )
+        policy, baseline = self._policy, self._baseline
+        margin = policy.margin * MARGIN_FACTOR[self._quantity]
+        self._limit = math.inf if baseline is None else baseline.limit(policy.threshold, margin)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.records import Observation, SignalName
 from supervisor.signals import DetectorPanel
-from supervisor.signals.spike import LEAST_SPREAD
+from supervisor.signals.spike import LEAST_SPREAD, REFRESH_UPDATES
 
 SPIKE = {"window_updates": 32, "threshold": 8.0, "warmup_updates": 16}
 POLICY = load_policy({"detect": {"spike": SPIKE}})
@@ -74,7 +74,7 @@ def test_the_score_is_the_one_described() -> None:
 def test_a_steady_trend_is_no_spread() -> None:
     """A rise that the window shows is expected to go on; what leaves the line counts as it would without a trend."""
     panel = fed(math.exp(0.1 * i) for i in range(16))
-    edge = math.exp(1.5) * EDGE
+    edge = math.exp(1.5 + 0.1 * REFRESH_UPDATES) * EDGE
     assert names(panel, loss=edge * 0.99) == []
     assert names(panel, loss=edge * 1.01) == [SignalName.LOSS_SPIKE]
 

@@ -1,0 +1,141 @@
+"""The watch on weights: a norm that falls too fast is divergence, however the checks are spaced."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from supervisor.policy import load_policy
+from supervisor.records import Observation, Signal, SignalName
+from supervisor.signals import DetectorPanel
+
+ALONE = {"spike": None, "drift": None}
+POLICY = load_policy({"detect": ALONE})
+OK = Observation(step=0, update=0, loss=1.0, grad_norm=1.0)
+HALVING = 0.5**0.1
+
+
+def seen(update: int, **norms: float) -> Observation:
+    return replace(OK, step=update, update=update, weight_norms=norms or None)
+
+
+def damaged(every: int, at: int, rate: float, *, steps: int = 10, until: int = 400) -> int | None:
+    """Updates from the first damaged one to its finding, in a run whose state is checked `every` updates."""
+    panel, norm = DetectorPanel(POLICY), 8.0
+    for update in range(until):
+        norm *= rate if at <= update < at + steps else 1.001
+        observation = seen(update, w=norm, other=1.0) if (update + 1) % every == 0 else seen(update)
+        if panel.inspect(observation):
+            return update - at + 1
+        panel.accept(observation)
+    return None
+
+
+@pytest.mark.parametrize("rate", [HALVING, 0.5], ids=["halved over ten steps", "halved by each of ten steps"])
+@pytest.mark.parametrize("every", [1, 5, 10, 12])
+def test_weights_that_lose_half_in_ten_steps_are_found_within_25(every: int, rate: float) -> None:
+    for at in range(60, 60 + 2 * every):
+        delay = damaged(every, at, rate)
+        assert delay is not None, at
+        assert delay <= 25, at
+
+
+def test_it_names_the_weight_and_its_norms() -> None:
+    panel = DetectorPanel(POLICY)
+    for update in range(9, 70, 10):
+        panel.accept(seen(update, a=2.0, b=4.0, c=1.0, d=1.0, e=1.0))
+    (signal,) = panel.inspect(seen(79, a=1.9, b=1.0, c=0.6, d=0.6, e=0.6))
+    assert signal.name is SignalName.DIVERGENCE
+    assert signal.details == {
+        "tensors": ("b", "c", "d"),
+        "tensor_count": 4,
+        "weight_norm": 1.0,
+        "weight_norm_before": 4.0,
+    }
+
+
+def test_growth_and_weight_decay_are_none() -> None:
+    for rate in (1.5, 1.0, 0.99):
+        panel, norm = DetectorPanel(POLICY), 1.0
+        for update in range(9, 1000, 10):
+            norm *= rate**10 if rate < 1 else rate
+            assert panel.inspect(seen(update, w=norm)) == ()
+            panel.accept(seen(update, w=norm))
+
+
+def test_checks_that_are_far_apart_are_judged_by_the_rate() -> None:
+    panel = DetectorPanel(POLICY)
+    panel.accept(seen(99, w=1.0))
+    panel.accept(seen(199, w=1.0))
+    assert panel.inspect(seen(299, w=0.5)) == ()
+    assert [signal.name for signal in panel.inspect(seen(299, w=0.2))] == [SignalName.DIVERGENCE]
+
+
+def test_the_first_updates_are_not_judged() -> None:
+    panel = DetectorPanel(POLICY)
+    panel.accept(seen(0, w=10.0))
+    assert panel.inspect(seen(19, w=1.0)) == ()
+    assert panel.inspect(seen(20, w=1.0)) != ()
+
+
+def checked(panel: DetectorPanel, *norms: float, start: int = 9) -> list[tuple[Signal, ...]]:
+    signals = []
+    for number, norm in enumerate(norms):
+        signals.append(panel.inspect(seen(start + 10 * number, w=norm)))
+        panel.accept(seen(start + 10 * number, w=norm))
+    return signals
+
+
+def test_norms_that_jump_back_with_a_restored_state_alarm_nobody_and_it_stays_sharp() -> None:
+    panel = DetectorPanel(POLICY)
+    assert not any(checked(panel, 1.0, 2.0, 4.0, 8.0, 16.0))
+    panel.restored()
+    assert not any(checked(panel, 1.0, 1.0, start=69))
+    assert panel.inspect(seen(89, w=0.7)) != ()
+
+
+def test_a_redrawn_model_begins_anew() -> None:
+    panel = DetectorPanel(POLICY)
+    checked(panel, 4.0, 4.0, 4.0, 4.0)
+    panel.forget()
+    assert panel.state_dict() == DetectorPanel(POLICY).state_dict()
+    assert not any(checked(panel, 2.0, 1.0, start=49))
+
+
+def test_a_flagged_check_is_never_kept() -> None:
+    panel = DetectorPanel(POLICY)
+    checked(panel, 4.0, 4.0, 4.0, 4.0)
+    saved = panel.state_dict()
+    for update in range(49, 100, 10):
+        panel.flagged(seen(update, w=2.0))
+        panel.accept(replace(seen(update, w=2.0), replayed=True))
+    assert panel.state_dict() == saved
+
+
+def test_a_weight_that_comes_later_is_taken_up() -> None:
+    panel = DetectorPanel(POLICY)
+    checked(panel, 4.0, 4.0, 4.0, 4.0)
+    assert panel.inspect(seen(49, w=4.0, late=1.0)) == ()
+    panel.accept(seen(49, w=4.0, late=1.0))
+    assert panel.inspect(seen(59, w=4.0, late=0.5)) != ()
+
+
+def test_it_survives_json() -> None:
+    panel, back = DetectorPanel(POLICY), DetectorPanel(POLICY)
+    checked(panel, 4.0, 4.0, 4.0, 4.0)
+    back.load_state_dict(json.loads(json.dumps(panel.state_dict())))
+    assert back.state_dict() == panel.state_dict()
+    assert back.inspect(seen(49, w=2.0)) == panel.inspect(seen(49, w=2.0)) != ()
+
+
+def test_bounds_are_the_policys() -> None:
+    wide = load_policy({"detect": {**ALONE, "weights": {"fall": 0.6}}})
+    panel = DetectorPanel(wide)
+    checked(panel, 4.0, 4.0, 4.0, 4.0)
+    assert panel.inspect(seen(49, w=1.7)) == ()
+    assert panel.inspect(seen(49, w=1.5)) != ()
+    off = DetectorPanel(load_policy({"detect": {**ALONE, "weights": None}}))
+    checked(off, 4.0, 4.0, 4.0, 4.0)
+    assert off.inspect(seen(49, w=0.001)) == ()
