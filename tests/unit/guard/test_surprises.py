@@ -332,3 +332,28 @@ def test_a_learning_rate_that_turns_nan_poisons_nothing_that_is_kept() -> None:
     assert heard.actions() == ["reload_checkpoint"]
     assert training.optimizer.param_groups[0]["lr"] == 0.01
     assert_finite(training)
+
+
+def test_a_run_ends_where_registered_state_refuses_to_go_back() -> None:
+    """The reload fails, and so does the one that halting begins with."""
+
+    class OnlyForward:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def state_dict(self) -> dict[str, int]:
+            return {"count": self.count}
+
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            if state["count"] < self.count:
+                raise ValueError("it cannot go back")
+
+    training, heard = build(), EventList()
+    held = training.extra_state["log"] = OnlyForward()
+    guard = guard_of(training, policy=quiet(ladder=[{"action": "reload_checkpoint"}]), listeners=[heard])
+    guard.step(BATCHES[0])
+    held.count = 1
+    with pytest.raises(PolicyHalt):
+        guard.step(nan_batch(BATCHES[1]))
+    assert heard.actions() == ["reload_checkpoint", "halt"]
+    assert guard.status == "halted"
