@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "actions",
         "diagnosis",
     },
-    "process": {"errors", "clock", "events", "job", "policy", "report", "training", "faults", "guard"},
+    "process": {"errors", "clock", "events", "job", "policy", "report", "training", "faults", "diagnosis", "guard"},
     "rehearsal": {"errors", "events", "job", "faults", "process", "report"},
     "cli": {"errors", "events", "job", "policy", "process", "rehearsal", "replay", "report"},
     "__main__": {"cli"},

@@ -19,9 +19,19 @@ from supervisor.errors import ExitCode, InputError
 from supervisor.events import follow, read_events
 from supervisor.events.show import describe_event
 from supervisor.job import load_job
+from supervisor.process.incident_rerun import rerun_incident
 from supervisor.process.parent import Parent
 from supervisor.replay import plain_replay, render_replay, replay_run
-from supervisor.report import read_status, render_status
+from supervisor.report import (
+    plain_incident,
+    plain_run,
+    read_status,
+    read_story,
+    render_incident,
+    render_run,
+    render_status,
+    wrapped,
+)
 
 __all__ = ["app", "main"]
 
@@ -101,6 +111,39 @@ def events(
             if event is not None and each.event != event:
                 continue
             typer.echo(each.model_dump_json(by_alias=True) if as_json else describe_event(each))
+
+
+@app.command()
+def explain(
+    run_dir: RunDir,
+    incident: Annotated[
+        int | None, typer.Argument(help="Number of one incident; without it, all in short.", min=1, show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The record, for machines.")] = False,
+    replay_step: Annotated[
+        bool,
+        typer.Option(
+            "--replay",
+            help="Run the flagged step again from the incident's files, in a fresh process, and show the first bad "
+            "tensor. Calls the trainer's loss.",
+        ),
+    ] = False,
+) -> None:
+    """What went wrong, where it comes from, what was tried and why, what it cost, and what to change."""
+    story = read_story(run_dir)
+    found = None if incident is None else story.incident(incident, run_dir)
+    if replay_step:
+        if found is None:
+            raise InputError("--replay: say which incident: supervisor explain RUN_DIR N --replay")
+        raise typer.Exit(rerun_incident(Path(run_dir), found.folder, as_json=as_json))
+    with _reader_may_leave():
+        if as_json:
+            typer.echo(json.dumps(plain_run(story) if found is None else plain_incident(found), indent=2))
+        else:
+            lines = render_run(story, run_dir) if found is None else render_incident(found, run_dir)
+            console = Console()
+            typer.echo("\n".join(wrapped(lines, console.width) if console.is_terminal else lines))
+        sys.stdout.flush()
 
 
 @app.command()

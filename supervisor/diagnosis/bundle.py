@@ -14,15 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supervisor.events.incident_file import Bundle
+from supervisor.events.incident_file import BATCH_FILE, STATE_FILE, Bundle
 from supervisor.training.optimizer_state import capture_optimizer
 from supervisor.training.state import Subject, VolatileState
 from supervisor.training.tree import plain, tensors
 
-__all__ = ["BATCH_FILE", "STATE_FILE", "load_bundle_file", "write_bundle"]
+__all__ = ["load_bundle_file", "write_bundle"]
 
-BATCH_FILE = "batch.pt"
-STATE_FILE = "state.pt"
 SCHEMA = 1
 
 

@@ -8,7 +8,10 @@ from supervisor.events.base import RecordModel
 from supervisor.events.numbers import Number
 from supervisor.records import ActionName, Cause, Decision, Outcome, SignalName
 
-__all__ = ["Bundle", "IncidentCost", "IncidentFile"]
+__all__ = ["BATCH_FILE", "STATE_FILE", "Bundle", "IncidentCost", "IncidentFile"]
+
+BATCH_FILE = "batch.pt"
+STATE_FILE = "state.pt"
 
 
 class IncidentCost(RecordModel):

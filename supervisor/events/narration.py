@@ -9,7 +9,7 @@ from supervisor.events import schema
 from supervisor.events.schema import Event
 from supervisor.records import ActionName, SignalName
 
-__all__ = ["Line", "Narrator", "Tone", "describe_step"]
+__all__ = ["Line", "Narrator", "Tone", "describe_outcome", "describe_signal", "describe_step"]
 
 _MOST_NAMES = 3
 
@@ -54,7 +54,7 @@ class Narrator:
                 self._decision = event
                 self._answered = True
             case schema.ActionAppliedEvent():
-                lines.append(Line(self._recovery(event, _outcome(event)), self._tone(event.action)))
+                lines.append(Line(self._recovery(event, describe_outcome(event)), self._tone(event.action)))
                 self._decision = None
             case schema.ActionFailedEvent():
                 lines.append(Line(self._recovery(event, f"; failed: {event.error}"), Tone.BAD))
@@ -87,14 +87,14 @@ class Narrator:
         new = [signal for signal in self._signals if signal.signal not in self._observed]
         self._observed.update(signal.signal for signal in new)
         return [
-            Line(f"{_place(signal)}{_signal(signal)}: observed, more of these only in the log", Tone.PLAIN)
+            Line(f"{_place(signal)}{describe_signal(signal)}: observed, more of these only in the log", Tone.PLAIN)
             for signal in new
         ]
 
     def _recovery(
         self, event: schema.DecisionEvent | schema.ActionAppliedEvent | schema.ActionFailedEvent, end: str
     ) -> str:
-        signals = " + ".join(_signal(signal) for signal in self._signals)
+        signals = " + ".join(describe_signal(signal) for signal in self._signals)
         text = f"{_place(event)}{signals}{' ' if signals else ''}-> {event.action}"
         if self._decision is not None:
             text += f" (rung {self._decision.rung}): {self._decision.reason}"
@@ -162,7 +162,8 @@ def _other(event: Event) -> list[Line]:
             return []
 
 
-def _outcome(event: schema.ActionAppliedEvent) -> str:
+def describe_outcome(event: schema.ActionAppliedEvent) -> str:
+    """What an action did, as the end of a line; empty where there is nothing beyond the dropped batch."""
     done = []
     if event.restored_step is not None:
         done.append(f"back to step {event.restored_step}")
@@ -175,7 +176,8 @@ def _outcome(event: schema.ActionAppliedEvent) -> str:
     return f"; {', '.join(done)} ({event.seconds:.2g} s)" if done else ""
 
 
-def _signal(event: schema.SignalEvent) -> str:
+def describe_signal(event: schema.SignalEvent) -> str:
+    """A finding and its numbers: `nonfinite_loss (loss nan)`."""
     details = ", ".join(f"{name} {_value(value)}" for name, value in (event.model_extra or {}).items())
     return f"{event.signal} ({details})" if details else str(event.signal)
 

@@ -5,35 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
-from supervisor.events.numbers import UtcTime
-from supervisor.events.schema import ExitClassification
+from supervisor.events.process_incident_file import ProcessIncident
 from supervisor.process.exits import WorkerEnd
 
-__all__ = ["ProcessIncident", "write_process_incident"]
-
-
-class ProcessIncident(BaseModel):
-    """`incident.json` of a process.
-
-    Attributes:
-        time: when the worker was found to be gone.
-        classification: why it is gone.
-        exit_code: what it exited with, None where a signal ended it.
-        signal: the signal that ended it, else None.
-        reason: its traceback, where it left one.
-        stacks: name of the file beside it with every thread's stack, None where there is none.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    time: UtcTime
-    classification: ExitClassification
-    exit_code: int | None
-    signal: str | None
-    reason: str | None
-    stacks: str | None
+__all__ = ["write_process_incident"]
 
 
 def write_process_incident(directory: Path, end: WorkerEnd, stacks: str | None, time: datetime) -> Path | None:

@@ -1,0 +1,128 @@
+"""Running the flagged step of an incident again, from the files beside its record, in a process of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from supervisor.diagnosis.samples import bad_samples, sample_count
+from supervisor.diagnosis.trace import Origin, Trace
+from supervisor.errors import InputError
+from supervisor.training.inspection import GradientFindings, measure
+from supervisor.training.modules import named_modules
+from supervisor.training.optimizers import members
+from supervisor.training.state import Subject, VolatileState
+
+__all__ = ["Rerun", "rerun"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """What one more run of a flagged step showed.
+
+    Attributes:
+        loss: the loss; NaN where the step raised before it was known.
+        grad_norm: total L2 norm of all gradients, likewise.
+        exception: `Type: message` where it raised, else None.
+        bad_samples: positions along dimension 0 of the samples that hold a NaN or an infinity, for each batch.
+        bad_parameters: parameters that are not finite before the step.
+        bad_gradients: parameters whose gradient is not finite after it.
+        forward: where the first bad value of the forward pass was made, None where none was.
+        surfaced: the first module that gave a bad value, None where none did.
+        backward: where the first bad gradient was made, None where none was.
+        largest: the parameters with the largest gradients, with their L2 norms.
+    """
+
+    loss: float
+    grad_norm: float
+    exception: str | None
+    bad_samples: tuple[tuple[int, ...], ...]
+    bad_parameters: tuple[str, ...]
+    bad_gradients: tuple[str, ...]
+    forward: Origin | None
+    surfaced: str | None
+    backward: Origin | None
+    largest: tuple[tuple[str, float], ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing that is not finite was met."""
+        finite = math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+        return finite and self.exception is None and not self.bad_parameters
+
+
+def rerun(subject: Subject, loss: Callable[[Any], Tensor], state: Mapping[str, Any], batches: Sequence[Any]) -> Rerun:
+    """Put the state of an incident into freshly built training objects and run its step once, watched.
+
+    Args:
+        subject: the training objects, as the trainer builds them.
+        loss: batch -> scalar tensor with a graph.
+        state: what `state.pt` holds.
+        batches: what `batch.pt` holds.
+
+    Raises:
+        InputError: the state is not of this model.
+    """
+    _put_back(subject, state)
+    names = {name: parameter for parameter, name in subject.names.items()}
+    bad = tuple(name for name, parameter in names.items() if not bool(torch.isfinite(parameter.detach()).all()))
+    trace = Trace(subject.model)
+    exception: str | None = None
+    found = GradientFindings(math.nan, math.nan)
+    subject.drop_gradients()
+    with trace.watching():
+        try:
+            found = measure(_backward(subject, trace.loss(loss), batches), subject.names, None)
+        except Exception as error:  # noqa: BLE001  (whatever the step raises is what there is to show)
+            exception = f"{type(error).__name__}: {error}"
+    gradients = {name: parameter.grad for name, parameter in names.items() if parameter.grad is not None}
+    norms = {name: float(torch.linalg.vector_norm(_dense(grad))) for name, grad in gradients.items()}
+    loss_made_it = trace.loss_origin() if exception is None and not math.isfinite(found.loss) else None
+    return Rerun(
+        loss=found.loss,
+        grad_norm=found.grad_norm,
+        exception=exception,
+        bad_samples=tuple(bad_samples(batch) if sample_count(batch) is not None else () for batch in batches),
+        bad_parameters=bad,
+        bad_gradients=tuple(name for name, norm in norms.items() if not math.isfinite(norm)),
+        forward=trace.forward_origin() or (loss_made_it if trace.surfaced() is None else None),
+        surfaced=trace.surfaced(),
+        backward=trace.backward_origin(),
+        largest=tuple(sorted(norms.items(), key=lambda item: (math.isnan(item[1]), item[1]), reverse=True)[:3]),
+    )
+
+
+def _put_back(subject: Subject, state: Mapping[str, Any]) -> None:
+    names = {name: parameter for parameter, name in subject.names.items()}
+    saved = state["parameters"]
+    if names.keys() != saved.keys() or any(names[name].shape != saved[name].shape for name in names):
+        raise InputError("state.pt is of another model: run the step again with the trainer that the run had")
+    with torch.no_grad():
+        for name, parameter in names.items():
+            parameter.copy_(saved[name])
+    modes = tuple(state["training_modes"][name] for name, _ in named_modules(subject.model))
+    fields = {key: state[key] for key in ("buffers", "module_extra", "extra", "rng")}
+    subject.restore_volatile(VolatileState(**fields, training_modes=modes))
+    if subject.scaler is not None and state["scaler"] is not None:
+        subject.scaler.load_state_dict(state["scaler"])
+
+
+def _backward(subject: Subject, loss: Callable[[Any], Tensor], batches: Sequence[Any]) -> Tensor:
+    scaler, total = subject.scaler, torch.zeros(())
+    for batch in batches:
+        part = loss(batch) / len(batches)
+        (part if scaler is None else scaler.scale(part)).backward()  # type: ignore[no-untyped-call]
+        total = total.to(part.device) + part.detach()
+    if scaler is not None and scaler.is_enabled():
+        for optimizer in members(subject.optimizer):
+            scaler.unscale_(optimizer)
+    return total
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    return (gradient.coalesce().values() if gradient.is_sparse else gradient).float()

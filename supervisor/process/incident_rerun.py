@@ -1,0 +1,39 @@
+"""Starts the process in which the flagged step of an incident is run again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from supervisor.errors import InputError
+from supervisor.events.incident_file import BATCH_FILE, STATE_FILE
+
+__all__ = ["rerun_incident"]
+
+
+def rerun_incident(run_dir: Path, folder: Path, *, as_json: bool) -> int:
+    """Run the flagged step of an incident again, and show where it first goes wrong.
+
+    Args:
+        run_dir: the run directory.
+        folder: the incident's, in it.
+        as_json: one JSON object instead of lines for people.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InputError: the run has no job to build the trainer from, or the incident lacks the files.
+    """
+    if not (run_dir / "job.yaml").is_file():
+        raise InputError(
+            f"{run_dir}: has no job.yaml, so its trainer cannot be built: --replay is for runs of `supervisor run`"
+        )
+    missing = [name for name in (BATCH_FILE, STATE_FILE) if not (folder / name).is_file()]
+    if missing:
+        mend = "raise `diagnose: {max_bundle_mb: ...}` in the policy to have them kept next time"
+        raise InputError(f"{folder}: without {' and '.join(missing)} the step cannot be run again: {mend}")
+    module = "supervisor.process.incident_rerun_entry"
+    command = [sys.executable, "-m", module, str(run_dir), str(folder), *(["--json"] if as_json else [])]
+    return subprocess.run(command, check=False).returncode

@@ -1,0 +1,113 @@
+"""Where the fresh process begins that runs the flagged step of an incident again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from supervisor.diagnosis import Origin, Rerun, load_bundle_file, rerun
+from supervisor.errors import ExitCode, InputError
+from supervisor.events.incident_file import BATCH_FILE, STATE_FILE, IncidentFile
+from supervisor.events.numbers import nonfinite_as_word
+from supervisor.job import load_job
+from supervisor.process.trainer_loading import build_trainer, find_trainer
+from supervisor.training.device import batch_to, choose_device, optimizer_to
+from supervisor.training.names import parameter_names
+from supervisor.training.optimizers import chained
+from supervisor.training.rng import seed_everything
+from supervisor.training.state import Subject
+from supervisor.training.trainer import Stateful
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> int:
+    """Build the trainer of a run directory and run the step of an incident's folder: `RUN_DIR FOLDER [--json]`."""
+    run_dir, folder = Path(arguments[0]), Path(arguments[1])
+    try:
+        found = _rerun(run_dir, folder)
+        record = IncidentFile.model_validate_json((folder / "incident.json").read_bytes())
+    except (InputError, OSError, KeyError, RuntimeError) as error:
+        sys.stderr.write(f"{folder}: {error}\n")
+        return ExitCode.BAD_INPUT
+    if "--json" in arguments:
+        plain = {name: _plain(value) for name, value in asdict(found).items()}
+        shown = json.dumps({**plain, "healthy": found.healthy}, indent=2, allow_nan=False)
+    else:
+        shown = "\n".join(_lines(found, record))
+    sys.stdout.write(f"{shown}\n")
+    return ExitCode.FINISHED
+
+
+def _rerun(run_dir: Path, folder: Path) -> Rerun:
+    resolved = load_job(str(run_dir / "job.yaml"))
+    job = resolved.job
+    if job.cpu_threads:
+        torch.set_num_threads(job.cpu_threads)
+    device = choose_device(job.device)
+    kind = find_trainer(job.trainer, resolved.origins)
+    seed_everything(job.seed)
+    trainer = build_trainer(kind, job.config, job.seed, resolved.origins)
+    trainer.model.to(device)
+    optimizer = chained(trainer.optimizer)
+    optimizer_to(optimizer, device)
+    extra = {"trainer": trainer} if isinstance(trainer, Stateful) else {}
+    scaler = getattr(trainer, "scaler", None)
+    subject = Subject(trainer.model, optimizer, None, scaler, extra, parameter_names(trainer.model, optimizer))
+    state, batches = load_bundle_file(folder / STATE_FILE), load_bundle_file(folder / BATCH_FILE)
+    return rerun(subject, lambda batch: trainer.loss(batch_to(batch, device)), state, batches)
+
+
+def _lines(found: Rerun, record: IncidentFile) -> list[str]:
+    loss, norm = nonfinite_as_word(found.loss), nonfinite_as_word(found.grad_norm)
+    lines = [f"step {record.opened_at_step} again, from the state before it: loss {loss}, gradient norm {norm}"]
+    if found.exception is not None:
+        lines.append(f"it raised {found.exception}")
+    for number, samples in enumerate(found.bad_samples):
+        if samples:
+            lines.append(f"batch {number} of the update: not all values are finite in sample {_some(samples)}")
+    if found.bad_parameters:
+        lines.append(f"not finite before the step: {_some(found.bad_parameters)}")
+    if found.forward is not None:
+        lines.append(f"first bad tensor: made in {_place(found.forward)}")
+    elif found.surfaced is not None:
+        lines.append(f"first bad tensor: the output of {found.surfaced or 'the model'}, whose inputs were bad already")
+    elif found.backward is not None:
+        lines.append(f"first bad tensor: a gradient, made in {_place(found.backward)}")
+    if found.bad_gradients:
+        lines.append(f"gradients that are not finite: {_some(found.bad_gradients)}")
+    elif found.largest:
+        lines.append("largest gradients: " + ", ".join(f"{name} {value:.3g}" for name, value in found.largest))
+    if found.healthy:
+        lines.append("nothing that is not finite was met this time")
+    if record.cause is not None:
+        lines.append(f"on record: {record.cause.kind}: {record.cause.explanation}")
+    return lines
+
+
+def _place(origin: Origin) -> str:
+    module = "the loss function" if origin.module is None else origin.module or "the model itself"
+    by = f", by {origin.operation}" if origin.operation else ""
+    return f"{module}{by}{f' at {origin.where}' if origin.where else ''}"
+
+
+def _some(names: tuple[Any, ...]) -> str:
+    shown = ", ".join(str(name) for name in names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return nonfinite_as_word(value)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,195 @@
+"""What happened in an incident, gathered from its record and the event log."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from supervisor.errors import InputError
+from supervisor.events import Event, read_events, schema
+from supervisor.events.incident_file import IncidentFile
+from supervisor.events.process_incident_file import ProcessIncident
+from supervisor.report.advice import advice
+from supervisor.report.status import Status, status_of
+
+__all__ = ["ProcessStory", "RunStory", "Story", "Taken", "plain_incident", "plain_run", "read_story"]
+
+Record = TypeVar("Record", IncidentFile, ProcessIncident)
+
+_FOLDER = re.compile(r"\d{4,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One flagged update of an incident: what was found and what was done.
+
+    Attributes:
+        step: its schedule position.
+        update: its number.
+        signals: the findings, furthest upstream first.
+        decision: what was decided last for it.
+        failures: actions that failed before it, with their errors.
+        applied: what the action did, None where that is not on record.
+    """
+
+    step: int
+    update: int
+    signals: tuple[schema.SignalEvent, ...]
+    decision: schema.DecisionEvent
+    failures: tuple[schema.ActionFailedEvent, ...] = ()
+    applied: schema.ActionAppliedEvent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One incident of the training.
+
+    Attributes:
+        record: its `incident.json`.
+        folder: where that lies.
+        opened_at: when it opened, None where no event tells.
+        taken: its flagged updates, in order.
+        advice: what a person should change.
+    """
+
+    record: IncidentFile
+    folder: Path
+    opened_at: datetime | None
+    taken: tuple[Taken, ...]
+    advice: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStory:
+    """One death or stall of the worker process."""
+
+    record: ProcessIncident
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class RunStory:
+    """All that went wrong in a run.
+
+    Attributes:
+        status: where the run stands.
+        incidents: of the training, in order.
+        processes: of its worker process, in order.
+    """
+
+    status: Status
+    incidents: tuple[Story, ...] = ()
+    processes: tuple[ProcessStory, ...] = ()
+
+    def incident(self, number: int, run_dir: str) -> Story:
+        """The incident of this number.
+
+        Raises:
+            InputError: there is none; the message says which there are.
+        """
+        for story in self.incidents:
+            if story.record.id == number:
+                return story
+        numbers = [str(story.record.id) for story in self.incidents]
+        known = f"write one of {', '.join(numbers)}" if numbers else "the run has none on record"
+        raise InputError(f"{run_dir}: there is no incident {number}: {known}")
+
+
+def read_story(run_dir: str) -> RunStory:
+    """What went wrong in the run in `run_dir`.
+
+    Raises:
+        InputError: there is no run, or the record of an incident cannot be read.
+    """
+    happened: dict[int, list[Event]] = {}
+    status = status_of(_sorted_into(happened, read_events(Path(run_dir))))
+    folder = Path(run_dir) / "incidents"
+    incidents = [
+        _story(path, happened.get(int(path.name), ()))
+        for path in sorted(folder.glob("*"))
+        if _FOLDER.fullmatch(path.name) and (path / "incident.json").is_file()
+    ]
+    processes = [
+        ProcessStory(_read(path / "incident.json", ProcessIncident), path)
+        for path in sorted(folder.glob("process-*"))
+        if (path / "incident.json").is_file()
+    ]
+    return RunStory(status, tuple(incidents), tuple(processes))
+
+
+def plain_incident(story: Story) -> dict[str, Any]:
+    """`incident.json` with the advice beside it, for JSON."""
+    return {**story.record.model_dump(mode="json"), "advice": list(story.advice)}
+
+
+def plain_run(story: RunStory) -> dict[str, Any]:
+    """Every incident of a run, for JSON."""
+    return {
+        "run_id": story.status.run_id,
+        "state": story.status.state.value,
+        "incidents": [plain_incident(each) for each in story.incidents],
+        "process_incidents": [each.record.model_dump(mode="json") for each in story.processes],
+    }
+
+
+def _story(folder: Path, events: Iterable[Event]) -> Story:
+    record = _read(folder / "incident.json", IncidentFile)
+    events = list(events)
+    opened = next((event.time for event in events if isinstance(event, schema.IncidentOpenedEvent)), None)
+    return Story(record, folder, opened, tuple(_taken(events)), advice(record))
+
+
+def _read(path: Path, kind: type[Record]) -> Record:
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"{error.errors()[0]['msg']}"
+        raise InputError(f"{path}: not the record of an incident ({why}): restore or delete it") from error
+
+
+def _sorted_into(found: dict[int, list[Event]], events: Iterable[Event]) -> Iterator[Event]:
+    """Pass all events on, and keep those of each incident: signals belong to the decision on their update."""
+    signals: list[Event] = []
+    for event in events:
+        yield event
+        if isinstance(event, schema.SignalEvent):
+            signals = [*(each for each in signals if each.update == event.update), event]
+        number = getattr(event, "incident", None)
+        if event.rank != 0 or not isinstance(number, int):
+            continue
+        if isinstance(event, schema.DecisionEvent):
+            found.setdefault(number, []).extend(each for each in signals if each.update == event.update)
+            signals = []
+        found.setdefault(number, []).append(event)
+
+
+def _taken(events: Iterable[Event]) -> Iterable[Taken]:
+    signals: dict[int | None, list[schema.SignalEvent]] = {}
+    decisions: dict[int, schema.DecisionEvent] = {}
+    failures: dict[int | None, list[schema.ActionFailedEvent]] = {}
+    applied: dict[int | None, schema.ActionAppliedEvent] = {}
+    for event in events:
+        match event:
+            case schema.SignalEvent():
+                signals.setdefault(event.update, []).append(event)
+            case schema.DecisionEvent(update=int(update)):
+                decisions[update] = event
+            case schema.ActionFailedEvent():
+                failures.setdefault(event.update, []).append(event)
+            case schema.ActionAppliedEvent():
+                applied[event.update] = event
+    for update, decision in decisions.items():
+        yield Taken(
+            step=decision.step or 0,
+            update=update,
+            signals=tuple(signals.get(update, ())),
+            decision=decision,
+            failures=tuple(failures.get(update, ())),
+            applied=applied.get(update),
+        )

@@ -1,0 +1,193 @@
+"""The story of a run's incidents in plain words."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator
+
+from supervisor.events.narration import describe_outcome, describe_signal
+from supervisor.records import ActionName, Cause, CauseKind, Outcome
+from supervisor.report.status_view import duration
+from supervisor.report.story import ProcessStory, RunStory, Story, Taken
+
+__all__ = ["render_incident", "render_run", "wrapped"]
+
+_KINDS = {
+    CauseKind.EXCEPTION: "the step raised an exception",
+    CauseKind.POISONED_OPTIMIZER_STATE: "the optimizer's state was bad before the step",
+    CauseKind.POISONED_PARAMETER: "a parameter or buffer was bad before the step",
+    CauseKind.BAD_INPUT: "the data",
+    CauseKind.NOT_REPRODUCIBLE: "a glitch, or chance",
+    CauseKind.NONFINITE_ACTIVATION: "the numerics of a module",
+    CauseKind.LOSS_FUNCTION: "the numerics of the loss function",
+    CauseKind.BACKWARD_ONLY: "the numerics of the backward pass",
+    CauseKind.GRADIENT_EXPLOSION: "a gradient that is too large",
+}
+_MOST_LINES = 12
+_INDENT = "  "
+
+
+def render_incident(story: Story, run_dir: str) -> list[str]:
+    """One incident from what was seen to what to change, line by line.
+
+    Args:
+        story: the incident.
+        run_dir: as the user typed it.
+    """
+    when = "" if story.opened_at is None else f", {story.opened_at:%Y-%m-%d %H:%M:%S} UTC"
+    return [
+        f"Incident {story.record.id}: {_headline(story)}{when}",
+        *_section("What was seen", _seen(story.taken)),
+        *_section("Where it comes from", _why(story.record.cause, len(story.record.later_causes))),
+        *_section("What was tried, and why", _tried(story.taken)),
+        *_section("How it ended, and what it cost", [*_end(story), *_left_behind(story)]),
+        *_section("What to change", [f"- {line}" for line in story.advice]),
+        *_section("Evidence", _evidence(story, run_dir)),
+    ]
+
+
+def render_run(story: RunStory, run_dir: str) -> list[str]:
+    """Every incident in a few lines, then what to change, each advice once.
+
+    Args:
+        story: the run.
+        run_dir: as the user typed it.
+    """
+    if not story.incidents and not story.processes:
+        return [f"{run_dir}: no incidents"]
+    lost = sum(each.record.cost.steps_lost for each in story.incidents)
+    seconds = sum(each.record.cost.seconds for each in story.incidents)
+    total = f"{len(story.incidents)} incident{'s' if len(story.incidents) != 1 else ''}"
+    lines = [f"{run_dir}: {total}, {_steps(lost)} lost, {duration(seconds)} in them"]
+    for each in story.incidents:
+        lines += _section(f"{each.record.id}. {_headline(each)}", [*_why(each.record.cause, 0), *_end(each)])
+    for process in story.processes:
+        lines += _section(_process(process), _process_details(process))
+    lines += _section("What to change", _shared_advice(story.incidents))
+    if story.incidents:
+        lines += ["", f"The whole of one: supervisor explain {run_dir} {story.incidents[0].record.id}"]
+    return lines
+
+
+def wrapped(lines: Iterable[str], width: int) -> Iterator[str]:
+    """The lines broken for a terminal of `width` columns; what goes on keeps its indent."""
+    for line in lines:
+        indent = line[: len(line) - len(line.lstrip(" -"))]
+        options = {"subsequent_indent": " " * len(indent), "break_long_words": False, "break_on_hyphens": False}
+        yield from textwrap.wrap(line, max(width, 40), **options) or [""]  # type: ignore[arg-type]
+
+
+def _section(title: str, lines: Iterable[str]) -> list[str]:
+    body = [f"{_INDENT}{line}" for line in lines]
+    return ["", title, *body] if body else []
+
+
+def _headline(story: Story) -> str:
+    record = story.record
+    names = ", ".join(record.signals) or "no signal"
+    end = {
+        Outcome.RECOVERED: f"recovered by {record.cured_by}",
+        Outcome.HALTED: "ended in a halt",
+        Outcome.OPEN: "still open",
+    }[record.outcome]
+    return f"{names} at step {record.opened_at_step}: {end}"
+
+
+def _seen(taken: tuple[Taken, ...]) -> list[str]:
+    """A line for each finding; the same at several updates in a row is told once."""
+    lines: list[str] = []
+    groups: list[tuple[Taken, Taken, tuple[str, ...]]] = []
+    for each in taken:
+        told = tuple(describe_signal(signal) for signal in each.signals)
+        if groups and groups[-1][2] == told:
+            groups[-1] = (groups[-1][0], each, told)
+        else:
+            groups.append((each, each, told))
+    for first, last, told in groups:
+        place = (
+            f"step {first.step} (update {first.update})"
+            if first is last
+            else f"steps {first.step} to {last.step} (updates {first.update} to {last.update})"
+        )
+        lines += [f"{place}: {text}" for text in told]
+    return _at_most(lines)
+
+
+def _why(cause: Cause | None, later: int) -> Iterator[str]:
+    if cause is None:
+        yield "not known: nobody has looked, or the diagnosis did not come to an end"
+        return
+    yield f"{cause.kind} ({_KINDS[cause.kind]}): {cause.explanation}"
+    if later:
+        yield f"what its later updates showed ({later}) is in incident.json"
+
+
+def _tried(taken: tuple[Taken, ...]) -> list[str]:
+    lines = []
+    for each in taken:
+        lines += [f"step {each.step}: {failure.action} failed: {failure.error}" for failure in each.failures]
+        done = "" if each.applied is None else describe_outcome(each.applied)
+        chosen = f"{each.decision.action} (rung {each.decision.rung})"
+        lines.append(f"step {each.step}: {chosen}, for {each.decision.reason}{done}")
+    return _at_most(lines)
+
+
+def _end(story: Story) -> Iterator[str]:
+    record = story.record
+    cost = f"{_steps(record.cost.steps_lost)} and {duration(record.cost.seconds)}"
+    match record.outcome:
+        case Outcome.RECOVERED:
+            yield f"{record.cured_by} cured it; closed at step {record.closed_at_step}; it cost {cost}"
+        case Outcome.HALTED:
+            yield f"the run halted at step {record.closed_at_step}, the model in its newest good state; {cost} lost"
+        case Outcome.OPEN:
+            yield f"still open; {_steps(record.cost.steps_lost)} lost so far"
+
+
+def _left_behind(story: Story) -> Iterator[str]:
+    if story.record.cured_by is ActionName.SKIP_BATCH:
+        yield "the skipped batch leaves no trace: parameters, optimizer and generators are as if it was never seen"
+
+
+def _evidence(story: Story, run_dir: str) -> Iterator[str]:
+    bundle = story.record.bundle
+    yield f"{story.folder}/incident.json"
+    if bundle is None:
+        return
+    for name, what in ((bundle.batch, "the batch"), (bundle.state, "the state before the step")):
+        if name is not None:
+            yield f"{story.folder}/{name}: {what}"
+    if bundle.note:
+        yield bundle.note
+    if bundle.batch and bundle.state:
+        yield f"run the step again: supervisor explain {run_dir} {story.record.id} --replay"
+
+
+def _process(story: ProcessStory) -> str:
+    record = story.record
+    how = record.signal or f"exit code {record.exit_code}"
+    return f"{story.folder.name}: the worker was gone at {record.time:%H:%M:%S} UTC: {record.classification} ({how})"
+
+
+def _process_details(story: ProcessStory) -> Iterator[str]:
+    yield "it was started again from its last checkpoint, within the policy's restart budget"
+    if story.record.reason:
+        yield story.record.reason.strip().splitlines()[-1]
+    if story.record.stacks:
+        yield f"what its threads were at: {story.folder / story.record.stacks}"
+
+
+def _shared_advice(incidents: tuple[Story, ...]) -> Iterator[str]:
+    for line in dict.fromkeys(line for story in incidents for line in story.advice):
+        numbers = [str(story.record.id) for story in incidents if line in story.advice]
+        shown = ", ".join(numbers[:6]) + (" and more" if len(numbers) > 6 else "")
+        yield f"- (incident {shown}) {line}"
+
+
+def _at_most(lines: list[str]) -> list[str]:
+    more = len(lines) - _MOST_LINES
+    return lines if more <= 0 else [*lines[:_MOST_LINES], f"and {more} more: see `supervisor events`"]
+
+
+def _steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
