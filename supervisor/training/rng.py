@@ -18,6 +18,9 @@ __all__ = ["capture_rng", "preserved_rng", "restore_rng", "seed_everything"]
 MERSENNE_TWISTER_BYTES = 624 * 4 + 4
 """Size of the state of NumPy's `MT19937`, in bytes: its key and its position."""
 
+PythonState = tuple[int, torch.Tensor, float | None]
+"""As `random.getstate` has it."""
+
 NumpyState = tuple[str, torch.Tensor, int, int, float]
 """As `numpy.random.get_state` has it."""
 
@@ -84,14 +87,20 @@ def _tell_numpy() -> NumpyState:
     return (str(kind), torch.from_numpy(np.asarray(keys).copy()), *rest)
 
 
-_PYTHON = _Unmoved(random.getstate, _python_memory)
+def _tell_python() -> PythonState:
+    version, internal, gauss = random.getstate()
+    # As a tensor it is copied in one piece, and written so.
+    return version, torch.tensor(internal, dtype=torch.int64), gauss
+
+
+_PYTHON = _Unmoved(_tell_python, _python_memory)
 _NUMPY = _Unmoved(_tell_numpy, _numpy_memory)
 
 
 def restore_rng(state: dict[str, Any]) -> None:
     """Put back what `capture_rng` gave."""
     version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
+    random.setstate((version, tuple(internal.tolist()), gauss))
     kind, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((kind, keys.numpy(), position, has_gauss, cached))
     torch.set_rng_state(state["torch"].cpu())
