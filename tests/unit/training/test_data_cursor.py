@@ -140,7 +140,8 @@ def as_lists(batch: Any) -> Any:
 
 def global_state() -> Any:
     state = capture_rng()
-    return repr((state["python"][1].tolist(), state["python"][2], state["numpy"][1].tolist(), state["numpy"][2:], state["torch"].tolist()))
+    python, numpy = state["python"], state["numpy"]
+    return repr((python[1].tolist(), python[2], numpy[1].tolist(), numpy[2:], state["torch"].tolist()))
 
 
 def know_the_end_of_an_epoch(request: pytest.FixtureRequest, name: str, at: int) -> None:
