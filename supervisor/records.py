@@ -181,6 +181,7 @@ class Decision:
         action: the rung's action.
         attempt: which use of this rung in this incident, from 1.
         reason: one sentence, with whatever was passed over and why.
+        retry: the batch comes again.
     """
 
     incident: int
@@ -188,6 +189,7 @@ class Decision:
     action: ActionName
     attempt: int
     reason: str
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,11 @@ class Context(Protocol):
         """Whether earlier batches can be had again."""
         ...
 
+    @property
+    def blamed_module(self) -> str | None:
+        """Qualified name of the module that the diagnosis of the open incident blames, None where it blames none."""
+        ...
+
     def restore_good_state(self, data: DataAfterReload) -> Restored:
         """Put the newest good state back.
 

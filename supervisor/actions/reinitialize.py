@@ -31,7 +31,7 @@ class Reinitialize:
 
     def unavailable(self, context: Context) -> str | None:
         """Without a good state, or with `modules: auto` on a model without recurrent modules."""
-        if not self._modules(context.model):
+        if not self._modules(context):
             return "the model has no recurrent module: write `modules:` with the globs to redraw"
         return None if context.any_good_state else NO_GOOD_STATE
 
@@ -41,7 +41,7 @@ class Reinitialize:
 
     def apply(self, context: Context) -> Effect:
         """Restore the newest good state and redraw; the global random generators stay the good state's."""
-        modules = self._modules(context.model)
+        modules = self._modules(context)
         restored = context.restore_good_state(DataAfterReload.ADVANCE)
         seed = context.next_draw_seed()
         generator = torch.Generator().manual_seed(seed)
@@ -58,9 +58,11 @@ class Reinitialize:
             raise ActionError(f"the redrawn weights of {', '.join(modules)} are not finite")
         return Effect(restored=restored, modules=tuple(modules))
 
-    def _modules(self, model: nn.Module) -> dict[str, nn.Module]:
-        globs = self._rung.modules
-        return recurrent_modules(model) if isinstance(globs, str) else match_modules(model, globs)
+    def _modules(self, context: Context) -> dict[str, nn.Module]:
+        globs, model, blamed = self._rung.modules, context.model, context.blamed_module
+        if not isinstance(globs, str):
+            return match_modules(model, globs)
+        return recurrent_modules(model) if blamed is None else {blamed: model.get_submodule(blamed)}
 
 
 def redraw_(name: str, module: nn.Module, method: RedrawMethod) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from supervisor.engine.state import Closed, EngineState, LearningRateCut, OpenIncident
 from supervisor.policy import AnyRung, HaltRung, LowerLrRung, RecoveryPolicy
-from supervisor.records import Decision, Signal
+from supervisor.records import ActionName, CauseKind, Decision, Signal, SignalName
 
 __all__ = ["advance", "decide", "reject"]
 
@@ -25,6 +25,8 @@ def decide(
     policy: RecoveryPolicy,
     *,
     blocked: Mapping[int, str] | None = None,
+    cause: CauseKind | None = None,
+    can_retry: bool = False,
 ) -> tuple[EngineState, Decision]:
     """Choose the rung for one flagged update.
 
@@ -33,6 +35,8 @@ def decide(
         signals: what the detectors found, furthest upstream first; at least one that is not only observed.
         policy: the ladder, its limits and its reactions.
         blocked: for each rung that cannot act now, why.
+        cause: what the diagnosis found, None where it found nothing.
+        can_retry: whether the update's batches can come again.
 
     Returns:
         The engine's memory after the decision, and the decision with its explanation. It always ends: where no
@@ -42,8 +46,9 @@ def decide(
         ValueError: every signal is only observed, so that there is nothing to decide.
     """
     causes = [signal for signal in signals if not policy.observes(signal.name)]
-    highest = max(causes, key=lambda signal: policy.reaction_rung(signal.name))
-    entry = policy.reaction_rung(highest.name)
+    found: list[SignalName | CauseKind] = [signal.name for signal in causes]
+    highest = max(found if cause is None else [*found, cause], key=policy.reaction_rung)
+    entry = policy.reaction_rung(highest)
     incident = state.incident
     if incident is None:
         start = entry
@@ -54,8 +59,13 @@ def decide(
         start = max(incident.rung, entry)
         origin = f"{causes[0].name} in incident {incident.id}"
     if entry > 0 and start == entry:
-        origin += f", at rung {entry} by the reaction to {highest.name}"
-    return _climb(state, incident, start, policy, blocked or {}, origin)
+        origin += f", at rung {entry} by the reaction to {highest}"
+    again = can_retry and policy.retries and cause is CauseKind.NOT_REPRODUCIBLE and not incident.retried
+    state, decision = _climb(state, incident, start, policy, blocked or {}, origin)
+    if not again or decision.action is not ActionName.SKIP_BATCH or state.incident is None:
+        return state, decision
+    reason = f"{decision.reason}; the step could not be reproduced: its batch comes again"
+    return replace(state, incident=replace(state.incident, retried=True)), replace(decision, reason=reason, retry=True)
 
 
 def reject(

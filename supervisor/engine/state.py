@@ -38,12 +38,14 @@ class OpenIncident:
         rung: the rung used last; the next flagged update starts from here.
         attempts: how often each rung was used in this incident (a failed action counts as all of them).
         healthy_steps: healthy steps in a row since the last flagged update.
+        retried: whether a batch came again in it already.
     """
 
     id: int
     rung: int
     attempts: tuple[int, ...]
     healthy_steps: int = 0
+    retried: bool = False
 
 
 @dataclass(frozen=True, slots=True)

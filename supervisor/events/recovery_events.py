@@ -96,6 +96,8 @@ class DecisionEvent(EventBase):
     Attributes:
         blocked: for each rung, by index, that could not act at that moment, why; with it and the signals a recorded
             run can be decided again.
+        can_retry: whether the update's batches could have come again.
+        retry: whether they do.
     """
 
     event: Literal["decision"] = "decision"
@@ -105,10 +107,18 @@ class DecisionEvent(EventBase):
     attempt: PositiveInt
     reason: str
     blocked: dict[int, str] = Field(default_factory=dict)
+    can_retry: bool = False
+    retry: bool = False
 
     @classmethod
     def from_decision(
-        cls, decision: Decision, *, step: int, update: int, blocked: Mapping[int, str] | None = None
+        cls,
+        decision: Decision,
+        *,
+        step: int,
+        update: int,
+        blocked: Mapping[int, str] | None = None,
+        can_retry: bool = False,
     ) -> DecisionEvent:
         """The event for a decision."""
         return cls(
@@ -120,6 +130,8 @@ class DecisionEvent(EventBase):
             attempt=decision.attempt,
             reason=decision.reason,
             blocked=dict(blocked or {}),
+            can_retry=can_retry,
+            retry=decision.retry,
         )
 
 

@@ -70,6 +70,11 @@ class IncidentBook:
         """How often steps of the open incident were run again to find their causes; 0 where none is open."""
         return 0 if self._incident is None else self._incident.replays
 
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """What the diagnoses of the open incident found, in order."""
+        return () if self._incident is None else self._incident.causes
+
     def opens(self, incident: int) -> bool:
         """Whether an incident of this number is yet to be opened."""
         return self._incident is None or self._incident.id != incident
@@ -106,6 +111,8 @@ class IncidentBook:
         observation: Observation,
         blocked: Mapping[int, str],
         traceback: str | None,
+        *,
+        can_retry: bool = False,
     ) -> None:
         """Put a decision in the open incident on record. The flagged step is lost."""
         if self._incident is None:
@@ -118,7 +125,10 @@ class IncidentBook:
             decisions=(*self._incident.decisions, decision),
             steps_lost=self._incident.steps_lost + 1,
         )
-        self._say_decision(decision, observation, blocked)
+        event = DecisionEvent.from_decision(
+            decision, step=observation.step, update=observation.update, blocked=blocked, can_retry=can_retry
+        )
+        self._log.emit(event)
 
     def decided_again(
         self,
@@ -139,7 +149,8 @@ class IncidentBook:
         self._log.emit(event)
         if self._incident is not None:
             self._incident = replace(self._incident, decisions=(*self._incident.decisions, decision))
-        self._say_decision(decision, observation, blocked)
+        again = DecisionEvent.from_decision(decision, step=observation.step, update=observation.update, blocked=blocked)
+        self._log.emit(again)
 
     def applied(
         self,
@@ -228,10 +239,6 @@ class IncidentBook:
         self._traceback = state["traceback"]
         self._bundle = None if state["bundle"] is None else Bundle(**state["bundle"])
         self._opened_at = self._clock.monotonic() - state["seconds"]
-
-    def _say_decision(self, decision: Decision, observation: Observation, blocked: Mapping[int, str]) -> None:
-        event = DecisionEvent.from_decision(decision, step=observation.step, update=observation.update, blocked=blocked)
-        self._log.emit(event)
 
     def _ended(self, step: int, outcome: Outcome, cured_by: ActionName | None) -> Incident:
         if self._incident is None:

@@ -18,7 +18,7 @@ from supervisor.guard.good_states import GoodStates
 from supervisor.guard.incidents import IncidentBook
 from supervisor.guard.keeper import StateKeeper
 from supervisor.policy import DataAfterReload, RecoveryPolicy
-from supervisor.records import ActionName, Decision, Observation, Signal
+from supervisor.records import ActionName, Cause, CauseKind, Decision, Observation, Signal
 from supervisor.training.inspection import StateCheck
 from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.state import Subject
@@ -73,6 +73,8 @@ class Recovery:
         self._clock = clock
         self._seed = seed
         self._reset_module = reset_module
+        # Of the update being answered, before its incident is on record.
+        self._new_causes: tuple[Cause, ...] = ()
         self._actions: tuple[Action, ...] = tuple(action_for(rung) for rung in policy.ladder)
         for index, action in enumerate(self._actions):
             try:
@@ -101,6 +103,17 @@ class Recovery:
         """Whether earlier batches can be had again."""
         return self._keeper.data_can_go_back
 
+    @property
+    def blamed_module(self) -> str | None:
+        """The module that the last diagnosis blames: one with parameters of its own to draw afresh."""
+        modules = dict(self._subject.model.named_modules())
+        for cause in reversed((*self._book.causes, *self._new_causes)):
+            # What the data do to a module is no fault of its weights.
+            at_fault = cause.kind not in (CauseKind.BAD_INPUT, CauseKind.EXCEPTION) and cause.module
+            if at_fault and next(modules[at_fault].parameters(), None) is not None:
+                return at_fault
+        return None
+
     def recover(
         self,
         signals: Sequence[Signal],
@@ -109,6 +122,7 @@ class Recovery:
         undone: bool,
         traceback: str | None,
         diagnosis: Diagnosis | None = None,
+        can_retry: bool = False,
         bundle: Callable[[int], Bundle | None] = lambda _: None,
     ) -> Recovered:
         """Answer one flagged update, whose discarding is done where it could be.
@@ -119,15 +133,20 @@ class Recovery:
             undone: False when the update could not be discarded, so that only a reload can help.
             traceback: of the user's exception, if one raised.
             diagnosis: what looking into the update came to, None where nobody looked.
+            can_retry: whether the update's batches can come again.
             bundle: writes the files to run the update again, given the incident's number; asked when one opens.
         """
+        self._new_causes = () if diagnosis is None or diagnosis.cause is None else (diagnosis.cause,)
+        cause = self._new_causes[0].kind if self._new_causes else None
         blocked = self._blocked(undone)
-        self._keeper.engine, decision = decide(self._keeper.engine, signals, self._policy, blocked=blocked)
+        self._keeper.engine, decision = decide(
+            self._keeper.engine, signals, self._policy, blocked=blocked, cause=cause, can_retry=can_retry
+        )
         if self._book.opens(decision.incident):
             self._book.opened(decision.incident, signals, observation, bundle(decision.incident))
         if diagnosis is not None:
             self._book.diagnosed(diagnosis, observation)
-        self._book.decided(decision, signals, observation, blocked, traceback)
+        self._book.decided(decision, signals, observation, blocked, traceback, can_retry=can_retry)
         while True:
             started = self._clock.monotonic()
             try:

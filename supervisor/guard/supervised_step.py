@@ -197,6 +197,7 @@ class SupervisedStep:
             undone=undone,
             traceback=self._runner.last_traceback,
             diagnosis=diagnosis,
+            can_retry=undone and self._are_drawn(parts or (batch,), drawn),
             bundle=lambda incident: self._diagnostician.write_bundle(
                 incident, observation, batch, before, undone=undone
             ),
@@ -204,7 +205,7 @@ class SupervisedStep:
         decision, restored = recovered.decision, recovered.effect.restored
         if restored is None:
             counters.step += 1
-            self._put_back(parts, drawn, verdict)
+            self._put_back(parts or (batch,), drawn, verdict, retry=decision.retry)
         elif self._cursor is not None:
             # The schedule went back with the state; under `replay` so did the data.
             self._epoch = self._cursor.epoch
@@ -232,10 +233,14 @@ class SupervisedStep:
             return Verdict()
         return self._judge.judge(parts, Update(observation.step, observation.update, observation.replayed))
 
-    def _put_back(self, parts: Sequence[Any], drawn: tuple[Any, ...], verdict: Verdict) -> None:
-        """Have the good ones of a discarded update come again, where they are what the cursor drew."""
-        if self._cursor is not None and len(drawn) == len(parts) and all(map(operator.is_, parts, drawn)):
-            self._cursor.put_back([parts[position] for position in verdict.reusable])
+    def _are_drawn(self, parts: Sequence[Any], drawn: tuple[Any, ...]) -> bool:
+        """Whether the batches of an update are what the cursor drew for it."""
+        return self._cursor is not None and len(drawn) == len(parts) and all(map(operator.is_, parts, drawn))
+
+    def _put_back(self, parts: Sequence[Any], drawn: tuple[Any, ...], verdict: Verdict, *, retry: bool) -> None:
+        """Have the good ones of a discarded update come again, or all where it is tried again."""
+        if self._cursor is not None and self._are_drawn(parts, drawn):
+            self._cursor.put_back(parts if retry else [parts[position] for position in verdict.reusable])
 
     def _end_epochs(self) -> None:
         """The same, after an update: its batch may have been the last of an epoch."""

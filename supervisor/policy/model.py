@@ -11,7 +11,7 @@ from supervisor.policy.base import Conflict, Count, FormatVersion, Seconds, Sect
 from supervisor.policy.detection import Detection
 from supervisor.policy.ladder import DEFAULT_LADDER, AnyRung, HaltRung, Rung
 from supervisor.policy.reactions import Reaction, Reactions
-from supervisor.records import ActionName, Signal, SignalName
+from supervisor.records import ActionName, CauseKind, Signal, SignalName
 
 __all__ = [
     "CheckpointSettings",
@@ -108,7 +108,7 @@ class RecoveryPolicy(Section):
     ladder: Annotated[tuple[Rung, ...], Field(max_length=100)] = DEFAULT_LADDER
     """The recovery actions, from the lowest rung to the highest. Without a last `halt`, one is added."""
     reactions: Annotated[Reactions, Field(validate_default=True)] = Reactions()
-    """Where each signal enters the ladder."""
+    """Where each signal, and each kind of cause, enters the ladder."""
     cooldown_steps: Steps = 20
     """Healthy steps in a row that close an incident."""
     checkpoint: CheckpointSettings = CheckpointSettings()
@@ -162,12 +162,17 @@ class RecoveryPolicy(Section):
         """The findings that flag an update; those that are only observed do not."""
         return tuple(signal for signal in signals if not self.observes(signal.name))
 
-    def reaction_rung(self, signal: SignalName) -> int:
-        """Index of the rung where the signal enters the ladder: the first with the action `reactions` names.
+    @property
+    def retries(self) -> bool:
+        """Whether a batch whose fault could not be reproduced comes again."""
+        return self.reactions.not_reproducible is Reaction.RETRY
+
+    def reaction_rung(self, found: SignalName | CauseKind) -> int:
+        """Index of the rung where a signal or a cause enters the ladder: the first with the action that is named.
 
         0, the lowest rung, where `reactions` names none, and for signals that are only observed.
         """
-        reaction = self.reactions.of(signal)
+        reaction = self.reactions.of(found)
         if reaction is None or reaction.action is None:
             return 0
         return self._first_rung(reaction.action)

@@ -1,4 +1,4 @@
-"""Where a signal enters the ladder, when that is higher than the lowest rung."""
+"""Where a signal or a cause enters the ladder, when that is higher than the lowest rung."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import enum
 from pydantic import ValidationInfo, field_validator
 
 from supervisor.policy.base import Conflict, Section, conflict_error
-from supervisor.records import ActionName, SignalName
+from supervisor.records import ActionName, CauseKind, SignalName
 
 __all__ = ["OBSERVABLE_SIGNALS", "Reaction", "Reactions"]
 
@@ -18,7 +18,7 @@ OBSERVABLE_SIGNALS = frozenset(
 
 
 class Reaction(enum.StrEnum):
-    """A rung to start from, by its action, or `observe`."""
+    """A rung to start from, by its action, or `observe`, or `retry`."""
 
     SKIP_BATCH = "skip_batch"
     LOWER_LR = "lower_lr"
@@ -26,15 +26,19 @@ class Reaction(enum.StrEnum):
     REINITIALIZE = "reinitialize"
     HALT = "halt"
     OBSERVE = "observe"
+    RETRY = "retry"
 
     @property
     def action(self) -> ActionName | None:
-        """The action of the rung to start from; None for `observe`."""
-        return None if self is Reaction.OBSERVE else ActionName(self.value)
+        """The action of the rung to start from; None for `observe` and `retry`."""
+        return None if self in (Reaction.OBSERVE, Reaction.RETRY) else ActionName(self.value)
 
 
 class Reactions(Section):
-    """For each signal the rung it enters at. null: the lowest rung. What is not written keeps its default."""
+    """For each signal, and for each kind of cause that a diagnosis finds, the rung it enters at.
+
+    The highest of them counts. null: the lowest rung. What is not written keeps its default.
+    """
 
     step_exception: Reaction | None = None
     """The step raised."""
@@ -59,6 +63,26 @@ class Reactions(Section):
     sanitized_values: Reaction | None = Reaction.OBSERVE
     """The model replaced non-finite values by itself. May be `observe`."""
 
+    exception: Reaction | None = None
+    """Diagnosed: the step raised."""
+    poisoned_optimizer_state: Reaction | None = Reaction.RELOAD_CHECKPOINT
+    """Diagnosed: an optimizer tensor was not finite before the step."""
+    poisoned_parameter: Reaction | None = Reaction.RELOAD_CHECKPOINT
+    """Diagnosed: a parameter or buffer was not finite before the step."""
+    bad_input: Reaction | None = None
+    """Diagnosed: the batch, or a few samples of it, are at fault."""
+    not_reproducible: Reaction | None = None
+    """Diagnosed: the same step, run again, is healthy. `retry`: where the batch would be skipped, it comes again
+    instead, once an incident; its step is used up."""
+    nonfinite_activation: Reaction | None = None
+    """Diagnosed: a module makes bad values out of good ones."""
+    loss_function: Reaction | None = None
+    """Diagnosed: the loss function does."""
+    backward_only: Reaction | None = None
+    """Diagnosed: only gradients are bad."""
+    gradient_explosion: Reaction | None = None
+    """Diagnosed: everything is finite, but too large."""
+
     @field_validator("*", mode="after")
     @classmethod
     def _observe_finite_steps_only(cls, value: Reaction | None, info: ValidationInfo) -> Reaction | None:
@@ -70,9 +94,16 @@ class Reactions(Section):
                     f"write the action of a rung (`observe` is for {names})",
                 )
             )
+        if value is Reaction.RETRY and info.field_name != CauseKind.NOT_REPRODUCIBLE:
+            raise conflict_error(
+                Conflict(
+                    f"{info.field_name} would only come again",
+                    f"write the action of a rung (`retry` is for {CauseKind.NOT_REPRODUCIBLE})",
+                )
+            )
         return value
 
-    def of(self, signal: SignalName) -> Reaction | None:
-        """What the policy says about a signal; None: it enters at the lowest rung."""
-        reaction: Reaction | None = getattr(self, signal.value)
+    def of(self, found: SignalName | CauseKind) -> Reaction | None:
+        """What the policy says about a signal or a cause; None: it enters at the lowest rung."""
+        reaction: Reaction | None = getattr(self, found.value)
         return reaction

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from supervisor.events import Event, schema
 from supervisor.policy import OBSERVABLE_SIGNALS
-from supervisor.records import Decision, SignalName
+from supervisor.records import CauseKind, Decision, SignalName
 
 __all__ = ["RecordedDecision", "RecordedRun", "RecordedUpdate", "read_recording"]
 
@@ -20,11 +20,13 @@ class RecordedDecision:
         decision: what was decided.
         blocked: for each rung that could not act then, why.
         error: why its action failed; None where it did its work.
+        can_retry: whether the update's batches could have come again.
     """
 
     decision: Decision
     blocked: dict[int, str]
     error: str | None = None
+    can_retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class RecordedUpdate:
         decisions: what was decided, in order; none where every finding was only observed, or a gradient scaler
             answered by itself.
         restored_step: the state that the last action went back to, None where it did not go back.
+        cause: what the diagnosis found, None where it found nothing.
     """
 
     update: int
@@ -45,6 +48,7 @@ class RecordedUpdate:
     signals: tuple[SignalName, ...]
     decisions: tuple[RecordedDecision, ...] = ()
     restored_step: int | None = None
+    cause: CauseKind | None = None
 
     @property
     def answered_by_scaler(self) -> bool:
@@ -90,6 +94,7 @@ class _Found:
     signals: list[SignalName] = field(default_factory=list)
     decisions: list[RecordedDecision] = field(default_factory=list)
     restored_step: int | None = None
+    cause: CauseKind | None = None
 
 
 class _Reading:
@@ -111,11 +116,14 @@ class _Reading:
             case schema.SignalEvent():
                 self._at(event).signals.append(event.signal)
             case schema.DecisionEvent():
-                decision = Decision(event.incident, event.rung, event.action, event.attempt, event.reason)
-                self._at(event).decisions.append(RecordedDecision(decision, event.blocked))
+                decision = Decision(event.incident, event.rung, event.action, event.attempt, event.reason, event.retry)
+                recorded = RecordedDecision(decision, event.blocked, can_retry=event.can_retry)
+                self._at(event).decisions.append(recorded)
+            case schema.DiagnosisEvent():
+                self._at(event).cause = event.kind
             case schema.ActionFailedEvent():
                 decisions = self._at(event).decisions
-                decisions[-1] = RecordedDecision(decisions[-1].decision, decisions[-1].blocked, event.error)
+                decisions[-1] = replace(decisions[-1], error=event.error)
             case schema.ActionAppliedEvent(update=int(update)):
                 self._at(event).restored_step = event.restored_step
                 coming = range(update + 1, update + 1 + event.replayed_batches // self._accumulate)
@@ -126,7 +134,7 @@ class _Reading:
     def run(self) -> RecordedRun:
         self._run.found = {
             update: RecordedUpdate(
-                update, found.step, tuple(found.signals), tuple(found.decisions), found.restored_step
+                update, found.step, tuple(found.signals), tuple(found.decisions), found.restored_step, found.cause
             )
             for update, found in sorted(self._found.items())
         }

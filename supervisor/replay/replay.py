@@ -151,7 +151,14 @@ class _Replay:
         recorded = () if found is None else found.decisions
         failures = [(index, each) for index, each in enumerate(recorded) if each.error is not None]
         blocked = recorded[0].blocked if recorded else {}
-        self._state, decision = decide(self._state, signals, self._policy, blocked=self._mapped(blocked))
+        self._state, decision = decide(
+            self._state,
+            signals,
+            self._policy,
+            blocked=self._mapped(blocked),
+            cause=None if found is None else found.cause,
+            can_retry=bool(recorded) and recorded[0].can_retry,
+        )
         decisions = [decision]
         while failure := next((f for f in failures if f[1].decision.action is decision.action), None):
             # What failed then fails now, and as often.

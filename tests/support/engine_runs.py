@@ -21,7 +21,7 @@ from supervisor.policy import (
     ReloadCheckpointRung,
     load_policy,
 )
-from supervisor.records import ActionName, Decision, Signal, SignalName
+from supervisor.records import ActionName, Cause, CauseKind, Decision, Signal, SignalName
 
 GOES_BACK = (ReloadCheckpointRung, ReinitializeRung)
 OBSERVABLE = {"loss_spike", "gradient_spike", "divergence", "sanitized_values"}
@@ -47,6 +47,9 @@ def policies(draw: st.DrawFn) -> RecoveryPolicy:
     for name in SignalName:
         allowed = [None, *actions, *(["observe"] if name.value in OBSERVABLE else [])]
         reactions[name.value] = draw(st.sampled_from(allowed))
+    for kind in CauseKind:
+        again = ["retry"] if kind is CauseKind.NOT_REPRODUCIBLE else []
+        reactions[kind.value] = draw(st.sampled_from([None, *actions, *again]))
     return load_policy(
         {
             "ladder": [*rungs, {"action": "halt"}],
@@ -66,10 +69,16 @@ class Faults:
     by_batch: tuple[tuple[SignalName, ...], ...]
     failing: tuple[bool, ...]
     blocked: frozenset[int]
+    causes: tuple[CauseKind | None, ...] = ()
+    can_retry: tuple[bool, ...] = ()
 
     def signals(self, update: int, batch: int) -> tuple[Signal, ...]:
         names = {*_cycled(self.by_update, update, ()), *_cycled(self.by_batch, batch, ())}
         return tuple(Signal(name) for name in SignalName if name in names)
+
+    def cause(self, update: int) -> CauseKind | None:
+        kind: CauseKind | None = _cycled(self.causes, update, None)
+        return kind
 
     def fails(self, attempt: int) -> bool:
         return bool(_cycled(self.failing, attempt, False))
@@ -90,6 +99,8 @@ FAULTS = st.builds(
     by_batch=PATTERN,
     failing=st.lists(st.booleans(), max_size=4).map(tuple),
     blocked=st.frozensets(st.integers(0, 5), max_size=2),
+    causes=st.lists(st.none() | st.sampled_from(CauseKind), max_size=5).map(tuple),
+    can_retry=st.lists(st.booleans(), max_size=3).map(tuple),
 )
 
 
@@ -165,13 +176,22 @@ class Run:
     def flagged(self, signals: tuple[Signal, ...]) -> None:
         blocked = dict.fromkeys(self.faults.blocked, "blocked")
         at: dict[str, Any] = {"step": self.step, "update": self.updates - 1}
+        cause = self.faults.cause(self.updates)
+        can_retry = bool(_cycled(self.faults.can_retry, self.updates, False))
         lowest = max(self.policy.reaction_rung(s.name) for s in signals if not self.policy.observes(s.name))
+        lowest = lowest if cause is None else max(lowest, self.policy.reaction_rung(cause))
         incident = self.state.incident
         start = lowest if incident is None else max(lowest, incident.rung)
         before = self.state
-        self.state, decision = decide(self.state, signals, self.policy, blocked=blocked)
+        self.state, decision = decide(
+            self.state, signals, self.policy, blocked=blocked, cause=cause, can_retry=can_retry
+        )
         self.check_decision(before, decision, start, blocked)
-        self.say(DecisionEvent.from_decision(decision, **at, blocked=blocked))
+        self.check_retry(decision, cause, can_retry)
+        if cause is not None:
+            found = Cause(cause, "planted", self.step, self.updates - 1)
+            self.say(schema.DiagnosisEvent.from_cause(found, incident=decision.incident))
+        self.say(DecisionEvent.from_decision(decision, **at, blocked=blocked, can_retry=can_retry))
         while self.faults.fails(len(self.decisions)) and decision.action is not ActionName.HALT:
             before = self.state
             self.state, again = reject(self.state, decision, "it broke", self.policy, blocked=blocked)
@@ -261,6 +281,12 @@ class Run:
             assert decision.incident == before.incidents + 1
         else:
             assert decision.incident == before.incident.id
+
+    def check_retry(self, decision: Decision, cause: CauseKind | None, can_retry: bool) -> None:
+        """Once an incident, and only where the batch would have been skipped."""
+        wanted = cause is CauseKind.NOT_REPRODUCIBLE and self.policy.retries and can_retry
+        earlier = [d for d in self.decisions[:-1] if d.incident == decision.incident and d.retry]
+        assert decision.retry is (wanted and decision.action is ActionName.SKIP_BATCH and not earlier)
 
     def can_use(self, index: int, incident: int, blocked: dict[int, str]) -> bool:
         rung = self.policy.ladder[index]

@@ -59,6 +59,7 @@ class Bench:
         self.subject = Subject(self.model, self.optimizer, None, None, {}, names)
         self.good: TrainingState | None = None
         self.data_can_go_back = True
+        self.blamed_module: str | None = None
         self.restores: list[DataAfterReload] = []
         self.seeds = 0
         self.by_trainer: dict[str, float] = {}

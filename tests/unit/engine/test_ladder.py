@@ -6,7 +6,7 @@ import pytest
 
 from supervisor.engine import Closed, EngineState, advance, decide, reject
 from supervisor.policy import RecoveryPolicy, load_policy
-from supervisor.records import ActionName, Decision, Signal, SignalName
+from supervisor.records import ActionName, CauseKind, Decision, Signal, SignalName
 
 LOSS = (Signal(SignalName.NONFINITE_LOSS),)
 PARAMETER = (Signal(SignalName.NONFINITE_PARAMETER),)
@@ -420,7 +420,7 @@ class TestPlainState:
                 return set().union(*map(kinds, value)) if value else set()
             return {type(value)}
 
-        assert kinds(self.busy_state().to_plain()) <= {int, float, str}
+        assert kinds(self.busy_state().to_plain()) <= {int, float, str, bool}
 
     @pytest.mark.parametrize("missing", ["clock", "incident", "cuts", "restores"])
     def test_a_missing_field_is_refused(self, missing: str) -> None:
@@ -446,3 +446,35 @@ def test_deciding_changes_none_of_its_arguments() -> None:
     advance(state, RecoveryPolicy())
     state.restored(2, 3)
     assert state.to_plain() == before
+
+
+def test_a_cause_enters_the_ladder_where_its_reaction_says() -> None:
+    policy = load_policy({"reactions": {"backward_only": "reinitialize"}})
+    for cause, rung in {
+        None: SKIP,
+        CauseKind.BAD_INPUT: SKIP,
+        CauseKind.POISONED_OPTIMIZER_STATE: RELOAD,
+        CauseKind.BACKWARD_ONLY: REINITIALIZE,
+    }.items():
+        _, decision = decide(EngineState().tick(), LOSS, policy, cause=cause)
+        assert decision.rung == rung
+        assert ("by the reaction to" in decision.reason) is (rung > 0)
+    _, decision = decide(EngineState().tick(), PARAMETER, policy, cause=CauseKind.BAD_INPUT)
+    assert decision.rung == RELOAD, "the higher of signal and cause"
+
+
+def test_a_step_that_cannot_be_reproduced_is_tried_again_once_an_incident_where_the_policy_says_so() -> None:
+    retrying = load_policy({"reactions": {"not_reproducible": "retry"}})
+    state, first = decide(EngineState().tick(), LOSS, retrying, cause=CauseKind.NOT_REPRODUCIBLE, can_retry=True)
+    assert (first.action, first.retry) == (ActionName.SKIP_BATCH, True)
+    state, again = decide(state.tick(), LOSS, retrying, cause=CauseKind.NOT_REPRODUCIBLE, can_retry=True)
+    assert (again.action, again.retry) == (ActionName.SKIP_BATCH, False)
+    state, _ = healthy(state, retrying, retrying.cooldown_steps)
+    _, anew = decide(state.tick(), LOSS, retrying, cause=CauseKind.NOT_REPRODUCIBLE, can_retry=True)
+    assert anew.retry
+    for policy, cause, can_retry in (
+        (retrying, CauseKind.NOT_REPRODUCIBLE, False),
+        (retrying, CauseKind.BAD_INPUT, True),
+        (RecoveryPolicy(), CauseKind.NOT_REPRODUCIBLE, True),
+    ):
+        assert not decide(EngineState().tick(), LOSS, policy, cause=cause, can_retry=can_retry)[1].retry

@@ -114,6 +114,8 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "attempt": positive,
         "reason": names,
         "blocked": st.dictionaries(counts, names, max_size=3),
+        "can_retry": st.booleans(),
+        "retry": st.booleans(),
     },
     schema.ActionAppliedEvent: {
         "incident": positive,

@@ -162,7 +162,7 @@ MISTAKES = {
         "reactions:\n  nan_loss: halt\n",
         2,
         "reactions.nan_loss: no such key",
-        "write one of: divergence, ",
+        "write one of: backward_only, ",
     ),
     "warm-up beyond the window": (
         "detect:\n  spike:\n    window_updates: 16\n",
