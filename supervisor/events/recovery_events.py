@@ -69,7 +69,7 @@ class DiagnosisEvent(EventBase):
     event: Literal["diagnosis"] = "diagnosis"
     incident: PositiveInt
     kind: CauseKind
-    explanation: str
+    explanation: str = ""
     batch_number: NonNegativeInt | None = None
     module: str | None = None
     module_type: str | None = None

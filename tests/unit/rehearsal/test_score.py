@@ -34,13 +34,10 @@ def script(*faults: dict[str, Any]) -> Any:
 def rehearsed(run_dir: Path, *faults: dict[str, Any], steps: int = 70, ladder: Any = None, spoil: int = -1) -> Score:
     """The score of a guarded run with these faults; at update `spoil` something goes wrong that is none of them."""
     training = build()
-    seen = 0
 
     def loss(batch: Any) -> Any:
-        nonlocal seen
-        seen += 1
         value = training.loss(batch)
-        return value * float("nan") if seen - 1 == spoil else value
+        return value * float("nan") if guard.updates_attempted - 1 == spoil else value
 
     trainer: Any = SimpleNamespace(model=training.model, optimizer=training.optimizer, data=BATCHES, loss=loss)
     injector = FaultInjector(script(*faults), trainer, run_dir=run_dir)
