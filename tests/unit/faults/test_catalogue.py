@@ -118,6 +118,18 @@ def test_each_number_is_what_its_fault_says() -> None:
         assert weight[0, 5].double() == before[0, 5].double() * factor
 
 
+@pytest.mark.parametrize(("kind", "value"), [("nan_gradient", math.nan), ("inf_gradient", math.inf)])
+def test_one_element_of_one_gradient_is_hit(kind: str, value: float) -> None:
+    training = build()
+    _, injector, _ = prepared(training, None, {"kind": kind, "at_batch": 0, "parameter": "norm.*"})
+    injector.batches_drawn = lambda: 1
+    injector.loss(BATCHES[0]).backward()  # type: ignore[no-untyped-call]
+    hit = {n: p.grad[~p.grad.isfinite()] for n, p in training.model.named_parameters() if p.grad is not None}
+    assert {name: found.tolist() for name, found in hit.items() if found.numel()} == {
+        "norm.weight": [pytest.approx(value, nan_ok=True)]
+    }
+
+
 def test_bad_samples_hold_what_their_fault_says() -> None:
     faults = [
         {"kind": "inf_batch", "at_batch": 2, "samples": 2},

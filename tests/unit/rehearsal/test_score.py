@@ -214,6 +214,13 @@ def test_a_hang_is_found_by_the_stall_and_not_by_a_later_death() -> None:
     assert (death.detected, death.steps_lost, death.delay_seconds) == ("worker_exited", 10, 1.0)
 
 
+def test_a_stall_of_the_next_worker_is_not_of_the_one_before() -> None:
+    log = Log()
+    log.resumes(12, 40)
+    log.add(30, schema.WorkerStalledEvent, rank=None, pid=8, seconds=5.0)
+    assert score(script({"kind": "hang", "at_batch": 50}), [record(0, "hang", 50, 10)], log.events).detected == 0
+
+
 def test_a_finding_in_another_life_of_the_worker_is_not_of_this_one() -> None:
     """Update 52 comes again after the restart, with a NaN of its own."""
     log = Log()
