@@ -151,17 +151,16 @@ class History:
                 incident.cured_by = incident.cured_by or RESTART
 
     def _tell_recovery(self, event: Event) -> None:
-        if event.event == "signal" and isinstance(event, schema.SignalEvent):
+        if isinstance(event, schema.SignalEvent):
             flagged = self._at(event, create=True)
             if flagged is not None:
                 flagged.signals.add(str(event.signal))
             return
-        if event.event == "diagnosis":
+        if isinstance(event, schema.DiagnosisEvent):
             flagged = self._at(event, create=True)
             if flagged is not None:
-                kind = getattr(event, "kind", None)
-                flagged.cause = None if kind is None else str(kind)
-                flagged.diagnosis_seconds += float(getattr(event, "seconds", 0.0))
+                flagged.cause = str(event.kind)
+                flagged.diagnosis_seconds += event.seconds
             return
         flagged = self._at(event)
         match event:

@@ -129,8 +129,8 @@ class Log:
         self.events: list[Any] = []
         self.add(0, schema.RunStartedEvent)
 
-    def add(self, when: float, kind: Any, *, rank: int | None = 0, **fields: Any) -> None:
-        self.events.append(kind(time=at(when), rank=rank, **fields))
+    def add(self, when: float, model: Any, /, *, rank: int | None = 0, **fields: Any) -> None:
+        self.events.append(model(time=at(when), rank=rank, **fields))
 
     def dies(self, seconds: float, classification: str, **fields: Any) -> None:
         self.add(
@@ -244,8 +244,7 @@ def test_a_diagnosis_is_right_or_wrong_or_there_is_none() -> None:
         log.add(step, schema.SignalEvent, signal="nonfinite_loss", **place)
         log.add(step, schema.IncidentOpenedEvent, incident=number, **place)
         if kind is not None:
-            line = {"schema": 1, "time": at(step).isoformat(), "event": "diagnosis", "run_id": "x", "rank": 0, **place}
-            log.events.append(schema.parse_event(json_of({**line, "incident": number, "kind": kind, "seconds": 0.25})))
+            log.add(step, schema.DiagnosisEvent, incident=number, kind=kind, explanation="x", seconds=0.25, **place)
         log.add(
             step, schema.DecisionEvent, incident=number, rung=0, action="skip_batch", attempt=1, reason="x", **place
         )
