@@ -1,4 +1,4 @@
-"""The three transitions of the engine: a flagged update, a healthy step, an action that failed.
+"""The transitions of the engine: a flagged update, a healthy step, an action that failed, one that went back.
 
 Each is a pure function of its arguments, so that all ranks decide alike without talking, and so that a
 recorded run can be decided again under another policy.
@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from supervisor.engine.state import Closed, EngineState, LearningRateCut, OpenIncident
-from supervisor.policy import AnyRung, HaltRung, LowerLrRung, RecoveryPolicy
+from supervisor.policy import AnyRung, HaltRung, LowerLrRung, RecoveryPolicy, ReinitializeRung, ReloadCheckpointRung
 from supervisor.records import ActionName, CauseKind, Decision, Signal, SignalName
 
-__all__ = ["advance", "decide", "reject"]
+__all__ = ["advance", "decide", "reject", "restored"]
 
 NOTHING_CLOSED = Closed()
 """What nearly every healthy step ends."""
+
+SPIKES = frozenset({SignalName.DIVERGENCE, SignalName.LOSS_SPIKE, SignalName.GRADIENT_SPIKE})
+"""Findings about a loss and gradients that are finite."""
 
 
 def decide(
@@ -61,7 +64,8 @@ def decide(
     if entry > 0 and start == entry:
         origin += f", at rung {entry} by the reaction to {highest}"
     again = can_retry and policy.retries and cause is CauseKind.NOT_REPRODUCIBLE and not incident.retried
-    state, decision = _climb(state, incident, start, policy, blocked or {}, origin)
+    blocked = {**_redraws(state, causes, policy), **(blocked or {})}
+    state, decision = _climb(state, incident, start, policy, blocked, origin)
     if not again or decision.action is not ActionName.SKIP_BATCH or state.incident is None:
         return state, decision
     reason = f"{decision.reason}; the step could not be reproduced: its batch comes again"
@@ -104,6 +108,8 @@ def advance(state: EngineState, policy: RecoveryPolicy) -> tuple[EngineState, Cl
     if state.incident is None and not state.cuts:
         return state, NOTHING_CLOSED
     before = len(state.cuts)
+    if state.restores and not state.stepped_since_restore:
+        state = replace(state, stepped_since_restore=True)
     cuts = tuple(
         replace(cut, healthy_steps_left=cut.healthy_steps_left - 1) for cut in state.cuts if cut.healthy_steps_left > 1
     )
@@ -117,6 +123,30 @@ def advance(state: EngineState, policy: RecoveryPolicy) -> tuple[EngineState, Cl
     cuts = tuple(cut for cut in cuts if cut.incident != incident.id or cut.rung >= incident.rung)
     closed = Closed(incident.id, policy.ladder[incident.rung].action, before - len(cuts))
     return replace(state, cuts=cuts, incident=None), closed
+
+
+def restored(state: EngineState, rung: int, step: int, policy: RecoveryPolicy) -> EngineState:
+    """Note that a rung went back to a step.
+
+    A reload that follows an earlier one, with healthy steps between them that led no further, adds a cut by its
+    `retry_factor`: the data were fresh and the state was good, so what is left is how far each update goes. Where
+    not one step was healthy in between, the updates are not at fault, and the rate stays as it is.
+    """
+    at_fault = state.stepped_since_restore and step <= state.furthest_restored_step
+    state = state.restored(rung, step)
+    settings, incident = policy.ladder[rung], state.incident
+    if not (at_fault and incident and isinstance(settings, ReloadCheckpointRung) and settings.retry_factor):
+        return state
+    cut = LearningRateCut(incident.id, rung, settings.retry_factor, settings.restore_after_steps)
+    return replace(state, cuts=(*state.cuts, cut))
+
+
+def _redraws(state: EngineState, causes: Sequence[Signal], policy: RecoveryPolicy) -> dict[int, str]:
+    """The rungs that would redraw weights over batches that are merely unlike the others, and why not."""
+    if state.stepped_since_restore or not state.restores or any(signal.name not in SPIKES for signal in causes):
+        return {}
+    why = "a good state spiked before its first update: the batches are at fault, not its weights"
+    return {index: why for index, rung in enumerate(policy.ladder) if isinstance(rung, ReinitializeRung)}
 
 
 def _climb(

@@ -75,6 +75,7 @@ class EngineState:
         cuts: the learning-rate cuts in force, oldest first.
         furthest_restored_step: the furthest step a run went back to so far, -1 before the first time.
         restores: for each rung, how often it has gone back since then, to that step or further back.
+        stepped_since_restore: whether a healthy step has followed since the run last went back.
     """
 
     clock: int = 0
@@ -84,6 +85,7 @@ class EngineState:
     cuts: tuple[LearningRateCut, ...] = ()
     furthest_restored_step: int = -1
     restores: tuple[int, ...] = ()
+    stepped_since_restore: bool = False
 
     @property
     def lr_scale(self) -> float:
@@ -100,7 +102,10 @@ class EngineState:
         return replace(self, clock=self.clock + 1)
 
     def restored(self, rung: int, step: int) -> EngineState:
-        """Note that `rung` went back to `step`, so that going back without progress can be told apart."""
+        """Note that `rung` went back to `step`, so that going back without progress can be told apart.
+
+        `supervisor.engine.restored` is this with the cut that a reload without progress makes.
+        """
         further = step > self.furthest_restored_step
         before = (0,) * len(self.restores) if further else self.restores
         counts = (*before, *(0,) * (rung + 1 - len(before)))
@@ -108,6 +113,7 @@ class EngineState:
             self,
             furthest_restored_step=max(step, self.furthest_restored_step),
             restores=(*counts[:rung], counts[rung] + 1, *counts[rung + 1 :]),
+            stepped_since_restore=False,
         )
 
     def for_new_ladder(self) -> EngineState:
@@ -136,4 +142,5 @@ class EngineState:
             cuts=tuple(LearningRateCut(**cut) for cut in plain["cuts"]),
             furthest_restored_step=plain["furthest_restored_step"],
             restores=tuple(plain["restores"]),
+            stepped_since_restore=plain["stepped_since_restore"],
         )

@@ -11,7 +11,7 @@ from torch import nn
 from supervisor.actions import Action, Effect, Restored, action_for
 from supervisor.clock import Clock
 from supervisor.diagnosis import Diagnosis
-from supervisor.engine import decide, reject
+from supervisor.engine import decide, reject, restored
 from supervisor.errors import ActionError, InputError, PolicyMisfit
 from supervisor.events.incident_file import Bundle
 from supervisor.guard.good_states import GoodStates
@@ -159,9 +159,11 @@ class Recovery:
                 self._book.decided_again(failed, what, decision, observation, blocked)
                 continue
             break
+        cuts = self._keeper.engine.cuts
         if effect.restored is not None:
-            self._keeper.engine = self._keeper.engine.restored(decision.rung, effect.restored.step)
-        lr_scale = self._keeper.engine.lr_scale if decision.action is ActionName.LOWER_LR else None
+            self._keeper.engine = restored(self._keeper.engine, decision.rung, effect.restored.step, self._policy)
+        cut = decision.action is ActionName.LOWER_LR or self._keeper.engine.cuts != cuts
+        lr_scale = self._keeper.engine.lr_scale if cut else None
         self._book.applied(decision, effect, observation, lr_scale, self._clock.monotonic() - started)
         return Recovered(decision, effect)
 

@@ -99,6 +99,11 @@ class ReloadCheckpointRung(_LimitedRung):
     """How often in one incident before the next rung is tried."""
     data: DataAfterReload = DataAfterReload.ADVANCE
     """`advance`: fresh batches after the reload. `replay`: the same batches again."""
+    retry_factor: Annotated[float, Field(strict=True, ge=1e-6, lt=1, allow_inf_nan=False)] | None = 0.1
+    """What one more cut multiplies the learning rate by, where healthy steps that followed a reload led no further:
+    the run went wrong again from where it was put back. null: the rate stays untouched."""
+    restore_after_steps: Steps = 1000
+    """Healthy steps after which such a cut is taken back."""
     limit: UseLimit = UseLimit(uses=4, window_updates=2000)
     """Budget over all incidents. It cannot be null: a run that reloads without limit may never end."""
 

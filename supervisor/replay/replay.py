@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from supervisor.engine import EngineState, advance, decide, reject
+from supervisor.engine import EngineState, advance, decide, reject, restored
 from supervisor.policy import RecoveryPolicy
 from supervisor.records import ActionName, Decision, Observation, Signal, SignalName
 from supervisor.replay.recording import RecordedRun, RecordedUpdate
@@ -169,7 +169,7 @@ class _Replay:
             self._state, decision = reject(self._state, decision, error, self._policy, blocked=self._mapped(blocked))
             decisions.append(decision)
         if decision.action in GOES_BACK:
-            self._state = self._state.restored(decision.rung, self._restored_step(update, found))
+            self._state = restored(self._state, decision.rung, self._restored_step(update, found), self._policy)
         self._tell_detectors(update, decision)
         return tuple(decisions)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from supervisor.engine import EngineState, advance, decide, reject
+from supervisor.engine import EngineState, advance, decide, reject, restored
 from supervisor.events import Event, schema
 from supervisor.events.schema import DecisionEvent
 from supervisor.policy import (
@@ -41,6 +41,10 @@ def policies(draw: st.DrawFn) -> RecoveryPolicy:
             rung |= {"factor": draw(st.sampled_from([0.1, 0.5, 0.9])), "restore_after_steps": draw(st.integers(1, 30))}
         if action == "reload_checkpoint":
             rung["data"] = draw(st.sampled_from([each.value for each in DataAfterReload]))
+            rung |= {
+                "retry_factor": draw(st.sampled_from([None, 0.1, 0.5])),
+                "restore_after_steps": draw(st.integers(1, 30)),
+            }
         rungs.append({**rung, "limit": limit})
     actions = sorted({rung["action"] for rung in rungs} | {"halt"})
     reactions = {}
@@ -139,6 +143,7 @@ class Run:
     back: dict[int, int] = field(default_factory=dict)
     restores: int = 0
     in_a_row: int = 0
+    healthy_since_back: int = 0
     # What a guard would have logged, for the tests of what reads it.
     events: list[Event] = field(default_factory=list)
 
@@ -186,7 +191,12 @@ class Run:
         self.state, decision = decide(
             self.state, signals, self.policy, blocked=blocked, cause=cause, can_retry=can_retry
         )
-        self.check_decision(before, decision, start, blocked)
+        causes = {s.name for s in signals if not self.policy.observes(s.name)}
+        redraws = {i: "" for i, rung in enumerate(self.policy.ladder) if isinstance(rung, ReinitializeRung)}
+        no_update_since = self.restores > 0 and self.healthy_since_back == 0
+        merely_spikes = causes <= {SignalName.LOSS_SPIKE, SignalName.GRADIENT_SPIKE, SignalName.DIVERGENCE}
+        no_redraw = redraws if no_update_since and merely_spikes else {}
+        self.check_decision(before, decision, start, {**blocked, **no_redraw})
         self.check_retry(decision, cause, can_retry)
         if cause is not None:
             found = Cause(cause, "planted", self.step, self.updates - 1)
@@ -233,7 +243,13 @@ class Run:
             self.replay_until = max(self.replay_until, self.batch)
             self.batch = newest.batch
         self.waiting.clear()
-        self.state = self.state.restored(rung, newest.step)
+        self.state = restored(self.state, rung, newest.step, self.policy)
+        settings, incident = self.policy.ladder[rung], self.state.incident
+        if isinstance(settings, ReloadCheckpointRung) and settings.retry_factor is not None:
+            assert incident is not None
+            if newest.step <= self.furthest and self.healthy_since_back:
+                self.cuts.append([settings.retry_factor, settings.restore_after_steps, incident.id, rung])
+        self.healthy_since_back = 0
         if newest.step > self.furthest:
             self.furthest = newest.step
             self.back.clear()
@@ -245,6 +261,7 @@ class Run:
         self.state, closed = advance(self.state, self.policy)
         self.state = self.remember(self.state)
         self.in_a_row += 1
+        self.healthy_since_back += 1
         for cut in self.cuts:
             cut[1] -= 1
         before = len(self.cuts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.engine import Closed, EngineState, advance, decide, reject
+from supervisor.engine import Closed, EngineState, advance, decide, reject, restored
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.records import ActionName, CauseKind, Decision, Signal, SignalName
 
@@ -385,6 +385,99 @@ class TestGoingBackWithoutProgress:
         assert state.restores == (0, 0, 2, 1)
         assert state.furthest_restored_step == 10
         assert state.restored(3, 11).restores == (0, 0, 0, 1)
+
+
+class TestTheCutOfAReloadThatLedNoFurther:
+    POLICY = policy_of(
+        {"action": "lower_lr", "attempts": 1, "factor": 0.5},
+        {
+            "action": "reload_checkpoint",
+            "attempts": 9,
+            "retry_factor": 0.1,
+            "restore_after_steps": 40,
+            "limit": {"uses": 9, "window_updates": 2000},
+        },
+        cooldown_steps=3,
+    )
+
+    def reload(self, state: EngineState, step: int, policy: RecoveryPolicy = POLICY) -> EngineState:
+        state, decision = flag(state, policy, PARAMETER)
+        assert decision.action is ActionName.RELOAD_CHECKPOINT
+        return restored(state, decision.rung, step, policy)
+
+    def test_the_first_reload_leaves_the_rate(self) -> None:
+        state, _ = healthy(EngineState(), self.POLICY, 10)
+        assert self.reload(state, 0).lr_scale == 1.0
+
+    @pytest.mark.parametrize("steps", [1, 5], ids=["same incident", "next incident"])
+    def test_one_that_follows_healthy_steps_cuts_it(self, steps: int) -> None:
+        state, _ = healthy(self.reload(EngineState(), 20), self.POLICY, steps)
+        state = self.reload(state, 20)
+        assert state.lr_scale == 0.1
+        state, _ = healthy(state, self.POLICY, 1)
+        assert self.reload(state, 20).lr_scale == pytest.approx(0.01)
+
+    def test_an_older_state_is_no_progress_either(self) -> None:
+        state, _ = healthy(self.reload(EngineState(), 40), self.POLICY, 1)
+        assert self.reload(state, 20).lr_scale == 0.1
+
+    def test_one_that_fails_at_once_leaves_it_for_no_update_was_made(self) -> None:
+        state = self.reload(EngineState(), 20)
+        assert self.reload(state, 20).lr_scale == 1.0
+
+    def test_progress_leaves_it(self) -> None:
+        state, _ = healthy(self.reload(EngineState(), 20), self.POLICY, 30)
+        assert self.reload(state, 40).lr_scale == 1.0
+
+    def test_null_leaves_it(self) -> None:
+        policy = policy_of({"action": "reload_checkpoint", "attempts": 9, "retry_factor": None})
+        state, _ = healthy(self.reload(EngineState(), 20, policy), policy, 1)
+        assert self.reload(state, 20, policy).lr_scale == 1.0
+
+    def test_it_outlives_the_incident_that_a_lower_cut_does_not_and_is_taken_back(self) -> None:
+        state, _ = flag(EngineState(), self.POLICY)
+        state, _ = healthy(self.reload(state, 20), self.POLICY, 1)
+        state = self.reload(state, 20)
+        assert state.lr_scale == pytest.approx(0.05)
+        state, closings = healthy(state, self.POLICY, 3)
+        assert closings[-1] == Closed(1, ActionName.RELOAD_CHECKPOINT, 1)
+        assert state.lr_scale == 0.1
+        state, _ = healthy(state, self.POLICY, 36)
+        assert state.lr_scale == 0.1
+        state, _ = healthy(state, self.POLICY, 1)
+        assert state.lr_scale == 1.0
+
+
+class TestRedrawing:
+    SPIKE = (Signal(SignalName.LOSS_SPIKE),)
+    POLICY = policy_of(
+        {"action": "reload_checkpoint", "attempts": 1, "limit": {"uses": 9, "window_updates": 2000}},
+        {"action": "reinitialize", "attempts": 9},
+    )
+
+    def reloaded(self) -> EngineState:
+        state, decision = flag(EngineState(), self.POLICY)
+        return restored(state, decision.rung, 20, self.POLICY)
+
+    def test_it_is_passed_over_where_the_good_state_spikes_before_its_first_update(self) -> None:
+        _, decision = flag(self.reloaded(), self.POLICY, self.SPIKE)
+        assert decision.action is ActionName.HALT
+        assert "the batches are at fault" in decision.reason
+
+    def test_it_acts_where_updates_led_to_the_spike(self) -> None:
+        state, _ = healthy(self.reloaded(), self.POLICY, 1)
+        _, decision = flag(state, self.POLICY, self.SPIKE)
+        assert decision.action is ActionName.REINITIALIZE
+
+    @pytest.mark.parametrize("signals", [LOSS, (*LOSS, *SPIKE)], ids=["non-finite", "with a spike beside"])
+    def test_it_acts_on_what_is_not_finite(self, signals: tuple[Signal, ...]) -> None:
+        _, decision = flag(self.reloaded(), self.POLICY, signals)
+        assert decision.action is ActionName.REINITIALIZE
+
+    def test_it_acts_where_nothing_was_restored(self) -> None:
+        policy = policy_of({"action": "reinitialize"})
+        _, decision = flag(EngineState(), policy, self.SPIKE)
+        assert decision.action is ActionName.REINITIALIZE
 
 
 class TestPlainState:
