@@ -16,7 +16,7 @@ class SpikeDetection(Section):
 
     window_updates: Annotated[int, Field(strict=True, ge=2, le=100_000)] = 128
     """How many healthy updates the score is measured against."""
-    threshold: Annotated[float, Field(strict=True, gt=0, le=1e6, allow_inf_nan=False)] = 4.0
+    threshold: Annotated[float, Field(strict=True, gt=0, le=1e6, allow_inf_nan=False)] = 3.5
     """A score above this can be a spike. Lower: more sensitive, more false alarms."""
     margin: Annotated[float, Field(strict=True, ge=1, le=1e6, allow_inf_nan=False)] = 2.5
     """A spike is also more than this many times the largest healthy value of late (twice that for a gradient norm)."""
