@@ -103,3 +103,17 @@ def test_a_spike_that_goes_on_with_the_next_batch_is_undone_at_the_same_rate() -
     assert heard.actions() == ["skip_batch", "reload_checkpoint"]
     assert all(outcome.applied for outcome in outcomes[132:])
     assert guard.summary().lr_scale == 1.0
+
+
+def test_going_back_to_smaller_weights_alarms_nobody() -> None:
+    training, heard = digits_training(lr=1e-3), EventList()
+    policy = {"detect": {"spike": None, "drift": None}, "reactions": {"nonfinite_loss": "reload_checkpoint"}}
+    guard = guarded(training, heard, **policy)
+    for number, (images, labels) in enumerate(batches(120)):
+        if number < 85:
+            shrink(training, 1.05)
+        before = norm(training)
+        guard.step((images * math.nan if number == 85 else images, labels))
+        if number == 85:
+            assert norm(training) < 0.7 * before
+    assert heard.actions() == ["reload_checkpoint"]

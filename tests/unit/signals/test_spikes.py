@@ -96,6 +96,12 @@ def test_a_spike_is_larger_than_anything_healthy() -> None:
     assert names(fed(values, wider), loss=16.1) == [SignalName.LOSS_SPIKE]
 
 
+def test_twice_the_margin_is_asked_of_a_gradient_norm() -> None:
+    panel = fed([1.0] * 31 + [2.4], load_policy({"detect": {"spike": {**SPIKE, "threshold": 1.0}}}))
+    assert names(panel, loss=6.1, grad_norm=11.9) == [SignalName.LOSS_SPIKE]
+    assert names(panel, loss=5.9, grad_norm=12.1) == [SignalName.GRADIENT_SPIKE]
+
+
 def test_a_low_value_is_no_spike() -> None:
     assert names(fed(noise(32)), loss=1e-9, grad_norm=1e-9) == []
 
