@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from supervisor.diagnosis.flagged import FlaggedUpdate
 from supervisor.diagnosis.flaws import flaws
 from supervisor.diagnosis.replay import DiagnosisFailed, Replays
-from supervisor.diagnosis.samples import bad_samples, keep_samples, sample_count, values_replaced
 from supervisor.diagnosis.search import at_most, find_culprits
 from supervisor.diagnosis.trace import Origin, Trace
 from supervisor.records import Cause, CauseKind, Observation, SignalName
+from supervisor.training.samples import bad_samples, keep_samples, sample_count, values_replaced
 from supervisor.training.tree import tensors
 
 __all__ = ["Attribution"]

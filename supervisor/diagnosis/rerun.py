@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supervisor.diagnosis.samples import bad_samples, sample_count
 from supervisor.diagnosis.trace import Origin, Trace
 from supervisor.errors import InputError
 from supervisor.training.inspection import GradientFindings, measure
 from supervisor.training.modules import named_modules
 from supervisor.training.optimizers import members
+from supervisor.training.samples import bad_samples, sample_count
 from supervisor.training.state import Subject, VolatileState
 
 __all__ = ["Rerun", "rerun"]

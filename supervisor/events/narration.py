@@ -139,6 +139,9 @@ def _other(event: Event) -> list[Line]:
             cost = f"{_count(event.steps_lost, 'step')} lost, {event.seconds:.3g} s"
             text = f"{at}incident {event.incident} closed, cured by {event.cured_by}: {cost}"
             return [Line(text, Tone.GOOD)]
+        case schema.QuarantinedEvent():
+            which = ", ".join(str(index) for index in event.dataset_indices)
+            return [Line(f"{at}left out from now on: sample {which} of the data set", Tone.RECOVERY)]
         case schema.LrRestoredEvent():
             return [Line(f"{at}learning-rate cut taken back, scale now {event.lr_scale:.4g}", Tone.GOOD)]
         case schema.CheckpointRejectedEvent():

@@ -20,6 +20,7 @@ __all__ = [
     "IncidentClosedEvent",
     "IncidentOpenedEvent",
     "LrRestoredEvent",
+    "QuarantinedEvent",
     "SignalEvent",
 ]
 
@@ -88,6 +89,19 @@ class DiagnosisEvent(EventBase):
     def from_cause(cls, cause: Cause, *, incident: int) -> DiagnosisEvent:
         """The event for a cause."""
         return cls(incident=incident, **{field.name: getattr(cause, field.name) for field in fields(cause)})
+
+
+class QuarantinedEvent(EventBase):
+    """Samples of the data set are left out from now on.
+
+    Attributes:
+        incident: the incident they caused.
+        dataset_indices: their indices in the data set.
+    """
+
+    event: Literal["quarantined"] = "quarantined"
+    incident: PositiveInt
+    dataset_indices: tuple[int | str, ...] = ()
 
 
 class DecisionEvent(EventBase):

@@ -34,6 +34,7 @@ from supervisor.events.recovery_events import (
     IncidentClosedEvent,
     IncidentOpenedEvent,
     LrRestoredEvent,
+    QuarantinedEvent,
     SignalEvent,
 )
 from supervisor.events.run_events import (
@@ -68,6 +69,7 @@ __all__ = [
     "LrRestoredEvent",
     "MetricsEvent",
     "OtherEvent",
+    "QuarantinedEvent",
     "RunFinishedEvent",
     "RunHaltedEvent",
     "RunResumedEvent",
@@ -90,6 +92,7 @@ KnownEvent = Annotated[
     | SignalEvent
     | IncidentOpenedEvent
     | DiagnosisEvent
+    | QuarantinedEvent
     | DecisionEvent
     | ActionAppliedEvent
     | ActionFailedEvent

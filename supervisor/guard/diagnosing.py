@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class Diagnostician:
         *,
         undone: bool,
         batch_number: int | None,
+        indices: list[Any] | None,
         replays_done: int,
     ) -> Diagnosis | None:
         """Find the cause of a flagged update; None where the policy does not want to know, or no more in this incident.
@@ -76,6 +78,7 @@ class Diagnostician:
             before: the state before it beside parameters and optimizer.
             undone: whether it was discarded.
             batch_number: number of its last batch.
+            indices: rows of the data set that its samples are, None where they are not known.
             replays_done: replays run in this incident already.
         """
         settings = self._policy.diagnose
@@ -91,7 +94,7 @@ class Diagnostician:
         )
         place = Update(observation.step, observation.update, observation.replayed)
         with self._runner.replaying():
-            return diagnose(
+            diagnosis = diagnose(
                 flagged,
                 self._subject,
                 before,
@@ -102,6 +105,12 @@ class Diagnostician:
                 most_seconds=settings.max_seconds,
                 clock=self._clock,
             )
+        cause = diagnosis.cause
+        if cause is None or indices is None or not cause.samples:
+            return diagnosis
+        return replace(
+            diagnosis, cause=replace(cause, dataset_indices=tuple(indices[position] for position in cause.samples))
+        )
 
     def write_bundle(
         self, incident: int, observation: Observation, batch: Any, before: VolatileState, *, undone: bool

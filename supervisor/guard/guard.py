@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import InputError, PolicyHalt
+from supervisor.events.quarantine_file import read_quarantine
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.events.writer import Listener
 from supervisor.guard.arguments import check_arguments, check_training
@@ -22,6 +23,7 @@ from supervisor.guard.good_states import GoodStates
 from supervisor.guard.incidents import IncidentBook
 from supervisor.guard.keeper import StateKeeper
 from supervisor.guard.outcome import StepOutcome
+from supervisor.guard.quarantine import Quarantine
 from supervisor.guard.recovery import Recovery, TrainerReset
 from supervisor.guard.reporter import Evaluation, ProgressListener, Reporter
 from supervisor.guard.run_files import RunFiles
@@ -60,6 +62,7 @@ class Guard:
         extra_state: objects with `state_dict`/`load_state_dict` that a step changes, by name.
         policy: path, mapping, `RecoveryPolicy`, or None for the built-in default.
         run_dir: where events, checkpoints and incidents go; None: memory only, nothing is written.
+        quarantine: a list of samples to leave out: the `quarantine.jsonl` of an earlier run.
         resume: go on from the newest verified checkpoint in `run_dir`.
         on_gradients: called with the total gradient norm between inspection and update.
         sanitized: gives the number of values the model replaced since the last call, as a 0-dimensional tensor.
@@ -94,6 +97,7 @@ class Guard:
         policy: str | Path | Mapping[str, Any] | RecoveryPolicy | None = None,
         run_dir: str | Path | None = None,
         resume: bool = False,
+        quarantine: str | Path | None = None,
         on_gradients: Callable[[float], object] | None = None,
         sanitized: Callable[[], Tensor] | None = None,
         seed: int | None = None,
@@ -109,6 +113,7 @@ class Guard:
     ) -> None:
         check_arguments(scheduler_interval, accumulate, log_every_steps)
         self.policy = load_policy(policy)
+        known_bad = () if quarantine is None else read_quarantine(quarantine)
         clock = clock or SystemClock()
         together = chained(optimizer)
         check_training(model, together, self.policy)
@@ -141,11 +146,20 @@ class Guard:
         self._log = files.log
         states = GoodStates(self.policy, files.store, files.log)
         book = IncidentBook(files.log, files.incidents, clock)
-        keeper = StateKeeper(
-            self.policy, subject, self._cursor, self._check, panel, book, states, files.store, files.log, clock
-        )
+        left_out = Quarantine(self.policy.diagnose.quarantine, self._cursor, files.quarantine, files.log)
+        common = (self.policy, subject, self._cursor)
+        keeper = StateKeeper(*common, self._check, panel, book, left_out, states, files.store, files.log, clock)
         recovery = Recovery(
-            self.policy, subject, self._check, states, book, keeper, clock, seed=seed or 0, reset_module=reset_module
+            self.policy,
+            subject,
+            self._check,
+            states,
+            book,
+            left_out,
+            keeper,
+            clock,
+            seed=seed or 0,
+            reset_module=reset_module,
         )
         self._keeper = keeper
         every = log_every_steps
@@ -161,21 +175,11 @@ class Guard:
         if resume:
             keeper.resume()
             self._status = RunStatus.HALTED if keeper.halted else None
+        left_out.begin(known_bad)
+        diagnostician = Diagnostician(self.policy, subject, runner, panel, files.incidents, accumulate, clock)
+        report = self._reporter
         self._step = SupervisedStep(
-            self.policy,
-            subject,
-            self._cursor,
-            schedule,
-            runner,
-            panel,
-            states,
-            keeper,
-            recovery,
-            book,
-            self._reporter,
-            Diagnostician(self.policy, subject, runner, panel, files.incidents, accumulate, clock),
-            files.log,
-            clock,
+            *common, schedule, runner, panel, states, keeper, recovery, book, report, diagnostician, files.log, clock
         )
 
     def run(self, steps: int) -> RunSummary:

@@ -15,6 +15,7 @@ from supervisor.guard.counters import Counters
 from supervisor.guard.good_states import GoodStates
 from supervisor.guard.incidents import IncidentBook
 from supervisor.guard.moments import Moment
+from supervisor.guard.quarantine import Quarantine
 from supervisor.policy import DataAfterReload, RecoveryPolicy
 from supervisor.records import ActionName
 from supervisor.signals import DetectorPanel
@@ -35,6 +36,7 @@ class StateKeeper:
         check: finds non-finite state.
         panel: the detectors, whose windows a checkpoint carries.
         book: the incident record, likewise.
+        quarantine: the samples left out, likewise.
         states: where the states go.
         store: the checkpoints on disk, None for memory only.
         log: hears what is refused.
@@ -53,6 +55,7 @@ class StateKeeper:
         check: StateCheck,
         panel: DetectorPanel,
         book: IncidentBook,
+        quarantine: Quarantine,
         states: GoodStates,
         store: CheckpointStore | None,
         log: EventLog,
@@ -66,6 +69,7 @@ class StateKeeper:
         self._check = check
         self._panel = panel
         self._book = book
+        self._quarantine = quarantine
         self._states = states
         self._store = store
         self._log = log
@@ -198,6 +202,7 @@ class StateKeeper:
             self.engine = self.engine.for_new_ladder()
         self._panel.load_state_dict(tree["panel"])
         self._book.load_state_dict(tree["book"], self.engine)
+        self._quarantine.load_state_dict(tree["quarantine"])
         self._subject.restore(moment.training)
         if self._cursor is not None and self._cursor.can_go_back:
             self._cursor.seek(moment.data)
@@ -251,6 +256,7 @@ class StateKeeper:
             "engine": self.engine.to_plain(),
             "panel": self._panel.state_dict(),
             "book": self._book.state_dict(),
+            "quarantine": self._quarantine.state_dict(),
             "policy": self._policy.model_dump(mode="json"),
             "probation": self._states.healthy_steps_on_disk(),
         }

@@ -17,6 +17,7 @@ from supervisor.events.incident_file import Bundle
 from supervisor.guard.good_states import GoodStates
 from supervisor.guard.incidents import IncidentBook
 from supervisor.guard.keeper import StateKeeper
+from supervisor.guard.quarantine import Quarantine
 from supervisor.policy import DataAfterReload, RecoveryPolicy
 from supervisor.records import ActionName, Cause, CauseKind, Decision, Observation, Signal
 from supervisor.training.inspection import StateCheck
@@ -45,6 +46,7 @@ class Recovery:
         check: finds non-finite state.
         states: the states to go back to.
         book: the record.
+        quarantine: keeps bad samples out.
         keeper: where the run stands; it holds the engine's memory.
         clock: for durations.
         seed: of the guard's own draws.
@@ -58,6 +60,7 @@ class Recovery:
         check: StateCheck,
         states: GoodStates,
         book: IncidentBook,
+        quarantine: Quarantine,
         keeper: StateKeeper,
         clock: Clock,
         *,
@@ -69,6 +72,7 @@ class Recovery:
         self._check = check
         self._states = states
         self._book = book
+        self._quarantine = quarantine
         self._keeper = keeper
         self._clock = clock
         self._seed = seed
@@ -146,6 +150,8 @@ class Recovery:
             self._book.opened(decision.incident, signals, observation, bundle(decision.incident))
         if diagnosis is not None:
             self._book.diagnosed(diagnosis, observation)
+            if diagnosis.cause is not None:
+                self._quarantine.add(diagnosis.cause, decision.incident)
         self._book.decided(decision, signals, observation, blocked, traceback, can_retry=can_retry)
         while True:
             started = self._clock.monotonic()

@@ -11,6 +11,7 @@ from supervisor.checkpoints import CheckpointStore
 from supervisor.clock import Clock
 from supervisor.errors import InputError
 from supervisor.events.observation_file import OBSERVATIONS, ObservationFile
+from supervisor.events.quarantine_file import QUARANTINE_FILE
 from supervisor.events.writer import EventLog, Listener
 from supervisor.policy import RecoveryPolicy, resolved_yaml
 
@@ -39,6 +40,7 @@ class RunFiles:
         observations: what every update measured, None where that is not asked for.
         store: the checkpoints, None without a directory.
         incidents: where incidents are written, None without a directory.
+        quarantine: where the samples left out are listed, likewise.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class RunFiles:
         self.observations: ObservationFile | None = None
         self.store: CheckpointStore | None = None
         self.incidents: Path | None = None
+        self.quarantine: Path | None = None
         if run_dir is None:
             if resume:
                 raise InputError("resume: there is nothing to resume without run_dir: give the run's directory")
@@ -80,6 +83,7 @@ class RunFiles:
         self.store = CheckpointStore(directory / "checkpoints", run_id, clock)
         self.store.recover()
         self.incidents = directory / "incidents"
+        self.quarantine = directory / QUARANTINE_FILE
         if record_observations:
             self.observations = ObservationFile(directory / OBSERVATIONS)
         try:

@@ -186,6 +186,7 @@ class SupervisedStep:
             before,
             undone=undone,
             batch_number=None if self._cursor is None else self._cursor.last_number,
+            indices=self._indices(parts or (batch,), drawn),
             replays_done=self._book.replays,
         )
         self._panel.flagged(observation)
@@ -236,6 +237,10 @@ class SupervisedStep:
     def _are_drawn(self, parts: Sequence[Any], drawn: tuple[Any, ...]) -> bool:
         """Whether the batches of an update are what the cursor drew for it."""
         return self._cursor is not None and len(drawn) == len(parts) and all(map(operator.is_, parts, drawn))
+
+    def _indices(self, parts: Sequence[Any], drawn: tuple[Any, ...]) -> list[Any] | None:
+        known = self._cursor is not None and self._are_drawn(parts, drawn)
+        return self._cursor.recent_indices(parts) if self._cursor is not None and known else None
 
     def _put_back(self, parts: Sequence[Any], drawn: tuple[Any, ...], verdict: Verdict, *, retry: bool) -> None:
         """Have the good ones of a discarded update come again, or all where it is tried again."""

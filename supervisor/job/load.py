@@ -34,6 +34,7 @@ class ResolvedJob:
         policy_source: the policy file, or the job file for an inline policy, or `built-in policy`.
         run_dir: absolute path of the run directory.
         faults: absolute path of the faults file, the inline list, or None.
+        quarantine: absolute path of the list of samples to leave out, or None.
         origins: where each value of the job was written.
         policy_origins: the same for the policy.
     """
@@ -44,6 +45,7 @@ class ResolvedJob:
     policy_source: str
     run_dir: Path
     faults: Path | list[Any] | None
+    quarantine: Path | None
     origins: Origins
     policy_origins: Origins
 
@@ -109,6 +111,7 @@ def load_job(
         policy_source=policy_origins.name,
         run_dir=Path(job.run_dir).absolute(),
         faults=Path(folder, job.faults).absolute() if isinstance(job.faults, str) else job.faults,
+        quarantine=None if job.quarantine is None else Path(folder, job.quarantine).absolute(),
         origins=origins,
         policy_origins=policy_origins,
     )

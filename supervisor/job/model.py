@@ -6,7 +6,7 @@ import enum
 import keyword
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from supervisor.policy.base import Conflict, FormatVersion, Section, Steps, conflict_error
 
@@ -48,6 +48,8 @@ class Job(Section):
     """Keep what every update measured in `observations.jsonl`, so that `supervisor replay` can try other detectors."""
     cpu_threads: Annotated[int, Field(strict=True, ge=0, le=1024)] = 1
     """Threads torch computes with on the CPU; small models are fastest with one. 0: torch's own choice."""
+    quarantine: Annotated[str, Field(strict=True, max_length=4096)] | None = None
+    """Samples to leave out: the `quarantine.jsonl` of an earlier run, relative to the job file; null: none."""
     faults: Any = None
     """Faults to inject: a file relative to the job file, or an inline list; null: none."""
 
@@ -79,9 +81,10 @@ class Job(Section):
             return faults
         raise conflict_error(Conflict("is neither a file nor a list", "write the path of a faults file"))
 
-    @field_validator("run_dir")
+    @field_validator("run_dir", "quarantine")
     @classmethod
-    def _usable_as_a_path(cls, run_dir: str) -> str:
-        if not run_dir.strip() or "\0" in run_dir:
-            raise conflict_error(Conflict("is not a path", "write a folder, as `run_dir: runs/mine`"))
-        return run_dir
+    def _usable_as_a_path(cls, path: str | None, info: ValidationInfo) -> str | None:
+        if path is not None and (not path.strip() or "\0" in path):
+            example = {"run_dir": "a folder, as `run_dir: runs/mine`"}.get(str(info.field_name), "the path of a list")
+            raise conflict_error(Conflict("is not a path", f"write {example}"))
+        return path

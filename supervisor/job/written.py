@@ -14,11 +14,12 @@ __all__ = ["dump_job", "job_yaml"]
 
 def job_yaml(resolved: ResolvedJob) -> str:
     """The job as YAML: paths absolute, the policy as `policy.yaml` beside it."""
-    values: dict[str, Any] = resolved.job.model_dump(mode="json", exclude={"config", "faults"})
+    values: dict[str, Any] = resolved.job.model_dump(mode="json", exclude={"config", "faults", "quarantine"})
     values["config"] = resolved.job.config
     values["policy"] = "policy.yaml"
     values["run_dir"] = str(resolved.run_dir)
     values["faults"] = str(resolved.faults) if isinstance(resolved.faults, Path) else resolved.faults
+    values["quarantine"] = None if resolved.quarantine is None else str(resolved.quarantine)
     return plain_yaml({key: values[key] for key in type(resolved.job).model_fields})
 
 

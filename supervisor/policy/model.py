@@ -57,6 +57,8 @@ class DiagnosisSettings(Section):
     """Wall time that one diagnosis may take; then the cause stays unknown."""
     max_replays: Annotated[int, Field(strict=True, ge=2, le=10_000)] = 24
     """How often a step may be run again to find its cause, over all flagged steps of an incident."""
+    quarantine: Annotated[bool, Field(strict=True)] = True
+    """Whether samples that are found to be at fault are left out from then on, where the data give their indices."""
     max_bundle_mb: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 64
     """Largest size of an incident's bundle (batch and state) on disk, in mebibytes; 0: none is written."""
 

@@ -16,7 +16,7 @@ from supervisor.report import RunState, read_status
 
 __all__ = ["RunDirectory"]
 
-FIXED = ("trainer", "config", "seed", "device", "faults")
+FIXED = ("trainer", "config", "seed", "device", "faults", "quarantine")
 """What may not change between a start and a resume."""
 
 
@@ -83,8 +83,9 @@ class RunDirectory:
         now = self._resolved.job
         for key in FIXED:
             old, new = getattr(before, key), getattr(now, key)
-            if key == "faults" and isinstance(self._resolved.faults, Path):
-                new = str(self._resolved.faults)
+            path = getattr(self._resolved, key, None)
+            if isinstance(path, Path):
+                new = str(path)
             if old != new:
                 what = _difference(key, old, new)
                 raise InputError(f"{self.shown}: was started with another {what}: resume with the same, or start anew")
@@ -151,7 +152,7 @@ class RunDirectory:
             return
         for name in ("events", "heartbeat", "checkpoints", "incidents"):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in ("job.yaml", "policy.yaml", ".lock", "restarts.json", "faults.jsonl"):
+        for name in ("job.yaml", "policy.yaml", ".lock", "restarts.json", "faults.jsonl", "quarantine.jsonl"):
             (self.path / name).unlink(missing_ok=True)
 
     @property

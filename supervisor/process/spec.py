@@ -27,6 +27,7 @@ class WorkerSpec(BaseModel):
         run_dir: absolute path of the run directory.
         shown_run_dir: the same as the user typed it.
         faults: absolute path of a fault script, the inline script, or None.
+        quarantine: absolute path of a list of samples to leave out, or None.
         run_id: the run's name in the events.
         resume: go on from the newest verified checkpoint.
         source: the job file as the user typed it.
@@ -44,6 +45,7 @@ class WorkerSpec(BaseModel):
     run_dir: str
     shown_run_dir: str
     faults: str | list[Any] | None
+    quarantine: str | None
     run_id: str
     resume: bool
     source: str
@@ -64,6 +66,7 @@ class WorkerSpec(BaseModel):
             faults=resolved.faults
             if isinstance(resolved.faults, list) or resolved.faults is None
             else str(resolved.faults),
+            quarantine=None if resolved.quarantine is None else str(resolved.quarantine),
             run_id=run_id,
             resume=resume,
             source=resolved.source,

@@ -167,6 +167,7 @@ def _guard(
         policy=spec.policy,
         run_dir=spec.run_dir,
         resume=spec.resume,
+        quarantine=spec.quarantine,
         on_gradients=getattr(trainer, "on_gradients", None),
         sanitized=getattr(trainer, "sanitized", None),
         seed=spec.job.seed,

@@ -9,12 +9,19 @@ from typing import Any, cast
 import torch
 
 from supervisor.errors import InputError
+from supervisor.training.data_indices import IndexRecorder, indices_in
 from supervisor.training.device import batch_to
 from supervisor.training.rng import capture_rng, preserved_rng, restore_rng
+from supervisor.training.samples import keep_samples, sample_count
 from supervisor.training.trainer import Stateful
 from supervisor.training.tree import clone, comes_back, tensors
 
 __all__ = ["DataCursor", "writable"]
+
+RECENT = 1024
+"""Batches whose rows are remembered: as many as an update can accumulate, within reason."""
+
+_NOTHING_LEFT = object()
 
 
 class DataCursor:
@@ -26,10 +33,14 @@ class DataCursor:
 
     Batches that were drawn and not used can be put back: they come first, and count as drawn once.
 
+    Samples that are quarantined are left out of batches as they are drawn, where their rows are known
+    (`IndexRecorder`); a batch of nothing else is passed over, and counts as drawn.
+
     Args:
         data: iterable of batches.
 
     Attributes:
+        quarantined: indices in the data set of the samples to leave out.
         batch_number: batches drawn so far, over all epochs.
         epoch: the epoch in progress, from 0.
         batch_in_epoch: batches drawn in it.
@@ -44,6 +55,9 @@ class DataCursor:
         self._iterator: Iterator[Any] | None = None
         self._epoch_start: dict[str, Any] | None = None
         self._pending: deque[Any] = deque()
+        self._recorder = IndexRecorder.of(data)
+        self._recent: deque[list[Any] | None] = deque(maxlen=RECENT)
+        self.quarantined: frozenset[Any] = frozenset()
         self.batch_number = 0
         self.epoch = 0
         self.batch_in_epoch = 0
@@ -66,7 +80,46 @@ class DataCursor:
             InputError: the data hold no batch, or are an iterator that ended and cannot begin again.
         """
         if self._pending:
+            self._recent.append(None)
             return self._pending.popleft()
+        batches = self.batch_number
+        while True:
+            batch = self._draw()
+            indices = None if self._recorder is None else self._recorder.take()
+            if self.quarantined:
+                batch, indices = self._without_quarantined(batch, indices)
+            if batch is not _NOTHING_LEFT:
+                self._recent.append(indices)
+                return batch
+            if self.batch_in_epoch == 1 and self.batch_number - batches > 1:
+                raise InputError("data: every sample of an epoch is quarantined: look into what the list holds")
+
+    def recent_indices(self, batches: Sequence[Any]) -> list[Any] | None:
+        """Rows of the data set that the batches drawn last are made of, sample by sample; None where not known.
+
+        Args:
+            batches: as they were drawn.
+        """
+        found: list[Any] = []
+        recent = list(self._recent)[-len(batches) :]
+        if len(recent) < len(batches):
+            return None
+        for batch, recorded in zip(batches, recent, strict=True):
+            indices = recorded or indices_in(batch)
+            if indices is None or len(indices) != sample_count(batch):
+                return None
+            found += indices
+        return found
+
+    def _without_quarantined(self, batch: Any, indices: list[Any] | None) -> tuple[Any, list[Any] | None]:
+        indices = indices or indices_in(batch)
+        if indices is None or self.quarantined.isdisjoint(indices) or sample_count(batch) != len(indices):
+            return batch, indices
+        kept = [position for position, index in enumerate(indices) if index not in self.quarantined]
+        left = [indices[position] for position in kept]
+        return (keep_samples(batch, kept), left) if kept else (_NOTHING_LEFT, left)
+
+    def _draw(self) -> Any:
         fresh = self._iterator is None
         iterator = self._begin() if self._iterator is None else self._iterator
         try:
@@ -80,7 +133,7 @@ class DataCursor:
                     "give a list or a DataLoader, or fewer steps"
                 ) from None
             self._end_epoch()
-            return self.next()
+            return self._draw()
         self.batch_number += 1
         self.batch_in_epoch += 1
         return batch
@@ -147,17 +200,25 @@ class DataCursor:
             if position["loader"] is not None and self._stateful is not None:
                 self._stateful.load_state_dict(clone(position["loader"]))
             if begun:
-                self._iterator = iter(self._data)
+                self._iterator = self._iterate(from_start=self._stateful is None)
                 for _ in range(self.batch_in_epoch if self._stateful is None else 0):
                     next(self._iterator)
+                    if self._recorder is not None:
+                        self._recorder.take()
         # A loader draws from its generator after the point its own state goes back to.
         self._restore_generators(position["generators"])
 
     def _begin(self) -> Iterator[Any]:
         if not self._one_shot:
             self._epoch_start = {"rng": capture_rng(), "generators": self._generator_states()}
-        self._iterator = iter(self._data)
+        self._iterator = self._iterate(from_start=True)
         return self._iterator
+
+    def _iterate(self, *, from_start: bool) -> Iterator[Any]:
+        if self._recorder is None:
+            return iter(self._data)
+        with self._recorder.recording(from_start=from_start):
+            return iter(self._data)
 
     def _end_epoch(self) -> None:
         self._iterator = None

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from supervisor.diagnosis.samples import bad_samples, keep_samples, sample_count, values_replaced
+from supervisor.training.samples import bad_samples, keep_samples, sample_count, values_replaced
 
 
 class Pair(NamedTuple):

@@ -1,0 +1,78 @@
+"""The samples of the data set that are left out, and the record of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from supervisor.events import EventLog
+from supervisor.events.quarantine_file import QuarantinedSample, write_quarantine
+from supervisor.events.schema import QuarantinedEvent, WarningEvent
+from supervisor.records import Cause
+from supervisor.training.data_cursor import DataCursor
+
+__all__ = ["Quarantine"]
+
+
+class Quarantine:
+    """Keeps bad samples out of the batches that follow.
+
+    Args:
+        enabled: whether samples are added at all.
+        cursor: leaves them out; None where the caller draws the batches.
+        path: `RUN_DIR/quarantine.jsonl`, None to write nothing.
+        log: hears of every addition.
+    """
+
+    def __init__(self, enabled: bool, cursor: DataCursor | None, path: Path | None, log: EventLog) -> None:
+        self._enabled = enabled
+        self._cursor = cursor
+        self._path = path
+        self._log = log
+        self._samples: dict[int | str, QuarantinedSample] = {}
+
+    def begin(self, samples: Iterable[QuarantinedSample]) -> None:
+        """Leave out what an earlier run found."""
+        self._take(samples)
+
+    def add(self, cause: Cause, incident: int) -> None:
+        """Leave out the samples that a cause blames, where the data give their indices."""
+        new = [index for index in cause.dataset_indices if index not in self._samples]
+        if not self._enabled or self._cursor is None or not new:
+            return
+        self._log.emit(
+            QuarantinedEvent(step=cause.step, update=cause.update, incident=incident, dataset_indices=tuple(new))
+        )
+        self._take(
+            QuarantinedSample(
+                index=index,
+                incident=incident,
+                step=cause.step,
+                update=cause.update,
+                batch_number=cause.batch_number,
+                reason=cause.explanation,
+            )
+            for index in new
+        )
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """The samples, as plain values."""
+        return [sample.model_dump() for sample in self._samples.values()]
+
+    def load_state_dict(self, samples: Sequence[dict[str, Any]]) -> None:
+        """Take back what `state_dict` gave: what was found after it never happened."""
+        self._samples.clear()
+        self._take(QuarantinedSample(**sample) for sample in samples)
+
+    def _take(self, samples: Iterable[QuarantinedSample]) -> None:
+        self._samples |= {sample.index: sample for sample in samples}
+        if self._cursor is not None:
+            self._cursor.quarantined = frozenset(self._samples)
+        if self._path is None or not (self._samples or self._path.exists()):
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_quarantine(self._path, self._samples.values())
+        except OSError as error:
+            self._log.emit(WarningEvent(message=f"{self._path.name} could not be written: {error.strerror}"))

@@ -1,0 +1,137 @@
+"""Which rows of the data set a batch is made of, where a loader's batch sampler tells."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+__all__ = ["Index", "IndexRecorder", "indices_in"]
+
+Index = int | str
+"""What a data set is asked for a row by."""
+
+KEYS = ("index", "indices")
+"""Keys under which a batch that is a dictionary may tell its own rows."""
+
+
+class IndexRecorder:
+    """Listens to the batch sampler of a loader while the loader is read.
+
+    Only the iterators that are begun inside `recording` are listened to; the loader itself stays as it is, and nothing
+    is drawn. Worker processes take their indices ahead of the batches, in the same order.
+
+    Args:
+        loader: an object with a `batch_sampler` of its own, over a data set of rows.
+    """
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+        self._ahead = getattr(loader, "num_workers", 0) > 0
+        self._lists: deque[list[Any]] = deque()
+        self._aligned = True
+        self._sampler = _Sampler(loader.batch_sampler, self._lists)
+
+    @classmethod
+    def of(cls, data: Any) -> IndexRecorder | None:
+        """A recorder for `data`, or for what it wraps; None where there is no batch sampler to listen to."""
+        seen = data
+        while seen is not None and "batch_sampler" not in getattr(seen, "__dict__", {}):
+            seen = getattr(seen, "__dict__", {}).get("_data")
+        sampler = None if seen is None else vars(seen)["batch_sampler"]
+        rows = hasattr(getattr(seen, "dataset", None), "__getitem__")
+        return cls(seen) if sampler is not None and rows else None
+
+    @contextlib.contextmanager
+    def recording(self, *, from_start: bool) -> Iterator[None]:
+        """Listen to the iterator that is begun inside.
+
+        Args:
+            from_start: it begins at the start of an epoch; one that goes on in the middle may have skipped batches
+                that nobody heard of.
+        """
+        self._lists.clear()
+        self._aligned = from_start
+        held = vars(self._loader)
+        original = held["batch_sampler"]
+        # Past the loader's own check, which forbids another sampler for good; this is the same one, overheard.
+        held["batch_sampler"] = self._sampler
+        try:
+            yield
+        finally:
+            held["batch_sampler"] = original
+
+    def take(self) -> list[Any] | None:
+        """The indices of the batch just drawn, to be asked for once a batch; None where they are not known."""
+        if not self._lists:
+            return None
+        if self._ahead:
+            return self._lists.popleft() if self._aligned else None
+        # Without workers the sampler is asked once a batch: what was heard last is this one's.
+        last = self._lists[-1]
+        self._lists.clear()
+        return last
+
+
+def indices_in(batch: Any) -> list[Index] | None:
+    """The indices that a batch tells itself: under `index` or `indices`, in a dictionary."""
+    if isinstance(batch, Mapping):
+        for key in KEYS:
+            told = batch.get(key)
+            if isinstance(told, Tensor) and told.dim() == 1 and not told.is_floating_point():
+                return [int(each) for each in told.tolist()]
+            if isinstance(told, (list, tuple)) and all(isinstance(each, (int, str)) for each in told):
+                return list(told)
+    return None
+
+
+class _Sampler:
+    """A batch sampler that is overheard."""
+
+    def __init__(self, sampler: Any, lists: deque[list[Any]]) -> None:
+        self._overheard = sampler
+        self._lists = lists
+
+    def __iter__(self) -> Iterator[Any]:
+        self._lists.clear()
+        iterator = iter(self._overheard)
+        stateful = all(hasattr(iterator, name) for name in ("state_dict", "load_state_dict"))
+        return (_StatefulBatches if stateful else _Batches)(iterator, self._lists)
+
+    def __len__(self) -> int:
+        return len(self._overheard)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._overheard, name)
+
+
+class _Batches:
+    """An iterator over lists of indices that is overheard."""
+
+    def __init__(self, iterator: Iterator[Any], lists: deque[list[Any]]) -> None:
+        self._overheard = iterator
+        self._lists = lists
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        indices = next(self._overheard)
+        self._lists.append(list(indices) if isinstance(indices, Sequence) else [])
+        return indices
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._overheard, name)
+
+
+class _StatefulBatches(_Batches):
+    """One whose position can be saved. The methods stand on the class, where loaders look for them."""
+
+    def state_dict(self) -> Any:
+        return self._overheard.state_dict()  # type: ignore[attr-defined]
+
+    def load_state_dict(self, state: Any) -> None:
+        self._overheard.load_state_dict(state)  # type: ignore[attr-defined]
