@@ -116,11 +116,11 @@ def test_the_next_incident_begins_at_the_lowest_rung_again() -> None:
     assert [event.incident for event in heard.named("decision")] == [1] * 5 + [2]
 
 
-def test_a_row_that_is_nan_in_every_epoch_is_skipped_each_time_and_costs_little() -> None:
+def test_a_row_that_is_nan_in_every_epoch_costs_little_and_one_step_where_it_is_quarantined() -> None:
     epochs, size = 6, 16
     images, labels = train_rows()
     found = {}
-    for spoilt in (False, True):
+    for spoilt, quarantine in ((False, True), (True, False), (True, True)):
         rows = images.clone()
         if spoilt:
             rows[777] = math.nan
@@ -130,13 +130,20 @@ def test_a_row_that_is_nan_in_every_epoch_is_skipped_each_time_and_costs_little(
             torch.utils.data.TensorDataset(rows, labels), batch_size=size, shuffle=True, generator=order
         )
         guard = Guard(
-            model=training.model, optimizer=training.optimizer, loss=training.loss, data=loader, listeners=[heard]
+            model=training.model,
+            optimizer=training.optimizer,
+            loss=training.loss,
+            data=loader,
+            policy={"diagnose": {"quarantine": quarantine}},
+            listeners=[heard],
         )
         summary = guard.run(epochs * len(loader))
-        found[spoilt] = accuracy(training.model)
+        found[spoilt, quarantine] = accuracy(training.model)
+        strikes = (1 if quarantine else epochs) * spoilt
         assert summary.status == "finished"
-        assert heard.actions() == ["skip_batch"] * epochs * spoilt
-        assert summary.skipped_steps == epochs * spoilt
+        assert heard.actions() == ["skip_batch"] * strikes
+        assert summary.skipped_steps == strikes
         assert summary.lr_scale == 1.0
-    assert found[False] > 0.8
-    assert found[True] > found[False] - 0.03
+    healthy, skipped, left_out = found.values()
+    assert healthy > 0.8
+    assert min(skipped, left_out) > healthy - 0.03
