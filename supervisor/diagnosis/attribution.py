@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from supervisor.diagnosis.flagged import FlaggedUpdate
-from supervisor.diagnosis.flaws import flaws
+from supervisor.diagnosis.probe import Probe
 from supervisor.diagnosis.replay import DiagnosisFailed, Replays
-from supervisor.diagnosis.search import at_most, find_culprits
+from supervisor.diagnosis.sample_search import Blame, SampleSearch
 from supervisor.diagnosis.trace import Origin, Trace
 from supervisor.records import Cause, CauseKind, Observation, SignalName
-from supervisor.training.samples import bad_samples, keep_samples, sample_count, values_replaced
-from supervisor.training.tree import tensors
 
 __all__ = ["Attribution"]
-
-RESERVED = 2
-"""Replays that the search for samples leaves for what follows it."""
-
-
-class _CannotLeaveOut(Exception):
-    """The step raises when samples are left out, as one that expects a batch of a certain size."""
 
 
 class Attribution:
@@ -51,6 +42,7 @@ class Attribution:
         self._model = model
         self._modules = dict(model.named_modules())
         self._trace = Trace(model)
+        self._samples = SampleSearch(flagged, replays, is_healthy)
 
     def cause(self) -> Cause | None:
         """The first row that applies; None where none does.
@@ -61,14 +53,26 @@ class Attribution:
         found = self._raised() or self._poisoned()
         if found is not None or not self._flagged.undone:
             return found
-        first = self._replays.run(self._flagged.batches, self._trace)
-        if first.exception is not None:
-            raise DiagnosisFailed(f"a replay raised {first.exception}")
+        # What most incidents come from is found with the least: a traced replay takes as long as many steps.
+        probe = Probe(self._model) if "nan" in self._samples.flaws() else None
+        first = self._replays.run(self._flagged.batches, probe)
+        if probe is not None and probe.module is not None:
+            return self._blamed(self._samples.by_value(), Origin(probe.module))
+        self._must_not_raise(first)
         if self._is_healthy(first):
             return self._not_reproducible(first)
+        first = self._replays.run(self._flagged.batches, self._trace)
+        self._must_not_raise(first)
         # What the search does next must not push out the gradients that later rows look at.
         gradients = self._replays.gradients()
-        return self._bad_input() or self._forward(first) or self._backward(first, gradients) or self._large(gradients)
+        blame = self._samples.to_blame()
+        if blame is not None:
+            return self._blamed(blame, self._surfaced())
+        return self._forward(first) or self._backward(first, gradients) or self._large(gradients)
+
+    def _must_not_raise(self, observation: Observation) -> None:
+        if observation.exception is not None:
+            raise DiagnosisFailed(f"a replay raised {observation.exception}")
 
     def _raised(self) -> Cause | None:
         raised = self._flagged.raised
@@ -101,81 +105,42 @@ class Attribution:
         return None
 
     def _not_reproducible(self, first: Observation) -> Cause:
-        gradients = self._replays.gradients()
-        second = self._replays.run(self._flagged.batches)
-        same = _same_bits(first.loss, second.loss) and _same_tensors(gradients, self._replays.gradients())
-        what = "the same step, run again from the same state, is healthy: " + (
-            "two replays agree to the bit, so the program is deterministic and something outside of it went wrong once"
-            if same
-            else "two replays differ, so the program itself is not deterministic"
-        )
+        loss = self._flagged.observation.loss
+        if math.isfinite(loss) and loss == first.loss:
+            same, why = True, "with the very loss it had: only its gradients went wrong, once, outside of the program"
+        else:
+            gradients = self._replays.gradients()
+            second = self._replays.run(self._flagged.batches)
+            same = _same_bits(first.loss, second.loss) and _same_tensors(gradients, self._replays.gradients())
+            why = (
+                "and two replays agree to the bit: the program is deterministic, and something outside of it went "
+                "wrong once"
+                if same
+                else "and two replays differ: the program itself is not deterministic"
+            )
+        what = f"the same step, run again from the same state, is healthy, {why}"
         return self._cause(CauseKind.NOT_REPRODUCIBLE, what, deterministic=same)
 
-    def _bad_input(self) -> Cause | None:
-        counts = [sample_count(batch) for batch in self._flagged.batches]
-        sizes = [count for count in counts if count is not None]
-        if len(sizes) < len(counts):
-            return self._bad_values(None)
-        total = sum(sizes)
-        starts = [sum(sizes[:index]) for index in range(len(sizes))]
-        by_value = tuple(
-            start + position
-            for start, batch in zip(starts, self._flagged.batches, strict=True)
-            for position in bad_samples(batch)
-        )
-
-        def healthy(positions: Sequence[int]) -> bool:
-            kept = [
-                keep_samples(batch, here)
-                for batch, start, size in zip(self._flagged.batches, starts, sizes, strict=True)
-                if (here := [p - start for p in positions if start <= p < start + size])
-            ]
-            return bool(kept) and self._much_better(self._replays.run(kept))
-
-        rest = [position for position in range(total) if position not in set(by_value)]
-        try:
-            if by_value and rest and healthy(rest):
-                return self._blamed(by_value, "not all of its values are finite")
-            if len(by_value) > at_most(total):
-                found = self._bad_values(by_value)
-                if found is not None:
-                    return found
-            culprits = find_culprits(total, healthy, most_tests=self._replays.left - RESERVED) if total > 1 else ()
-        except _CannotLeaveOut:
-            return self._bad_values(by_value)
-        if not culprits:
-            return None
-        why = "without them the step is healthy" if len(culprits) > 1 else "without it the step is healthy"
-        return self._blamed(culprits, f"{why}, though their values are finite" if not by_value else why)
-
-    def _bad_values(self, samples: tuple[int, ...] | None) -> Cause | None:
-        """Too many samples hold bad values to be left out: are the values at fault, or are they as usual?"""
-        held = flaws(tensor for batch in self._flagged.batches for _, tensor in tensors(batch))
-        if not held:
-            return None
-        if "nan" not in held:
-            mended = self._replays.run([values_replaced(batch) for batch in self._flagged.batches])
-            if mended.exception is not None or not self._is_healthy(mended):
-                # Infinities that change nothing, as in a mask.
-                return None
-        return self._blamed(samples or (), "the batch itself holds values that are not finite")
-
-    def _blamed(self, samples: tuple[int, ...], why: str) -> Cause:
+    def _blamed(self, blame: Blame, surfaced: Origin) -> Cause:
+        samples = blame.samples
         shown = ", ".join(str(sample) for sample in samples[:5]) + (" ..." if len(samples) > 5 else "")
         which = f"sample {shown} of the batch" if len(samples) == 1 else f"samples {shown} of the batch"
-        surfaced = self._trace.surfaced()
-        origin = self._trace.forward_origin() or Origin(surfaced)
-        if surfaced is None:
-            origin = self._trace.backward_origin() or origin
-        what = f"{which}: {why}" if samples else why
         return self._cause(
             CauseKind.BAD_INPUT,
-            what,
-            module=origin.module if surfaced is None else surfaced,
-            operation=origin.operation,
-            where=origin.where,
+            f"{which}: {blame.why}" if samples else blame.why,
+            module=surfaced.module,
+            operation=surfaced.operation,
+            where=surfaced.where,
             samples=samples,
         )
+
+    def _surfaced(self) -> Origin:
+        """Where the traced replay first showed something bad."""
+        module = self._trace.surfaced()
+        origin = self._trace.forward_origin()
+        if module is None:
+            return self._trace.backward_origin() or origin or Origin(None)
+        return Origin(module) if origin is None else Origin(module, origin.operation, origin.where)
 
     def _forward(self, first: Observation) -> Cause | None:
         origin = self._trace.forward_origin()
@@ -218,22 +183,6 @@ class Attribution:
         share = f"{squares[name] / total:.0%} of the squared norm {math.sqrt(total):.3g}" if total > 0 else "most of it"
         what = f"everything is finite but far too large: {name} carries {share}"
         return self._cause(CauseKind.GRADIENT_EXPLOSION, what, module=self._owner(name), parameter=name)
-
-    def _much_better(self, observation: Observation) -> bool:
-        """Healthy, and where a value was merely too large, at least half-way back to the typical one.
-
-        Otherwise whatever lies just beyond a threshold would be blamed on its largest samples.
-        """
-        if observation.exception is not None:
-            raise _CannotLeaveOut
-        if not self._is_healthy(observation):
-            return False
-        for signal in self._flagged.signals:
-            for quantity, value in (("loss", observation.loss), ("grad_norm", observation.grad_norm)):
-                worst, typical = signal.details.get(quantity), signal.details.get("median")
-                if isinstance(worst, float) and isinstance(typical, float) and value * value > worst * typical:
-                    return False
-        return True
 
     def _only_replaced(self) -> bool:
         return {signal.name for signal in self._flagged.signals} <= {SignalName.SANITIZED_VALUES}

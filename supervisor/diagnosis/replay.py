@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from supervisor.diagnosis.probe import Probe
 from supervisor.diagnosis.trace import Trace
 from supervisor.records import Observation
 from supervisor.training.state import Subject, VolatileState
@@ -74,7 +75,7 @@ class Replays:
                 self._subject.restore_volatile(self._before)
                 self._put_scaler(after)
 
-    def run(self, batches: Sequence[Any], trace: Trace | None = None) -> Observation:
+    def run(self, batches: Sequence[Any], trace: Trace | Probe | None = None) -> Observation:
         """One replay; its gradients stay where they are until the next one.
 
         Raises:

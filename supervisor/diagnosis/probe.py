@@ -1,0 +1,57 @@
+"""The cheapest look inside a replay: does the batch's own NaN go into a module and come out of it?"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from supervisor.diagnosis.flaws import flaws, held
+
+__all__ = ["Probe"]
+
+
+class _Seen(Exception):
+    """Ends a replay that has shown what it was run for."""
+
+
+class Probe:
+    """Watches a replay for the first NaN that goes into a module and comes out of it, and ends it there.
+
+    Args:
+        model: whose modules are watched.
+
+    Attributes:
+        module: the qualified name of that module, None where there was none.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.module: str | None = None
+        self._model = model
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Hooks on every module, and none of them afterwards."""
+        handles = [
+            module.register_forward_hook(self._leave(name), with_kwargs=True)
+            for name, module in self._model.named_modules()
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def loss(self, compute: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+        """`compute` as it is: the modules tell enough."""
+        return compute
+
+    def _leave(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            if "nan" in flaws(held(output)) and "nan" in flaws(held(args), held(kwargs)):
+                self.module = name
+                raise _Seen
+
+        return hook
