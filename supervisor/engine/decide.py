@@ -18,6 +18,9 @@ __all__ = ["advance", "decide", "reject", "restored"]
 NOTHING_CLOSED = Closed()
 """What nearly every healthy step ends."""
 
+NOT_THE_RATE = frozenset({CauseKind.BAD_INPUT, CauseKind.EXCEPTION, CauseKind.NOT_REPRODUCIBLE})
+"""Causes that come again, or not, whatever the learning rate."""
+
 SPIKES = frozenset({SignalName.DIVERGENCE, SignalName.LOSS_SPIKE, SignalName.GRADIENT_SPIKE})
 """Findings about a loss and gradients that are finite."""
 
@@ -125,14 +128,16 @@ def advance(state: EngineState, policy: RecoveryPolicy) -> tuple[EngineState, Cl
     return replace(state, cuts=cuts, incident=None), closed
 
 
-def restored(state: EngineState, rung: int, step: int, policy: RecoveryPolicy) -> EngineState:
+def restored(
+    state: EngineState, rung: int, step: int, policy: RecoveryPolicy, *, cause: CauseKind | None = None
+) -> EngineState:
     """Note that a rung went back to a step.
 
     A reload that follows an earlier one, with healthy steps between them that led no further, adds a cut by its
     `retry_factor`: the data were fresh and the state was good, so what is left is how far each update goes. Where
-    not one step was healthy in between, the updates are not at fault, and the rate stays as it is.
+    not one step was healthy in between, or the diagnosis blames what no rate can help, it stays as it is.
     """
-    at_fault = state.stepped_since_restore and step <= state.furthest_restored_step
+    at_fault = state.stepped_since_restore and step <= state.furthest_restored_step and cause not in NOT_THE_RATE
     state = state.restored(rung, step)
     settings, incident = policy.ladder[rung], state.incident
     if not (at_fault and incident and isinstance(settings, ReloadCheckpointRung) and settings.retry_factor):

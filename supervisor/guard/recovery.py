@@ -167,7 +167,9 @@ class Recovery:
             break
         cuts = self._keeper.engine.cuts
         if effect.restored is not None:
-            self._keeper.engine = restored(self._keeper.engine, decision.rung, effect.restored.step, self._policy)
+            self._keeper.engine = restored(
+                self._keeper.engine, decision.rung, effect.restored.step, self._policy, cause=cause
+            )
         cut = decision.action is ActionName.LOWER_LR or self._keeper.engine.cuts != cuts
         lr_scale = self._keeper.engine.lr_scale if cut else None
         self._book.applied(decision, effect, observation, lr_scale, self._clock.monotonic() - started)

@@ -169,7 +169,9 @@ class _Replay:
             self._state, decision = reject(self._state, decision, error, self._policy, blocked=self._mapped(blocked))
             decisions.append(decision)
         if decision.action in GOES_BACK:
-            self._state = restored(self._state, decision.rung, self._restored_step(update, found), self._policy)
+            cause = None if found is None else found.cause
+            step = self._restored_step(update, found)
+            self._state = restored(self._state, decision.rung, step, self._policy, cause=cause)
         self._tell_detectors(update, decision)
         return tuple(decisions)
 

@@ -429,6 +429,14 @@ class TestTheCutOfAReloadThatLedNoFurther:
         state, _ = healthy(self.reload(EngineState(), 20), self.POLICY, 30)
         assert self.reload(state, 40).lr_scale == 1.0
 
+    @pytest.mark.parametrize("cause", [None, *CauseKind])
+    def test_what_no_rate_can_help_leaves_it(self, cause: CauseKind | None) -> None:
+        state, _ = healthy(self.reload(EngineState(), 20), self.POLICY, 1)
+        state, decision = flag(state, self.POLICY, PARAMETER)
+        blameless = cause in (CauseKind.BAD_INPUT, CauseKind.EXCEPTION, CauseKind.NOT_REPRODUCIBLE)
+        after = restored(state, decision.rung, 20, self.POLICY, cause=cause)
+        assert after.lr_scale == (1.0 if blameless else 0.1)
+
     def test_null_leaves_it(self) -> None:
         policy = policy_of({"action": "reload_checkpoint", "attempts": 9, "retry_factor": None})
         state, _ = healthy(self.reload(EngineState(), 20, policy), policy, 1)
