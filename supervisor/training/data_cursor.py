@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
+from torch.utils.data import DataLoader
 
 from supervisor.errors import InputError
 from supervisor.training.data_indices import IndexRecorder, indices_in
@@ -175,6 +176,7 @@ class DataCursor:
             "loader": clone(self._stateful.state_dict()) if tells and self._stateful is not None else None,
             "generators": self._generator_states(),
             "epoch_start": clone(self._epoch_start) if begun else None,
+            "workers": self._has_workers(),
             "pending": [(batch, sorted(_devices(batch))) for batch in self._pending],
         }
 
@@ -193,6 +195,7 @@ class DataCursor:
         self.batch_in_epoch = position["batch_in_epoch"]
         with preserved_rng():
             begun = position["epoch_start"] is not None
+            self._set_workers(position["epoch_start"]["workers"] if begun else position["workers"])
             if begun:
                 self._epoch_start = clone(position["epoch_start"])
                 restore_rng(position["epoch_start"]["rng"])
@@ -210,7 +213,11 @@ class DataCursor:
 
     def _begin(self) -> Iterator[Any]:
         if not self._one_shot:
-            self._epoch_start = {"rng": capture_rng(), "generators": self._generator_states()}
+            self._epoch_start = {
+                "rng": capture_rng(),
+                "generators": self._generator_states(),
+                "workers": self._has_workers(),
+            }
         self._iterator = self._iterate(from_start=True)
         return self._iterator
 
@@ -237,6 +244,15 @@ class DataCursor:
         )
         found = (getattr(owner, "generator", None) for owner in owners)
         return list({id(g): g for g in found if isinstance(g, torch.Generator)}.values())
+
+    def _has_workers(self) -> bool:
+        """Whether the loader has workers that outlive an epoch. It draws a seed for them in the first one alone."""
+        return isinstance(self._data, DataLoader) and self._data._iterator is not None
+
+    def _set_workers(self, running: bool) -> None:
+        """Have those workers, or not, as at the position gone to, so that the next epoch draws as it did there."""
+        if isinstance(self._data, DataLoader) and self._stateful is None and running != self._has_workers():
+            self._data._iterator = self._data._get_iterator() if running else None
 
     def _generator_states(self) -> list[torch.Tensor]:
         return [generator.get_state() for generator in self._generators()]

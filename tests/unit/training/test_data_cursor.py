@@ -257,6 +257,29 @@ def test_an_epoch_that_is_known_to_have_ended_ends_without_the_next_batch(name: 
     assert got == expected
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_workers_that_outlive_an_epoch(resumed: bool) -> None:
+    """A loader draws their seed from its generator in its first epoch, and in no other."""
+
+    def loader() -> DataLoader[Any]:
+        own = generator()
+        return DataLoader(items(), BATCH, shuffle=True, generator=own, num_workers=1, persistent_workers=True)
+
+    cursor, positions = DataCursor(loader()), []
+    expected = []
+    for at in (0, 2, EPOCH, EPOCH + 2):
+        expected += drawn(cursor, at - len(expected))
+        if at == EPOCH:
+            assert cursor.ended_epoch()
+        positions.append((at, cursor.position(), capture_rng()))
+    expected += drawn(cursor, 2 * EPOCH + 1 - len(expected))
+    for at, position, rng in reversed(positions):
+        cursor = DataCursor(loader()) if resumed else cursor
+        cursor.seek(position)
+        restore_rng(rng)
+        assert drawn(cursor, 2 * EPOCH + 1 - at) == expected[at:]
+
+
 def test_data_without_a_length_cannot_tell_that_they_ended() -> None:
     cursor = DataCursor(DataLoader(Counting(), BATCH))
     drawn(cursor, EPOCH)
