@@ -99,4 +99,3 @@ class Replays:
         scaler = self._subject.scaler
         if scaler is not None and state is not None:
             scaler.load_state_dict(clone(state))
-            scaler._per_optimizer_states.clear()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeGuard
 
+import torch
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
@@ -14,11 +17,32 @@ from supervisor.policy import RecoveryPolicy
 from supervisor.training.modules import buffers_of, named_modules
 from supervisor.training.names import named_parameters
 from supervisor.training.optimizers import AnyOptimizer, members
+from supervisor.training.trainer import Stateful
 
-__all__ = ["check_arguments", "check_training"]
+__all__ = ["check_numbers", "check_objects", "check_training"]
 
 
-def check_arguments(interval: str, accumulate: int, log_every_steps: int) -> None:
+def check_objects(model: object, loss: object, data: object, scaler: object, extra_state: object) -> None:
+    """Refuse objects of a kind that cannot be meant.
+
+    Raises:
+        InputError: some are; all of them are told.
+    """
+    problems = []
+    if not isinstance(model, nn.Module):
+        problems.append(f"model: a {type(model).__name__}: give a torch.nn.Module")
+    if not callable(loss):
+        problems.append(f"loss: a {type(loss).__name__}: give a function of a batch that returns a scalar tensor")
+    if data is not None and not isinstance(data, Iterable) and not hasattr(type(data), "__getitem__"):
+        problems.append(f"data: a {type(data).__name__}: give an iterable of batches")
+    if scaler is not None and not isinstance(scaler, GradScaler):
+        problems.append(f"scaler: a {type(scaler).__name__}: give a torch.amp.GradScaler")
+    problems += _registered(extra_state)
+    if problems:
+        raise InputError(*problems)
+
+
+def check_numbers(interval: object, accumulate: object, log_every_steps: object, seed: object) -> None:
     """Refuse numbers and words that are wrong by themselves.
 
     Raises:
@@ -27,12 +51,30 @@ def check_arguments(interval: str, accumulate: int, log_every_steps: int) -> Non
     problems = []
     if interval not in ("step", "epoch"):
         problems.append(f'scheduler_interval: {interval!r}: write "step" or "epoch"')
-    if accumulate < 1:
-        problems.append(f"accumulate: {accumulate}: write 1 or more")
-    if log_every_steps < 1:
-        problems.append(f"log_every_steps: {log_every_steps}: write 1 or more")
+    for name, number in (("accumulate", accumulate), ("log_every_steps", log_every_steps)):
+        if not _is_whole(number) or number < 1:
+            problems.append(f"{name}: {number!r}: write a whole number, 1 or more")
+    if seed is not None and not _is_whole(seed):
+        problems.append(f"seed: {seed!r}: write a whole number")
     if problems:
         raise InputError(*problems)
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _registered(extra_state: object) -> Iterator[str]:
+    if not isinstance(extra_state, Mapping):
+        if extra_state is not None:
+            yield f"extra_state: a {type(extra_state).__name__}: give a mapping of names to objects"
+        return
+    for name, held in extra_state.items():
+        if not isinstance(held, Stateful):
+            mend = "give an object with state_dict and load_state_dict"
+            if isinstance(held, torch.Generator):
+                mend += " that call its get_state and set_state"
+            yield f"extra_state: {name}: a {type(held).__name__}: {mend}"
 
 
 def check_training(model: nn.Module, optimizer: AnyOptimizer, policy: RecoveryPolicy) -> None:

@@ -17,7 +17,7 @@ from supervisor.errors import InputError, PolicyHalt
 from supervisor.events.quarantine_file import read_quarantine
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.events.writer import Listener
-from supervisor.guard.arguments import check_arguments, check_training
+from supervisor.guard.arguments import check_numbers, check_objects, check_training
 from supervisor.guard.diagnosing import Diagnostician
 from supervisor.guard.good_states import GoodStates
 from supervisor.guard.incidents import IncidentBook
@@ -111,7 +111,8 @@ class Guard:
         run_id: str | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        check_arguments(scheduler_interval, accumulate, log_every_steps)
+        check_objects(model, loss, data, scaler, extra_state)
+        check_numbers(scheduler_interval, accumulate, log_every_steps, seed)
         self.policy = load_policy(policy)
         known_bad = () if quarantine is None else read_quarantine(quarantine)
         clock = clock or SystemClock()
@@ -197,7 +198,8 @@ class Guard:
     def batches(self, steps: int) -> Iterator[Any]:
         """The batches of a run, each to be handed to `step`, until the schedule reaches `steps`.
 
-        Afterwards the run is finished: the last checkpoint is written and the metrics are taken.
+        Afterwards the run is finished: the last checkpoint is written and the metrics are taken. A batch that was given
+        last and not handed to `step` (an interrupt, a `break`) comes again when they are asked for anew.
 
         Raises:
             InputError: there are no batches, or `steps` is not a positive number.
@@ -210,6 +212,7 @@ class Guard:
             # The end of the schedule was moved on.
             self._status = None
         self._announce(steps)
+        self._step.put_back_unused()
         while self.steps_done < steps and self._status is None and not self._stop:
             drawn = tuple(self._cursor.next() for _ in range(self._accumulate))
             self._step.follow_epochs()
@@ -266,6 +269,7 @@ class Guard:
         """End the run in good order: last checkpoint, metrics, `run_finished`. `run` and `batches` call it."""
         if self._status is None:
             self._announce(None)
+            self._step.put_back_unused()
             self._keeper.save()
             if status is RunStatus.FINISHED and self._evaluate is not None:
                 self._reporter.evaluate(self._evaluate)

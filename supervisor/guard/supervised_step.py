@@ -99,29 +99,43 @@ class SupervisedStep:
         """
         started = self._clock.monotonic()
         keeper, counters = self._keeper, self._keeper.counters
-        counters.batches_outside += batches if self._cursor is None else 0
+        before, engine = self._subject.capture_volatile(), keeper.engine
+        outside = batches if self._cursor is None else 0
+        counters.batches_outside += outside
         replayed = keeper.batch_number <= counters.replay_until
         place = Update(counters.step, counters.update, replayed)
         counters.update += 1
         if not replayed:
-            keeper.engine = keeper.engine.tick()
+            keeper.engine = engine.tick()
         parts = batch if batches > 1 else ()
-        before = self._subject.capture_volatile()
-        observation = self._runner.observe(batch, place)
-        signals = self._panel.inspect(observation)
-        if self._causes(signals):
+        try:
+            observation = self._runner.observe(batch, place)
+            signals = self._panel.inspect(observation)
+            if not (flagged := bool(self._causes(signals))):
+                observation = self._runner.prepare(observation)
+        except BaseException:
+            # An exception of the user's code is a finding; an interrupt passes through, as if it had come before.
+            self._subject.forget_update(before)
+            counters.batches_outside -= outside
+            counters.update -= 1
+            keeper.engine = engine
+            raise
+        if flagged or observation.exception is not None:
             return self._discard(batch, parts, observation, before, undone=True)
-        observation = self._runner.prepare(observation)
-        if observation.exception is not None:
-            return self._discard(batch, parts, observation, before, undone=True)
+        self.drawn = ()
         observation = self._runner.apply(observation, keeper.engine.lr_scale)
         if observation.exception is not None or self._state_check_due():
             observation = self._runner.with_state_findings(observation)
             signals = self._panel.inspect(observation)
         if self._causes(signals):
             return self._discard(batch, parts, observation, before, undone=False)
-        self.drawn = ()
         return self._accept(observation, signals, started)
+
+    def put_back_unused(self) -> None:
+        """Have the batches that were drawn for an update that never was come again."""
+        if self._cursor is not None:
+            self._cursor.put_back(self.drawn)
+        self.drawn = ()
 
     def follow_epochs(self) -> None:
         """Step an epoch-wise schedule for every epoch that ended as a batch was drawn."""

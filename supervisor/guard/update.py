@@ -111,8 +111,10 @@ class UpdateRunner:
             loss = self._backward(batches, scaler, compute)
             counted = None if self._sanitized is None else self._sanitized()
             found = measure(loss, self._subject.names, counted, self._check.buffers_in_use())
-        except Exception as error:  # noqa: BLE001  (whatever the step raises is a signal)
+        except BaseException as error:
             self._forget_replaced()
+            if not isinstance(error, Exception):
+                raise
             seen = Observation(place.step, place.update, math.nan, math.nan, replayed=place.replayed)
             return self._raised(seen, error)
         return Observation(

@@ -224,15 +224,15 @@ class Subject:
 
         A gradient scaler that found an overflow does its own back-off.
         """
+        backs_off = self.scaler is not None and self.scaler.is_enabled() and self._scaler_found_overflow(self.scaler)
+        if self.scaler is not None and backs_off:
+            self.scaler.update()
+        self.forget_update(before)
+
+    def forget_update(self, before: VolatileState) -> None:
+        """The same without the back-off, for an update that was broken off: it may have come to no finding at all."""
         self.drop_gradients()
         self.restore_volatile(before)
-        if self.scaler is None or not self.scaler.is_enabled():
-            return
-        if self._scaler_found_overflow(self.scaler):
-            self.scaler.update()
-        else:
-            # What `update` does at the end of a step, without counting the step towards growth.
-            self.scaler._per_optimizer_states.clear()
 
     def _scaler_found_overflow(self, scaler: GradScaler) -> bool:
         found = [flag for each in members(self.optimizer) for flag in scaler._found_inf_per_device(each).values()]
@@ -272,6 +272,9 @@ class Subject:
         """Forget all gradients, those of parameters that the optimizer does not hold included."""
         for parameter in self.names:
             parameter.grad = None
+        if self.scaler is not None:
+            # That they were unscaled, and what was found in them, without counting a step towards growth.
+            self.scaler._per_optimizer_states.clear()
 
     def _sizes(self) -> list[int]:
         return [len(group["params"]) for group in self.optimizer.param_groups]

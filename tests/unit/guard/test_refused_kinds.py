@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -106,3 +107,28 @@ def test_everything_is_told_at_once() -> None:
             model=model, optimizer=optimizer, loss=lambda _: torch.zeros(()), policy={"gradient_clip": {"max_norm": 1}}
         )
     assert len(error.value.problems) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"model": lambda batch: batch}, "model: a function: give a torch.nn.Module"),
+        ({"loss": None}, "loss: a NoneType: give a function of a batch"),
+        ({"data": 5}, "data: a int: give an iterable of batches"),
+        ({"scaler": "fp16"}, "scaler: a str: give a torch.amp.GradScaler"),
+        ({"extra_state": [1]}, "extra_state: a list: give a mapping of names to objects"),
+        ({"extra_state": {"best": 3}}, "extra_state: best: a int: give an object with state_dict and load_state_dict"),
+        ({"extra_state": {"own": torch.Generator()}}, "that call its get_state and set_state"),
+        ({"scheduler_interval": "batch"}, "scheduler_interval: 'batch': write"),
+        ({"accumulate": 0}, "accumulate: 0: write a whole number, 1 or more"),
+        ({"accumulate": 1.5}, "accumulate: 1.5: write a whole number"),
+        ({"accumulate": True}, "accumulate: True: write a whole number"),
+        ({"log_every_steps": "20"}, "log_every_steps: '20': write a whole number"),
+        ({"seed": "a"}, "seed: 'a': write a whole number"),
+    ],
+)
+def test_arguments_of_another_kind(options: dict[str, Any], told: str) -> None:
+    model = Layers()
+    usual = {"model": model, "optimizer": SGD(model.parameters(), lr=0.1), "loss": model, "data": BATCHES}
+    with pytest.raises(InputError, match=re.escape(told)):
+        Guard(**{**usual, **options})

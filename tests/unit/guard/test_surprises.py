@@ -13,6 +13,7 @@ from support.training import EventList, Training, build, guard_of, healthy_batch
 from torch import Tensor, nn
 
 from supervisor import Guard, InputError, PolicyHalt
+from supervisor.events.schema import RunStatus
 
 BATCHES = healthy_batches(40)
 RELOAD = quiet(ladder=[{"action": "reload_checkpoint"}], snapshot={"every_steps": 3}, probation_steps=2)
@@ -262,18 +263,56 @@ def test_a_guard_without_a_run_directory_writes_nothing(tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_inside_a_step_is_not_swallowed() -> None:
-    training = build()
+@pytest.mark.parametrize("where", ["forward", "backward", "hook"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_an_interrupt_inside_a_step_passes_through_as_if_it_had_come_before(where: str, scaled: bool) -> None:
+    def trained(interrupted: bool) -> tuple[Training, EventList]:
+        training, heard, strikes = build(average=True, draws=True), EventList(), [interrupted]
+        training.scaler = torch.amp.GradScaler("cpu", init_scale=256.0, growth_interval=3) if scaled else None
 
-    def loss(batch: Any) -> Tensor:
-        if guard.steps_done == 3:
-            raise KeyboardInterrupt
-        return training.loss(batch)
+        def strike(here: str) -> None:
+            if here == where and strikes[0] and guard.steps_done == 3:
+                strikes[0] = False
+                raise KeyboardInterrupt
 
-    guard = guard_of(training, BATCHES, loss=loss)
-    with pytest.raises(KeyboardInterrupt):
+        def loss(batch: Any) -> Tensor:
+            value = training.loss(batch)
+            strike("forward")
+            value.register_hook(lambda gradient: strike("backward"))
+            return value
+
+        guard = guard_of(training, BATCHES, loss=loss, on_gradients=lambda norm: strike("hook"), listeners=[heard])
+        if interrupted:
+            for _ in range(3):
+                guard.step(next(iter(guard.batches(4))))
+            before = everything(training)
+            with pytest.raises(KeyboardInterrupt):
+                guard.run(10)
+            assert_same(everything(training), before)
+            assert all(parameter.grad is None for parameter in training.model.parameters())
         guard.run(10)
-    assert guard.steps_done == 3
+        assert (guard.steps_done, guard.updates_attempted, guard.batches_drawn) == (10, 10, 10)
+        return training, heard
+
+    (one, heard), (other, _) = trained(True), trained(False)
+    assert_same(everything(one), everything(other))
+    assert not heard.named("signal")
+
+
+def test_a_batch_that_was_drawn_and_not_used_comes_again_after_a_resume(tmp_path: Path) -> None:
+    one, other = build(), build()
+    guard = guard_of(one, BATCHES, run_dir=tmp_path / "run")
+    for number, batch in enumerate(guard.batches(10)):
+        if number == 5:
+            guard.finish(RunStatus.INTERRUPTED)
+            break
+        guard.step(batch)
+    guard.close()
+    one = build()
+    guard_of(one, BATCHES, run_dir=tmp_path / "run", resume=True).run(10)
+    build()
+    guard_of(other, BATCHES).run(10)
+    assert_same(everything(one), everything(other))
 
 
 def test_a_stop_request_ends_after_the_step_in_progress(tmp_path: Path) -> None:
