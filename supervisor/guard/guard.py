@@ -198,8 +198,7 @@ class Guard:
     def batches(self, steps: int) -> Iterator[Any]:
         """The batches of a run, each to be handed to `step`, until the schedule reaches `steps`.
 
-        Afterwards the run is finished: the last checkpoint is written and the metrics are taken. A batch that was given
-        last and not handed to `step` (an interrupt, a `break`) comes again when they are asked for anew.
+        Then the run is finished: last checkpoint, metrics. A batch given last and not used (a `break`) comes again.
 
         Raises:
             InputError: there are no batches, or `steps` is not a positive number.

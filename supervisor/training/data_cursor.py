@@ -251,8 +251,13 @@ class DataCursor:
 
     def _set_workers(self, running: bool) -> None:
         """Have those workers, or not, as at the position gone to, so that the next epoch draws as it did there."""
-        if isinstance(self._data, DataLoader) and self._stateful is None and running != self._has_workers():
-            self._data._iterator = self._data._get_iterator() if running else None
+        if not isinstance(self._data, DataLoader) or self._stateful is not None or running == self._has_workers():
+            return
+        if running:
+            # Overheard from the first, since it keeps the sampler that it is begun with.
+            self._iterate(from_start=True)
+        else:
+            self._data._iterator = None
 
     def _generator_states(self) -> list[torch.Tensor]:
         return [generator.get_state() for generator in self._generators()]
