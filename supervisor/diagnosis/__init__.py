@@ -3,17 +3,23 @@
 from supervisor.diagnosis.bundle import load_bundle_file, write_bundle
 from supervisor.diagnosis.diagnose import Diagnosis, diagnose
 from supervisor.diagnosis.flagged import FlaggedUpdate, Raised
+from supervisor.diagnosis.replay import DiagnosisFailed, Replays
 from supervisor.diagnosis.rerun import Rerun, rerun
 from supervisor.diagnosis.trace import Origin
+from supervisor.diagnosis.watchdog import Overrun, time_limit
 
 __all__ = [
     "Diagnosis",
+    "DiagnosisFailed",
     "FlaggedUpdate",
     "Origin",
+    "Overrun",
     "Raised",
+    "Replays",
     "Rerun",
     "diagnose",
     "load_bundle_file",
     "rerun",
+    "time_limit",
     "write_bundle",
 ]

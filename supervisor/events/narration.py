@@ -139,6 +139,12 @@ def _other(event: Event) -> list[Line]:
             cost = f"{_count(event.steps_lost, 'step')} lost, {event.seconds:.3g} s"
             text = f"{at}incident {event.incident} closed, cured by {event.cured_by}: {cost}"
             return [Line(text, Tone.GOOD)]
+        case schema.CanaryEvent() if event.verdict != "sound":
+            told = {
+                "different": "a known batch gives another loss on it: the state or the machine is at fault",
+                "unknown": "a known batch gives no steady loss on it: nothing is known about it",
+            }
+            return [Line(f"{at}the state of step {event.restored_step}: {told[event.verdict]}", Tone.BAD)]
         case schema.QuarantinedEvent():
             which = ", ".join(str(index) for index in event.dataset_indices)
             return [Line(f"{at}left out from now on: sample {which} of the data set", Tone.RECOVERY)]

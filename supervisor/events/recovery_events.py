@@ -15,6 +15,7 @@ from supervisor.records import ActionName, Cause, CauseKind, Decision, Signal, S
 __all__ = [
     "ActionAppliedEvent",
     "ActionFailedEvent",
+    "CanaryEvent",
     "DecisionEvent",
     "DiagnosisEvent",
     "IncidentClosedEvent",
@@ -89,6 +90,24 @@ class DiagnosisEvent(EventBase):
     def from_cause(cls, cause: Cause, *, incident: int) -> DiagnosisEvent:
         """The event for a cause."""
         return cls(incident=incident, **{field.name: getattr(cause, field.name) for field in fields(cause)})
+
+
+class CanaryEvent(EventBase):
+    """The first healthy batch after a snapshot was tried again on the snapshot that was put back.
+
+    Attributes:
+        restored_step: schedule position of the state.
+        verdict: whether it gave the same loss to the bit: `sound`, `different`, or `unknown` where the program is not
+            deterministic or the batch could not be tried.
+        loss: what it gave now, None where it gave none.
+        expected_loss: what it gave then.
+    """
+
+    event: Literal["canary"] = "canary"
+    restored_step: NonNegativeInt
+    verdict: Literal["sound", "different", "unknown"]
+    loss: Number | None = None
+    expected_loss: Number
 
 
 class QuarantinedEvent(EventBase):

@@ -29,6 +29,7 @@ from supervisor.events.durability_events import (
 from supervisor.events.recovery_events import (
     ActionAppliedEvent,
     ActionFailedEvent,
+    CanaryEvent,
     DecisionEvent,
     DiagnosisEvent,
     IncidentClosedEvent,
@@ -55,6 +56,7 @@ __all__ = [
     "ActionAppliedEvent",
     "ActionFailedEvent",
     "BufferExemptEvent",
+    "CanaryEvent",
     "CheckpointPromotedEvent",
     "CheckpointRejectedEvent",
     "CheckpointSavedEvent",
@@ -93,6 +95,7 @@ KnownEvent = Annotated[
     | IncidentOpenedEvent
     | DiagnosisEvent
     | QuarantinedEvent
+    | CanaryEvent
     | DecisionEvent
     | ActionAppliedEvent
     | ActionFailedEvent

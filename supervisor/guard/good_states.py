@@ -46,10 +46,16 @@ class GoodStates:
         self._memory: dict[int, tuple[Kept, Moment]] = {}
         self._disk: dict[int, Kept] = {}
         self._paths: dict[int, Path] = {}
+        self.last_remembered: int | None = None
         self._writing: Moment | None = None
         self._spare: TrainingState | None = None
         # What a recovery rejects belongs to the update that it answers: a resume from before makes both void.
         self._flagged: tuple[int | None, int | None] = (None, None)
+
+    @property
+    def updates_in_memory(self) -> tuple[int, ...]:
+        """Which states are held in memory, by update."""
+        return tuple(self._memory)
 
     @property
     def any_good(self) -> bool:
@@ -61,6 +67,7 @@ class GoodStates:
         """Keep a finite state in memory, on probation unless it is good already."""
         if self._policy.snapshot.keep > 0:
             self._memory[moment.update] = (self._newly_kept(moment.step, moment.update, good), moment)
+            self.last_remembered = moment.update
             self._trim()
 
     def take_spare(self) -> TrainingState | None:

@@ -18,6 +18,7 @@ from supervisor.events.quarantine_file import read_quarantine
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.events.writer import Listener
 from supervisor.guard.arguments import check_numbers, check_objects, check_training
+from supervisor.guard.canary import Canaries
 from supervisor.guard.diagnosing import Diagnostician
 from supervisor.guard.good_states import GoodStates
 from supervisor.guard.incidents import IncidentBook
@@ -157,6 +158,7 @@ class Guard:
             states,
             book,
             left_out,
+            Canaries(self.policy, subject, runner, files.log),
             keeper,
             clock,
             seed=seed or 0,

@@ -9,14 +9,17 @@ import torch
 from torch import nn
 
 from supervisor.actions import Action, Effect, Restored, action_for
+from supervisor.checkpoints import Kept
 from supervisor.clock import Clock
 from supervisor.diagnosis import Diagnosis
 from supervisor.engine import decide, reject, restored
 from supervisor.errors import ActionError, InputError, PolicyMisfit
 from supervisor.events.incident_file import Bundle
+from supervisor.guard.canary import Canaries, CanaryVerdict
 from supervisor.guard.good_states import GoodStates
 from supervisor.guard.incidents import IncidentBook
 from supervisor.guard.keeper import StateKeeper
+from supervisor.guard.moments import Moment, Source
 from supervisor.guard.quarantine import Quarantine
 from supervisor.policy import DataAfterReload, RecoveryPolicy
 from supervisor.records import ActionName, Cause, CauseKind, Decision, Observation, Signal
@@ -47,6 +50,7 @@ class Recovery:
         states: the states to go back to.
         book: the record.
         quarantine: keeps bad samples out.
+        canaries: tell whether a state that was put back is sound.
         keeper: where the run stands; it holds the engine's memory.
         clock: for durations.
         seed: of the guard's own draws.
@@ -61,6 +65,7 @@ class Recovery:
         states: GoodStates,
         book: IncidentBook,
         quarantine: Quarantine,
+        canaries: Canaries,
         keeper: StateKeeper,
         clock: Clock,
         *,
@@ -73,6 +78,8 @@ class Recovery:
         self._states = states
         self._book = book
         self._quarantine = quarantine
+        self.canaries = canaries
+        self._answered: Observation | None = None
         self._keeper = keeper
         self._clock = clock
         self._seed = seed
@@ -140,6 +147,7 @@ class Recovery:
             can_retry: whether the update's batches can come again.
             bundle: writes the files to run the update again, given the incident's number; asked when one opens.
         """
+        self._answered = observation
         self._new_causes = () if diagnosis is None or diagnosis.cause is None else (diagnosis.cause,)
         cause = self._new_causes[0].kind if self._new_causes else None
         blocked = self._blocked(undone)
@@ -178,9 +186,13 @@ class Recovery:
     def restore_good_state(self, data: DataAfterReload) -> Restored:
         """Put the newest good state back; one that proves bad is passed over for the next older.
 
+        One on which its canary batch gives another loss is passed over too, where an older one proves sound. Where none
+        does, the loss depends on what no state holds, or the machine is at fault: the newest is as good as any.
+
         Raises:
             ActionError: none could be restored.
         """
+        doubtful: list[tuple[Kept, Moment, Source]] = []
         for kept, moment, source in self._states.newest_good():
             reason = self._subject.misfit(moment.training)
             bad = () if reason else self._check.bad_in(moment.training)
@@ -188,9 +200,23 @@ class Recovery:
                 self._states.reject(kept, source, reason or f"non-finite: {', '.join(bad)}")
                 continue
             self._subject.restore(moment.training)
-            self._states.abandon_after(moment.step)
-            return Restored(moment.step, source, self._keeper.go_back(moment, data))
+            verdict = self.canaries.try_on(kept.update, kept.step, self._answered)
+            if verdict is CanaryVerdict.DIFFERENT or (doubtful and verdict is not CanaryVerdict.SOUND):
+                doubtful.append((kept, moment, source))
+                continue
+            for damaged, _, held in doubtful:
+                self._states.reject(damaged, held, "a batch that was healthy on it gives another loss")
+            return self._settled(moment, source, data)
+        if doubtful:
+            _, moment, source = doubtful[0]
+            return self._settled(moment, source, data)
         raise ActionError("no good state could be restored")
+
+    def _settled(self, moment: Moment, source: Source, data: DataAfterReload) -> Restored:
+        # Once more: what was tried on it has moved it.
+        self._subject.restore(moment.training)
+        self._states.abandon_after(moment.step)
+        return Restored(moment.step, source, self._keeper.go_back(moment, data))
 
     def next_draw_seed(self) -> int:
         """A seed for the guard's own draws, a new one for each incident and attempt."""

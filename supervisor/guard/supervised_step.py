@@ -108,6 +108,9 @@ class SupervisedStep:
         if not replayed:
             keeper.engine = engine.tick()
         parts = batch if batches > 1 else ()
+        # This batch's loss is the loss of the state that was just taken.
+        first = self._states.last_remembered == place.update
+        canary = self._recovery.canaries.candidate(place.update, batch, before) if first else None
         try:
             observation = self._runner.observe(batch, place)
             signals = self._panel.inspect(observation)
@@ -129,6 +132,8 @@ class SupervisedStep:
             signals = self._panel.inspect(observation)
         if self._causes(signals):
             return self._discard(batch, parts, observation, before, undone=False)
+        if canary is not None:
+            self._recovery.canaries.keep(canary, observation.loss, self._states.updates_in_memory)
         return self._accept(observation, signals, started)
 
     def put_back_unused(self) -> None:

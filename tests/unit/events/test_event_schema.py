@@ -24,7 +24,7 @@ NAMES = {
     *("run_started", "run_resumed", "step", "signal", "decision", "action_applied", "action_failed"),
     *("incident_opened", "incident_closed", "checkpoint_saved", "checkpoint_promoted", "checkpoint_rejected"),
     *("worker_started", "worker_exited", "worker_stalled", "run_halted", "run_finished"),
-    *("lr_restored", "metrics", "buffer_exempt", "warning", "diagnosis", "quarantined"),
+    *("lr_restored", "metrics", "buffer_exempt", "warning", "diagnosis", "quarantined", "canary"),
 }
 
 names = st.text(min_size=1, max_size=8).filter(lambda text: text not in {"nan", "inf", "-inf"})
@@ -106,6 +106,12 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "deterministic": st.none() | st.booleans(),
         "replays": counts,
         "seconds": numbers,
+    },
+    schema.CanaryEvent: {
+        "restored_step": counts,
+        "verdict": st.sampled_from(["sound", "different", "unknown"]),
+        "loss": st.none() | numbers,
+        "expected_loss": numbers,
     },
     schema.QuarantinedEvent: {
         "incident": positive,
