@@ -151,19 +151,9 @@ class Guard:
         left_out = Quarantine(self.policy.diagnose.quarantine, self._cursor, files.quarantine, files.log)
         common = (self.policy, subject, self._cursor)
         keeper = StateKeeper(*common, self._check, panel, book, left_out, states, files.store, files.log, clock)
-        recovery = Recovery(
-            self.policy,
-            subject,
-            self._check,
-            states,
-            book,
-            left_out,
-            Canaries(self.policy, subject, runner, files.log),
-            keeper,
-            clock,
-            seed=seed or 0,
-            reset_module=reset_module,
-        )
+        canaries = Canaries(self.policy, subject, runner, files.log)
+        rooms = (self.policy, subject, self._check, states, book, left_out, canaries, keeper, clock)
+        recovery = Recovery(*rooms, seed=seed or 0, reset_module=reset_module)
         self._keeper = keeper
         every = log_every_steps
         self._reporter = Reporter(
