@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from supervisor.errors import InputError
 from supervisor.training.optimizers import AnyOptimizer
-from supervisor.training.tree import tensors
+from supervisor.training.tree import tensors, with_values
 
 __all__ = ["batch_to", "choose_device", "optimizer_to"]
 
@@ -28,11 +29,11 @@ def choose_device(name: str) -> torch.device:
 
 
 def batch_to(batch: Any, device: torch.device) -> Any:
-    """The batch with every tensor in it on `device`: in tuples (named ones too), lists and dicts."""
+    """The batch with every tensor in it on `device`: in tuples (named ones too), lists and mappings."""
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=True)
-    if isinstance(batch, dict):
-        return type(batch)({key: batch_to(value, device) for key, value in batch.items()})
+    if isinstance(batch, Mapping):
+        return with_values(batch, {key: batch_to(value, device) for key, value in batch.items()})
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
         return type(batch)(*(batch_to(value, device) for value in batch))
     if isinstance(batch, (list, tuple)):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supervisor.training.tree import tensors
+from supervisor.training.tree import tensors, with_values
 
 __all__ = ["bad_samples", "keep_samples", "sample_count", "values_replaced"]
 
@@ -66,8 +66,7 @@ def _mapped(tree: Any, change: Callable[[Tensor], Tensor], positions: Sequence[i
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, Mapping):
-        changed = {key: _mapped(value, change, positions, count) for key, value in tree.items()}
-        return changed if type(tree) is dict else type(tree)(changed)  # type: ignore[call-arg]
+        return with_values(tree, {key: _mapped(value, change, positions, count) for key, value in tree.items()})
     if isinstance(tree, (list, tuple)):
         if len(tree) == count and not any(True for _ in tensors(tree)):
             kept: list[Any] = [tree[position] for position in positions]

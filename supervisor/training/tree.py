@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["clone", "comes_back", "copied", "plain", "tensors", "tensors_in"]
+__all__ = ["clone", "comes_back", "copied", "plain", "tensors", "tensors_in", "with_values"]
 
 
 def clone(tree: Any) -> Any:
@@ -93,6 +93,18 @@ def tensors_in(tree: Any) -> list[Tensor]:
         elif not isinstance(value, (int, float, str)):
             found += tensors_in(value)
     return found
+
+
+def with_values(tree: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
+    """A mapping of the kind of `tree` with other values under the same keys."""
+    if type(tree) is dict:
+        return values
+    if not isinstance(tree, MutableMapping):
+        return type(tree)(values)  # type: ignore[call-arg]
+    # Not by its class, whose arguments nobody knows: a defaultdict begins with its factory.
+    twin = copy.copy(tree)
+    twin.update(values)
+    return twin
 
 
 def plain(tree: Any, path: str = "state") -> Any:

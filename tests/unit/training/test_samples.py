@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict, UserDict, defaultdict
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 
+from supervisor.training.device import batch_to
 from supervisor.training.samples import bad_samples, keep_samples, sample_count, values_replaced
 
 
@@ -46,6 +49,15 @@ def test_samples_are_kept_in_every_tensor_and_every_list_of_as_many() -> None:
     assert torch.equal(kept["scale"], torch.tensor(2.0))
     assert kept["note"] == "n"
     assert torch.equal(batch["x"], torch.arange(12.0).reshape(4, 3))
+
+
+@pytest.mark.parametrize("batch", [defaultdict(list, x=X), OrderedDict(x=X), UserDict(x=X), MappingProxyType({"x": X})])
+def test_a_mapping_stays_of_its_kind(batch: Any) -> None:
+    kept, moved = keep_samples(batch, [0, 3]), batch_to(batch, torch.device("meta"))
+    assert type(kept) is type(moved) is type(batch)
+    assert torch.equal(kept["x"], X[[0, 3]])
+    assert moved["x"].is_meta
+    assert batch["x"] is X
 
 
 def test_a_pair_of_tensors_is_no_list_of_two_samples() -> None:
