@@ -39,12 +39,13 @@ def test_a_job_needs_a_trainer_and_steps_alone() -> None:
 
 def test_the_policy_is_looked_for_beside_the_job_and_the_run_dir_is_not() -> None:
     write("cooldown_steps: 9\n", "configs/policies/mine.yaml")
-    text = f"{JOB}policy: ../policies/mine.yaml\nrun_dir: runs/x\nfaults: faults.yaml\n"
+    text = f"{JOB}policy: ../policies/mine.yaml\nrun_dir: runs/x\nfaults: faults.yaml\nquarantine: q.jsonl\n"
     resolved = load_job(write(text, "configs/jobs/job.yaml"))
     assert resolved.policy.cooldown_steps == 9
     assert resolved.policy_source == "configs/jobs/../policies/mine.yaml"
     assert resolved.run_dir == Path.cwd() / "runs/x"
     assert resolved.faults == Path.cwd() / "configs/jobs/faults.yaml"
+    assert resolved.quarantine == Path.cwd() / "configs/jobs/q.jsonl"
 
 
 def test_an_inline_policy() -> None:
@@ -217,16 +218,17 @@ def test_a_written_job_loads_back_the_same(
 ) -> None:
     folder = tmp_path_factory.mktemp("run")
     text = f"trainer: mine:Trainer\nsteps: {steps}\nseed: {seed}\npolicy: {{cooldown_steps: 3}}\n"
-    text += "faults: f.yaml\n"
+    text += "faults: f.yaml\nquarantine: q.jsonl\n"
     first = load_job(write(text, str(folder / "first.yaml")))
     first = type(first)(**{**vars(first), "job": first.job.model_copy(update={"config": config})})
     (folder / "policy.yaml").write_text(resolved_yaml(first.policy))
     again = load_job(str(dump_job(first, folder)))
     assert again.job.config == config
     assert (again.policy, again.run_dir, again.faults) == (first.policy, first.run_dir, first.faults)
+    assert again.quarantine == first.quarantine
     ours, theirs = first.job.model_dump(), again.job.model_dump()
     differing = {key for key in ours if ours[key] != theirs[key]}
-    assert differing <= {"policy", "run_dir", "faults"}
+    assert differing <= {"policy", "run_dir", "faults", "quarantine"}
     assert [path.name for path in folder.glob(".*")] == []
 
 
