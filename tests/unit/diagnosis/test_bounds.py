@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from support.exact import assert_same, everything
 from support.training import EventList, Training, build, guard_of, healthy_batches, quiet
 from torch import Tensor
 
-from supervisor.diagnosis.watchdog import Overrun, time_limit
+from supervisor.diagnosis.watchdog import Overrun, _Watchdog, time_limit
 
 BATCHES = healthy_batches(12)
 AT = 5
@@ -129,19 +130,24 @@ def test_a_gradient_scaler_is_left_as_its_own_back_off_left_it() -> None:
     assert_same({"": scales[0]}, {"": scales[1]})
 
 
-def test_values_replaced_in_replays_are_not_counted() -> None:
+@pytest.mark.parametrize("hanging", [False, True])
+def test_values_replaced_in_replays_are_not_counted(hanging: bool) -> None:
     training = build()
-    counted = [0]
+    counted, strikes = [0], []
 
     def loss(batch: Any) -> Tensor:
         counted[0] += 3
+        if hanging and batch is BATCHES[AT] and strikes:
+            hangs()
+        strikes.extend([True] if batch is BATCHES[AT] else [])
         return training.loss(batch) * (math.nan if batch is BATCHES[AT] else 1.0)
 
     def sanitized() -> Tensor:
         count, counted[0] = counted[0], 0
         return torch.tensor(count)
 
-    guard = guard_of(training, BATCHES, loss=loss, sanitized=sanitized)
+    policy = quiet(diagnose={"max_seconds": 0.2 if hanging else 30.0})
+    guard = guard_of(training, BATCHES, loss=loss, sanitized=sanitized, policy=policy)
     outcomes = [guard.step(batch) for batch in guard.batches(AT + 2)]
     assert outcomes[AT].action == "skip_batch"
     assert [signal.details["count"] for signal in outcomes[AT + 1].signals] == [3]
@@ -192,6 +198,13 @@ def hooked(training: Training) -> list[str]:
 def test_the_time_limit_interrupts_python_code() -> None:
     with pytest.raises(Overrun), time_limit(0.05):
         hangs()
+
+
+def test_a_watchdog_that_was_silenced_does_not_bark() -> None:
+    watchdog = _Watchdog(threading.get_ident())
+    watchdog.silence()
+    watchdog.bark()
+    assert sum(range(1000)) == 499_500
 
 
 def test_nothing_is_raised_once_the_block_was_left() -> None:
