@@ -133,13 +133,12 @@ class UpdateRunner:
 
     @contextlib.contextmanager
     def replaying(self) -> Iterator[None]:
-        """What the last update raised outlasts the replays inside; what they replaced is not counted."""
+        """What the last update raised outlasts the replays inside."""
         kept = self.last_traceback, self.raised
         try:
             yield
         finally:
             self.last_traceback, self.raised = kept
-            self._forget_replaced()
 
     def _forget_replaced(self) -> None:
         """What a failed pass replaced is no finding about the next one."""
