@@ -51,6 +51,7 @@ def main() -> None:
                 print(f"{CASES[result.case].name} [{result.seed}]: clean {result.clean:.3f}  {scores}", flush=True)
     text = table(results)
     print(text)
+    print(f"{sum(result.seconds for result in results):.0f} s of processor time, {arguments.workers} processes")
     if arguments.write:
         arguments.write.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 

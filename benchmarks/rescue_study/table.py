@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -30,12 +31,14 @@ class Result:
         case: position in `CASES`.
         clean: score of the same seed with nothing broken.
         scores: score by method.
+        seconds: processor time of all its runs.
     """
 
     case: int
     seed: int
     clean: float
     scores: dict[str, float]
+    seconds: float
 
     def rescued(self, method: str) -> bool:
         """Within the margin of the clean run; for a harmless event, of the same run without a guard."""
@@ -47,6 +50,7 @@ class Result:
 def run_seed(case: int, seed: int) -> Result:
     """Run one case and seed in every way, one thread."""
     torch.set_num_threads(1)
+    started = time.process_time()
     clean = build(CASES[case].workload, seed)
     METHODS["no guard"](clean)
     scores = {}
@@ -54,7 +58,7 @@ def run_seed(case: int, seed: int) -> Result:
         training = CASES[case].build(seed)
         run(training)
         scores[method] = training.score()
-    return Result(case, seed, clean.score(), scores)
+    return Result(case, seed, clean.score(), scores, time.process_time() - started)
 
 
 def table(results: Sequence[Result]) -> str:

@@ -127,7 +127,7 @@ TRANSIENT: tuple[Case, ...] = (
     _case(
         "gradients of 1e30",
         "lookup",
-        lambda t: [change_gradient(t, w, [40], lambda grad: grad.sign() * 1e30) for w in t.model.parameters()],
+        lambda t: [change_gradient(t, w, [8], lambda grad: grad.sign() * 1e30) for w in t.model.parameters()],
     ),
     _case(
         "gradients times 1e4",
@@ -222,7 +222,7 @@ TRANSIENT: tuple[Case, ...] = (
     _case("fp16 overflow without a scaler", "clusters", half_precision_overflow),
     _case(
         "a hook that blows up one activation",
-        "recall",
-        lambda t: change_activation(t, t.model.get_submodule("embedding"), [WHEN], lambda output: output * 1e8),
+        "surface",
+        lambda t: change_activation(t, t.model.get_submodule("4"), [WHEN], lambda output: output * 1e6),
     ),
 )

@@ -56,8 +56,8 @@ class WeightWatch(Section):
     """A weight that loses more than this share of its norm is damaged."""
     window_updates: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 20
     """Within how many updates."""
-    warmup_updates: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 20
-    """Updates after the first check in which nothing is judged."""
+    warmup_updates: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 60
+    """Steps after the first check in which nothing is judged: a small layer may shrink by half as training settles."""
 
 
 class Detection(Section):

@@ -92,6 +92,7 @@ class DriftDetector:
     def restored(self) -> None:
         """The climb belonged to the state that was left."""
         self._empty()
+        self._rate.restored()
 
     def forget(self) -> None:
         """Begin anew."""

@@ -12,17 +12,23 @@ JUMP = 1.5
 
 TOLERANCE = 1.01
 
+PROVEN = 32
+"""A rate counts as one that was in use only when a block of so many healthy updates ended without going back."""
+
 
 class RateWatch:
     """Tells the jump of a warm restart from a rate that was never in use before.
 
     After a restart, loss and gradients may be far above the last ones of the cycle before, and that is as planned. A
-    jump to a rate beyond all that healthy updates have seen is no restart: what follows from it is judged as ever.
+    jump to a rate beyond all that healthy updates have seen is no restart: what follows from it is judged as ever. So
+    is one to a rate that the run went back from: a schedule with a mistake in it makes the same jump again.
     """
 
     def __init__(self) -> None:
         self._last: float | None = None
         self._highest = 0.0
+        self._highest_in_block = 0.0
+        self._block = 0
 
     def restarted(self, rate: float | None) -> bool:
         """Note the rate of a healthy update; True when it is the first after a restart."""
@@ -30,14 +36,27 @@ class RateWatch:
             return False
         restarted = self._last is not None and JUMP * self._last < rate <= TOLERANCE * self._highest
         self._last = rate
-        if rate > self._highest:
-            self._highest = rate
+        self._highest_in_block = max(rate, self._highest_in_block)
+        self._block += 1
+        if self._block == PROVEN:
+            self._highest = max(self._highest, self._highest_in_block)
+            self.restored()
         return restarted
 
+    def restored(self) -> None:
+        """The run went back: the rates of the unfinished block prove nothing."""
+        self._highest_in_block, self._block = 0.0, 0
+
     def state_dict(self) -> dict[str, Any]:
-        """The last and the highest rate."""
-        return {"last": self._last, "highest": self._highest}
+        """The last and the highest rate, and the block that is not finished."""
+        return {
+            "last": self._last,
+            "highest": self._highest,
+            "highest_in_block": self._highest_in_block,
+            "block": self._block,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave."""
         self._last, self._highest = state["last"], state["highest"]
+        self._highest_in_block, self._block = state["highest_in_block"], state["block"]

@@ -82,6 +82,7 @@ class SpikeDetector:
     def restored(self) -> None:
         """A good state is back: a spike on it is the data's doing."""
         self._spiked = False
+        self._rate.restored()
 
     def forget(self) -> None:
         """Empty the window; the warm-up begins anew."""

@@ -21,8 +21,8 @@ class WeightDetector:
 
     The relative change of a norm is a lower bound of the update ratio, the size of the updates relative to the weight,
     and it comes free with the state check. Training moves norms slowly, and mostly up. The first `warmup_updates`
-    are not judged: in them a large initialisation may shrink. Where checks are further apart than the
-    window, the bound grows with the distance, so that the rate of the fall decides.
+    are not judged, nor are they when the run went back to them: in them a large initialisation may shrink. Where checks
+    are further apart than the window, the bound grows with the distance, so that the rate of the fall decides.
 
     Args:
         policy: bounds.
@@ -31,14 +31,14 @@ class WeightDetector:
     def __init__(self, policy: WeightWatch) -> None:
         self._policy = policy
         self._entries: deque[tuple[int, dict[str, float]]] = deque(maxlen=ENTRIES)
-        self._first_update: int | None = None
+        self._first_step: int | None = None
 
     def inspect(self, observation: Observation) -> Signal | None:
         """`divergence` with the weights that fell, the norm of the one that fell furthest and what it was before."""
         norms = observation.weight_norms
-        if norms is None or self._first_update is None:
+        if norms is None or self._first_step is None:
             return None
-        if observation.update - self._first_update < self._policy.warmup_updates:
+        if observation.step - self._first_step < self._policy.warmup_updates:
             return None
         fallen: dict[str, float] = {}
         for update, before in self._entries:
@@ -65,8 +65,8 @@ class WeightDetector:
         norms = observation.weight_norms
         if norms is None:
             return
-        if self._first_update is None:
-            self._first_update = observation.update
+        if self._first_step is None:
+            self._first_step = observation.step
         if not self._entries or 2 * (observation.update - self._entries[-1][0]) >= self._policy.window_updates:
             self._entries.append((observation.update, dict(norms)))
 
@@ -80,19 +80,19 @@ class WeightDetector:
     def forget(self) -> None:
         """Begin anew: the weights are others."""
         self._entries.clear()
-        self._first_update = None
+        self._first_step = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The norms kept, with their updates, and the update of the first check."""
+        """The norms kept, with their updates, and the step of the first check."""
         return {
             "entries": [[update, dict(norms)] for update, norms in self._entries],
-            "first_update": self._first_update,
+            "first_step": self._first_step,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave."""
         self._entries = deque(((update, dict(norms)) for update, norms in state["entries"]), maxlen=ENTRIES)
-        self._first_update = state["first_update"]
+        self._first_step = state["first_step"]
 
     def _least_share(self, updates: int) -> float:
         """What must be left of a norm after so many updates."""

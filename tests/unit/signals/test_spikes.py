@@ -319,6 +319,14 @@ class TestLearningRate:
         assert len(window(panel)) == 32
         assert names(panel, loss=100.0) == [SignalName.LOSS_SPIKE]
 
+    def test_a_jump_that_the_run_went_back_from_is_no_restart_the_second_time(self) -> None:
+        panel = self.after_a_cycle(1.0)
+        panel.restored()
+        panel.accept(replace(OK, lr=0.1))
+        panel.accept(replace(OK, lr=1.0))
+        assert len(window(panel)) == 32
+        assert names(panel, loss=100.0) == [SignalName.LOSS_SPIKE]
+
     def test_a_warm_up_is_no_restart(self) -> None:
         panel = DetectorPanel(POLICY)
         for number in range(32):

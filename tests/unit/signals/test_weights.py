@@ -12,7 +12,8 @@ from supervisor.records import Observation, Signal, SignalName
 from supervisor.signals import DetectorPanel
 
 ALONE = {"spike": None, "drift": None}
-POLICY = load_policy({"detect": ALONE})
+DEFAULT = load_policy({"detect": ALONE})
+POLICY = load_policy({"detect": {**ALONE, "weights": {"warmup_updates": 20}}})
 OK = Observation(step=0, update=0, loss=1.0, grad_norm=1.0)
 HALVING = 0.5**0.1
 
@@ -23,7 +24,7 @@ def seen(update: int, **norms: float) -> Observation:
 
 def damaged(every: int, at: int, rate: float, *, steps: int = 10, until: int = 400) -> int | None:
     """Updates from the first damaged one to its finding, in a run whose state is checked `every` updates."""
-    panel, norm = DetectorPanel(POLICY), 8.0
+    panel, norm = DetectorPanel(DEFAULT), 8.0
     for update in range(until):
         norm *= rate if at <= update < at + steps else 1.001
         observation = seen(update, w=norm, other=1.0) if (update + 1) % every == 0 else seen(update)
@@ -74,10 +75,20 @@ def test_checks_that_are_far_apart_are_judged_by_the_rate() -> None:
 
 
 def test_the_first_updates_are_not_judged() -> None:
-    panel = DetectorPanel(POLICY)
+    panel = DetectorPanel(DEFAULT)
     panel.accept(seen(0, w=10.0))
-    assert panel.inspect(seen(19, w=1.0)) == ()
-    assert panel.inspect(seen(20, w=1.0)) != ()
+    assert panel.inspect(seen(59, w=0.1)) == ()
+    assert panel.inspect(seen(60, w=0.1)) != ()
+
+
+def test_nor_are_they_when_the_run_went_back_to_them() -> None:
+    panel = DetectorPanel(DEFAULT)
+    for step in range(9, 100, 10):
+        panel.accept(seen(step, w=10.0))
+    panel.restored()
+    panel.accept(replace(seen(100, w=10.0), step=9))
+    assert panel.inspect(replace(seen(140, w=0.1), step=49)) == ()
+    assert panel.inspect(replace(seen(160, w=0.1), step=69)) != ()
 
 
 def checked(panel: DetectorPanel, *norms: float, start: int = 9) -> list[tuple[Signal, ...]]:
@@ -131,7 +142,7 @@ def test_it_survives_json() -> None:
 
 
 def test_bounds_are_the_policys() -> None:
-    wide = load_policy({"detect": {**ALONE, "weights": {"fall": 0.6}}})
+    wide = load_policy({"detect": {**ALONE, "weights": {"fall": 0.6, "warmup_updates": 20}}})
     panel = DetectorPanel(wide)
     checked(panel, 4.0, 4.0, 4.0, 4.0)
     assert panel.inspect(seen(49, w=1.7)) == ()

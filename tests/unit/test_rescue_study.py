@@ -1,0 +1,66 @@
+"""The rescue study: its faults are real, what the guard saves it does save, and its table counts what happened."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.rescue_study.cases import Kind
+from benchmarks.rescue_study.methods import METHODS
+from benchmarks.rescue_study.table import CASES, Result, run_seed, table
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def numbered(name: str) -> int:
+    return next(number for number, case in enumerate(CASES) if case.name == name)
+
+
+@pytest.mark.parametrize(
+    ("name", "saved_by"),
+    [
+        ("6 batches of NaN in a row", {"skip non-finite", "skip + clip", "6-sigma skip", "guard"}),
+        ("learning rate times 10 (SGD)", {"guard"}),
+        ("one odd batch, times 5", set(METHODS)),
+    ],
+)
+def test_one_case_of_each_kind_is_saved_by_those_who_can(name: str, saved_by: set[str]) -> None:
+    result = run_seed(numbered(name), 0)
+    assert {method for method in METHODS if result.rescued(method)} == saved_by
+
+
+def test_the_same_seed_gives_the_same_scores() -> None:
+    number = numbered("learning rate times 1000 for one update")
+    first, again = run_seed(number, 1), run_seed(number, 1)
+    assert (first.clean, first.scores) == (again.clean, again.scores)
+
+
+def test_the_table_counts_seeds_and_sums_each_kind() -> None:
+    transient, harmless = numbered("one batch of NaN"), numbered("one odd batch, times 5")
+
+    def result(case: int, seed: int, guard: float) -> Result:
+        return Result(case, seed, 0.96, {**dict.fromkeys(METHODS, 0.5), "guard": guard}, 0.0)
+
+    lines = table([result(transient, 0, 0.93), result(transient, 1, 0.92), result(harmless, 0, 0.46)]).splitlines()
+    assert lines[2] == "| one batch of NaN | clusters | 0 | 0 | 0 | 0 | 1 |"
+    assert lines[3].endswith("| **0/2 (0 %)** | **1/2 (50 %)** |")
+    # A harmless event is held against the same run without a guard, whatever the clean run came to.
+    assert lines[4] == "| one odd batch, times 5 | clusters | 1 | 1 | 1 | 1 | 0 |"
+
+
+def test_there_are_enough_cases_of_each_kind() -> None:
+    assert len([case for case in CASES if case.kind is not Kind.HARMLESS]) >= 24
+    assert {case.kind for case in CASES} == set(Kind)
+
+
+def test_the_command_refuses_a_file_without_marks_and_leaves_it(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("no marks", encoding="utf-8")
+    command = [sys.executable, "benchmarks/rescue.py", "--write", str(page)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "lacks the marks" in done.stderr
+    assert page.read_text() == "no marks"
