@@ -27,7 +27,7 @@ def script(*faults: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def run(training: Training, *faults: dict[str, Any], data: Any = BATCHES, steps: int = 12) -> tuple[Guard, EventList]:
-    """A guarded run with these faults, wired as the worker wires it."""
+    """A guarded run with these faults, wired as the worker wires it; no row is left out after its first strike."""
     heard = EventList()
     trainer: Any = SimpleNamespace(model=training.model, optimizer=training.optimizer, data=data, loss=training.loss)
     injector = FaultInjector(script(*faults), trainer)
@@ -36,7 +36,7 @@ def run(training: Training, *faults: dict[str, Any], data: Any = BATCHES, steps:
         optimizer=training.optimizer,
         loss=injector.loss,
         data=injector.data,
-        policy=quiet(cooldown_steps=2, snapshot={"every_steps": 3}, probation_steps=1),
+        policy=quiet(cooldown_steps=2, snapshot={"every_steps": 3}, probation_steps=1, diagnose={"quarantine": False}),
         listeners=[heard],
     )
     injector.batches_drawn = lambda: guard.batches_drawn
