@@ -52,8 +52,8 @@ class DriftDetection(Section):
 class WeightWatch(Section):
     """Fall of the norm of a weight with two or more dimensions, looked at when the state is checked."""
 
-    fall: Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)] = 0.25
-    """A weight that loses more than this share of its norm is damaged."""
+    fall: Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)] = 0.35
+    """A weight that loses more than this share of its norm, and far more than it lost before, is damaged."""
     window_updates: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 20
     """Within how many updates."""
     warmup_updates: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 60

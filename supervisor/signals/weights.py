@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -15,14 +16,24 @@ __all__ = ["WeightDetector"]
 ENTRIES = 2
 """Earlier norms that the present ones are compared with, half a window apart."""
 
+CHANGES = 8
+"""Changes of a norm over a window that are kept to tell what is usual for it, half a window apart."""
+
+OWN = 2
+"""The last of those, which a fall that is just being judged may have made itself."""
+
+UNUSUAL = 2.0
+"""How many times the largest of those a fall has to be, in natural-log units."""
+
 
 class WeightDetector:
-    """Flags a weight whose norm has fallen by more than `fall` within `window_updates` updates.
+    """Flags a weight whose norm has fallen by more than `fall` within `window_updates` updates, as it had not before.
 
     The relative change of a norm is a lower bound of the update ratio, the size of the updates relative to the weight,
-    and it comes free with the state check. Training moves norms slowly, and mostly up. The first `warmup_updates`
-    are not judged, nor are they when the run went back to them: in them a large initialisation may shrink. Where checks
-    are further apart than the window, the bound grows with the distance, so that the rate of the fall decides.
+    and it comes free with the state check. Training moves norms slowly, and mostly up; where it does not (a high rate,
+    an initialisation that is too large), a fall has to be twice as large as any change of that norm in the windows
+    before. The first `warmup_updates` are not judged, nor are they when the run went back to them. Where checks are
+    further apart than the window, the bound grows with the distance, so that the rate of the fall decides.
 
     Args:
         policy: bounds.
@@ -31,6 +42,7 @@ class WeightDetector:
     def __init__(self, policy: WeightWatch) -> None:
         self._policy = policy
         self._entries: deque[tuple[int, dict[str, float]]] = deque(maxlen=ENTRIES)
+        self._changes: deque[dict[str, float]] = deque(maxlen=CHANGES)
         self._first_step: int | None = None
 
     def inspect(self, observation: Observation) -> Signal | None:
@@ -45,7 +57,7 @@ class WeightDetector:
             least_share = self._least_share(observation.update - update)
             for name, norm in norms.items():
                 earlier = before.get(name, 0.0)
-                if norm < least_share * earlier:
+                if norm < least_share * earlier and norm < earlier * self._usual_share(name):
                     fallen[name] = max(earlier, fallen.get(name, 0.0))
         if not fallen:
             return None
@@ -68,6 +80,10 @@ class WeightDetector:
         if self._first_step is None:
             self._first_step = observation.step
         if not self._entries or 2 * (observation.update - self._entries[-1][0]) >= self._policy.window_updates:
+            if self._entries:
+                before = self._entries[0][1]
+                both = [name for name, norm in norms.items() if norm > 0 and before.get(name, 0.0) > 0]
+                self._changes.append({name: abs(math.log(norms[name] / before[name])) for name in both})
             self._entries.append((observation.update, dict(norms)))
 
     def flagged(self, observation: Observation) -> None:
@@ -80,19 +96,28 @@ class WeightDetector:
     def forget(self) -> None:
         """Begin anew: the weights are others."""
         self._entries.clear()
+        self._changes.clear()
         self._first_step = None
 
     def state_dict(self) -> dict[str, Any]:
         """The norms kept, with their updates, and the step of the first check."""
         return {
             "entries": [[update, dict(norms)] for update, norms in self._entries],
+            "changes": [dict(changes) for changes in self._changes],
             "first_step": self._first_step,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave."""
         self._entries = deque(((update, dict(norms)) for update, norms in state["entries"]), maxlen=ENTRIES)
+        self._changes = deque((dict(changes) for changes in state["changes"]), maxlen=CHANGES)
         self._first_step = state["first_step"]
+
+    def _usual_share(self, name: str) -> float:
+        """What a fall must leave less of, to be unlike what the norm has done before."""
+        earlier = list(self._changes)[:-OWN]
+        largest = max((changes.get(name, 0.0) for changes in earlier), default=0.0)
+        return math.exp(-UNUSUAL * largest)
 
     def _least_share(self, updates: int) -> float:
         """What must be left of a norm after so many updates."""

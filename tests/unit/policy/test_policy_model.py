@@ -29,7 +29,7 @@ detect:
   state_every_steps: 10
   spike: {window_updates: 128, threshold: 3.5, margin: 2.5, warmup_updates: 32}
   drift: {block_updates: 24, rises: 4, factor: 2.0, threshold: 2.0}
-  weights: {fall: 0.25, window_updates: 20, warmup_updates: 60}
+  weights: {fall: 0.35, window_updates: 20, warmup_updates: 60}
 gradient_clip: null
 ladder:
   - {action: skip_batch, attempts: 3, limit: {uses: 100, window_updates: 1000}}

@@ -71,7 +71,7 @@ def test_checks_that_are_far_apart_are_judged_by_the_rate() -> None:
     panel.accept(seen(99, w=1.0))
     panel.accept(seen(199, w=1.0))
     assert panel.inspect(seen(299, w=0.5)) == ()
-    assert [signal.name for signal in panel.inspect(seen(299, w=0.2))] == [SignalName.DIVERGENCE]
+    assert [signal.name for signal in panel.inspect(seen(299, w=0.1))] == [SignalName.DIVERGENCE]
 
 
 def test_the_first_updates_are_not_judged() -> None:
@@ -101,10 +101,17 @@ def checked(panel: DetectorPanel, *norms: float, start: int = 9) -> list[tuple[S
 
 def test_norms_that_jump_back_with_a_restored_state_alarm_nobody_and_it_stays_sharp() -> None:
     panel = DetectorPanel(POLICY)
-    assert not any(checked(panel, 1.0, 2.0, 4.0, 8.0, 16.0))
+    assert not any(checked(panel, 1.0, 2.0, 4.0, *[8.0] * 12))
     panel.restored()
-    assert not any(checked(panel, 1.0, 1.0, start=69))
-    assert panel.inspect(seen(89, w=0.7)) != ()
+    assert not any(checked(panel, 1.0, 1.0, start=169))
+    assert panel.inspect(seen(189, w=0.6)) != ()
+
+
+def test_a_fall_like_those_before_is_none_and_one_unlike_them_is() -> None:
+    panel = DetectorPanel(POLICY)
+    swinging = [3.0 if number % 2 else 2.0 for number in range(8)]
+    assert not any(checked(panel, *swinging, 1.85))
+    assert panel.inspect(seen(99, w=0.7)) != ()
 
 
 def test_a_redrawn_model_begins_anew() -> None:
