@@ -65,7 +65,9 @@ class Baseline(NamedTuple):
             level, highest = level + rise, max(residuals) + rise
         else:
             # A fall that has ended would make the line point too low: never below the newer half.
-            level, highest = max(level, newer), max(max(residuals), max(values[-half:]))
+            newest_part = values[-max(half // 2, 1) :]
+            level = max(level, median_of_sorted(sorted(newest_part)))
+            highest = max(max(residuals), max(newest_part))
         largest = math.exp(min(highest, LARGEST_EXPONENT)) if logarithmic else highest
         return cls(logarithmic, level, spread, largest, magnitude)
 

@@ -98,7 +98,7 @@ FAULTY = {
     "faults": [
         {"kind": "nan_batch", "at_batch": 33},
         {"kind": "nan_batch", "at_batch": 61, "batches": 2},
-        {"kind": "nan_batch", "at_batch": 105, "batches": 4},
+        {"kind": "nan_batch", "at_batch": 105, "batches": 5},
         {"kind": "nan_weight", "at_batch": 140},
     ],
     "policy": {
