@@ -1,6 +1,6 @@
 """Why a step went wrong: it is run again from the state before it, and its cause is named."""
 
-from supervisor.diagnosis.bundle import load_bundle_file, write_bundle
+from supervisor.diagnosis.bundle import load_bundle_file, remove_bundle, write_bundle
 from supervisor.diagnosis.diagnose import Diagnosis, diagnose
 from supervisor.diagnosis.flagged import FlaggedUpdate, Raised
 from supervisor.diagnosis.replay import DiagnosisFailed, Replays
@@ -19,6 +19,7 @@ __all__ = [
     "Rerun",
     "diagnose",
     "load_bundle_file",
+    "remove_bundle",
     "rerun",
     "time_limit",
     "write_bundle",

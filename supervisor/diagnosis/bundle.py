@@ -7,6 +7,7 @@ a dictionary: `schema` (1), `step`, `update`, `update_applied`, `parameters`, `b
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from supervisor.training.optimizer_state import capture_optimizer
 from supervisor.training.state import Subject, VolatileState
 from supervisor.training.tree import plain, tensors
 
-__all__ = ["load_bundle_file", "write_bundle"]
+__all__ = ["load_bundle_file", "remove_bundle", "write_bundle"]
 
 SCHEMA = 1
 
@@ -92,6 +93,14 @@ def write_bundle(
         update_applied=update_applied,
         note="; ".join(notes) or None,
     )
+
+
+def remove_bundle(folder: Path) -> None:
+    """Remove the bundle of an incident, where it has one; its record stays."""
+    for name in (BATCH_FILE, STATE_FILE):
+        # Where a disk refuses, the files cost space and nothing else.
+        with contextlib.suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
 
 
 def load_bundle_file(path: Path) -> Any:

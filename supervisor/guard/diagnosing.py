@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.clock import Clock
-from supervisor.diagnosis import Diagnosis, FlaggedUpdate, diagnose, write_bundle
+from supervisor.diagnosis import Diagnosis, FlaggedUpdate, diagnose, remove_bundle, write_bundle
 from supervisor.events.incident_file import Bundle
 from supervisor.guard.update import LossFunction, Update, UpdateRunner
 from supervisor.policy import RecoveryPolicy
@@ -119,6 +119,7 @@ class Diagnostician:
         most = self._policy.diagnose.max_bundle_mb * 2**20
         if self._directory is None or not self._policy.diagnose.enabled or most == 0:
             return None
+        remove_bundle(self._directory / f"{incident - self._policy.diagnose.keep_bundles:04d}")
         return write_bundle(
             self._directory / f"{incident:04d}",
             self._batches(batch),

@@ -61,6 +61,8 @@ class DiagnosisSettings(Section):
     """Whether samples that are found to be at fault are left out from then on, where the data give their indices."""
     max_bundle_mb: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 64
     """Largest size of an incident's bundle (batch and state) on disk, in mebibytes; 0: none is written."""
+    keep_bundles: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 20
+    """How many incidents keep their bundle, the newest ones; their records are all kept."""
 
 
 class RestartSettings(Section):

@@ -32,7 +32,7 @@ def rerun_incident(run_dir: Path, folder: Path, *, as_json: bool) -> int:
         )
     missing = [name for name in (BATCH_FILE, STATE_FILE) if not (folder / name).is_file()]
     if missing:
-        mend = "raise `diagnose: {max_bundle_mb: ...}` in the policy to have them kept next time"
+        mend = "raise `max_bundle_mb` or `keep_bundles` in the policy's `diagnose` to have them kept next time"
         raise InputError(f"{folder}: without {' and '.join(missing)} the step cannot be run again: {mend}")
     module = "supervisor.process.incident_rerun_entry"
     command = [sys.executable, "-m", module, str(run_dir), str(folder), *(["--json"] if as_json else [])]

@@ -136,3 +136,15 @@ def test_a_bundle_that_is_too_large_is_left_out_in_part(tmp_path: Path) -> None:
     assert record["bundle"]["state"] is None
     assert "state.pt would take 8." in record["bundle"]["note"]
     assert sorted(path.name for path in folder.iterdir()) == ["batch.pt", "incident.json"]
+
+
+def test_old_incidents_lose_their_bundle_and_keep_their_record(tmp_path: Path) -> None:
+    training = build()
+    batches = [nan_batch(b) if number in (2, 6, 10) else b for number, b in enumerate(BATCHES)]
+    policy = quiet(diagnose={"keep_bundles": 2}, cooldown_steps=1)
+    guard = guard_of(training, batches, run_dir=tmp_path / "run", policy=policy)
+    guard.run(12)
+    guard.close()
+    held = {path.name: sorted(file.name for file in path.iterdir()) for path in (tmp_path / "run/incidents").iterdir()}
+    whole = ["batch.pt", "incident.json", "state.pt"]
+    assert held == {"0001": ["incident.json"], "0002": whole, "0003": whole}
