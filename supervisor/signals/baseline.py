@@ -27,7 +27,7 @@ class Baseline(NamedTuple):
         logarithmic: whether the numbers below are of logarithms.
         level: where the line stands at the newest value, or, where it rises, will stand when it is drawn anew.
         spread: 1.4826 times the median absolute deviation from the line, or the least spread if that is more.
-        largest: the largest value of the newer half, or, if that is more, the value furthest above the line; never a
+        largest: the largest value of the newest quarter where the line falls, or, if that is more, the value furthest above the line; never a
             logarithm.
         magnitude: the largest absolute value.
     """
@@ -64,7 +64,7 @@ class Baseline(NamedTuple):
             rise = slope * ahead
             level, highest = level + rise, max(residuals) + rise
         else:
-            # A fall that has ended would make the line point too low: never below the newer half.
+            # A fall that has ended would make the line point too low: never below the newest quarter.
             newest_part = values[-max(half // 2, 1) :]
             level = max(level, median_of_sorted(sorted(newest_part)))
             highest = max(max(residuals), max(newest_part))

@@ -13,8 +13,8 @@ FALL = [math.exp(2.0 - 0.1 * i) for i in range(20)]
 
 def test_a_fall_is_followed_to_where_it_is() -> None:
     baseline = Baseline.of(FALL, quiet=0.2)
-    # The median of the newer half, which a fall that goes on is below by a quarter of the window.
-    assert baseline.level == pytest.approx(2.0 - 0.1 * 14.5)
+    # The median of the newest quarter, which a fall that goes on is below by an eighth of the window.
+    assert baseline.level == pytest.approx(2.0 - 0.1 * 17)
     assert baseline.spread == 0.2
 
 
@@ -23,7 +23,7 @@ def test_a_fall_that_has_ended_leaves_the_level_where_the_values_are() -> None:
 
 
 def test_old_values_of_a_fall_are_not_the_largest_of_late() -> None:
-    assert Baseline.of(FALL, quiet=0.2).largest == pytest.approx(math.exp(1.0))
+    assert Baseline.of(FALL, quiet=0.2).largest == pytest.approx(math.exp(0.5))
     assert Baseline.of([*FALL[:-1], 9.0], quiet=0.2).largest == pytest.approx(9.0)
 
 
