@@ -124,8 +124,8 @@ class _Reading:
             case schema.ActionFailedEvent():
                 decisions = self._at(event).decisions
                 decisions[-1] = replace(decisions[-1], error=event.error)
-            case schema.ActionAppliedEvent(update=int(update)):
-                self._at(event).restored_step = event.restored_step
+            case schema.ActionAppliedEvent(update=int(update), restored_step=int(step)):
+                self._at(event).restored_step = step
                 coming = range(update + 1, update + 1 + event.replayed_batches // self._accumulate)
                 self._run.replayed = {u for u in self._run.replayed if u <= update} | set(coming)
             case schema.RunHaltedEvent():

@@ -27,8 +27,8 @@ class Baseline(NamedTuple):
         logarithmic: whether the numbers below are of logarithms.
         level: where the line stands at the newest value, or, where it rises, will stand when it is drawn anew.
         spread: 1.4826 times the median absolute deviation from the line, or the least spread if that is more.
-        largest: the largest value of the newest quarter where the line falls, or, if that is more, the value furthest above the line; never a
-            logarithm.
+        largest: the largest value of the newest quarter where the line falls, or, if that is more, the value furthest
+            above the line; never a logarithm.
         magnitude: the largest absolute value.
     """
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from support.engine_runs import FAULTS, Faults, Run, policies
 
 from supervisor.events.schema import parse_event
-from supervisor.policy import RecoveryPolicy
-from supervisor.records import ActionName
+from supervisor.policy import RecoveryPolicy, load_policy
+from supervisor.records import ActionName, SignalName
 from supervisor.replay import RecordedRun, read_recording, replay
 
 
@@ -27,6 +27,28 @@ def test_every_decision_comes_out_as_it_was(policy: RecoveryPolicy, faults: Faul
     assert again.parting is None
     assert again.lr_scale == run.state.lr_scale
     assert (again.halted_at is not None) == run.halted
+
+
+def test_a_skip_amid_batches_that_come_again_does_not_end_them() -> None:
+    ladder = [
+        {"action": "skip_batch", "attempts": 9},
+        {"action": "reload_checkpoint", "data": "replay", "attempts": 9, "limit": {"uses": 9, "window_updates": 40}},
+    ]
+    policy = load_policy(
+        {
+            "ladder": ladder,
+            "reactions": {"nonfinite_parameter": "reload_checkpoint"},
+            "cooldown_steps": 3,
+            "snapshot": {"every_steps": 6},
+        }
+    )
+    once: list[tuple[SignalName, ...]] = [()] * 60
+    once[14] = (SignalName.NONFINITE_PARAMETER,)
+    once[16] = once[22] = (SignalName.NONFINITE_LOSS,)
+    run = Run(policy, Faults(tuple(once), (), (), frozenset()), 30).finish()
+    recording = recorded(run)
+    assert max(recording.replayed) > 16
+    assert replay(recording, policy, policy).parting is None
 
 
 @settings(max_examples=100, deadline=None)
