@@ -31,20 +31,18 @@ def test_every_decision_comes_out_as_it_was(policy: RecoveryPolicy, faults: Faul
 
 def test_a_skip_amid_batches_that_come_again_does_not_end_them() -> None:
     ladder = [
+        {"action": "reload_checkpoint", "data": "replay", "attempts": 1, "limit": {"uses": 9, "window_updates": 40}},
         {"action": "skip_batch", "attempts": 9},
-        {"action": "reload_checkpoint", "data": "replay", "attempts": 9, "limit": {"uses": 9, "window_updates": 40}},
     ]
     policy = load_policy(
         {
             "ladder": ladder,
-            "reactions": {"nonfinite_parameter": "reload_checkpoint"},
             "cooldown_steps": 3,
             "snapshot": {"every_steps": 6},
         }
     )
     once: list[tuple[SignalName, ...]] = [()] * 60
-    once[14] = (SignalName.NONFINITE_PARAMETER,)
-    once[16] = once[22] = (SignalName.NONFINITE_LOSS,)
+    once[14] = once[16] = once[22] = (SignalName.NONFINITE_LOSS,)
     run = Run(policy, Faults(tuple(once), (), (), frozenset()), 30).finish()
     recording = recorded(run)
     assert max(recording.replayed) > 16
