@@ -34,25 +34,33 @@ class SpoiledData:
         self._data = data
         self._batch_faults = [(index, fault) for index, fault in enumerate(faults) if isinstance(fault, BatchFault)]
         self._row_faults = [(index, fault) for index, fault in enumerate(faults) if isinstance(fault, NanSample)]
+        self._factors = {index for index, fault in self._batch_faults if isinstance(fault, OutlierBatch)}
         self._drawn = drawn
         rows = frozenset(row for _, fault in self._row_faults for row in fault.rows)
         if rows:
             _spoil_rows(data, rows)
 
-    def meets(self, index: int, number: int, update: int | None) -> bool:
+    def meets(self, index: int, number: int, update: int | None, batch: Any) -> bool:
         """Whether a fault has spoilt a batch, asked for the first time in this update.
 
         Args:
             index: the fault's index in the script.
             number: number of the batch.
             update: the attempted update, None where nobody tells.
+            batch: the batch as it came to the loss: samples in quarantine are no longer in it.
         """
         # A batch that comes again strikes again; the same update may be run several times, to diagnose it.
         met = (index, number, update)
-        if (index, number) not in self._bad or met in self._met:
+        if (index, number) not in self._bad or met in self._met or not self._shows(index, batch):
             return False
         self._met.add(met)
         return True
+
+    def _shows(self, index: int, batch: Any) -> bool:
+        """Whether the values that the fault wrote are still there; of a factor that cannot be told."""
+        if index in self._factors:
+            return True
+        return not all(bool(tensor.isfinite().all()) for tensor in _floating(batch))
 
     def __iter__(self) -> Iterator[Any]:
         # The data begin now, not at the first batch: who goes back in them has put the generators right by then.

@@ -77,7 +77,7 @@ class FaultInjector:
         if self._disk is not None:
             self._disk.release(number)
         for index, fault in enumerate(self._faults):
-            if not self._is_due(index, fault, number):
+            if not self._is_due(index, fault, number, batch):
                 continue
             strike = self._prepare(fault, number)
             if strike is not None and self._journal.add(self._record(index, fault, number, strike)):
@@ -96,9 +96,9 @@ class FaultInjector:
             case _:
                 self._step.check(fault)
 
-    def _is_due(self, index: int, fault: Fault, number: int) -> bool:
+    def _is_due(self, index: int, fault: Fault, number: int, batch: Any) -> bool:
         if isinstance(fault, BatchFault | NanSample):
-            return self._spoiled.meets(index, number, self.position()[1])
+            return self._spoiled.meets(index, number, self.position()[1], batch)
         return fault.begins_at(index, number) and not self._journal.holds(index, number)
 
     def _prepare(self, fault: Fault, number: int) -> Strike | None:

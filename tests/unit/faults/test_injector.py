@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from supervisor import Guard, InputError
-from supervisor.faults import FaultInjector, FaultScript, load_faults
+from supervisor.faults import FaultInjector, FaultScript, load_faults, read_fault_records
+from supervisor.faults.record import FAULTS_FILE
 from supervisor.policy.origins import Origins
 
 BATCHES = healthy_batches(12)
@@ -170,3 +171,21 @@ def test_an_overflow_has_finite_elements_and_an_infinite_norm() -> None:
         assert torch.isfinite(parameter.grad).all()
         seen.append(parameter.grad.float().norm())
     assert math.isinf(float(torch.stack(seen).norm()))
+
+
+def test_a_row_in_quarantine_strikes_no_more(tmp_path: Path) -> None:
+    x_NF = torch.cat([batch[0] for batch in BATCHES])
+    y_N = torch.cat([batch[1] for batch in BATCHES])
+    order = torch.Generator().manual_seed(2)
+    loader: Any = DataLoader(TensorDataset(x_NF, y_N), batch_size=8, shuffle=True, generator=order)
+    training = build()
+    trainer: Any = SimpleNamespace(model=training.model, optimizer=training.optimizer, data=loader, loss=training.loss)
+    injector = FaultInjector(script({"kind": "nan_sample", "rows": [17]}), trainer, run_dir=tmp_path)
+    guard = Guard(
+        model=training.model, optimizer=training.optimizer, loss=injector.loss, data=injector.data, policy=quiet()
+    )
+    injector.batches_drawn = lambda: guard.batches_drawn
+    injector.position = lambda: (guard.steps_done, guard.updates_attempted - 1)
+    guard.run(36)
+    assert guard.summary().skipped_steps == 1
+    assert len(read_fault_records(tmp_path / FAULTS_FILE)) == 1
