@@ -196,7 +196,7 @@ class IncidentBook:
         )
         self._log.emit(event)
         self._write()
-        self._incident = None
+        self._incident, self._traceback, self._bundle = None, None, None
 
     def halted(self, step: int) -> None:
         """Note that the run ended in this incident."""
