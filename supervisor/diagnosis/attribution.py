@@ -15,6 +15,7 @@ from supervisor.diagnosis.replay import DiagnosisFailed, Replays
 from supervisor.diagnosis.sample_search import Blame, SampleSearch
 from supervisor.diagnosis.trace import Origin, Trace
 from supervisor.records import Cause, CauseKind, Observation, SignalName
+from supervisor.training.modules import named_modules
 
 __all__ = ["Attribution"]
 
@@ -40,7 +41,7 @@ class Attribution:
         self._replays = replays
         self._is_healthy = is_healthy
         self._model = model
-        self._modules = dict(model.named_modules())
+        self._modules = dict(named_modules(model))
         self._trace = Trace(model)
         self._samples = SampleSearch(flagged, replays, is_healthy)
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE, Bundle
+from supervisor.training.modules import named_modules
 from supervisor.training.optimizer_state import capture_optimizer
 from supervisor.training.state import Subject, VolatileState
 from supervisor.training.tree import plain, tensors
@@ -55,7 +56,7 @@ def write_bundle(
     notes: list[str] = []
     left = most_bytes
     written: dict[str, str | None] = {BATCH_FILE: None, STATE_FILE: None}
-    modes = {name: mode for (name, _), mode in zip(subject.model.named_modules(), before.training_modes, strict=False)}
+    modes = {name: mode for (name, _), mode in zip(named_modules(subject.model), before.training_modes, strict=False)}
     state: dict[str, Any] = {
         "schema": SCHEMA,
         "step": step,

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from supervisor.diagnosis.flaws import flaws, held
+from supervisor.training.modules import named_modules
 
 __all__ = ["Probe"]
 
@@ -36,7 +37,7 @@ class Probe:
         """Hooks on every module, and none of them afterwards."""
         handles = [
             module.register_forward_hook(self._leave(name), with_kwargs=True)
-            for name, module in self._model.named_modules()
+            for name, module in named_modules(self._model)
         ]
         try:
             yield

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from supervisor.diagnosis.flaws import Flaws, flaws, held, user_frame
+from supervisor.training.modules import named_modules
 
 __all__ = ["Call", "Operation", "Origin", "Trace"]
 
@@ -114,7 +115,7 @@ class Trace:
     def watching(self) -> Iterator[None]:
         """Hooks on every module, and none of them afterwards."""
         try:
-            for name, module in self.model.named_modules():
+            for name, module in named_modules(self.model):
                 self._handles.append(module.register_forward_pre_hook(self._enter(name), with_kwargs=True))
                 self._handles.append(module.register_forward_hook(self._leave, with_kwargs=True))
             yield

@@ -24,6 +24,7 @@ from supervisor.guard.quarantine import Quarantine
 from supervisor.policy import DataAfterReload, RecoveryPolicy
 from supervisor.records import ActionName, Cause, CauseKind, Decision, Observation, Signal
 from supervisor.training.inspection import StateCheck
+from supervisor.training.modules import named_modules
 from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.state import Subject
 
@@ -117,7 +118,7 @@ class Recovery:
     @property
     def blamed_module(self) -> str | None:
         """The module that the last diagnosis blames: one with parameters of its own to draw afresh."""
-        modules = dict(self._subject.model.named_modules())
+        modules = dict(named_modules(self._subject.model))
         for cause in reversed((*self._book.causes, *self._new_causes)):
             # What the data do to a module is no fault of its weights.
             at_fault = cause.kind not in (CauseKind.BAD_INPUT, CauseKind.EXCEPTION) and cause.module

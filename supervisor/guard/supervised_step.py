@@ -267,7 +267,7 @@ class SupervisedStep:
             self._cursor.put_back(parts if retry else [parts[position] for position in verdict.reusable])
 
     def _end_epochs(self) -> None:
-        """The same, after an update: its batch may have been the last of an epoch."""
+        """Step it also when the batch of this update was the last of an epoch, before the next one is drawn."""
         if self._cursor is not None and self._schedule.by_epoch:
             self._cursor.ended_epoch()
         self.follow_epochs()

@@ -21,6 +21,7 @@ from supervisor.policy import RecoveryPolicy
 from supervisor.records import Observation
 from supervisor.training.inspection import StateCheck, measure
 from supervisor.training.learning_rate import nominal_lr, scaled_learning_rates
+from supervisor.training.modules import named_modules
 from supervisor.training.optimizers import members
 from supervisor.training.schedule import Schedule
 from supervisor.training.state import Subject
@@ -214,7 +215,7 @@ class UpdateRunner:
 
 def _module_of(trace: TracebackType | None, model: nn.Module) -> str | None:
     """Qualified name of the innermost module in whose method an exception was raised."""
-    names = {id(module): name for name, module in model.named_modules()}
+    names = {id(module): name for name, module in named_modules(model)}
     found = None
     while trace is not None:
         found = names.get(id(trace.tb_frame.f_locals.get("self")), found)
