@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 __all__ = [
     "ActionName",
+    "Bundle",
     "Cause",
     "CauseKind",
     "Decision",
@@ -193,6 +194,23 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Bundle:
+    """What lies beside an incident's record to run its first flagged step again.
+
+    Attributes:
+        batch: name of the file with the step's batches, None where there is none.
+        state: name of the file with the state, likewise.
+        update_applied: whether the state is the one after the step, which could not be discarded.
+        note: what was left out, and why; None where nothing was.
+    """
+
+    batch: str | None
+    state: str | None
+    update_applied: bool = False
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """Signals with fewer than `cooldown_steps` healthy steps between them, and what was done about them.
 
@@ -209,6 +227,9 @@ class Incident:
         seconds: wall time from the first signal to the end of the incident.
         causes: what the diagnoses of its flagged updates found, in order.
         replays: how often its steps were run again to find out.
+        opened_at_seconds: wall time of the run when it opened, earlier processes included.
+        traceback: of the first exception of the user's in it, None where none was raised.
+        bundle: what lies beside its record to run its first flagged step again.
     """
 
     id: int
@@ -223,3 +244,6 @@ class Incident:
     seconds: float = 0.0
     causes: tuple[Cause, ...] = ()
     replays: int = 0
+    opened_at_seconds: float = 0.0
+    traceback: str | None = None
+    bundle: Bundle | None = None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from supervisor.records import ActionName
+from supervisor.records import ActionName, Incident
 
 __all__ = ["Closed", "EngineState", "LearningRateCut", "OpenIncident"]
 
@@ -39,6 +39,7 @@ class OpenIncident:
         attempts: how often each rung was used in this incident (a failed action counts as all of them).
         healthy_steps: healthy steps in a row since the last flagged update.
         retried: whether a batch came again in it already.
+        record: what was seen and done in it. The engine hands it on and never reads it.
     """
 
     id: int
@@ -46,6 +47,7 @@ class OpenIncident:
     attempts: tuple[int, ...]
     healthy_steps: int = 0
     retried: bool = False
+    record: Incident | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,9 @@ class EngineState:
         """The rung in use, None while no incident is open."""
         return None if self.incident is None else self.incident.rung
 
-    def tick(self) -> EngineState:
-        """Count one more update."""
-        return replace(self, clock=self.clock + 1)
+    def tick(self, updates: int = 1) -> EngineState:
+        """Count more updates."""
+        return replace(self, clock=self.clock + updates)
 
     def restored(self, rung: int, step: int) -> EngineState:
         """Note that `rung` went back to `step`, so that going back without progress can be told apart.
@@ -121,8 +123,9 @@ class EngineState:
         return replace(self, incident=None, uses=(), furthest_restored_step=-1, restores=())
 
     def to_plain(self) -> dict[str, Any]:
-        """Nested dictionaries, tuples and numbers for a checkpoint."""
-        return asdict(self)
+        """Nested dictionaries, tuples and numbers for a checkpoint; the record of the open incident is left out."""
+        incident = self.incident
+        return asdict(self if incident is None else replace(self, incident=replace(incident, record=None)))
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> EngineState:

@@ -6,9 +6,9 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from supervisor.events.base import RecordModel
 from supervisor.events.numbers import Number
-from supervisor.records import ActionName, Cause, Decision, Outcome, SignalName
+from supervisor.records import ActionName, Bundle, Cause, Decision, Outcome, SignalName
 
-__all__ = ["BATCH_FILE", "STATE_FILE", "Bundle", "IncidentCost", "IncidentFile"]
+__all__ = ["BATCH_FILE", "STATE_FILE", "IncidentCost", "IncidentFile"]
 
 BATCH_FILE = "batch.pt"
 STATE_FILE = "state.pt"
@@ -19,22 +19,6 @@ class IncidentCost(RecordModel):
 
     steps_lost: NonNegativeInt
     seconds: Number
-
-
-class Bundle(RecordModel):
-    """What lies beside the record to run its first flagged step again.
-
-    Attributes:
-        batch: name of the file with the step's batches, None where there is none.
-        state: name of the file with the state, likewise.
-        update_applied: whether the state is the one after the step, which could not be discarded.
-        note: what was left out, and why; None where nothing was.
-    """
-
-    batch: str | None
-    state: str | None
-    update_applied: bool = False
-    note: str | None = None
 
 
 class IncidentFile(RecordModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -56,6 +57,7 @@ class DataCursor:
         self._iterator: Iterator[Any] | None = None
         self._epoch_start: dict[str, Any] | None = None
         self._pending: deque[Any] = deque()
+        self._given: tuple[Any, ...] = ()
         self._recorder = IndexRecorder.of(data)
         self._recent: deque[list[Any] | None] = deque(maxlen=RECENT)
         self.quarantined: frozenset[Any] = frozenset()
@@ -67,6 +69,27 @@ class DataCursor:
     def can_go_back(self) -> bool:
         """Whether earlier batches can be had again."""
         return not self._one_shot
+
+    def give(self, count: int) -> tuple[Any, ...]:
+        """Draw the batches of one update. Until `used` is called they can be taken back."""
+        self._given = tuple([self.next() for _ in range(count)])
+        return self._given
+
+    def gave(self, batches: Sequence[Any]) -> bool:
+        """Whether these are the very batches that were given last and were not used yet."""
+        return len(self._given) == len(batches) and all(map(operator.is_, batches, self._given))
+
+    def used(self) -> None:
+        """The batches given last have served an update, whether it was applied or discarded."""
+        self._given = ()
+
+    def take_back(self) -> None:
+        """Have the batches come again that were given and never used."""
+        self.put_back(self._given)
+        self._given = ()
+
+    def handed(self, count: int) -> None:
+        """Nothing: what is handed to a step was counted as it was drawn."""
 
     @property
     def last_number(self) -> int | None:
@@ -210,6 +233,11 @@ class DataCursor:
                         self._recorder.take()
         # A loader draws from its generator after the point its own state goes back to.
         self._restore_generators(position["generators"])
+
+    def resume(self, position: Mapping[str, Any]) -> None:
+        """Go to the position of a checkpoint, where the data can go anywhere at all."""
+        if self.can_go_back:
+            self.seek(position)
 
     def _begin(self) -> Iterator[Any]:
         if not self._one_shot:

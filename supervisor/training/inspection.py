@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,20 +18,23 @@ from supervisor.training.state import TrainingState
 from supervisor.training.trainer import Stateful
 from supervisor.training.tree import tensors, tensors_in
 
-__all__ = ["GradientFindings", "StateCheck", "StateFindings", "all_finite", "measure", "parameter_names"]
+__all__ = ["GradientInspection", "Measured", "StateCheck", "StateFindings", "all_finite"]
 
 
-@dataclass(frozen=True, slots=True)
-class GradientFindings:
-    """Loss and gradients of one update, as plain numbers (see `Observation` for the fields)."""
+class Measured(NamedTuple):
+    """Loss and gradients of one update, as plain numbers.
+
+    Attributes:
+        loss: the loss.
+        grad_norm: total L2 norm of all gradients.
+        sanitized: values that the model replaced.
+        flaws: further fields of its `Observation`, None where nothing is wrong with them.
+    """
 
     loss: float
     grad_norm: float
-    elements_finite: bool = True
-    max_abs: float | None = None
-    bad: tuple[str, ...] = ()
-    bad_buffers: tuple[str, ...] = ()
-    sanitized: int = 0
+    sanitized: int
+    flaws: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,41 +46,53 @@ class StateFindings:
     weight_norms: Mapping[str, float] = field(default_factory=dict)
 
 
-def measure(
-    loss: Tensor,
-    names: Mapping[Tensor, str],
-    sanitized: Tensor | None,
-    buffers: Sequence[tuple[str, Tensor]] = (),
-) -> GradientFindings:
-    """Inspect the loss, all gradients and what the forward pass wrote, with one host synchronisation.
+class GradientInspection:
+    """The one measurement of an update.
+
+    The total norm is finite only if every element is, so that a healthy update needs nothing else; squares are
+    accumulated in float32 or wider.
 
     Args:
-        loss: the scalar loss, after backward.
-        names: the parameters whose gradients count, with their names.
-        sanitized: 0-dimensional count of replaced values, on any device, or None.
-        buffers: named buffers that a batch can spoil although loss and gradients stay finite (running statistics).
-
-    The total norm is finite only if every element is, so that the healthy path needs nothing else; squares are
-    accumulated in float32 or wider.
+        names: the parameters whose gradients count, with their names; those added later count too.
     """
-    of_gradients = _norms([_dense(grad) for p in names if (grad := p.grad) is not None])
-    parts = [loss.detach().reshape(()), *of_gradients, *_norms([_dense(buffer) for _, buffer in buffers])]
-    if sanitized is not None:
-        parts.append(sanitized.detach().reshape(()).float())
-    values = _on_host(parts)
-    count = int(values.pop()) if sanitized is not None else 0
-    loss_value, of_buffers = values[0], values[1 + len(of_gradients) :]
-    norm = math.hypot(*values[1 : 1 + len(of_gradients)])
-    if norm <= OVERFLOW_BOUND:
-        # A loss that is not finite says by itself that the batch is bad, and its statistics are no news.
-        suspect = not all(map(math.isfinite, of_buffers)) and math.isfinite(loss_value)
-        return GradientFindings(loss_value, norm, bad_buffers=_first_bad(buffers) if suspect else (), sanitized=count)
-    gradients = [(name, p.grad) for p, name in names.items() if p.grad is not None]
-    bad = tuple(name for name, grad in gradients if not bool(torch.isfinite(_dense(grad)).all()))
-    if bad:
-        return GradientFindings(loss_value, norm, elements_finite=False, bad=bad, sanitized=count)
-    largest = max(float(_dense(grad).abs().max()) for _, grad in gradients if _dense(grad).numel())
-    return GradientFindings(loss_value, norm, max_abs=largest, sanitized=count)
+
+    def __init__(self, names: Mapping[Tensor, str]) -> None:
+        self._names = names
+        self._parameters: list[Tensor] = []
+
+    def measure(self, loss: Tensor, sanitized: Tensor | None, buffers: Sequence[tuple[str, Tensor]] = ()) -> Measured:
+        """Inspect the loss, all gradients and what the forward pass wrote, with one host synchronisation.
+
+        Args:
+            loss: the scalar loss, after backward.
+            sanitized: 0-dimensional count of replaced values, on any device, or None.
+            buffers: named buffers that a batch can spoil although loss and gradients stay finite (running statistics).
+        """
+        if len(self._parameters) != len(self._names):
+            self._parameters = list(self._names)
+        gradients = [grad for parameter in self._parameters if (grad := parameter.grad) is not None]
+        parts = [loss.detach().reshape(()), *_norms(gradients)]
+        end = len(parts)
+        if buffers:
+            parts += _norms([buffer for _, buffer in buffers])
+        if sanitized is not None:
+            parts.append(sanitized.detach().reshape(()).float())
+        values = _on_host(parts)
+        count = int(values.pop()) if sanitized is not None else 0
+        norm = math.hypot(*values[1:end])
+        if norm > OVERFLOW_BOUND or norm != norm:
+            return Measured(values[0], norm, count, self._flaws_of_gradients())
+        if all(map(math.isfinite, values[end:])) or not math.isfinite(values[0]):
+            # A loss that is not finite says by itself that the batch is bad, and its statistics are no news.
+            return Measured(values[0], norm, count, None)
+        return Measured(values[0], norm, count, {"bad_buffers": _first_bad(buffers)})
+
+    def _flaws_of_gradients(self) -> dict[str, Any]:
+        gradients = [(name, _dense(p.grad)) for p, name in self._names.items() if p.grad is not None]
+        bad = tuple(name for name, grad in gradients if not bool(torch.isfinite(grad).all()))
+        if bad:
+            return {"gradient_elements_finite": False, "bad_gradients": bad}
+        return {"gradient_max_abs": max(float(grad.abs().max()) for _, grad in gradients if grad.numel())}
 
 
 class StateCheck:
@@ -124,6 +139,8 @@ class StateCheck:
 
         Masks of -inf, or of the lowest number there is, have no such norm: they are left to the state check.
         """
+        if not self._in_use:
+            return []
         held = ((name, buffers.get(key)) for name, buffers, key in self._in_use)
         return [(name, buffer) for name, buffer in held if buffer is not None and _can_rot(buffer)]
 
@@ -145,7 +162,7 @@ class StateCheck:
 
     def findings(self) -> StateFindings:
         """What is wrong with the state, and how large its weights are; one synchronisation if nothing is wrong."""
-        norms = _norms_on_host([_dense(tensor) for tensor in self._everything() if _can_rot(tensor)])
+        norms = _norms_on_host([tensor for tensor in self._everything() if _can_rot(tensor)])
         of_parameters = zip(filter(_can_rot, self._names), norms, strict=False)
         weights = {self._names[p]: norm for p, norm in of_parameters if p.dim() >= 2 and math.isfinite(norm)}
         if all(map(math.isfinite, norms)):
@@ -157,7 +174,8 @@ class StateCheck:
         beside = [*self._beside(), *_options(self._optimizer.param_groups)]
         held = [*self._names, *(tensor for _, tensor in self._judged(beside))]
         for state in self._optimizer.state.values():
-            held += tensors_in(state)
+            for value in state.values() if type(state) is dict else (state,):
+                held += (value,) if type(value) is Tensor else tensors_in(value)
         return held
 
     def bad_in(self, state: TrainingState) -> tuple[str, ...]:
@@ -206,17 +224,15 @@ def _options(groups: Iterable[Mapping[str, Any]]) -> list[tuple[str, Tensor]]:
 
 def all_finite(held: Iterable[Tensor]) -> bool:
     """True when no element is NaN or infinite; one synchronisation on the healthy path."""
-    dense = [_dense(tensor) for tensor in held if _can_rot(tensor)]
-    if not dense:
-        return True
-    if all(map(math.isfinite, _on_host(_norms(dense)))):
+    floating = [tensor for tensor in held if _can_rot(tensor)]
+    if not floating or all(map(math.isfinite, _on_host(_norms(floating)))):
         return True
     # Finite elements can have an infinite norm: only the elements decide.
-    return all(bool(torch.isfinite(tensor).all()) for tensor in dense)
+    return all(bool(torch.isfinite(_dense(tensor)).all()) for tensor in floating)
 
 
 def _has_finite_norm(tensor: Tensor) -> bool:
-    return math.isfinite(float(_norms([_dense(tensor)])[0]))
+    return math.isfinite(float(_norms([tensor])[0]))
 
 
 def _first_bad(named: Sequence[tuple[str, Tensor]]) -> tuple[str, ...]:
@@ -236,31 +252,47 @@ def _dense(tensor: Tensor) -> Tensor:
     return torch.view_as_real(tensor.detach().resolve_conj()) if tensor.is_complex() else tensor
 
 
-def _norms(held: Iterable[Tensor]) -> list[Tensor]:
-    """The L2 norm of each tensor, 0-dimensional, accumulated in float32 or wider; one call for all of a kind."""
-    groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
-    for tensor in held:
-        groups.setdefault((tensor.device, tensor.dtype), []).append(tensor)
-    if not groups:
-        return []
+def _norms(held: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The L2 norm of each tensor, 0-dimensional, accumulated in float32 or wider; in the order of `_grouped`."""
+    if not held:
+        return ()
     with torch.no_grad():
-        return [
-            norm
-            for (_, dtype), group in groups.items()
-            for norm in torch._foreach_norm(group, 2, torch.promote_types(dtype, torch.float32))
-        ]
+        if _alike(held):
+            return torch._foreach_norm(held, 2)
+        found: list[Tensor] = []
+        for (_, dtype), group in _grouped([_dense(tensor) for tensor in held]).items():
+            wide = torch.promote_types(dtype, torch.float32)
+            found += torch._foreach_norm([tensor for _, tensor in group], 2, wide)
+        return found
 
 
 def _norms_on_host(held: Sequence[Tensor]) -> list[float]:
     """The L2 norm of each tensor, in the order of `held`; one synchronisation."""
     if not held:
         return []
-    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-    for index, tensor in enumerate(held):
-        groups.setdefault((tensor.device, tensor.dtype), []).append(index)
-    order = [index for group in groups.values() for index in group]
-    norms = dict(zip(order, _on_host(_norms(held)), strict=True))
+    values = _on_host(_norms(held))
+    if _alike(held):
+        return values
+    order = [index for group in _grouped([_dense(tensor) for tensor in held]).values() for index, _ in group]
+    norms = dict(zip(order, values, strict=True))
     return [norms[index] for index in range(len(held))]
+
+
+def _alike(held: Sequence[Tensor]) -> bool:
+    """Whether one call can take all of them as they are: dense single-precision numbers on one device."""
+    device = held[0].device
+    for tensor in held:
+        if tensor.dtype is not torch.float32 or tensor.layout is not torch.strided or tensor.device != device:
+            return False
+    return True
+
+
+def _grouped(held: Iterable[Tensor]) -> dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]]:
+    """Tensors with their positions, those of a kind together."""
+    groups: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]] = {}
+    for index, tensor in enumerate(held):
+        groups.setdefault((tensor.device, tensor.dtype), []).append((index, tensor))
+    return groups
 
 
 def _on_host(parts: Sequence[Tensor]) -> list[float]:

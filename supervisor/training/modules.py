@@ -1,4 +1,4 @@
-"""The modules of a model and what they hold, as quickly as can be: they are gone through at every step."""
+"""The modules of a model and what they hold. They are gone through at every step, so that speed counts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-__all__ = ["COMPILED", "Modules", "buffers_of", "named_modules", "with_extra_state"]
+__all__ = ["COMPILED", "ModuleWalk", "Modules", "buffers_of", "named_modules", "with_extra_state"]
 
 COMPILED = "_orig_mod"
 """What `torch.compile` calls the module it wraps. It stands in no name: globs and checkpoints serve either way."""
@@ -52,3 +52,42 @@ def with_extra_state(modules: Modules) -> Iterator[tuple[str, nn.Module]]:
     for name, module in modules:
         if type(module).get_extra_state is not nn.Module.get_extra_state:
             yield name, module
+
+
+class ModuleWalk:
+    """The modules of a model, walked again only when one was added, taken away or replaced.
+
+    Args:
+        model: the model.
+
+    Attributes:
+        named: every module with its name, in the order of `named_modules`.
+        plain: the modules alone.
+        with_extra_state: those with a `get_extra_state` of their own, with their names.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self.named: Modules = []
+        self.plain: list[nn.Module] = []
+        self.with_extra_state: Modules = []
+        self._children: list[tuple[dict[str, nn.Module | None], tuple[nn.Module | None, ...]]] = []
+        self._walk()
+
+    def refresh(self) -> None:
+        """Walk again where the tree has changed."""
+        for children, known in self._children:
+            if tuple(children.values()) != known:
+                self._walk()
+                return
+
+    def buffers(self) -> Iterator[tuple[str, nn.Module, str, Tensor | None]]:
+        """Every buffer, as `buffers_of` gives them."""
+        return buffers_of([named for named in self.named if named[1]._buffers])
+
+    def _walk(self) -> None:
+        self.named = named_modules(self._model)
+        self.plain = [module for _, module in self.named]
+        self.with_extra_state = list(with_extra_state(self.named))
+        # A leaf may be given children later, so that it counts too.
+        self._children = [(module._modules, tuple(module._modules.values())) for module in self.plain]

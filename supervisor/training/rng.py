@@ -18,8 +18,8 @@ __all__ = ["capture_rng", "preserved_rng", "restore_rng", "seed_everything"]
 MERSENNE_TWISTER_BYTES = 624 * 4 + 4
 """Size of the state of NumPy's `MT19937`, in bytes: its key and its position."""
 
-PythonState = tuple[int, torch.Tensor, float | None]
-"""As `random.getstate` has it."""
+GENERATOR: Any = random.getstate.__self__  # type: ignore[attr-defined]
+"""Python's global generator."""
 
 NumpyState = tuple[str, torch.Tensor, int, int, float]
 """As `numpy.random.get_state` has it."""
@@ -29,9 +29,9 @@ def capture_rng() -> dict[str, Any]:
     """State of the global generators of Python, NumPy, torch and every CUDA device in use."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     return {
-        "python": _PYTHON.capture(),
+        "python": (*_PYTHON.capture(), GENERATOR.gauss_next),
         "numpy": _NUMPY.capture(),
-        "torch": torch.get_rng_state(),
+        "torch": torch.default_generator.get_state(),
         "cuda": cuda,
     }
 
@@ -39,47 +39,69 @@ def capture_rng() -> dict[str, Any]:
 class _Unmoved:
     """The state of a generator; the one given last, where the generator has not moved since.
 
-    Python and NumPy make a list of 624 numbers to tell their states, which takes ten times as long as all else that is
-    copied before a step, and most steps draw from neither. So the bytes that a generator consists of are compared.
+    Python and NumPy make a list of 624 numbers to tell their states, which takes longer than all else that is copied
+    before a step, and most steps draw from neither. So the bytes that a generator consists of are compared.
 
     Args:
         tell: gives the state.
-        memory: gives those bytes, and whatever else the state depends on; None where they cannot be had.
+        views: gives those bytes as they are now, in views that are made once; None where they cannot be had.
     """
 
-    def __init__(self, tell: Callable[[], Any], memory: Callable[[], object | None]) -> None:
+    def __init__(self, tell: Callable[[], Any], views: Callable[[], tuple[memoryview, ...] | None]) -> None:
         self._tell = tell
-        self._memory = memory
-        self._last: tuple[object, Any] | None = None
+        self._views = views
+        self._seen: tuple[bytes, ...] | None = None
+        self._told: Any = None
 
     def capture(self) -> Any:
         """The state now; never written to afterwards."""
-        memory = self._memory() if sys.implementation.name == "cpython" else None
-        if memory is None:
+        views = self._views()
+        if views is None:
             return self._tell()
-        if self._last is None or self._last[0] != memory:
-            self._last = memory, self._tell()
-        return self._last[1]
+        if self._seen != views:
+            self._seen, self._told = tuple([bytes(view) for view in views]), self._tell()
+        return self._told
 
 
-def _bytes_of(held: object) -> bytes:
-    """What an object holds in its own memory, its header left out."""
+def _view(address: int, size: int) -> memoryview:
+    return memoryview((ctypes.c_char * size).from_address(address)).cast("B")
+
+
+def _view_of(held: object) -> memoryview:
+    """What an object holds in its own memory, its header left out; it must outlive the view."""
     header = object.__basicsize__
-    return ctypes.string_at(id(held) + header, type(held).__basicsize__ - header)
+    return _view(id(held) + header, type(held).__basicsize__ - header)
 
 
-def _python_memory() -> object:
-    generator = random.getstate.__self__  # type: ignore[attr-defined]
-    return _bytes_of(generator), generator.gauss_next
+class _PythonViews:
+    """The key and the position of Python's generator. The second normal number in reserve is not among them."""
+
+    def __init__(self) -> None:
+        # The view does not keep it alive.
+        self._generator = GENERATOR
+        self._views = (_view_of(GENERATOR),)
+
+    def __call__(self) -> tuple[memoryview, ...]:
+        return self._views
 
 
-def _numpy_memory() -> object | None:
-    held = np.random.get_state.__self__  # type: ignore[attr-defined]
-    generator = held._bit_generator
-    if type(generator) is not np.random.MT19937:
-        return None
-    # A second normal number in reserve is in the object, the key in what it points to.
-    return _bytes_of(held), ctypes.string_at(generator.ctypes.state_address, MERSENNE_TWISTER_BYTES)
+class _NumpyViews:
+    """NumPy's generator: a second normal number in reserve is in the object, the key in what it points to."""
+
+    def __init__(self) -> None:
+        self._state: Any = np.random.get_state.__self__  # type: ignore[attr-defined]
+        self._generator: Any = None
+        self._known: tuple[memoryview, ...] | None = None
+
+    def __call__(self) -> tuple[memoryview, ...] | None:
+        generator = self._state._bit_generator
+        if generator is not self._generator:
+            # Another one may have been put in its place.
+            self._generator = generator
+            plain = type(generator) is np.random.MT19937
+            address = generator.ctypes.state_address if plain else 0
+            self._known = (_view_of(self._state), _view(address, MERSENNE_TWISTER_BYTES)) if plain else None
+        return self._known
 
 
 def _tell_numpy() -> NumpyState:
@@ -87,14 +109,18 @@ def _tell_numpy() -> NumpyState:
     return (str(kind), torch.from_numpy(np.asarray(keys).copy()), *rest)
 
 
-def _tell_python() -> PythonState:
-    version, internal, gauss = random.getstate()
+def _tell_python() -> tuple[int, torch.Tensor]:
+    version, internal, _ = random.getstate()
     # As a tensor it is copied in one piece, and written so.
-    return version, torch.tensor(internal, dtype=torch.int64), gauss
+    return version, torch.tensor(internal, dtype=torch.int64)
 
 
-_PYTHON = _Unmoved(_tell_python, _python_memory)
-_NUMPY = _Unmoved(_tell_numpy, _numpy_memory)
+def _no_views() -> None:
+    return None
+
+
+_PYTHON = _Unmoved(_tell_python, _PythonViews() if sys.implementation.name == "cpython" else _no_views)
+_NUMPY = _Unmoved(_tell_numpy, _NumpyViews() if sys.implementation.name == "cpython" else _no_views)
 
 
 def restore_rng(state: dict[str, Any]) -> None:

@@ -66,6 +66,17 @@ class Schedule:
         self.by_epoch = interval == "epoch"
         self._losses = 0.0
         self._count = 0
+        self._epoch = 0
+
+    def begin_at(self, epoch: int) -> None:
+        """The data stand in this epoch, as a run begins or after it went back to an earlier state."""
+        self._epoch = epoch
+
+    def follow(self, epoch: int) -> None:
+        """Step for every epoch that has ended since; an epoch without an applied update does not count."""
+        while self._epoch < epoch:
+            self.after_epoch()
+            self._epoch += 1
 
     def after_update(self, loss: float) -> None:
         """Note an applied update, and step where the interval is a step."""

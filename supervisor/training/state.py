@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from supervisor.errors import InputError
-from supervisor.training.modules import buffers_of, named_modules, with_extra_state
+from supervisor.training.modules import ModuleWalk, buffers_of, named_modules, with_extra_state
 from supervisor.training.names import parameter_names
 from supervisor.training.optimizer_state import capture_optimizer, fits, groups_by_name, restore_optimizer
 from supervisor.training.optimizers import AnyOptimizer, members
@@ -103,7 +103,8 @@ class Subject:
         self.extra = dict(extra)
         self.names = names
         self._by_name = {name: parameter for parameter, name in names.items()}
-        self._first_buffers = {name: buffer for name, _, _, buffer in buffers_of(named_modules(self.model))}
+        self._modules = ModuleWalk(model)
+        self._first_buffers = {name: buffer for name, _, _, buffer in self._modules.buffers()}
         self._first_groups = len(optimizer.param_groups)
         self._group_sizes = self._sizes()
         self._later: dict[str, Tensor] = {}
@@ -114,9 +115,10 @@ class Subject:
         Raises:
             InputError: the model itself has grown, or what was added is not finite.
         """
-        if self._group_sizes == self._sizes():
+        sizes = self._sizes()
+        if self._group_sizes == sizes:
             return
-        self._group_sizes = self._sizes()
+        self._group_sizes = sizes
         modelled = set(self.model.parameters())
         for parameter, name in parameter_names(self.model, self.optimizer).items():
             if parameter in self.names:
@@ -210,13 +212,14 @@ class Subject:
     def capture_volatile(self) -> VolatileState:
         """A copy of buffers, registered state and generators: taken before every batch."""
         self.take_up_new_parameters()
-        modules = named_modules(self.model)
+        modules = self._modules
+        modules.refresh()
         return VolatileState(
-            buffers={name: clone(buffer) for name, _, _, buffer in buffers_of(modules)},
-            module_extra={name: clone(module.get_extra_state()) for name, module in with_extra_state(modules)},
+            buffers={name: clone(buffer) for name, _, _, buffer in modules.buffers()},
+            module_extra={name: clone(module.get_extra_state()) for name, module in modules.with_extra_state},
             extra={name: clone(held.state_dict()) for name, held in self.extra.items()},
             rng=capture_rng(),
-            training_modes=tuple([module.training for _, module in modules]),
+            training_modes=tuple([module.training for module in modules.plain]),
         )
 
     def discard_update(self, before: VolatileState) -> None:

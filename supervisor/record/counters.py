@@ -21,7 +21,6 @@ class Counters:
         useful_seconds: wall time of the applied and kept updates.
         seconds: wall time of the run before this process.
         final_loss: loss of the last applied update.
-        batches_outside: batches handed to `step` by a loop that draws them itself.
         replay_until: batches up to this number come again after a reload with `data: replay`.
     """
 
@@ -32,7 +31,6 @@ class Counters:
     useful_seconds: float = 0.0
     seconds: float = 0.0
     final_loss: float | None = None
-    batches_outside: int = 0
     replay_until: int = 0
 
     def to_plain(self) -> dict[str, Any]:
@@ -41,8 +39,8 @@ class Counters:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Counters:
-        """The inverse of `to_plain`."""
-        return cls(**plain)
+        """The inverse of `to_plain`; what only an earlier version counted is left out."""
+        return cls(**{name: plain[name] for name in cls.__slots__})
 
 
 @dataclass(frozen=True, slots=True)

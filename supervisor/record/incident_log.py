@@ -1,0 +1,143 @@
+"""The incident log: what went wrong and what was done, as events when it happens and as one file an incident."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from supervisor.actions import Effect
+from supervisor.diagnosis import Diagnosis
+from supervisor.engine import Closed
+from supervisor.events import EventLog
+from supervisor.events.incident_file import IncidentCost, IncidentFile
+from supervisor.events.schema import (
+    ActionAppliedEvent,
+    ActionFailedEvent,
+    DecisionEvent,
+    DiagnosisEvent,
+    IncidentClosedEvent,
+    IncidentOpenedEvent,
+    LrRestoredEvent,
+    SignalEvent,
+    WarningEvent,
+)
+from supervisor.records import Decision, Incident, Observation, Signal
+from supervisor.run_layout import RunLayout, replace_file
+
+__all__ = ["IncidentLog"]
+
+
+class IncidentLog:
+    """Writes down what the ledger knows; it remembers nothing itself.
+
+    Args:
+        log: hears of everything.
+        layout: where the files of incidents go; None to write none.
+    """
+
+    def __init__(self, log: EventLog, layout: RunLayout | None) -> None:
+        self._log = log
+        self._layout = layout
+
+    def signals(self, signals: Sequence[Signal], observation: Observation) -> None:
+        """Put findings on record."""
+        for signal in signals:
+            event = SignalEvent.from_signal(signal, step=observation.step, update=observation.update)
+            self._log.emit(event)
+
+    def opened(self, incident: int, signals: Sequence[Signal], observation: Observation) -> None:
+        """An incident was opened by these findings."""
+        names = tuple(signal.name for signal in signals)
+        event = IncidentOpenedEvent(step=observation.step, update=observation.update, incident=incident, signals=names)
+        self._log.emit(event)
+
+    def diagnosed(self, incident: int, diagnosis: Diagnosis, observation: Observation) -> None:
+        """A flagged update was looked into; a diagnosis that failed is a warning."""
+        if diagnosis.cause is not None:
+            self._log.emit(DiagnosisEvent.from_cause(diagnosis.cause, incident=incident))
+            return
+        why = diagnosis.failure or "nothing that it looks for was found"
+        message = f"the cause of incident {incident} is not known: {why}"
+        self._log.emit(WarningEvent(step=observation.step, update=observation.update, message=message))
+
+    def decided(
+        self, decision: Decision, observation: Observation, blocked: Mapping[int, str], *, can_retry: bool = False
+    ) -> None:
+        """An action was chosen."""
+        event = DecisionEvent.from_decision(
+            decision, step=observation.step, update=observation.update, blocked=blocked, can_retry=can_retry
+        )
+        self._log.emit(event)
+
+    def failed(self, decision: Decision, error: str, observation: Observation) -> None:
+        """An action could not do its work."""
+        event = ActionFailedEvent(
+            step=observation.step,
+            update=observation.update,
+            incident=decision.incident,
+            action=decision.action,
+            error=error,
+        )
+        self._log.emit(event)
+
+    def applied(
+        self, decision: Decision, effect: Effect, observation: Observation, lr_scale: float | None, seconds: float
+    ) -> None:
+        """An action did its work; `lr_scale` where it changed."""
+        restored = effect.restored
+        event = ActionAppliedEvent(
+            step=observation.step,
+            update=observation.update,
+            incident=decision.incident,
+            action=decision.action,
+            seconds=seconds,
+            restored_step=None if restored is None else restored.step,
+            restored_from=None if restored is None else restored.source,
+            replayed_batches=0 if restored is None else restored.replayed_batches,
+            lr_scale=lr_scale,
+            modules=effect.modules or None,
+        )
+        self._log.emit(event)
+
+    def closed(self, closed: Closed, incident: Incident | None, observation: Observation, lr_scale: float) -> None:
+        """Healthy steps have closed an incident, or taken cuts of the learning rate back."""
+        step, update = observation.step, observation.update
+        if incident is not None and incident.cured_by is not None:
+            event = IncidentClosedEvent(
+                step=step,
+                update=update,
+                incident=incident.id,
+                cured_by=incident.cured_by,
+                steps_lost=incident.steps_lost,
+                seconds=incident.seconds,
+            )
+            self._log.emit(event)
+            self.write(incident)
+        if closed.cuts_taken_back:
+            self._log.emit(LrRestoredEvent(step=step, update=update, lr_scale=lr_scale))
+
+    def write(self, incident: Incident | None) -> None:
+        """Write an incident's file, whole or not at all; a disk that refuses is a warning."""
+        if self._layout is None or incident is None:
+            return
+        record = IncidentFile(
+            id=incident.id,
+            opened_at_step=incident.opened_at_step,
+            closed_at_step=incident.closed_at_step,
+            signals=incident.signals,
+            decisions=incident.decisions,
+            outcome=incident.outcome,
+            cured_by=incident.cured_by,
+            cost=IncidentCost(steps_lost=incident.steps_lost, seconds=incident.seconds),
+            # Only what its first flagged update showed opened it.
+            cause=next((c for c in incident.causes if c.update == incident.opened_at_update), None),
+            later_causes=tuple(c for c in incident.causes if c.update != incident.opened_at_update),
+            bundle=incident.bundle,
+            traceback=incident.traceback,
+        )
+        folder = self._layout.incident(incident.id)
+        try:
+            replace_file(folder / "incident.json", record.model_dump_json(indent=2) + "\n")
+        except OSError as error:
+            message = f"{folder.name}/incident.json could not be written: {error.strerror}"
+            self._log.emit(WarningEvent(message=message))
