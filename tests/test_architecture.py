@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "clock": set(),
     "records": set(),
+    "run_layout": set(),
     "policy": {"errors", "records"},
     "signals": {"policy", "records"},
     "engine": {"policy", "records"},
@@ -53,6 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 FREE_OF_TORCH = [
     "supervisor",
+    "supervisor.run_layout",
     "supervisor.engine",
     "supervisor.signals",
     "supervisor.policy",
