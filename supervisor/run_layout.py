@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -31,7 +31,7 @@ INCIDENT_FILE = "incident.json"
 
 @dataclass(frozen=True, slots=True)
 class RunLayout:
-    """The paths of one run directory. Nothing here touches the disk but `event_files` and `process_incidents`.
+    """The paths of one run directory. Only those that list what is there touch the disk.
 
     Attributes:
         root: the run directory.
@@ -97,7 +97,7 @@ class RunLayout:
         return self.events / "supervisor.jsonl"
 
     def event_files(self) -> list[Path]:
-        """The event logs that are there, the parent's first: it starts before its workers."""
+        """The event logs that are there, the parent's first: it acts before the worker that it starts."""
         return sorted(self.events.glob("*.jsonl"), key=lambda path: (path != self.parent_events, path.name))
 
     @property
@@ -118,10 +118,13 @@ class RunLayout:
         """The folder of a death or a stall of a worker, numbered from 1."""
         return self.incidents / f"process-{number:04d}"
 
-    def process_incidents(self) -> list[int]:
-        """The numbers of the process incidents that are there, in order."""
-        ends = [path.name.removeprefix("process-") for path in self.incidents.glob("process-*")]
-        return sorted(int(end) for end in ends if end.isdecimal())
+    def incident_numbers(self) -> list[int]:
+        """The incidents of the training that have a folder, in order."""
+        return _numbers(path.name for path in self.incidents.glob("*"))
+
+    def process_incident_numbers(self) -> list[int]:
+        """The deaths and stalls of workers that have a folder, in order."""
+        return _numbers(path.name.removeprefix("process-") for path in self.incidents.glob("process-*"))
 
     @property
     def heartbeats(self) -> Path:
@@ -195,3 +198,8 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _numbers(names: Iterable[str]) -> list[int]:
+    # Shorter numbers are of no folder that a run has made.
+    return sorted(int(name) for name in names if len(name) >= 4 and name.isdecimal())

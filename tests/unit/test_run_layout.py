@@ -65,13 +65,16 @@ def test_the_parent_log_comes_first_among_the_event_files(tmp_path: Path) -> Non
     assert layout.event_files() == [layout.parent_events, layout.rank_events, RunLayout(tmp_path, 1).rank_events]
 
 
-def test_process_incidents_are_numbered_apart_from_those_of_the_training(tmp_path: Path) -> None:
+def test_incidents_of_the_training_and_of_processes_are_numbered_apart(tmp_path: Path) -> None:
     layout = RunLayout(tmp_path)
-    assert layout.process_incidents() == []
-    for folder in (layout.incident(1), layout.process_incident(10), layout.process_incident(2)):
-        folder.mkdir(parents=True)
-    (layout.incidents / "process-0002.copy").mkdir()
-    assert layout.process_incidents() == [2, 10]
+    assert layout.incident_numbers() == layout.process_incident_numbers() == []
+    for number in (10_000, 3):
+        layout.incident(number).mkdir(parents=True)
+        layout.process_incident(number).mkdir()
+    for other in ("12", "0003.copy", "process-0002.copy"):
+        (layout.incidents / other).mkdir()
+    assert layout.incident_numbers() == [3, 10_000]
+    assert layout.process_incident_numbers() == [3, 10_000]
     assert INCIDENT_FILE == "incident.json"
 
 
