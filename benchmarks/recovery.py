@@ -242,7 +242,7 @@ class _PreparedRun:
         run_dir = Path(self._spec.run_dir)
         shutil.rmtree(run_dir)
         shutil.copytree(self._kept, run_dir)
-        heartbeat = Heartbeat(self._spec.heartbeat, create=True)
+        heartbeat = Heartbeat(self._spec.layout.heartbeat, create=True)
         started = time.perf_counter()
         worker = subprocess.Popen(
             [sys.executable, "-m", "supervisor.process.worker_entry"],

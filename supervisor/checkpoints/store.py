@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from supervisor.checkpoints.manifest import GoodMark, Manifest, sha256_of
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import CheckpointError
+from supervisor.run_layout import replace_file, sync_folder
 from supervisor.training.tree import plain, tensors
 
 __all__ = ["CheckpointInfo", "CheckpointStore"]
@@ -195,13 +196,14 @@ class CheckpointStore:
         try:
             with (unfinished / STATE_FILE).open("wb") as file:
                 torch.save(tree, file)
-                _flush(file)
+                file.flush()
+                os.fsync(file.fileno())
             files = {STATE_FILE: sha256_of(unfinished / STATE_FILE)}
             manifest = Manifest(step=step, update=update, run_id=self._run_id, files=files)
-            _write_text(unfinished / MANIFEST_FILE, manifest.model_dump_json(by_alias=True, indent=2))
+            text = manifest.model_dump_json(by_alias=True, indent=2)
+            replace_file(unfinished / MANIFEST_FILE, f"{text}\n", durable=True)
             if good:
                 self._mark(unfinished)
-            _sync_directory(unfinished)
             self._commit(unfinished, target)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -219,15 +221,12 @@ class CheckpointStore:
             if replaced.exists():
                 replaced.rename(target)
             raise
-        _sync_directory(self.directory)
+        sync_folder(self.directory)
         shutil.rmtree(replaced, ignore_errors=True)
 
     def _mark(self, path: Path) -> Path:
         mark = GoodMark(manifest_sha256=sha256_of(path / MANIFEST_FILE).sha256)
-        part = path / f".{GOOD_FILE}"
-        _write_text(part, mark.model_dump_json(by_alias=True))
-        part.rename(path / GOOD_FILE)
-        _sync_directory(path)
+        replace_file(path / GOOD_FILE, f"{mark.model_dump_json(by_alias=True)}\n", durable=True)
         return path
 
     def _is_marked(self, path: Path) -> bool:
@@ -269,22 +268,3 @@ def _age(info: CheckpointInfo) -> tuple[float, int]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-def _write_text(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        _flush(file)
-
-
-def _flush(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

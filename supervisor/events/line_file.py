@@ -7,6 +7,8 @@ import json
 import os
 from pathlib import Path
 
+from supervisor.run_layout import sync_folder
+
 __all__ = ["LineFile", "whole_lines_end"]
 
 _BLOCK_BYTES = 1 << 16
@@ -49,7 +51,7 @@ class LineFile:
         if size == 0:
             # The file's name has to survive a power cut too, not only its bytes.
             with contextlib.suppress(OSError):
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
 
     def append(self, line: str, *, durable: bool) -> None:
         """Write `line` and a newline, all or nothing.
@@ -118,11 +120,3 @@ def _after_last_newline(descriptor: int, before: int) -> int:
 
 def _read(descriptor: int, start: int, end: int) -> bytes:
     return os.pread(descriptor, end - start, start)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,10 +12,11 @@ from supervisor.errors import InputError
 from supervisor.events.line_file import LineFile
 from supervisor.events.numbers import nonfinite_as_word
 from supervisor.records import Observation
+from supervisor.run_layout import RunLayout
 
 __all__ = ["OBSERVATIONS", "ObservationFile", "read_observations"]
 
-OBSERVATIONS = "observations.jsonl"
+OBSERVATIONS = RunLayout(Path()).observations.name
 
 
 class ObservationFile:
@@ -52,7 +53,7 @@ def read_observations(run_dir: Path) -> dict[int, Observation] | None:
     Raises:
         InputError: a line before the last is not an observation.
     """
-    path = run_dir / OBSERVATIONS
+    path = RunLayout(run_dir).observations
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:

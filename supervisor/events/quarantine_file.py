@@ -9,10 +9,11 @@ from pydantic import NonNegativeInt, PositiveInt, ValidationError
 
 from supervisor.errors import InputError
 from supervisor.events.base import RecordModel
+from supervisor.run_layout import RunLayout, replace_file
 
 __all__ = ["QUARANTINE_FILE", "QuarantinedSample", "read_quarantine", "write_quarantine"]
 
-QUARANTINE_FILE = "quarantine.jsonl"
+QUARANTINE_FILE = RunLayout(Path()).quarantine.name
 
 
 class QuarantinedSample(RecordModel):
@@ -65,6 +66,4 @@ def write_quarantine(path: Path, samples: Iterable[QuarantinedSample]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    part = path.with_name(f".{path.name}")
-    part.write_text("".join(f"{sample.model_dump_json()}\n" for sample in samples), encoding="utf-8")
-    part.replace(path)
+    replace_file(path, "".join(f"{sample.model_dump_json()}\n" for sample in samples))

@@ -12,6 +12,7 @@ from supervisor.errors import InputError
 from supervisor.events import schema
 from supervisor.events.event_file import EventFile
 from supervisor.events.schema import Event
+from supervisor.run_layout import RunLayout
 
 __all__ = ["follow", "read_events"]
 
@@ -32,7 +33,7 @@ def read_events(run_dir: Path, *, with_void: bool = False) -> Iterator[Event]:
         InputError: there is no run here (at once), or a line before the last is no event (when it is met).
     """
     _check(run_dir)
-    return _merged([EventFile(path, with_void=with_void) for path in _paths(run_dir)])
+    return _merged([EventFile(path, with_void=with_void) for path in RunLayout(run_dir).event_files()])
 
 
 def follow(
@@ -64,7 +65,7 @@ def _follow(run_dir: Path, clock: Clock, poll_seconds: float, stop: Callable[[],
     files: dict[Path, EventFile] = {}
     ended = False
     while True:
-        for path in _paths(run_dir):
+        for path in RunLayout(run_dir).event_files():
             files.setdefault(path, EventFile(path))
         for event in _merged(files.values()):
             ended = _has_ended(event, ended)
@@ -89,7 +90,7 @@ def _has_ended(event: Event, before: bool) -> bool:
 
 def _check(run_dir: Path) -> None:
     try:
-        there, a_run = run_dir.is_dir(), (run_dir / "events").is_dir()
+        there, a_run = run_dir.is_dir(), RunLayout(run_dir).events.is_dir()
     except OSError as error:
         problem = f"{run_dir}: cannot be read ({error.strerror}): name the folder that the run was given as `run_dir`"
         raise InputError(problem) from error
@@ -97,12 +98,6 @@ def _check(run_dir: Path) -> None:
         raise InputError(f"{run_dir}: no such run directory: name the folder that the run was given as `run_dir`")
     if not a_run:
         raise InputError(f"{run_dir}: not a run directory, it has no events/: name the folder of a run")
-
-
-def _paths(run_dir: Path) -> list[Path]:
-    # The parent's file first: where two lines share a time, the parent acted before the worker it started.
-    paths = (run_dir / "events").glob("*.jsonl")
-    return sorted(paths, key=lambda path: (path.name != "supervisor.jsonl", path.name))
 
 
 def _merged(files: Iterable[EventFile]) -> Iterator[Event]:

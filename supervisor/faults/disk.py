@@ -11,14 +11,15 @@ from typing import Any
 import torch
 
 from supervisor.checkpoints import CheckpointInfo, CheckpointStore
+from supervisor.checkpoints.store import STATE_FILE
 from supervisor.errors import CheckpointError
 from supervisor.faults.model import CorruptCheckpoint, Damage, DiskFull
 from supervisor.faults.strike import Strike
+from supervisor.run_layout import RunLayout
 from supervisor.training.tree import tensors
 
 __all__ = ["DiskFaults"]
 
-STATE_FILE = "state.pt"
 LEAST_FILE_BYTES = 1 << 12
 LONGEST_WRITE_SECONDS = 10.0
 
@@ -31,7 +32,7 @@ class DiskFaults:
     """
 
     def __init__(self, run_dir: Path) -> None:
-        self._checkpoints = run_dir / "checkpoints"
+        self._checkpoints = RunLayout(run_dir).checkpoints
         self._full_until: int | None = None
         self._limit_before = 0
 
@@ -46,7 +47,7 @@ class DiskFaults:
             return Strike(f"files beyond {limit} bytes", lambda: self._fill(limit, number + fault.batches))
         if newest is None:
             return None
-        return Strike(f"checkpoints/{newest.path.name}", lambda: self._damage(newest, fault.mode))
+        return Strike(f"{self._checkpoints.name}/{newest.path.name}", lambda: self._damage(newest, fault.mode))
 
     def release(self, number: int) -> None:
         """Let writes through again once batch `number` is beyond those they fail at."""

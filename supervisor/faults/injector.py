@@ -21,10 +21,11 @@ from supervisor.faults.model import (
     OverflowGradient,
     ParameterFault,
 )
-from supervisor.faults.record import FAULTS_FILE, FaultJournal, FaultRecord
+from supervisor.faults.record import FaultJournal, FaultRecord
 from supervisor.faults.step import StepFaults
 from supervisor.faults.strike import Strike
 from supervisor.faults.tensors import TensorFaults
+from supervisor.run_layout import RunLayout
 from supervisor.training.trainer import Trainer
 
 __all__ = ["FaultInjector"]
@@ -65,7 +66,7 @@ class FaultInjector:
         self._disk = None if run_dir is None else DiskFaults(run_dir)
         for fault in faults:
             self._check(fault)
-        self._journal = FaultJournal(None if run_dir is None else run_dir / FAULTS_FILE)
+        self._journal = FaultJournal(None if run_dir is None else RunLayout(run_dir).faults)
         self._spoiled = SpoiledData(trainer.data, faults, lambda: self.batches_drawn())
         self.data: Any = self._spoiled
 

@@ -11,9 +11,7 @@ from supervisor.errors import InputError
 from supervisor.events.line_file import LineFile
 from supervisor.events.numbers import UtcTime
 
-__all__ = ["FAULTS_FILE", "FaultJournal", "FaultRecord", "read_fault_records"]
-
-FAULTS_FILE = "faults.jsonl"
+__all__ = ["FaultJournal", "FaultRecord", "read_fault_records"]
 
 
 class FaultRecord(BaseModel):

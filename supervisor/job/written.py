@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from supervisor.job.load import ResolvedJob
 from supervisor.policy.resolved import plain_yaml
+from supervisor.run_layout import RunLayout, replace_file
 
 __all__ = ["dump_job", "job_yaml"]
 
@@ -16,7 +16,7 @@ def job_yaml(resolved: ResolvedJob) -> str:
     """The job as YAML: paths absolute, the policy as `policy.yaml` beside it."""
     values: dict[str, Any] = resolved.job.model_dump(mode="json", exclude={"config", "faults", "quarantine"})
     values["config"] = resolved.job.config
-    values["policy"] = "policy.yaml"
+    values["policy"] = RunLayout(Path()).policy.name
     values["run_dir"] = str(resolved.run_dir)
     values["faults"] = str(resolved.faults) if isinstance(resolved.faults, Path) else resolved.faults
     values["quarantine"] = None if resolved.quarantine is None else str(resolved.quarantine)
@@ -24,7 +24,7 @@ def job_yaml(resolved: ResolvedJob) -> str:
 
 
 def dump_job(resolved: ResolvedJob, directory: Path) -> Path:
-    """Write `job.yaml` into a directory that exists; the caller writes `policy.yaml` there (`resolved_yaml`).
+    """Write `job.yaml` into a directory; the caller writes `policy.yaml` there (`resolved_yaml`).
 
     The file loads back to the same job. It is complete or not there at all.
 
@@ -34,14 +34,6 @@ def dump_job(resolved: ResolvedJob, directory: Path) -> Path:
     Raises:
         OSError: it cannot be written.
     """
-    path = directory / "job.yaml"
-    draft = directory / f".job.yaml.{os.getpid()}"
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(job_yaml(resolved))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    path = RunLayout(directory).job
+    replace_file(path, job_yaml(resolved), durable=True)
     return path

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from supervisor.policy import RestartSettings
+from supervisor.run_layout import replace_file
 
 __all__ = ["RestartBudget"]
 
@@ -38,7 +39,9 @@ class RestartBudget:
             now: wall time, in seconds since the epoch.
         """
         self._failures = [*self._recent(now), now]
-        self._write()
+        # On a full disk the count goes on in memory, for as long as this parent lives.
+        with contextlib.suppress(OSError):
+            replace_file(self._path, _Record(failures=self._failures).model_dump_json(), durable=True)
 
     def failures(self, now: float) -> int:
         """Failures within the window that ends now."""
@@ -51,18 +54,6 @@ class RestartBudget:
     def _recent(self, now: float) -> list[float]:
         # A clock that was set back must not make failures last for ever.
         return [at for at in self._failures if abs(now - at) < self._settings.window_seconds]
-
-    def _write(self) -> None:
-        part = self._path.with_name(f".{self._path.name}")
-        try:
-            with part.open("w", encoding="utf-8") as file:
-                file.write(_Record(failures=self._failures).model_dump_json())
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self._path)
-        except OSError:
-            # On a full disk the count goes on in memory, for as long as this parent lives.
-            part.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> list[float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from supervisor.errors import InputError
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE
+from supervisor.run_layout import RunLayout
 
 __all__ = ["rerun_incident"]
 
@@ -26,7 +27,7 @@ def rerun_incident(run_dir: Path, folder: Path, *, as_json: bool) -> int:
     Raises:
         InputError: the run has no job to build the trainer from, or the incident lacks the files.
     """
-    if not (run_dir / "job.yaml").is_file():
+    if not RunLayout(run_dir).job.is_file():
         raise InputError(
             f"{run_dir}: has no job.yaml, so its trainer cannot be built: --replay is for runs of `supervisor run`"
         )

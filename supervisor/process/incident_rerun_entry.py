@@ -16,6 +16,7 @@ from supervisor.events.incident_file import BATCH_FILE, STATE_FILE, IncidentFile
 from supervisor.events.numbers import nonfinite_as_word
 from supervisor.job import load_job
 from supervisor.process.trainer_loading import build_trainer, find_trainer
+from supervisor.run_layout import INCIDENT_FILE, RunLayout
 from supervisor.training.device import batch_to, choose_device, optimizer_to
 from supervisor.training.names import parameter_names
 from supervisor.training.optimizers import chained
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
     run_dir, folder = Path(arguments[0]), Path(arguments[1])
     try:
         found = _rerun(run_dir, folder)
-        record = IncidentFile.model_validate_json((folder / "incident.json").read_bytes())
+        record = IncidentFile.model_validate_json((folder / INCIDENT_FILE).read_bytes())
     except (InputError, OSError, KeyError, RuntimeError) as error:
         sys.stderr.write(f"{folder}: {error}\n")
         return ExitCode.BAD_INPUT
@@ -45,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _rerun(run_dir: Path, folder: Path) -> Rerun:
-    resolved = load_job(str(run_dir / "job.yaml"))
+    resolved = load_job(str(RunLayout(run_dir).job))
     job = resolved.job
     if job.cpu_threads:
         torch.set_num_threads(job.cpu_threads)

@@ -63,9 +63,8 @@ class Parent:
                 return over[0]
             run_id = directory.run_id()
             directory.prepare()
-            budget = RestartBudget(directory.path / "restarts.json", self._settings)
-            path = directory.path / "events" / "supervisor.jsonl"
-            with EventLog(path, run_id, None, self._clock) as log, self._signals_passed_on():
+            budget = RestartBudget(directory.layout.restarts, self._settings)
+            with EventLog(directory.layout.parent_events, run_id, None, self._clock) as log, self._signals_passed_on():
                 if budget.spent(self._now()):
                     return self._refuse_another(budget, log)
                 end = self._supervise(run_id, budget, log)
@@ -124,7 +123,7 @@ class Parent:
         self._worker = None
         if end.restartable and not self._stop_signals:
             budget.fail(self._now())
-            write_process_incident(self._directory.path / "incidents", end, worker.stacks, self._clock.now())
+            write_process_incident(self._directory.layout, end, worker.stacks, self._clock.now())
         return end
 
     def _refuse_another(self, budget: RestartBudget, log: EventLog) -> ExitCode:

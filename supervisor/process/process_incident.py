@@ -7,24 +7,23 @@ from pathlib import Path
 
 from supervisor.events.process_incident_file import ProcessIncident
 from supervisor.process.exits import WorkerEnd
+from supervisor.run_layout import INCIDENT_FILE, RunLayout, replace_file
 
 __all__ = ["write_process_incident"]
 
 
-def write_process_incident(directory: Path, end: WorkerEnd, stacks: str | None, time: datetime) -> Path | None:
+def write_process_incident(layout: RunLayout, end: WorkerEnd, stacks: str | None, time: datetime) -> Path | None:
     """Write the record of one failure; None where the disk refuses it (the event log has the essence).
 
     Args:
-        directory: `RUN_DIR/incidents`.
+        layout: of the run directory.
         end: how the worker ended.
         stacks: what its threads were at when it was found to stand still.
         time: now.
     """
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        taken = [int(path.name[len("process-") :]) for path in directory.glob("process-[0-9]*")]
-        folder = directory / f"process-{max(taken, default=0) + 1:04d}"
-        folder.mkdir()
+        folder = layout.process_incident(max(layout.process_incident_numbers(), default=0) + 1)
+        folder.mkdir(parents=True)
         if stacks is not None:
             (folder / "stacks.txt").write_text(stacks, encoding="utf-8")
         record = ProcessIncident(
@@ -35,7 +34,7 @@ def write_process_incident(directory: Path, end: WorkerEnd, stacks: str | None, 
             reason=end.reason,
             stacks=None if stacks is None else "stacks.txt",
         )
-        (folder / "incident.json").write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        replace_file(folder / INCIDENT_FILE, record.model_dump_json(indent=2) + "\n")
     except OSError:
         return None
     return folder

@@ -13,6 +13,7 @@ from supervisor.job import ResolvedJob, dump_job, load_job
 from supervisor.policy import RecoveryPolicy, load_policy, resolved_yaml
 from supervisor.policy.origins import one_line
 from supervisor.report import RunState, read_status
+from supervisor.run_layout import RunLayout, replace_file
 
 __all__ = ["RunDirectory"]
 
@@ -28,11 +29,13 @@ class RunDirectory:
 
     Attributes:
         path: the directory.
-        shown: the same as the user typed it.
+        layout: the paths in it.
+        shown: the directory as the user typed it.
     """
 
     def __init__(self, resolved: ResolvedJob) -> None:
         self.path = resolved.run_dir
+        self.layout = RunLayout(self.path)
         self.shown = resolved.job.run_dir
         self._resolved = resolved
         self._created: list[Path] = []
@@ -45,7 +48,7 @@ class RunDirectory:
         """
         try:
             # A lock alone is of a supervisor that was killed before it began, or of one that runs: that is told later.
-            held = next((path for path in self.path.iterdir() if path.name != ".lock"), None)
+            held = next((path for path in self.path.iterdir() if path != self.layout.lock), None)
         except FileNotFoundError:
             held = None
             # What this run adds to the disk: the run directory, and folders above it that are not there yet.
@@ -74,12 +77,11 @@ class RunDirectory:
         Raises:
             InputError: there is none, or it is of another job; the message names the difference.
         """
-        written = self.path / "job.yaml"
         if not self.path.is_dir():
             raise InputError(f"{self.shown}: there is no such run directory: start the run without --resume")
-        if not written.is_file():
+        if not self.layout.job.is_file():
             raise InputError(f"{self.shown}: holds no run (no job.yaml): start one without --resume")
-        before = load_job(str(written)).job
+        before = load_job(str(self.layout.job)).job
         now = self._resolved.job
         for key in FIXED:
             old, new = getattr(before, key), getattr(now, key)
@@ -102,7 +104,7 @@ class RunDirectory:
         return None
 
     def _policy_before(self) -> RecoveryPolicy | None:
-        written = self.path / "policy.yaml"
+        written = self.layout.policy
         return load_policy(str(written)) if written.is_file() else None
 
     def prepare(self) -> None:
@@ -113,16 +115,14 @@ class RunDirectory:
         """
         try:
             dump_job(self._resolved, self.path)
-            part = self.path / ".policy.yaml"
-            part.write_text(resolved_yaml(self._resolved.policy), encoding="utf-8")
-            part.replace(self.path / "policy.yaml")
+            replace_file(self.layout.policy, resolved_yaml(self._resolved.policy))
         except OSError as error:
             problem = f"{self.shown}: cannot be written ({error.strerror}): choose another run directory"
             raise InputError(problem) from error
 
     def run_id(self) -> str:
         """The run's name: the one its events have, or a new one."""
-        log = self.path / "events" / "supervisor.jsonl"
+        log = self.layout.parent_events
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError), log.open(encoding="utf-8") as file:
             return str(json.loads(file.readline())["run_id"])
         return uuid.uuid4().hex[:12]
@@ -132,17 +132,18 @@ class RunDirectory:
         """Whether the run has a checkpoint to go on from, or had one: such a run is never begun anew."""
         if self._has_checkpoints:
             return True
-        with contextlib.suppress(OSError), self._rank0.open("rb") as lines:
+        with contextlib.suppress(OSError), self.layout.rank_events.open("rb") as lines:
             return any(b'"checkpoint_saved"' in line for line in lines)
         return False
 
     def forget_unstarted(self) -> None:
         """Drop what a worker wrote that died before its first checkpoint: the next one starts the run."""
-        self._rank0.unlink(missing_ok=True)
+        self.layout.rank_events.unlink(missing_ok=True)
 
     def leave_no_trace(self) -> None:
         """Remove what was prepared for a job that could not start, so that the mended one can."""
-        if self._has_checkpoints or (self._rank0.exists() and self._rank0.stat().st_size):
+        layout = self.layout
+        if self._has_checkpoints or (layout.rank_events.exists() and layout.rank_events.stat().st_size):
             return
         if self._created:
             shutil.rmtree(self.path, ignore_errors=True)
@@ -150,20 +151,16 @@ class RunDirectory:
                 for above in self._created[1:]:
                     above.rmdir()
             return
-        for name in ("events", "heartbeat", "checkpoints", "incidents"):
-            shutil.rmtree(self.path / name, ignore_errors=True)
-        for name in ("job.yaml", "policy.yaml", ".lock", "restarts.json", "faults.jsonl", "quarantine.jsonl"):
-            (self.path / name).unlink(missing_ok=True)
+        for folder in (layout.events, layout.heartbeats, layout.checkpoints, layout.incidents):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (layout.job, layout.policy, layout.lock, layout.restarts, layout.faults, layout.quarantine):
+            file.unlink(missing_ok=True)
 
     @property
     def _has_checkpoints(self) -> bool:
         # A replacement that was killed half-way stands under another name until the store is opened.
-        folder = self.path / "checkpoints"
+        folder = self.layout.checkpoints
         return any(folder.glob("step-*")) or any(folder.glob(".replaced-step-*"))
-
-    @property
-    def _rank0(self) -> Path:
-        return self.path / "events" / "rank0.jsonl"
 
 
 def _difference(key: str, old: object, new: object) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from supervisor.errors import InputError
+from supervisor.run_layout import RunLayout
 
 __all__ = ["RunLock"]
 
@@ -25,7 +26,7 @@ class RunLock:
 
     def __init__(self, directory: Path, shown: str) -> None:
         try:
-            self._descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._descriptor = os.open(RunLayout(directory).lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             problem = f"{shown}: cannot be written ({error.strerror}): choose another run directory"
             raise InputError(problem) from error

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from supervisor.job import Job, ResolvedJob
 from supervisor.policy import RecoveryPolicy
 from supervisor.policy.origins import Origins
+from supervisor.run_layout import RunLayout
 
 __all__ = ["WorkerSpec"]
 
@@ -77,19 +78,9 @@ class WorkerSpec(BaseModel):
         )
 
     @property
-    def heartbeat(self) -> Path:
-        """The memory that the worker's progress is written to."""
-        return Path(self.run_dir) / "heartbeat" / "rank0"
-
-    @property
-    def stacks(self) -> Path:
-        """Where the worker writes its threads' stacks when it is asked to."""
-        return Path(self.run_dir) / "heartbeat" / "rank0.stacks"
-
-    @property
-    def last_error(self) -> Path:
-        """Where the worker leaves the traceback of what it died of."""
-        return Path(self.run_dir) / "heartbeat" / "rank0.error"
+    def layout(self) -> RunLayout:
+        """The paths of the run directory."""
+        return RunLayout(Path(self.run_dir))
 
     @property
     def origins(self) -> Origins:

@@ -28,8 +28,8 @@ def main() -> int:
     lifeline = sys.stdin.fileno()
     spec = WorkerSpec.model_validate_json(_first_line(lifeline))
     end_with_parent(lifeline)
-    heartbeat = Heartbeat(spec.heartbeat)
-    with spec.stacks.open("w") as stacks:
+    heartbeat = Heartbeat(spec.layout.heartbeat)
+    with spec.layout.stacks.open("w") as stacks:
         faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
         code = _work(spec, stop, heartbeat)
         faulthandler.unregister(signal.SIGUSR1)
@@ -60,7 +60,7 @@ def _work(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     except BaseException as error:  # noqa: BLE001  (SystemExit of a trainer's too: a run ends only when it is done)
         story = "".join(traceback.format_exception(error))
         sys.stderr.write(story)
-        spec.last_error.write_text(story, encoding="utf-8")
+        spec.layout.last_error.write_text(story, encoding="utf-8")
         return ExitCode.BUG
 
 

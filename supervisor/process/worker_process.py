@@ -47,11 +47,10 @@ class WorkerProcess:
         self._settings = settings
         self._log = log
         self._clock = clock
-        self._run_dir = Path(spec.run_dir)
-        self._heartbeat = Heartbeat(spec.heartbeat, create=True)
-        for left_over in (spec.stacks, spec.last_error):
+        self._layout = spec.layout
+        self._heartbeat = Heartbeat(self._layout.heartbeat, create=True)
+        for left_over in (self._layout.stacks, self._layout.last_error):
             left_over.unlink(missing_ok=True)
-        self._stacks, self._last_error = spec.stacks, spec.last_error
         self._stalled = False
         self._stop_requests = 0
         self._oom_kills = OomKills()
@@ -102,7 +101,7 @@ class WorkerProcess:
             oom_killed=self._oom_kills.any_since(),
         )
         self._heartbeat.close()
-        end = WorkerEnd(returncode, kind, self._read_last_error())
+        end = WorkerEnd(returncode, kind, (_text(self._layout.last_error) or "").strip() or None)
         event = WorkerExitedEvent(
             pid=self._process.pid,
             exit_code=None if returncode < 0 else returncode,
@@ -116,10 +115,7 @@ class WorkerProcess:
     @property
     def stacks(self) -> str | None:
         """Every thread's Python stack at the moment it was found to stand still."""
-        try:
-            return self._stacks.read_text(encoding="utf-8", errors="replace") or None
-        except OSError:
-            return None
+        return _text(self._layout.stacks)
 
     def _hand_over(self, spec: WorkerSpec) -> None:
         # The pipe stays open: its end tells the worker that the parent is gone.
@@ -152,7 +148,8 @@ class WorkerProcess:
         size = -1
         # Complete when it has stopped growing: the worker cannot tell, for it stands still.
         while time.monotonic() < deadline and not self._gone(POLL_SECONDS):
-            grown = self._stacks.stat().st_size if self._stacks.exists() else 0
+            stacks = self._layout.stacks
+            grown = stacks.stat().st_size if stacks.exists() else 0
             if grown and grown == size:
                 return
             size = grown
@@ -161,8 +158,9 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _read_last_error(self) -> str | None:
-        try:
-            return self._last_error.read_text(encoding="utf-8", errors="replace").strip() or None
-        except OSError:
-            return None
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace") or None
+    except OSError:
+        return None

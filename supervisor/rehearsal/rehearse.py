@@ -12,6 +12,7 @@ from supervisor.job import ResolvedJob, load_job
 from supervisor.process.parent import Parent
 from supervisor.rehearsal.score import Score, score_run
 from supervisor.report import RunState, read_status
+from supervisor.run_layout import RunLayout, replace_file
 
 __all__ = ["Rehearsal"]
 
@@ -71,7 +72,7 @@ class Rehearsal:
         if code is ExitCode.BAD_INPUT:
             return code, None
         found = score_run(rehearsed.run_dir, self._faults, self._reference_dir)
-        (rehearsed.run_dir / "score.json").write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        replace_file(RunLayout(rehearsed.run_dir).score, found.model_dump_json(indent=2) + "\n")
         return code, found
 
     @property
@@ -110,7 +111,7 @@ def _loaded(resolved: ResolvedJob, typed: str | None) -> Sequence[Fault]:
 
 
 def _check_reference(directory: Path, shown: str, resolved: ResolvedJob) -> None:
-    written = directory / "job.yaml"
+    written = RunLayout(directory).job
     if not written.is_file():
         raise InputError(f"--reference {shown}: holds no run (no job.yaml): name the folder of a finished run")
     job = load_job(str(written)).job

@@ -12,9 +12,9 @@ from supervisor.events import read_events
 from supervisor.events.numbers import Number
 from supervisor.events.schema import Event
 from supervisor.faults import Fault, FaultRecord, read_fault_records
-from supervisor.faults.record import FAULTS_FILE
 from supervisor.rehearsal.attribution import Strike, attribute
 from supervisor.rehearsal.history import History
+from supervisor.run_layout import RunLayout
 
 __all__ = ["Ended", "FaultScore", "Score", "StrikeScore", "score", "score_run"]
 
@@ -164,7 +164,7 @@ def score_run(run_dir: Path, faults: Sequence[Fault], reference: Path | None = N
     """
     return score(
         faults,
-        read_fault_records(run_dir / FAULTS_FILE),
+        read_fault_records(RunLayout(run_dir).faults),
         read_events(run_dir, with_void=True),
         None if reference is None else read_events(reference, with_void=True),
     )

@@ -10,6 +10,7 @@ from supervisor.events.observation_file import OBSERVATIONS, read_observations
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.replay.recording import read_recording
 from supervisor.replay.replay import Replayed, replay
+from supervisor.run_layout import RunLayout
 
 __all__ = ["replay_run"]
 
@@ -22,7 +23,7 @@ def replay_run(run_dir: str, policy: str) -> Replayed:
             differently and the run kept no observations.
     """
     run = read_recording(read_events(Path(run_dir)))
-    written = Path(run_dir) / "policy.yaml"
+    written = RunLayout(Path(run_dir)).policy
     if not written.is_file():
         raise InputError(f"{written}: missing: without the policy that it ran by, a run cannot be decided again")
     before, now = load_policy(str(written)), load_policy(policy)

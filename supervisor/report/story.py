@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,12 +16,11 @@ from supervisor.events.incident_file import IncidentFile
 from supervisor.events.process_incident_file import ProcessIncident
 from supervisor.report.advice import advice
 from supervisor.report.status import Status, status_of
+from supervisor.run_layout import INCIDENT_FILE, RunLayout
 
 __all__ = ["ProcessStory", "RunStory", "Story", "Taken", "plain_incident", "plain_run", "read_story"]
 
 Record = TypeVar("Record", IncidentFile, ProcessIncident)
-
-_FOLDER = re.compile(r"\d{4,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +107,16 @@ def read_story(run_dir: str) -> RunStory:
     """
     happened: dict[int, list[Event]] = {}
     status = status_of(_sorted_into(happened, read_events(Path(run_dir))))
-    folder = Path(run_dir) / "incidents"
+    layout = RunLayout(Path(run_dir))
     incidents = [
-        _story(path, happened.get(int(path.name), ()))
-        for path in sorted(folder.glob("*"))
-        if _FOLDER.fullmatch(path.name) and (path / "incident.json").is_file()
+        _story(folder, happened.get(number, ()))
+        for number in layout.incident_numbers()
+        if ((folder := layout.incident(number)) / INCIDENT_FILE).is_file()
     ]
     processes = [
-        ProcessStory(_read(path / "incident.json", ProcessIncident), path)
-        for path in sorted(folder.glob("process-*"))
-        if (path / "incident.json").is_file()
+        ProcessStory(_read(folder / INCIDENT_FILE, ProcessIncident), folder)
+        for number in layout.process_incident_numbers()
+        if ((folder := layout.process_incident(number)) / INCIDENT_FILE).is_file()
     ]
     return RunStory(status, tuple(incidents), tuple(processes))
 
@@ -139,7 +137,7 @@ def plain_run(story: RunStory) -> dict[str, Any]:
 
 
 def _story(folder: Path, events: Iterable[Event]) -> Story:
-    record = _read(folder / "incident.json", IncidentFile)
+    record = _read(folder / INCIDENT_FILE, IncidentFile)
     events = list(events)
     opened = next((event.time for event in events if isinstance(event, schema.IncidentOpenedEvent)), None)
     return Story(record, folder, opened, tuple(_taken(events)), advice(record))

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.report.status_view import duration
+from supervisor.run_layout import RunLayout
 
 __all__ = ["compare_metrics", "render_summary"]
 
@@ -86,7 +87,7 @@ def _facts(summary: RunSummary, run_dir: Path | None) -> Table:
     if summary.goodput is not None:
         table.add_row("goodput", f"{summary.goodput:.1%}")
     if run_dir is not None:
-        table.add_row("logs", Text(str(run_dir / "events")))
+        table.add_row("logs", Text(str(RunLayout(run_dir).events)))
     return table
 
 

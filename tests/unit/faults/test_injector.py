@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from supervisor import Guard, InputError
 from supervisor.faults import FaultInjector, FaultScript, load_faults, read_fault_records
-from supervisor.faults.record import FAULTS_FILE
 from supervisor.policy.origins import Origins
+from supervisor.run_layout import RunLayout
 
 BATCHES = healthy_batches(12)
 JOB = Origins("job.yaml")
@@ -188,4 +188,4 @@ def test_a_row_in_quarantine_strikes_no_more(tmp_path: Path) -> None:
     injector.position = lambda: (guard.steps_done, guard.updates_attempted - 1)
     guard.run(36)
     assert guard.summary().skipped_steps == 1
-    assert len(read_fault_records(tmp_path / FAULTS_FILE)) == 1
+    assert len(read_fault_records(RunLayout(tmp_path).faults)) == 1
