@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from supervisor.config.yaml_dump import plain_yaml
 from supervisor.job.load import ResolvedJob
-from supervisor.policy.resolved import plain_yaml
 
 __all__ = ["dump_job", "job_yaml"]
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from supervisor import Guard, InputError
+from supervisor.config.origins import Origins
 from supervisor.faults import FaultInjector, FaultScript, load_faults, read_fault_records
 from supervisor.faults.record import FAULTS_FILE
-from supervisor.policy.origins import Origins
 
 BATCHES = healthy_batches(12)
 JOB = Origins("job.yaml")
