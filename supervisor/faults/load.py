@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from supervisor.config.fixes import problems_of, shown
+from supervisor.config.origins import Origins, refuse
+from supervisor.config.yaml_source import read_yaml
 from supervisor.faults.model import Fault, FaultScript
-from supervisor.policy.mends import problems_of, shown
-from supervisor.policy.origins import Origins, refuse
-from supervisor.policy.yaml_source import read_yaml
 
 __all__ = ["load_faults"]
 

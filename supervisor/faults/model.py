@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from supervisor.config.numbers import FormatVersion, Seconds
+from supervisor.config.section import Section
 from supervisor.faults.schedule import Scheduled, Spanning
-from supervisor.policy.base import FormatVersion, Seconds, Section
 
 __all__ = [
     "BatchFault",
@@ -73,7 +74,6 @@ class BatchFault(Spanning, Expected):
 
     samples: Annotated[int, Field(strict=True, ge=1, le=10**9)] = 1
     """How many samples of each batch, the first ones."""
-
     expected_causes: ClassVar[Names] = ("bad_input",)
 
 

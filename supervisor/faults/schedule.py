@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from supervisor.policy.base import Conflict, Section, conflict_error
+from supervisor.config.section import Conflict, Section, conflict_error
 
 __all__ = ["BatchNumber", "Scheduled", "Spanning"]
 

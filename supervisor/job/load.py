@@ -10,15 +10,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from supervisor.config.fixes import problems_of, shown
+from supervisor.config.origins import KeyPath, Origins, Place, Problem, refuse
+from supervisor.config.yaml_source import Document, read_yaml
 from supervisor.errors import InputError
 from supervisor.job.model import Job
 from supervisor.job.overrides import Override, apply_overrides, parse_override
 from supervisor.policy.load import check_policy
-from supervisor.policy.mends import problems_of, shown
 from supervisor.policy.model import RecoveryPolicy
-from supervisor.policy.origins import KeyPath, Origins, Place, Problem, refuse
 from supervisor.policy.resolved import plain_policy
-from supervisor.policy.yaml_source import Document, read_yaml
 
 __all__ = ["ResolvedJob", "load_job"]
 

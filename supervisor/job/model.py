@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from supervisor.policy.base import Conflict, FormatVersion, Section, Steps, conflict_error
+from supervisor.config.numbers import FormatVersion, Steps
+from supervisor.config.section import Conflict, Section, conflict_error
 
 __all__ = ["Device", "Job"]
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from supervisor.config.fixes import shown
+from supervisor.config.origins import KeyPath, Origins, Place, Problem, dotted, one_line
+from supervisor.config.yaml_source import parse_yaml
 from supervisor.errors import InputError
-from supervisor.policy.mends import shown
-from supervisor.policy.origins import KeyPath, Origins, Place, Problem, dotted, one_line
-from supervisor.policy.yaml_source import parse_yaml
 
 __all__ = ["Override", "apply_overrides", "parse_override"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from supervisor.config.yaml_dump import plain_yaml
 from supervisor.job.load import ResolvedJob
-from supervisor.policy.resolved import plain_yaml
 from supervisor.run_layout import RunLayout, replace_file
 
 __all__ = ["dump_job", "job_yaml"]

@@ -6,7 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from supervisor.policy.base import Conflict, Section, Steps, conflict_error
+from supervisor.config.numbers import Steps
+from supervisor.config.section import Conflict, Section, conflict_error
 
 __all__ = ["Detection", "DriftDetection", "SpikeDetection", "WeightWatch"]
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from supervisor.policy.base import Conflict, Count, Section, Steps, Updates, conflict_error
+from supervisor.config.numbers import Count, Steps, Updates
+from supervisor.config.section import Conflict, Section, conflict_error
 from supervisor.records import ActionName
 
 __all__ = [

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from supervisor.policy.mends import problems_of, shown
+from supervisor.config.fixes import problems_of, shown
+from supervisor.config.origins import KeyPath, Origins, Problem, refuse
+from supervisor.config.yaml_source import Document, read_yaml
 from supervisor.policy.model import RecoveryPolicy
-from supervisor.policy.origins import KeyPath, Origins, Problem, refuse
-from supervisor.policy.yaml_source import Document, read_yaml
 
 __all__ = ["check_policy", "load_policy"]
 

@@ -7,7 +7,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from supervisor.policy.base import Conflict, Count, FormatVersion, Seconds, Section, Steps, conflict_error
+from supervisor.config.numbers import Count, FormatVersion, Seconds, Steps
+from supervisor.config.section import Conflict, Section, conflict_error
 from supervisor.policy.detection import Detection
 from supervisor.policy.ladder import DEFAULT_LADDER, AnyRung, HaltRung, Rung
 from supervisor.policy.reactions import Reaction, Reactions

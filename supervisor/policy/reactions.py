@@ -6,7 +6,7 @@ import enum
 
 from pydantic import ValidationInfo, field_validator
 
-from supervisor.policy.base import Conflict, Section, conflict_error
+from supervisor.config.section import Conflict, Section, conflict_error
 from supervisor.records import ActionName, CauseKind, SignalName
 
 __all__ = ["OBSERVABLE_SIGNALS", "Reaction", "Reactions"]

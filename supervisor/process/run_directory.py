@@ -8,10 +8,10 @@ import shutil
 import uuid
 from pathlib import Path
 
+from supervisor.config.origins import one_line
 from supervisor.errors import ExitCode, InputError
 from supervisor.job import ResolvedJob, dump_job, load_job
 from supervisor.policy import RecoveryPolicy, load_policy, resolved_yaml
-from supervisor.policy.origins import one_line
 from supervisor.report import RunState, read_status
 from supervisor.run_layout import RunLayout, replace_file
 

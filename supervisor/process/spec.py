@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from supervisor.config.origins import Origins
 from supervisor.job import Job, ResolvedJob
 from supervisor.policy import RecoveryPolicy
-from supervisor.policy.origins import Origins
 from supervisor.run_layout import RunLayout
 
 __all__ = ["WorkerSpec"]

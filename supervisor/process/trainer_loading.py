@@ -11,8 +11,8 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
-from supervisor.policy.mends import problems_of
-from supervisor.policy.origins import Origins, refuse
+from supervisor.config.fixes import problems_of
+from supervisor.config.origins import Origins, refuse
 from supervisor.training.trainer import Trainer
 
 __all__ = ["build_trainer", "find_trainer"]

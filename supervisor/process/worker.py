@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from supervisor.config.origins import refuse
 from supervisor.errors import ExitCode, InputError, PolicyMisfit
 from supervisor.events.console import ConsoleRenderer
 from supervisor.events.schema import RunStatus
@@ -20,7 +21,6 @@ from supervisor.faults import FaultInjector, load_faults
 from supervisor.guard import Guard
 from supervisor.guard.counters import Progress
 from supervisor.guard.reporter import Evaluation
-from supervisor.policy.origins import refuse
 from supervisor.process.heartbeat import Heartbeat, Phase
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.stop_request import StopRequest

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from support.exact import assert_same, generators, seed_all
 
 from supervisor import InputError
+from supervisor.config.origins import Origins
 from supervisor.faults import FaultScript, load_faults
 from supervisor.faults.model import NanBatch, NanGradient
-from supervisor.policy.origins import Origins
 
 rates = st.floats(min_value=1e-6, max_value=1.0)
 seeds = st.integers(0, 2**63 - 1)

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from supervisor import Guard, InputError
+from supervisor.config.origins import Origins
 from supervisor.faults import FaultInjector, FaultScript, load_faults, read_fault_records
-from supervisor.policy.origins import Origins
 from supervisor.run_layout import RunLayout
 
 BATCHES = healthy_batches(12)

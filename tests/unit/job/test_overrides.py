@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from supervisor.config.origins import Origins
 from supervisor.errors import InputError
 from supervisor.job import ResolvedJob, load_job
 from supervisor.job.overrides import apply_overrides, parse_override
 from supervisor.policy import GradientClip, SkipBatchRung, SpikeDetection
-from supervisor.policy.origins import Origins
 from supervisor.records import ActionName, SignalName
 
 JOB = """

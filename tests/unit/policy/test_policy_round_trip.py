@@ -10,12 +10,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from supervisor.config.yaml_dump import plain_yaml
+from supervisor.config.yaml_source import parse_yaml
 from supervisor.errors import InputError
 from supervisor.policy import RecoveryPolicy, load_policy, policy_json_schema, resolved_yaml
 from supervisor.policy.load import check_policy
 from supervisor.policy.reactions import OBSERVABLE_SIGNALS
-from supervisor.policy.resolved import plain_yaml
-from supervisor.policy.yaml_source import parse_yaml
 from supervisor.records import ActionName, SignalName
 
 counts = st.integers(1, 10_000)

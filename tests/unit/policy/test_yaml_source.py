@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from supervisor.config.yaml_source import MAX_BYTES, parse_yaml, read_yaml
 from supervisor.errors import InputError
-from supervisor.policy.yaml_source import MAX_BYTES, parse_yaml, read_yaml
 
 
 def value_of(text: str) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from supervisor.policy.origins import KeyPath, Origins, Problem
+from supervisor.config.origins import KeyPath, Origins, Problem
 
 __all__ = ["FLOAT_PATTERN", "MAX_DEPTH", "Document", "Yaml12Loader", "document_of"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import yaml
 
+from supervisor.config.origins import Origins
+from supervisor.config.yaml_values import MAX_DEPTH, Document, Yaml12Loader, document_of
 from supervisor.errors import InputError
-from supervisor.policy.origins import Origins
-from supervisor.policy.yaml_values import MAX_DEPTH, Document, Yaml12Loader, document_of
 
 __all__ = ["MAX_BYTES", "Document", "parse_yaml", "read_text", "read_yaml"]
 

@@ -1,31 +1,13 @@
-"""What every section of the user's files has in common: frozen, no unknown keys, strict bounded numbers."""
+"""The base class of every section of the user's files, and how a section reports values that contradict each other."""
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
-__all__ = ["Conflict", "Count", "FormatVersion", "Seconds", "Section", "Steps", "Updates", "conflict_error"]
-
-_A_BILLION = 1_000_000_000
-_A_YEAR_SECONDS = 365 * 24 * 3600.0
-
-FormatVersion = Annotated[int, Field(strict=True, ge=1, le=1)]
-"""The one version of the file format there is so far."""
-
-Steps = Annotated[int, Field(strict=True, ge=1, le=_A_BILLION)]
-"""Positions in the training schedule."""
-
-Updates = Annotated[int, Field(strict=True, ge=1, le=_A_BILLION)]
-"""Attempted optimizer updates."""
-
-Count = Annotated[int, Field(strict=True, ge=1, le=10_000)]
-"""How many of something: attempts, kept states."""
-
-Seconds = Annotated[float, Field(strict=True, gt=0, le=_A_YEAR_SECONDS, allow_inf_nan=False)]
-"""Wall time; fractions are fine."""
+__all__ = ["Conflict", "Section", "conflict_error"]
 
 
 class Section(BaseModel):

@@ -11,8 +11,8 @@ import annotated_types
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from supervisor.policy.base import Conflict
-from supervisor.policy.origins import KeyPath, Origins, Problem, dotted
+from supervisor.config.origins import KeyPath, Origins, Problem, dotted
+from supervisor.config.section import Conflict
 
 __all__ = ["problems_of", "shown"]
 
