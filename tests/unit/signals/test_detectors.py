@@ -11,14 +11,14 @@ import pytest
 
 from supervisor.policy import RecoveryPolicy
 from supervisor.records import Observation, Signal, SignalName
-from supervisor.signals import DetectorPanel
+from supervisor.signals import Detectors
 
 INF, NAN = math.inf, math.nan
 HEALTHY = Observation(step=3, update=5, loss=0.7, grad_norm=1.3)
 
 
 def found(**numbers: Any) -> tuple[Signal, ...]:
-    return DetectorPanel(RecoveryPolicy()).inspect(replace(HEALTHY, **numbers))
+    return Detectors(RecoveryPolicy()).inspect(replace(HEALTHY, **numbers))
 
 
 def names(**numbers: Any) -> list[SignalName]:
@@ -110,10 +110,10 @@ def test_an_exception_is_named_before_what_it_left_behind() -> None:
 
 
 def test_the_overflow_of_a_finite_loss_is_named_before_a_spike() -> None:
-    panel = DetectorPanel(RecoveryPolicy())
+    detectors = Detectors(RecoveryPolicy())
     for update in range(40):
-        panel.accept(replace(HEALTHY, update=update))
-    signals = panel.inspect(replace(HEALTHY, loss=1e6, grad_norm=1e19, gradient_max_abs=1e19))
+        detectors.accept(replace(HEALTHY, update=update))
+    signals = detectors.inspect(replace(HEALTHY, loss=1e6, grad_norm=1e19, gradient_max_abs=1e19))
     assert [s.name for s in signals] == [
         SignalName.GRADIENT_OVERFLOW,
         SignalName.LOSS_SPIKE,

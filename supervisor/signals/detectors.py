@@ -24,7 +24,7 @@ from supervisor.signals.protocol import Detector
 from supervisor.signals.spike import SpikeDetector
 from supervisor.signals.weights import WeightDetector
 
-__all__ = ["DetectorPanel"]
+__all__ = ["Detectors"]
 
 OVERFLOW = frozenset({SignalName.NONFINITE_GRADIENT, SignalName.SANITIZED_VALUES})
 """All that may be found about an update which a gradient scaler answers by itself."""
@@ -32,7 +32,7 @@ OVERFLOW = frozenset({SignalName.NONFINITE_GRADIENT, SignalName.SANITIZED_VALUES
 _ORDER = {name: position for position, name in enumerate(SignalName)}
 
 
-class DetectorPanel:
+class Detectors:
     """Asks every detector about an observation and keeps flagged values out of every window."""
 
     def __init__(self, policy: RecoveryPolicy) -> None:
