@@ -19,6 +19,7 @@ from supervisor.signals.nonfinite import (
     NonfiniteParameter,
     SanitizedValues,
     StepException,
+    finds_nothing,
 )
 from supervisor.signals.protocol import Detector
 from supervisor.signals.spike import SpikeDetector
@@ -53,7 +54,9 @@ class Detectors:
 
     def inspect(self, observation: Observation) -> tuple[Signal, ...]:
         """All findings about one observation, furthest upstream first; empty when there are none."""
-        found = [s for detector in self._detectors.values() if (s := detector.inspect(observation)) is not None]
+        # Nearly every update is healthy, so that this decides what the detectors cost.
+        asked = self._learning if finds_nothing(observation) else self._detectors
+        found = [s for detector in asked.values() if (s := detector.inspect(observation)) is not None]
         return tuple(sorted(found, key=lambda signal: _ORDER[signal.name])) if found else ()
 
     def is_calibration(self, observation: Observation, signals: Sequence[Signal]) -> bool:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.records import Observation, SignalName
 from supervisor.signals import Detectors
-from supervisor.signals.spike import LEAST_SPREAD, REFRESH_UPDATES
+from supervisor.signals.baseline import Baseline
+from supervisor.signals.spike import LEAST_SPREAD, REFRESH_UPDATES, SpikeDetector
 
 SPIKE = {"window_updates": 32, "threshold": 8.0, "warmup_updates": 16}
 POLICY = load_policy({"detect": {"spike": SPIKE}})
@@ -469,3 +470,33 @@ def test_a_panel_that_was_saved_and_loaded_gives_the_same_verdicts(
         for each in (detectors, other) if number >= cut else (detectors,):
             (each.flagged if found else each.accept)(observation)
     assert len(seen) <= cut or other.state_dict() == detectors.state_dict()
+
+
+@pytest.mark.parametrize("quantity", ["loss", "grad_norm"])
+def test_a_detector_watches_the_quantity_it_is_made_for(quantity: Any) -> None:
+    assert POLICY.detect.spike is not None
+    detector = SpikeDetector(quantity, POLICY.detect.spike)
+    for value in noise(32):
+        detector.accept(replace(OK, **{quantity: value}))
+    other = "grad_norm" if quantity == "loss" else "loss"
+    assert detector.inspect(replace(OK, **{other: 1e6})) is None
+    found = detector.inspect(replace(OK, **{quantity: 1e6}))
+    assert found is not None
+    assert found.details[quantity] == 1e6
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-1.0, 1e3), min_size=16, max_size=120), st.integers(0, 119))
+def test_what_it_compares_with_is_the_baseline_of_its_window(values: list[float], cut: int) -> None:
+    """Whatever it keeps beside the window to be quick, and from whatever state it went on."""
+    assert POLICY.detect.spike is not None
+    detector = SpikeDetector("loss", POLICY.detect.spike)
+    for number, value in enumerate(values):
+        if number == cut:
+            saved, detector = detector.state_dict(), SpikeDetector("loss", POLICY.detect.spike)
+            detector.load_state_dict(saved)
+        detector.accept(replace(OK, loss=value))
+        state = detector.state_dict()
+        if state["since_refresh"] == 0 and state["baseline"] is not None:
+            plain = Baseline.of(state["window"], quiet=LEAST_SPREAD["loss"], ahead=REFRESH_UPDATES)
+            assert state["baseline"] == list(plain)
