@@ -26,7 +26,7 @@ from torch import Tensor  # noqa: E402
 
 from supervisor import Guard, PolicyHalt, load_policy  # noqa: E402
 from supervisor.records import Observation  # noqa: E402
-from supervisor.signals import DetectorPanel  # noqa: E402
+from supervisor.signals import Detectors  # noqa: E402
 
 Series = list[tuple[float, float, float]]
 """Loss, gradient norm and learning rate of each update."""
@@ -116,15 +116,15 @@ def _run(workload: Workload, steps: int) -> tuple[Series, int]:
 
 
 def _replayed(series: Series, spike: dict[str, Any]) -> int:
-    panel = DetectorPanel(load_policy({"detect": {"spike": spike, "drift": None, "weights": None}}))
+    detectors = Detectors(load_policy({"detect": {"spike": spike, "drift": None, "weights": None}}))
     flagged = 0
     for number, (loss, grad_norm, rate) in enumerate(series):
         observation = Observation(number, number, loss, grad_norm, lr=rate)
-        if panel.inspect(observation):
+        if detectors.inspect(observation):
             flagged += 1
-            panel.flagged(observation)
+            detectors.flagged(observation)
         else:
-            panel.accept(observation)
+            detectors.accept(observation)
     return flagged
 
 

@@ -13,7 +13,7 @@ from supervisor.events.incident_file import Bundle
 from supervisor.guard.update import LossFunction, Update, UpdateRunner
 from supervisor.policy import RecoveryPolicy
 from supervisor.records import Observation, Signal
-from supervisor.signals import DetectorPanel
+from supervisor.signals import Detectors
 from supervisor.training.state import Subject, VolatileState
 from supervisor.training.tree import clone
 
@@ -38,7 +38,7 @@ class Diagnostician:
         policy: RecoveryPolicy,
         subject: Subject,
         runner: UpdateRunner,
-        panel: DetectorPanel,
+        panel: Detectors,
         directory: Path | None,
         accumulate: int,
         clock: Clock,

@@ -31,7 +31,7 @@ from supervisor.guard.run_files import RunFiles
 from supervisor.guard.supervised_step import SupervisedStep
 from supervisor.guard.update import UpdateRunner
 from supervisor.policy import RecoveryPolicy, load_policy
-from supervisor.signals import DetectorPanel
+from supervisor.signals import Detectors
 from supervisor.training.data_cursor import DataCursor
 from supervisor.training.inspection import StateCheck
 from supervisor.training.names import parameter_names
@@ -131,7 +131,7 @@ class Guard:
             raise InputError(f"model: {', '.join(bad)} not finite before the first step: mend the initial weights")
         self._cursor = None if data is None else DataCursor(data)
         self._accumulate = accumulate
-        panel = DetectorPanel(self.policy)
+        panel = Detectors(self.policy)
         runner = UpdateRunner(
             subject,
             schedule,

@@ -8,7 +8,7 @@ from typing import Any
 
 from supervisor.guard.update import Update, UpdateRunner
 from supervisor.records import SignalName
-from supervisor.signals import DetectorPanel
+from supervisor.signals import Detectors
 from supervisor.training.state import Subject
 from supervisor.training.tree import tensors
 
@@ -51,7 +51,7 @@ class MicroBatchJudge:
         panel: says what is wrong with it; its windows stay as they are.
     """
 
-    def __init__(self, subject: Subject, runner: UpdateRunner, panel: DetectorPanel) -> None:
+    def __init__(self, subject: Subject, runner: UpdateRunner, panel: Detectors) -> None:
         self._subject = subject
         self._runner = runner
         self._panel = panel

@@ -23,7 +23,7 @@ from supervisor.guard.reporter import Reporter
 from supervisor.guard.update import Update, UpdateRunner
 from supervisor.policy import RecoveryPolicy
 from supervisor.records import ActionName, Observation, Signal
-from supervisor.signals import DetectorPanel
+from supervisor.signals import Detectors
 from supervisor.training.data_cursor import DataCursor
 from supervisor.training.schedule import Schedule
 from supervisor.training.state import Subject, VolatileState
@@ -62,7 +62,7 @@ class SupervisedStep:
         cursor: DataCursor | None,
         schedule: Schedule,
         runner: UpdateRunner,
-        panel: DetectorPanel,
+        panel: Detectors,
         states: GoodStates,
         keeper: StateKeeper,
         recovery: Recovery,

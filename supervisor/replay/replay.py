@@ -9,7 +9,7 @@ from supervisor.engine import EngineState, advance, decide, reject, restored
 from supervisor.policy import RecoveryPolicy
 from supervisor.records import ActionName, Decision, Observation, Signal, SignalName
 from supervisor.replay.recording import RecordedRun, RecordedUpdate
-from supervisor.signals import DetectorPanel
+from supervisor.signals import Detectors
 
 __all__ = ["Comparison", "Replayed", "replay"]
 
@@ -99,7 +99,7 @@ class _Replay:
         self._run = run
         self._recorded_policy = recorded_policy
         self._policy = policy
-        self._panel = None if observations is None else DetectorPanel(policy)
+        self._detectors = None if observations is None else Detectors(policy)
         self._observations = observations or {}
         self._state = EngineState()
         self._comparisons: list[Comparison] = []
@@ -134,16 +134,16 @@ class _Replay:
             return
         if found is not None and found.decisions:
             self._compare(update, tuple(signal.name for signal in signals), ())
-        if self._panel is not None and update in self._observations:
-            self._panel.accept(self._observations[update])
+        if self._detectors is not None and update in self._observations:
+            self._detectors.accept(self._observations[update])
         if not again:
             self._state, closed = advance(self._state, self._policy)
             if closed.cured_by is not None:
                 self._cured[closed.cured_by] = self._cured.get(closed.cured_by, 0) + 1
 
     def _signals(self, update: int) -> tuple[Signal, ...]:
-        if self._panel is not None and update in self._observations:
-            return self._panel.inspect(self._observations[update])
+        if self._detectors is not None and update in self._observations:
+            return self._detectors.inspect(self._observations[update])
         found = self._run.found.get(update)
         return () if found is None else tuple(Signal(name) for name in found.signals)
 
@@ -176,14 +176,14 @@ class _Replay:
         return tuple(decisions)
 
     def _tell_detectors(self, update: int, decision: Decision) -> None:
-        if self._panel is None:
+        if self._detectors is None:
             return
         if update in self._observations:
-            self._panel.flagged(self._observations[update])
+            self._detectors.flagged(self._observations[update])
         if decision.action is ActionName.REINITIALIZE:
-            self._panel.forget()
+            self._detectors.forget()
         elif decision.action in GOES_BACK:
-            self._panel.restored()
+            self._detectors.restored()
 
     def _mapped(self, blocked: Mapping[int, str]) -> dict[int, str]:
         """What could not act then, for this ladder: the same rung where it stands in the same place, else its like."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Self
 
 __all__ = ["MAD_TO_SIGMA", "Baseline", "median_of_sorted"]
@@ -39,35 +39,39 @@ class Baseline(NamedTuple):
     magnitude: float
 
     @classmethod
-    def of(cls, window: Collection[float], *, quiet: float, ahead: int = 0) -> Self:
+    def of(
+        cls, window: Collection[float], *, quiet: float, ahead: int = 0, logs: Iterable[float] | None = None
+    ) -> Self:
         """The baseline of a window of at least two finite values, oldest first.
 
         Args:
             window: the values.
             quiet: the least spread, in natural-log units, or relative to the largest magnitude.
             ahead: for how many values it is to serve: where the line rises, it is followed for so long.
+            logs: the natural logarithms of the values, where the caller has them; not read unless all are positive.
         """
         largest, least = max(window), min(window)
         magnitude = max(largest, -least)
         logarithmic = least > 0
-        values = [math.log(value) for value in window] if logarithmic else list(window)
+        values = list((logs or map(math.log, window)) if logarithmic else window)
         half, newest = len(values) // 2, len(values) - 1
         newer = median_of_sorted(sorted(values[-half:]))
         slope = (newer - median_of_sorted(sorted(values[:half]))) / (newest + 1 - half)
         line = slope * -newest
-        residuals = [value - line - slope * age for age, value in enumerate(values)]
-        level = median_of_sorted(sorted(residuals))
+        residuals = sorted([value - line - slope * age for age, value in enumerate(values)])
+        level, highest = median_of_sorted(residuals), residuals[-1]
+        # Of sorted residuals the deviations fall and then rise, which is quick to sort.
         deviations = sorted([abs(residual - level) for residual in residuals])
         least_spread = quiet if logarithmic else quiet * magnitude
         spread = max(MAD_TO_SIGMA * median_of_sorted(deviations), least_spread)
         if slope > 0:
             rise = slope * ahead
-            level, highest = level + rise, max(residuals) + rise
+            level, highest = level + rise, highest + rise
         else:
             # A fall that has ended would make the line point too low: never below the newest quarter.
-            newest_part = values[-max(half // 2, 1) :]
-            level = max(level, median_of_sorted(sorted(newest_part)))
-            highest = max(max(residuals), max(newest_part))
+            newest_part = sorted(values[-max(half // 2, 1) :])
+            level = max(level, median_of_sorted(newest_part))
+            highest = max(highest, newest_part[-1])
         largest = math.exp(min(highest, LARGEST_EXPONENT)) if logarithmic else highest
         return cls(logarithmic, level, spread, largest, magnitude)
 

@@ -19,6 +19,7 @@ __all__ = [
     "NonfiniteParameter",
     "SanitizedValues",
     "StepException",
+    "finds_nothing",
 ]
 
 OVERFLOW_BOUND = 1e18
@@ -148,6 +149,19 @@ class SanitizedValues(_Stateless):
         if observation.sanitized == 0:
             return None
         return Signal(SignalName.SANITIZED_VALUES, {"count": observation.sanitized})
+
+
+def finds_nothing(observation: Observation) -> bool:
+    """Whether it is plain that none of these detectors finds anything, at a third of the cost of asking each."""
+    return (
+        observation.exception is None
+        and math.isfinite(observation.loss)
+        and math.isfinite(observation.grad_norm)
+        and observation.gradient_elements_finite
+        and observation.gradient_max_abs is None
+        and observation.sanitized == 0
+        and not (observation.bad_parameters or observation.bad_optimizer_state or observation.bad_buffers)
+    )
 
 
 def _named(tensors: tuple[str, ...]) -> dict[str, Detail]:

@@ -36,7 +36,8 @@ class RateWatch:
             return False
         restarted = self._last is not None and JUMP * self._last < rate <= TOLERANCE * self._highest
         self._last = rate
-        self._highest_in_block = max(rate, self._highest_in_block)
+        if not rate <= self._highest_in_block:
+            self._highest_in_block = rate
         self._block += 1
         if self._block == PROVEN:
             self._highest = max(self._highest, self._highest_in_block)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, Literal
 
 from supervisor.policy import SpikeDetection
@@ -39,9 +40,12 @@ class SpikeDetector:
 
     def __init__(self, quantity: Literal["loss", "grad_norm"], policy: SpikeDetection) -> None:
         self._quantity = quantity
+        self._value_of: Callable[[Observation], float] = attrgetter(quantity)
         self._policy = policy
         self._name = SignalName.LOSS_SPIKE if quantity == "loss" else SignalName.GRADIENT_SPIKE
         self._window: deque[float] = deque(maxlen=policy.window_updates)
+        # Kept beside, since taking the logarithms of the whole window is most of a refresh.
+        self._logs: deque[float] = deque(maxlen=policy.window_updates)
         self._baseline: Baseline | None = None
         self._limit = math.inf
         self._since_refresh = 0
@@ -50,11 +54,11 @@ class SpikeDetector:
 
     def inspect(self, observation: Observation) -> Signal | None:
         """`loss_spike`, `gradient_spike` or `divergence` with the value, the expected one and the score."""
-        if not self._is_spike(observation) or self._baseline is None:
+        value = self._value_of(observation)
+        if not self._limit < value < math.inf or self._baseline is None:
             return None
         # A batch that comes again is no other batch.
         goes_on = self._spiked and not observation.replayed
-        value = self._value(observation)
         details = {self._quantity: value, "median": self._baseline.typical, "score": self._baseline.score(value)}
         return Signal(SignalName.DIVERGENCE if goes_on else self._name, details)
 
@@ -63,21 +67,21 @@ class SpikeDetector:
 
         A spike that is only observed stays out of it; where it goes on, the level has moved, and the window follows.
         """
-        before, self._spiked = self._spiked, self._is_spike(observation)
-        value = self._value(observation)
+        value = self._value_of(observation)
+        before, self._spiked = self._spiked, self._limit < value < math.inf
         # A gradient norm of zero says that nothing was learnt, not how large gradients are.
         if (self._spiked and not before) or not math.isfinite(value) or (value <= 0 and self._quantity == "grad_norm"):
             return
         if self._rate.restarted(observation.lr):
             self._empty()
-        self._window.append(value)
+        self._take(value)
         self._since_refresh += 1
         if self._since_refresh >= REFRESH_UPDATES or self._baseline is None:
             self._refresh()
 
     def flagged(self, observation: Observation) -> None:
         """Remember whether this flagged update was a spike."""
-        self._spiked = self._is_spike(observation)
+        self._spiked = self._limit < self._value_of(observation) < math.inf
 
     def restored(self) -> None:
         """A good state is back: a spike on it is the data's doing."""
@@ -104,21 +108,22 @@ class SpikeDetector:
         """Take back what `state_dict` gave; what another version gave is left aside."""
         if "baseline" not in state:
             return
-        self._window = deque(state["window"], maxlen=self._policy.window_updates)
+        self._empty()
+        for value in state["window"]:
+            self._take(value)
         self._baseline = None if state["baseline"] is None else Baseline(*state["baseline"])
         self._since_refresh = state["since_refresh"]
         self._spiked = bool(state["spiked"])
         self._rate.load_state_dict(state["rate"])
         self._set_limit()
 
-    def _value(self, observation: Observation) -> float:
-        return observation.loss if self._quantity == "loss" else observation.grad_norm
-
-    def _is_spike(self, observation: Observation) -> bool:
-        return self._limit < self._value(observation) < math.inf
+    def _take(self, value: float) -> None:
+        self._window.append(value)
+        self._logs.append(math.log(value) if value > 0 else -math.inf)
 
     def _empty(self) -> None:
         self._window.clear()
+        self._logs.clear()
         self._baseline = None
         self._since_refresh = 0
         self._set_limit()
@@ -127,7 +132,8 @@ class SpikeDetector:
         if len(self._window) < self._policy.warmup_updates:
             return
         self._since_refresh = 0
-        self._baseline = Baseline.of(self._window, quiet=LEAST_SPREAD[self._quantity], ahead=REFRESH_UPDATES)
+        quiet = LEAST_SPREAD[self._quantity]
+        self._baseline = Baseline.of(self._window, quiet=quiet, ahead=REFRESH_UPDATES, logs=self._logs)
         self._set_limit()
 
     def _set_limit(self) -> None:

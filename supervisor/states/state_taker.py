@@ -18,7 +18,7 @@ from supervisor.guard.moments import Moment
 from supervisor.guard.quarantine import Quarantine
 from supervisor.policy import DataAfterReload, RecoveryPolicy
 from supervisor.records import ActionName
-from supervisor.signals import DetectorPanel
+from supervisor.signals import Detectors
 from supervisor.training.data_cursor import DataCursor, writable
 from supervisor.training.inspection import StateCheck
 from supervisor.training.state import Subject
@@ -53,7 +53,7 @@ class StateKeeper:
         subject: Subject,
         cursor: DataCursor | None,
         check: StateCheck,
-        panel: DetectorPanel,
+        panel: Detectors,
         book: IncidentBook,
         quarantine: Quarantine,
         states: GoodStates,

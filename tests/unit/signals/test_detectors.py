@@ -1,4 +1,4 @@
-"""Each detector on the numbers that an update really measures, and the order in which findings are named."""
+"""All detectors together: the order in which findings are named, and what each is told."""
 
 from __future__ import annotations
 
@@ -9,82 +9,16 @@ from typing import Any
 
 import pytest
 
-from supervisor.policy import RecoveryPolicy
-from supervisor.records import Observation, Signal, SignalName
-from supervisor.signals import DetectorPanel
+from supervisor.policy import RecoveryPolicy, load_policy
+from supervisor.records import Observation, SignalName
+from supervisor.signals import Detectors
 
-INF, NAN = math.inf, math.nan
+NAN = math.nan
 HEALTHY = Observation(step=3, update=5, loss=0.7, grad_norm=1.3)
 
 
-def found(**numbers: Any) -> tuple[Signal, ...]:
-    return DetectorPanel(RecoveryPolicy()).inspect(replace(HEALTHY, **numbers))
-
-
 def names(**numbers: Any) -> list[SignalName]:
-    return [signal.name for signal in found(**numbers)]
-
-
-@pytest.mark.parametrize("loss", [0.0, -3.5, 1e-45, 3.4e38, -1e300])
-@pytest.mark.parametrize("grad_norm", [0.0, 1e-45, 1e18])
-def test_finite_numbers_are_healthy(loss: float, grad_norm: float) -> None:
-    assert found(loss=loss, grad_norm=grad_norm) == ()
-
-
-@pytest.mark.parametrize("loss", [NAN, INF, -INF])
-def test_a_loss_that_is_no_number(loss: float) -> None:
-    (signal,) = found(loss=loss)
-    assert signal.name is SignalName.NONFINITE_LOSS
-    assert repr(signal.details["loss"]) == repr(loss)
-
-
-@pytest.mark.parametrize("norm", [NAN, INF])
-def test_a_gradient_element_that_is_no_number(norm: float) -> None:
-    (signal,) = found(grad_norm=norm, gradient_elements_finite=False, bad_gradients=("gru.weight", "head.bias"))
-    assert signal.name is SignalName.NONFINITE_GRADIENT
-    assert signal.details["tensors"] == ("gru.weight", "head.bias")
-
-
-def test_finite_elements_with_an_infinite_norm_overflow() -> None:
-    (signal,) = found(grad_norm=INF, gradient_max_abs=1e19)
-    assert signal.name is SignalName.GRADIENT_OVERFLOW
-    assert dict(signal.details) == {"grad_norm": INF, "max_abs": 1e19}
-
-
-@pytest.mark.parametrize(("largest", "overflows"), [(1e18, False), (1.01e18, True), (1e30, True)])
-def test_an_element_whose_square_overflows_a_second_moment(largest: float, overflows: bool) -> None:
-    expected = [SignalName.GRADIENT_OVERFLOW] if overflows else []
-    assert names(grad_norm=largest, gradient_max_abs=largest) == expected
-
-
-def test_a_bad_parameter_and_a_bad_optimizer_tensor() -> None:
-    parameter, state = found(bad_parameters=("w",)), found(bad_optimizer_state=("w.exp_avg_sq",))
-    assert [(s.name, s.details["tensors"]) for s in (*parameter, *state)] == [
-        (SignalName.NONFINITE_PARAMETER, ("w",)),
-        (SignalName.NONFINITE_OPTIMIZER_STATE, ("w.exp_avg_sq",)),
-    ]
-
-
-def test_a_bad_buffer_that_was_put_back_and_one_that_was_bad_before() -> None:
-    (back,) = found(bad_buffers=("norm.running_mean", "norm.running_var"))
-    assert back.name is SignalName.NONFINITE_BUFFER
-    assert back.details["tensors"] == ("norm.running_mean", "norm.running_var")
-    parameter, buffer = found(bad_buffers=("a", "b"), bad_parameters=("a",))
-    assert (parameter.details["tensors"], buffer.details["tensors"]) == (("a",), ("b",))
-    assert names(bad_buffers=("a",), bad_parameters=("a",)) == [SignalName.NONFINITE_PARAMETER]
-
-
-def test_replaced_values_are_counted() -> None:
-    (signal,) = found(sanitized=12)
-    assert (signal.name, dict(signal.details)) == (SignalName.SANITIZED_VALUES, {"count": 12})
-
-
-def test_an_exception_says_what_and_where_and_hides_the_numbers_it_left_unmeasured() -> None:
-    (signal,) = found(exception="ValueError: no", exception_where="mine.py:3", loss=NAN, grad_norm=NAN)
-    assert signal.name is SignalName.STEP_EXCEPTION
-    assert dict(signal.details) == {"exception": "ValueError: no", "where": "mine.py:3"}
-    (nowhere,) = found(exception="ValueError: no")
-    assert dict(nowhere.details) == {"exception": "ValueError: no"}
+    return [signal.name for signal in Detectors(RecoveryPolicy()).inspect(replace(HEALTHY, **numbers))]
 
 
 FAULTS: dict[SignalName, dict[str, Any]] = {
@@ -110,12 +44,62 @@ def test_an_exception_is_named_before_what_it_left_behind() -> None:
 
 
 def test_the_overflow_of_a_finite_loss_is_named_before_a_spike() -> None:
-    panel = DetectorPanel(RecoveryPolicy())
+    detectors = Detectors(RecoveryPolicy())
     for update in range(40):
-        panel.accept(replace(HEALTHY, update=update))
-    signals = panel.inspect(replace(HEALTHY, loss=1e6, grad_norm=1e19, gradient_max_abs=1e19))
+        detectors.accept(replace(HEALTHY, update=update))
+    signals = detectors.inspect(replace(HEALTHY, loss=1e6, grad_norm=1e19, gradient_max_abs=1e19))
     assert [s.name for s in signals] == [
         SignalName.GRADIENT_OVERFLOW,
         SignalName.LOSS_SPIKE,
         SignalName.GRADIENT_SPIKE,
     ]
+
+
+def test_a_healthy_update_has_no_finding() -> None:
+    assert names() == []
+
+
+LEARNING = {"loss_spike", "gradient_spike", "loss_drift", "weights"}
+
+
+@pytest.mark.parametrize(
+    ("off", "missing"),
+    [("spike", {"loss_spike", "gradient_spike"}), ("drift", {"loss_drift"}), ("weights", {"weights"})],
+)
+def test_what_the_policy_turns_off_is_not_there(off: str, missing: set[str]) -> None:
+    state = Detectors(load_policy({"detect": {off: None}})).state_dict()
+    assert LEARNING & state.keys() == LEARNING - missing
+
+
+def fed(detectors: Detectors) -> Detectors:
+    """Forty healthy updates, the state of the weights with each."""
+    for update in range(40):
+        detectors.accept(replace(HEALTHY, step=update, update=update, lr=0.1, weight_norms={"w": 1.0}))
+    return detectors
+
+
+def test_every_detector_that_learns_is_told_of_healthy_updates_and_forgets_when_told() -> None:
+    fresh, detectors = Detectors(RecoveryPolicy()).state_dict(), Detectors(RecoveryPolicy())
+    learnt = fed(detectors).state_dict()
+    assert {name for name in learnt if learnt[name] != fresh[name]} == {*LEARNING, "loss_scale"}
+    detectors.forget()
+    assert detectors.state_dict() == fresh
+
+
+def test_a_batch_that_comes_again_enters_no_window_and_counts_for_the_loss_scale_alone() -> None:
+    detectors = Detectors(RecoveryPolicy())
+    fresh = detectors.state_dict()
+    detectors.accept(replace(HEALTHY, replayed=True))
+    after = detectors.state_dict()
+    assert {name for name in after if after[name] != fresh[name]} == {"loss_scale"}
+
+
+def test_the_state_is_taken_by_name_and_what_is_not_known_starts_afresh() -> None:
+    saved = fed(Detectors(RecoveryPolicy())).state_dict()
+    detectors = Detectors(RecoveryPolicy())
+    detectors.load_state_dict({**saved, "from_a_later_version": {"window": [1.0]}})
+    assert detectors.state_dict() == saved
+    del saved["loss_drift"]
+    other = Detectors(RecoveryPolicy())
+    other.load_state_dict(saved)
+    assert other.state_dict() == {**saved, "loss_drift": Detectors(RecoveryPolicy()).state_dict()["loss_drift"]}

@@ -12,7 +12,7 @@ import pytest
 
 from supervisor.policy import load_policy
 from supervisor.records import Observation, Signal, SignalName
-from supervisor.signals import DetectorPanel
+from supervisor.signals import Detectors
 
 POLICY = load_policy({"detect": {"spike": None, "weights": None}})
 SPAN = 24 * 4
@@ -33,16 +33,16 @@ def climb(count: int, factor_a_span: float, start: int = 0) -> list[float]:
 
 
 def found(
-    losses: Iterable[float], panel: DetectorPanel | None = None, rates: Sequence[float | None] | None = None
+    losses: Iterable[float], detectors: Detectors | None = None, rates: Sequence[float | None] | None = None
 ) -> list[tuple[int, Signal]]:
     """Every finding with its update; what is found is flagged, the rest accepted."""
-    panel = panel or DetectorPanel(POLICY)
+    detectors = detectors or Detectors(POLICY)
     signals = []
     for number, loss in enumerate(losses):
         observation = replace(OK, update=number, loss=loss, lr=None if rates is None else rates[number])
-        here = panel.inspect(observation)
+        here = detectors.inspect(observation)
         signals += [(number, signal) for signal in here]
-        (panel.flagged if here else panel.accept)(observation)
+        (detectors.flagged if here else detectors.accept)(observation)
     return signals
 
 
@@ -91,52 +91,52 @@ def test_it_is_told_once_and_the_next_climb_again() -> None:
 
 
 def test_a_climb_that_is_only_observed_is_told_once() -> None:
-    panel, told = DetectorPanel(POLICY), []
+    detectors, told = Detectors(POLICY), []
     for number, loss in enumerate(climb(240 + 2 * SPAN - 24, 4.0, start=240)):
         observation = replace(OK, update=number, loss=loss)
-        told += [number] if panel.inspect(observation) else []
-        panel.accept(observation)
+        told += [number] if detectors.inspect(observation) else []
+        detectors.accept(observation)
     assert len(told) == 1
 
 
 def test_a_state_that_was_put_back_begins_anew() -> None:
     losses = climb(480, 4.0, start=240)
     (first, _), *_ = found(losses)
-    panel = DetectorPanel(POLICY)
-    assert found(losses[:first], panel) == []
-    panel.restored()
-    assert found(losses[first : first + SPAN - 24], panel) == []
+    detectors = Detectors(POLICY)
+    assert found(losses[:first], detectors) == []
+    detectors.restored()
+    assert found(losses[first : first + SPAN - 24], detectors) == []
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 1e30])
 def test_flagged_losses_change_nothing(bad: float) -> None:
     losses = climb(480, 4.0, start=240)
-    panel = DetectorPanel(POLICY)
-    before = found(losses[:300], panel)
-    saved = panel.state_dict()["loss_drift"]
+    detectors = Detectors(POLICY)
+    before = found(losses[:300], detectors)
+    saved = detectors.state_dict()["loss_drift"]
     for _ in range(50):
-        panel.flagged(replace(OK, loss=bad, gradient_elements_finite=False))
-    assert panel.state_dict()["loss_drift"] == saved
-    assert [*before, *((n + 300, s) for n, s in found(losses[300:], panel))] == found(losses)
+        detectors.flagged(replace(OK, loss=bad, gradient_elements_finite=False))
+    assert detectors.state_dict()["loss_drift"] == saved
+    assert [*before, *((n + 300, s) for n, s in found(losses[300:], detectors))] == found(losses)
 
 
 def test_batches_that_come_again_feed_nothing() -> None:
-    panel = DetectorPanel(POLICY)
-    found(noise(30), panel)
-    saved = panel.state_dict()
-    panel.accept(replace(OK, loss=9.0, replayed=True))
-    assert panel.state_dict() == saved
+    detectors = Detectors(POLICY)
+    found(noise(30), detectors)
+    saved = detectors.state_dict()
+    detectors.accept(replace(OK, loss=9.0, replayed=True))
+    assert detectors.state_dict() == saved
 
 
 def test_it_survives_json_and_goes_on_alike() -> None:
     losses = climb(480, 4.0, start=240)
-    panel, back = DetectorPanel(POLICY), DetectorPanel(POLICY)
-    assert found(losses[:310], panel) == []
-    back.load_state_dict(json.loads(json.dumps(panel.state_dict())))
+    detectors, back = Detectors(POLICY), Detectors(POLICY)
+    assert found(losses[:310], detectors) == []
+    back.load_state_dict(json.loads(json.dumps(detectors.state_dict())))
     rest = found(losses[310:], back)
-    assert rest == found(losses[310:], panel)
+    assert rest == found(losses[310:], detectors)
     assert rest
 
 
 def test_it_can_be_turned_off() -> None:
-    assert found(climb(480, 4.0), DetectorPanel(load_policy({"detect": {"spike": None, "drift": None}}))) == []
+    assert found(climb(480, 4.0), Detectors(load_policy({"detect": {"spike": None, "drift": None}}))) == []

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from supervisor.policy import RecoveryPolicy
 from supervisor.records import Observation, SignalName
-from supervisor.signals import DetectorPanel
+from supervisor.signals import Detectors
 from supervisor.signals.loss_scale import FLOOR, LONGEST_RUN, LossScale
 
 courses = st.lists(st.sampled_from(["overflowed", "applied", "forget"]), max_size=40)
@@ -79,7 +79,7 @@ def overflow(**changes: Any) -> Observation:
     return Observation(3, 3, **{"loss": 1.0, "grad_norm": math.inf, **fields, **changes})
 
 
-class TestPanel:
+class TestDetectors:
     @pytest.mark.parametrize(
         ("changes", "expected"),
         [
@@ -97,33 +97,33 @@ class TestPanel:
     def test_only_an_overflow_of_the_gradients_alone_is_calibration(
         self, changes: dict[str, Any], expected: bool
     ) -> None:
-        panel = DetectorPanel(RecoveryPolicy())
+        detectors = Detectors(RecoveryPolicy())
         observation = overflow(**changes)
-        signals = panel.inspect(observation)
+        signals = detectors.inspect(observation)
         assert signals
-        assert panel.is_calibration(observation, signals) is expected
+        assert detectors.is_calibration(observation, signals) is expected
 
     def test_a_loss_that_is_not_finite_does_not_count_as_an_overflow(self) -> None:
-        panel = DetectorPanel(RecoveryPolicy())
-        panel.accept(Observation(0, 0, 1.0, 1.0))
+        detectors = Detectors(RecoveryPolicy())
+        detectors.accept(Observation(0, 0, 1.0, 1.0))
         for _ in range(LONGEST_RUN):
-            panel.flagged(overflow(loss=math.nan))
-        signals = panel.inspect(overflow())
-        assert panel.is_calibration(overflow(), signals)
+            detectors.flagged(overflow(loss=math.nan))
+        signals = detectors.inspect(overflow())
+        assert detectors.is_calibration(overflow(), signals)
         for _ in range(LONGEST_RUN):
-            panel.flagged(overflow())
-        assert not panel.is_calibration(overflow(), signals)
+            detectors.flagged(overflow())
+        assert not detectors.is_calibration(overflow(), signals)
 
     def test_its_state_has_the_count(self) -> None:
-        panel, other = DetectorPanel(RecoveryPolicy()), DetectorPanel(RecoveryPolicy())
-        panel.accept(Observation(0, 0, 1.0, 1.0))
+        detectors, other = Detectors(RecoveryPolicy()), Detectors(RecoveryPolicy())
+        detectors.accept(Observation(0, 0, 1.0, 1.0))
         for _ in range(LONGEST_RUN):
-            panel.calibrated()
-        other.load_state_dict(panel.state_dict())
+            detectors.calibrated()
+        other.load_state_dict(detectors.state_dict())
         assert not other.is_calibration(overflow(), other.inspect(overflow()))
 
     def test_the_signal_names_the_scale(self) -> None:
-        signals = DetectorPanel(RecoveryPolicy()).inspect(overflow(loss=math.nan))
+        signals = Detectors(RecoveryPolicy()).inspect(overflow(loss=math.nan))
         assert {signal.name: signal.details["loss_scale"] for signal in signals} == {
             SignalName.NONFINITE_LOSS: 1024.0,
             SignalName.NONFINITE_GRADIENT: 1024.0,

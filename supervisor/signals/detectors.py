@@ -19,12 +19,13 @@ from supervisor.signals.nonfinite import (
     NonfiniteParameter,
     SanitizedValues,
     StepException,
+    finds_nothing,
 )
 from supervisor.signals.protocol import Detector
 from supervisor.signals.spike import SpikeDetector
 from supervisor.signals.weights import WeightDetector
 
-__all__ = ["DetectorPanel"]
+__all__ = ["Detectors"]
 
 OVERFLOW = frozenset({SignalName.NONFINITE_GRADIENT, SignalName.SANITIZED_VALUES})
 """All that may be found about an update which a gradient scaler answers by itself."""
@@ -32,7 +33,7 @@ OVERFLOW = frozenset({SignalName.NONFINITE_GRADIENT, SignalName.SANITIZED_VALUES
 _ORDER = {name: position for position, name in enumerate(SignalName)}
 
 
-class DetectorPanel:
+class Detectors:
     """Asks every detector about an observation and keeps flagged values out of every window."""
 
     def __init__(self, policy: RecoveryPolicy) -> None:
@@ -53,7 +54,9 @@ class DetectorPanel:
 
     def inspect(self, observation: Observation) -> tuple[Signal, ...]:
         """All findings about one observation, furthest upstream first; empty when there are none."""
-        found = [s for detector in self._detectors.values() if (s := detector.inspect(observation)) is not None]
+        # Nearly every update is healthy, so that this decides what the detectors cost.
+        asked = self._learning if finds_nothing(observation) else self._detectors
+        found = [s for detector in asked.values() if (s := detector.inspect(observation)) is not None]
         return tuple(sorted(found, key=lambda signal: _ORDER[signal.name])) if found else ()
 
     def is_calibration(self, observation: Observation, signals: Sequence[Signal]) -> bool:
