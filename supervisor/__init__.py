@@ -9,15 +9,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from supervisor.version import __version__
+
 if TYPE_CHECKING:
     from supervisor.errors import InputError, PolicyHalt, SupervisorError
     from supervisor.events.schema import RunSummary
-    from supervisor.guard import Guard, StepOutcome
+    from supervisor.guard import Guard, StepOutcome, Verdict
     from supervisor.policy import RecoveryPolicy, load_policy
     from supervisor.records import Signal, SignalName
     from supervisor.training.trainer import Trainer
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Guard",
@@ -30,6 +30,8 @@ __all__ = [
     "StepOutcome",
     "SupervisorError",
     "Trainer",
+    "Verdict",
+    "__version__",
     "load_policy",
 ]
 
@@ -44,6 +46,7 @@ _HOME = {
     "StepOutcome": "supervisor.guard",
     "SupervisorError": "supervisor.errors",
     "Trainer": "supervisor.training.trainer",
+    "Verdict": "supervisor.guard",
     "load_policy": "supervisor.policy",
 }
 

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from supervisor.diagnosis.flagged import FlaggedUpdate
 from supervisor.diagnosis.probe import Probe
 from supervisor.diagnosis.replay import DiagnosisFailed, Replays
 from supervisor.diagnosis.sample_search import Blame, SampleSearch
 from supervisor.diagnosis.trace import Origin, Trace
 from supervisor.records import Cause, CauseKind, Observation, SignalName
 from supervisor.training.modules import named_modules
+from supervisor.update import Attempt
 
 __all__ = ["Attribution"]
 
@@ -24,7 +24,8 @@ class Attribution:
     """Attributes one flagged update.
 
     Args:
-        flagged: the update.
+        attempt: the update.
+        batch_number: number of its last batch, None where it is not known.
         model: the model.
         replays: runs it again.
         is_healthy: whether an observation would not have been flagged.
@@ -32,18 +33,20 @@ class Attribution:
 
     def __init__(
         self,
-        flagged: FlaggedUpdate,
+        attempt: Attempt,
+        batch_number: int | None,
         model: nn.Module,
         replays: Replays,
         is_healthy: Callable[[Observation], bool],
     ) -> None:
-        self._flagged = flagged
+        self._attempt = attempt
+        self._batch_number = batch_number
         self._replays = replays
         self._is_healthy = is_healthy
         self._model = model
         self._modules = dict(named_modules(model))
         self._trace = Trace(model)
-        self._samples = SampleSearch(flagged, replays, is_healthy)
+        self._samples = SampleSearch(attempt, replays, is_healthy)
 
     def cause(self) -> Cause | None:
         """The first row that applies; None where none does.
@@ -52,17 +55,17 @@ class Attribution:
             DiagnosisFailed: a replay did not go as the step did.
         """
         found = self._raised() or self._poisoned()
-        if found is not None or not self._flagged.undone:
+        if found is not None or not self._attempt.undone:
             return found
         # What most incidents come from is found with the least: a traced replay takes as long as many steps.
         probe = Probe(self._model) if "nan" in self._samples.flaws() else None
-        first = self._replays.run(self._flagged.batches, probe)
+        first = self._replays.run(self._attempt.batches, probe)
         if probe is not None and probe.module is not None:
             return self._blamed(self._samples.by_value(), Origin(probe.module))
         self._must_not_raise(first)
         if self._is_healthy(first):
             return self._not_reproducible(first)
-        first = self._replays.run(self._flagged.batches, self._trace)
+        first = self._replays.run(self._attempt.batches, self._trace)
         self._must_not_raise(first)
         # What the search does next must not push out the gradients that later rows look at.
         gradients = self._replays.gradients()
@@ -76,18 +79,18 @@ class Attribution:
             raise DiagnosisFailed(f"a replay raised {observation.exception}")
 
     def _raised(self) -> Cause | None:
-        raised = self._flagged.raised
+        raised = self._attempt.raised
         if raised is None:
             return None
-        what = f"the step raised {self._flagged.observation.exception}"
+        what = f"the step raised {self._attempt.seen.exception}"
         what += f" at {raised.where}" if raised.where else ""
         return self._cause(
             CauseKind.EXCEPTION, what, module=raised.module, where=raised.where, exception_type=raised.type
         )
 
     def _poisoned(self) -> Cause | None:
-        seen = self._flagged.observation
-        when = "before the step" if self._flagged.undone else "when the state was checked after the step"
+        seen = self._attempt.seen
+        when = "before the step" if self._attempt.undone else "when the state was checked after the step"
         if seen.bad_optimizer_state:
             parameter, key = self._split(seen.bad_optimizer_state[0])
             what = (
@@ -106,12 +109,12 @@ class Attribution:
         return None
 
     def _not_reproducible(self, first: Observation) -> Cause:
-        loss = self._flagged.observation.loss
+        loss = self._attempt.seen.loss
         if math.isfinite(loss) and loss == first.loss:
             same, why = True, "with the very loss it had: only its gradients went wrong, once, outside of the program"
         else:
             gradients = self._replays.gradients()
-            second = self._replays.run(self._flagged.batches)
+            second = self._replays.run(self._attempt.batches)
             same = _same_bits(first.loss, second.loss) and _same_tensors(gradients, self._replays.gradients())
             why = (
                 "and two replays agree to the bit: the program is deterministic, and something outside of it went "
@@ -186,19 +189,19 @@ class Attribution:
         return self._cause(CauseKind.GRADIENT_EXPLOSION, what, module=self._owner(name), parameter=name)
 
     def _only_replaced(self) -> bool:
-        return {signal.name for signal in self._flagged.signals} <= {SignalName.SANITIZED_VALUES}
+        return {signal.name for signal in self._attempt.signals} <= {SignalName.SANITIZED_VALUES}
 
     def _located(self, kind: CauseKind, what: str, origin: Origin) -> Cause:
         return self._cause(kind, what, module=origin.module, operation=origin.operation, where=origin.where)
 
     def _cause(self, kind: CauseKind, explanation: str, *, module: str | None = None, **named: Any) -> Cause:
-        seen = self._flagged.observation
+        seen = self._attempt.seen
         return Cause(
             kind=kind,
             explanation=explanation,
             step=seen.step,
             update=seen.update,
-            batch_number=self._flagged.batch_number,
+            batch_number=self._batch_number,
             module=module,
             module_type=type(self._modules[module]).__name__ if module in self._modules else None,
             replays=self._replays.done,

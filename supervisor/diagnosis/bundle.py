@@ -9,68 +9,57 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from supervisor.events.incident_file import BATCH_FILE, STATE_FILE, Bundle
+from supervisor.events.incident_file import BATCH_FILE, STATE_FILE
+from supervisor.records import Bundle
+from supervisor.run_layout import replace_file_with
 from supervisor.training.modules import named_modules
 from supervisor.training.optimizer_state import capture_optimizer
-from supervisor.training.state import Subject, VolatileState
+from supervisor.training.state import Subject
 from supervisor.training.tree import plain, tensors
+from supervisor.update import Attempt
 
 __all__ = ["load_bundle_file", "remove_bundle", "write_bundle"]
 
 SCHEMA = 1
 
 
-def write_bundle(
-    folder: Path,
-    batches: tuple[Any, ...],
-    subject: Subject,
-    before: VolatileState,
-    scaler: Any,
-    *,
-    step: int,
-    update: int,
-    update_applied: bool,
-    most_bytes: int,
-) -> Bundle:
+def write_bundle(folder: Path, attempt: Attempt, subject: Subject, *, most_bytes: int) -> Bundle:
     """Write the bundle of one update, as much of it as fits: the batch, then the state, then the optimizer's state.
 
     A disk that refuses and values that cannot be written without pickling are said in the note.
 
     Args:
         folder: the incident's.
-        batches: the update's.
+        attempt: the update.
         subject: the training objects.
-        before: the state before the update beside parameters and optimizer.
-        scaler: the gradient scaler's `state_dict` before it, None without one.
-        step: position of the update in the schedule.
-        update: its number.
-        update_applied: whether parameters and optimizer are those of after it.
         most_bytes: what all tensors together may take.
     """
+    before = attempt.before
     notes: list[str] = []
     left = most_bytes
     written: dict[str, str | None] = {BATCH_FILE: None, STATE_FILE: None}
     modes = {name: mode for (name, _), mode in zip(named_modules(subject.model), before.training_modes, strict=False)}
     state: dict[str, Any] = {
         "schema": SCHEMA,
-        "step": step,
-        "update": update,
-        "update_applied": update_applied,
+        "step": attempt.place.step,
+        "update": attempt.place.update,
+        "update_applied": not attempt.undone,
         "parameters": {name: parameter.detach() for parameter, name in subject.names.items()},
         "buffers": before.buffers,
         "module_extra": before.module_extra,
         "extra": before.extra,
         "rng": before.rng,
         "training_modes": modes,
-        "scaler": scaler,
+        "scaler": attempt.scaler_before,
     }
-    contents: list[tuple[str, Any]] = [(BATCH_FILE, list(batches)), (STATE_FILE, state)]
+    contents: list[tuple[str, Any]] = [(BATCH_FILE, list(attempt.batches)), (STATE_FILE, state)]
     for name, content in contents:
         try:
             tree = plain(content, name)
@@ -81,17 +70,14 @@ def write_bundle(
             left -= size
             if name == STATE_FILE:
                 left = _add_optimizer(tree, subject, left, notes)
-            folder.mkdir(parents=True, exist_ok=True)
-            part = folder / f".{name}"
-            torch.save(_compact(tree), part)
-            part.replace(folder / name)
+            replace_file_with(folder / name, partial(torch.save, _compact(tree)))
             written[name] = name
         except (OSError, TypeError, RuntimeError) as error:
             notes.append(f"{name}: {error}")
     return Bundle(
         batch=written[BATCH_FILE],
         state=written[STATE_FILE],
-        update_applied=update_applied,
+        update_applied=not attempt.undone,
         note="; ".join(notes) or None,
     )
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from supervisor.clock import Clock
 from supervisor.diagnosis.attribution import Attribution
-from supervisor.diagnosis.flagged import FlaggedUpdate
-from supervisor.diagnosis.replay import Observe, Replays
+from supervisor.diagnosis.replay import Replays
 from supervisor.diagnosis.watchdog import Overrun, time_limit
 from supervisor.records import Cause, Observation
-from supervisor.training.state import Subject, VolatileState
+from supervisor.training.state import Subject
+from supervisor.update import Attempt, Executor
 
-__all__ = ["Diagnosis", "diagnose"]
+__all__ = ["Bounds", "Diagnosis", "diagnose"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a diagnosis may cost: how often the step may be run again, and wall time in seconds."""
+
+    replays: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +40,13 @@ class Diagnosis:
 
 
 def diagnose(
-    flagged: FlaggedUpdate,
+    attempt: Attempt,
     subject: Subject,
-    before: VolatileState,
-    scaler: Any,
-    observe: Observe,
+    executor: Executor,
     is_healthy: Callable[[Observation], bool],
     *,
-    most_replays: int,
-    most_seconds: float,
+    bounds: Bounds,
+    batch_number: int | None,
     clock: Clock,
 ) -> Diagnosis:
     """Find the cause of a flagged update by running it again.
@@ -50,26 +55,24 @@ def diagnose(
     they are said in the result.
 
     Args:
-        flagged: the update.
-        subject: the training objects, the update discarded from them where it could be.
-        before: the state before the update beside parameters and optimizer.
-        scaler: `state_dict` of the gradient scaler before it, None without one.
-        observe: runs forward, backward and the measurement.
+        attempt: the update, discarded where it could be.
+        subject: the training objects.
+        executor: runs forward, backward and the measurement.
         is_healthy: whether an observation would not have been flagged.
-        most_replays: how often the step may be run again.
-        most_seconds: wall time it may take.
+        bounds: what it may cost.
+        batch_number: number of its last batch, None where the caller draws the batches.
         clock: for the duration.
     """
     started = clock.monotonic()
-    replays = Replays(subject, before, scaler, observe, most=most_replays)
-    attribution = Attribution(flagged, subject.model, replays, is_healthy)
+    replays = Replays(subject, executor, attempt.before, attempt.scaler_before, attempt.place, most=bounds.replays)
+    attribution = Attribution(attempt, batch_number, subject.model, replays, is_healthy)
     cause, failure = None, None
     try:
         # Outside of the time limit, so that nothing can interrupt the way back.
-        with replays.undone(), time_limit(most_seconds):
+        with replays.undone(), time_limit(bounds.seconds):
             cause = attribution.cause()
     except Overrun:
-        failure = f"it took longer than its {most_seconds:g} s"
+        failure = f"it took longer than its {bounds.seconds:g} s"
     except Exception as error:  # noqa: BLE001  (hooks and replays run code that nobody here has written)
         failure = str(error) or type(error).__name__
     if cause is not None:

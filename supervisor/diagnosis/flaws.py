@@ -1,10 +1,9 @@
-"""What is wrong in some tensors, and where in the user's code one is."""
+"""What is wrong in some tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from supervisor.training.tree import tensors
 
-__all__ = ["Flaws", "flaws", "held", "user_frame"]
+__all__ = ["Flaws", "flaws", "held"]
 
 Flaws = frozenset[str]
 """Which of `nan`, `inf` and `-inf` some tensors hold."""
@@ -37,19 +36,6 @@ def flaws(*groups: Iterable[Tensor]) -> Flaws:
             if bool((values == -torch.inf).any()):
                 found.add("-inf")
     return frozenset(found)
-
-
-def user_frame(frame: Any) -> str | None:
-    """`file:line` of the innermost frame, from `frame` outwards, that is neither torch's nor ours."""
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith(_NOT_THE_USERS) and not file.startswith("<"):
-            return f"{file}:{frame.f_lineno}"
-        frame = frame.f_back
-    return None
-
-
-_NOT_THE_USERS = (str(Path(torch.__file__).parent), str(Path(__file__).resolve().parent.parent))
 
 
 def held(tree: Any) -> Iterator[Tensor]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -13,18 +13,9 @@ from supervisor.diagnosis.trace import Trace
 from supervisor.records import Observation
 from supervisor.training.state import Subject, VolatileState
 from supervisor.training.tree import clone
+from supervisor.update import Executor, Place
 
-__all__ = ["DiagnosisFailed", "Observe", "Replays", "ReplaysSpent"]
-
-LossFunction = Callable[[Any], Tensor]
-
-
-class Observe(Protocol):
-    """Forward, backward and one measurement of an update, as the guard does them."""
-
-    def __call__(self, batches: Sequence[Any], watched: Callable[[LossFunction], LossFunction] | None) -> Observation:
-        """The observation of an update on `batches`, the loss function wrapped by `watched` where one is given."""
-        ...
+__all__ = ["DiagnosisFailed", "Replays", "ReplaysSpent"]
 
 
 class DiagnosisFailed(Exception):
@@ -40,21 +31,25 @@ class Replays:
 
     Args:
         subject: the training objects; their parameters are those of before the step.
+        executor: runs forward, backward and the measurement.
         before: the rest of the state before the step.
         scaler: `state_dict` of the gradient scaler before the step, None without one.
-        observe: runs forward, backward and the measurement.
+        place: where the step stands in the run.
         most: how many replays may be run.
 
     Attributes:
         done: how many were run.
     """
 
-    def __init__(self, subject: Subject, before: VolatileState, scaler: Any, observe: Observe, *, most: int) -> None:
+    def __init__(
+        self, subject: Subject, executor: Executor, before: VolatileState, scaler: Any, place: Place, *, most: int
+    ) -> None:
         self.done = 0
         self._subject = subject
+        self._executor = executor
         self._before = before
         self._scaler = scaler
-        self._observe = observe
+        self._place = place
         self._most = most
 
     @property
@@ -79,17 +74,20 @@ class Replays:
         """One replay; its gradients stay where they are until the next one.
 
         Raises:
-            ReplaysSpent: no more may be run.
+            DiagnosisFailed: the step cannot be run again.
+            ReplaysSpent: no more replays may be run.
         """
+        if self._executor.no_replay is not None:
+            raise DiagnosisFailed(self._executor.no_replay)
         if self.left <= 0:
             raise ReplaysSpent(f"its {self._most} replays are spent")
         self.done += 1
         self._subject.restore_volatile(self._before)
         self._put_scaler(self._scaler)
         if trace is None:
-            return self._observe(batches, None)
+            return self._executor.replay(batches, self._place)
         with trace.watching():
-            return self._observe(batches, trace.loss)
+            return self._executor.replay(batches, self._place, trace.loss)
 
     def gradients(self) -> dict[str, Tensor]:
         """The gradients of the last replay, by parameter."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from supervisor.diagnosis.trace import Origin, Trace
 from supervisor.errors import InputError
-from supervisor.training.inspection import GradientFindings, measure
+from supervisor.training.inspection import StateCheck
 from supervisor.training.modules import named_modules
-from supervisor.training.optimizers import members
 from supervisor.training.samples import bad_samples, sample_count
 from supervisor.training.state import Subject, VolatileState
+from supervisor.update import LossFunction, NativeExecutor, Place, UpdateSettings
 
 __all__ = ["Rerun", "rerun"]
 
@@ -30,8 +30,10 @@ class Rerun:
         grad_norm: total L2 norm of all gradients, likewise.
         exception: `Type: message` where it raised, else None.
         bad_samples: positions along dimension 0 of the samples that hold a NaN or an infinity, for each batch.
-        bad_parameters: parameters that are not finite before the step.
+        bad_parameters: parameters and buffers that are not finite before the step.
         bad_gradients: parameters whose gradient is not finite after it.
+        bad_buffers: buffers that its forward pass has spoilt, where loss and gradients are finite.
+        sanitized: values that the model has replaced.
         forward: where the first bad value of the forward pass was made, None where none was.
         surfaced: the first module that gave a bad value, None where none did.
         backward: where the first bad gradient was made, None where none was.
@@ -44,6 +46,8 @@ class Rerun:
     bad_samples: tuple[tuple[int, ...], ...]
     bad_parameters: tuple[str, ...]
     bad_gradients: tuple[str, ...]
+    bad_buffers: tuple[str, ...]
+    sanitized: int
     forward: Origin | None
     surfaced: str | None
     backward: Origin | None
@@ -53,14 +57,17 @@ class Rerun:
     def healthy(self) -> bool:
         """Whether nothing that is not finite was met."""
         finite = math.isfinite(self.loss) and math.isfinite(self.grad_norm)
-        return finite and self.exception is None and not self.bad_parameters
+        return finite and not (self.exception or self.bad_parameters or self.bad_buffers or self.sanitized)
 
 
-def rerun(subject: Subject, loss: Callable[[Any], Tensor], state: Mapping[str, Any], batches: Sequence[Any]) -> Rerun:
+def rerun(
+    subject: Subject, settings: UpdateSettings, loss: LossFunction, state: Mapping[str, Any], batches: Sequence[Any]
+) -> Rerun:
     """Put the state of an incident into freshly built training objects and run its step once, watched.
 
     Args:
         subject: the training objects, as the trainer builds them.
+        settings: how an update is made, as the guard was told.
         loss: batch -> scalar tensor with a graph.
         state: what `state.pt` holds.
         batches: what `batch.pt` holds.
@@ -68,28 +75,25 @@ def rerun(subject: Subject, loss: Callable[[Any], Tensor], state: Mapping[str, A
     Raises:
         InputError: the state is not of this model.
     """
+    check = StateCheck(subject.model, subject.optimizer, subject.extra, subject.names)
     _put_back(subject, state)
-    names = {name: parameter for parameter, name in subject.names.items()}
-    bad = tuple(name for name, parameter in names.items() if not bool(torch.isfinite(parameter.detach()).all()))
     trace = Trace(subject.model)
-    exception: str | None = None
-    found = GradientFindings(math.nan, math.nan)
-    subject.drop_gradients()
+    executor = NativeExecutor(subject, check, replace(settings, accumulate=len(batches)), replay=loss)
+    bad = check.bad_parameters()
     with trace.watching():
-        try:
-            found = measure(_backward(subject, trace.loss(loss), batches), subject.names, None)
-        except Exception as error:  # noqa: BLE001  (whatever the step raises is what there is to show)
-            exception = f"{type(error).__name__}: {error}"
-    gradients = {name: parameter.grad for name, parameter in names.items() if parameter.grad is not None}
+        found = executor.replay(batches, Place(state["step"], state["update"], replayed=True), trace.loss)
+    gradients = {name: p.grad for p, name in subject.names.items() if p.grad is not None}
     norms = {name: float(torch.linalg.vector_norm(_dense(grad))) for name, grad in gradients.items()}
-    loss_made_it = trace.loss_origin() if exception is None and not math.isfinite(found.loss) else None
+    loss_made_it = trace.loss_origin() if found.exception is None and not math.isfinite(found.loss) else None
     return Rerun(
         loss=found.loss,
         grad_norm=found.grad_norm,
-        exception=exception,
+        exception=found.exception,
         bad_samples=tuple(bad_samples(batch) if sample_count(batch) is not None else () for batch in batches),
         bad_parameters=bad,
-        bad_gradients=tuple(name for name, norm in norms.items() if not math.isfinite(norm)),
+        bad_gradients=found.bad_gradients,
+        bad_buffers=found.bad_buffers,
+        sanitized=found.sanitized,
         forward=trace.forward_origin() or (loss_made_it if trace.surfaced() is None else None),
         surfaced=trace.surfaced(),
         backward=trace.backward_origin(),
@@ -110,18 +114,6 @@ def _put_back(subject: Subject, state: Mapping[str, Any]) -> None:
     subject.restore_volatile(VolatileState(**fields, training_modes=modes))
     if subject.scaler is not None and state["scaler"] is not None:
         subject.scaler.load_state_dict(state["scaler"])
-
-
-def _backward(subject: Subject, loss: Callable[[Any], Tensor], batches: Sequence[Any]) -> Tensor:
-    scaler, total = subject.scaler, torch.zeros(())
-    for batch in batches:
-        part = loss(batch) / len(batches)
-        (part if scaler is None else scaler.scale(part)).backward()  # type: ignore[no-untyped-call]
-        total = total.to(part.device) + part.detach()
-    if scaler is not None and scaler.is_enabled():
-        for optimizer in members(subject.optimizer):
-            scaler.unscale_(optimizer)
-    return total
 
 
 def _dense(gradient: Tensor) -> Tensor:

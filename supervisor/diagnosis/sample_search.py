@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from supervisor.diagnosis.flagged import FlaggedUpdate
 from supervisor.diagnosis.flaws import Flaws, flaws
 from supervisor.diagnosis.replay import Replays
 from supervisor.diagnosis.search import at_most, find_culprits
 from supervisor.records import Observation
 from supervisor.training.samples import bad_samples, keep_samples, sample_count, values_replaced
 from supervisor.training.tree import tensors
+from supervisor.update import Attempt
 
 __all__ = ["Blame", "SampleSearch"]
 
@@ -44,29 +44,29 @@ class SampleSearch:
     """Looks for the samples at fault in one flagged update.
 
     Args:
-        flagged: the update.
+        attempt: the update.
         replays: runs it again, with fewer samples.
         is_healthy: whether an observation would not have been flagged.
     """
 
-    def __init__(self, flagged: FlaggedUpdate, replays: Replays, is_healthy: Callable[[Observation], bool]) -> None:
-        self._flagged = flagged
+    def __init__(self, attempt: Attempt, replays: Replays, is_healthy: Callable[[Observation], bool]) -> None:
+        self._attempt = attempt
         self._replays = replays
         self._is_healthy = is_healthy
 
     def flaws(self) -> Flaws:
         """What the batches hold beside finite values."""
-        return flaws(tensor for batch in self._flagged.batches for _, tensor in tensors(batch))
+        return flaws(tensor for batch in self._attempt.batches for _, tensor in tensors(batch))
 
     def by_value(self) -> Blame:
         """The samples that hold values that are not finite, where it is known that those do the harm."""
-        counts = [sample_count(batch) for batch in self._flagged.batches]
+        counts = [sample_count(batch) for batch in self._attempt.batches]
         samples = () if None in counts else self._bad_positions([count for count in counts if count is not None])
         return Blame(samples, BY_VALUE if samples else NO_SAMPLE)
 
     def to_blame(self) -> Blame | None:
         """The samples at fault, found by running the step without some of them; None where no few of them are."""
-        counts = [sample_count(batch) for batch in self._flagged.batches]
+        counts = [sample_count(batch) for batch in self._attempt.batches]
         sizes = [count for count in counts if count is not None]
         if len(sizes) < len(counts):
             return self._bad_values(None)
@@ -77,7 +77,7 @@ class SampleSearch:
         def healthy(positions: Sequence[int]) -> bool:
             kept = [
                 keep_samples(batch, here)
-                for batch, start, size in zip(self._flagged.batches, starts, sizes, strict=True)
+                for batch, start, size in zip(self._attempt.batches, starts, sizes, strict=True)
                 if (here := [p - start for p in positions if start <= p < start + size])
             ]
             return bool(kept) and self._much_better(self._replays.run(kept))
@@ -104,7 +104,7 @@ class SampleSearch:
         if not held:
             return None
         if "nan" not in held:
-            mended = self._replays.run([values_replaced(batch) for batch in self._flagged.batches])
+            mended = self._replays.run([values_replaced(batch) for batch in self._attempt.batches])
             if mended.exception is not None or not self._is_healthy(mended):
                 # Infinities that change nothing, as in a mask.
                 return None
@@ -115,7 +115,7 @@ class SampleSearch:
         starts = [sum(sizes[:index]) for index in range(len(sizes))]
         return tuple(
             start + position
-            for start, batch in zip(starts, self._flagged.batches, strict=True)
+            for start, batch in zip(starts, self._attempt.batches, strict=True)
             for position in bad_samples(batch)
         )
 
@@ -128,7 +128,7 @@ class SampleSearch:
             raise _CannotLeaveOut
         if not self._is_healthy(observation):
             return False
-        for signal in self._flagged.signals:
+        for signal in self._attempt.signals:
             for quantity, value in (("loss", observation.loss), ("grad_norm", observation.grad_norm)):
                 worst, typical = signal.details.get(quantity), signal.details.get("median")
                 if isinstance(worst, float) and isinstance(typical, float) and value * value > worst * typical:

@@ -19,8 +19,9 @@ from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from supervisor.diagnosis.flaws import Flaws, flaws, held, user_frame
+from supervisor.diagnosis.flaws import Flaws, flaws, held
 from supervisor.training.modules import named_modules
+from supervisor.training.user_code import frames_outwards, user_frame
 
 __all__ = ["Call", "Operation", "Origin", "Trace"]
 
@@ -171,7 +172,9 @@ class Trace:
     def called(self, name: str, first: int, leaving: Flaws, entering: Flaws, literal: bool) -> None:
         """Note a function of torch that has just returned."""
         module = self._open[-1].module if self._open else None
-        operation = Operation(name, first, _next_number(), self._tick(), module, user_frame(sys._getframe(2)))
+        operation = Operation(
+            name, first, _next_number(), self._tick(), module, user_frame(frames_outwards(sys._getframe(2)))
+        )
         self._operations.append(operation)
         if leaving - entering and not literal and name not in _FILLS:
             self.sources.append(operation)

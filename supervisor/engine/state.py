@@ -64,6 +64,11 @@ class Closed:
     cured_by: ActionName | None = None
     cuts_taken_back: int = 0
 
+    @property
+    def something(self) -> bool:
+        """Whether anything ended at all."""
+        return self.incident is not None or self.cuts_taken_back > 0
+
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
@@ -124,8 +129,10 @@ class EngineState:
 
     def to_plain(self) -> dict[str, Any]:
         """Nested dictionaries, tuples and numbers for a checkpoint; the record of the open incident is left out."""
-        incident = self.incident
-        return asdict(self if incident is None else replace(self, incident=replace(incident, record=None)))
+        plain = asdict(self)
+        if plain["incident"] is not None:
+            del plain["incident"]["record"]
+        return plain
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> EngineState:

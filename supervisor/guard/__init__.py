@@ -1,6 +1,6 @@
-"""The in-process half: the loop that runs each step, decides, recovers and keeps the record."""
+"""The in-process half: each update is inspected, let through or answered, and put on record."""
 
 from supervisor.guard.guard import Guard
-from supervisor.guard.outcome import StepOutcome
+from supervisor.guard.outcome import StepOutcome, Verdict
 
-__all__ = ["Guard", "StepOutcome"]
+__all__ = ["Guard", "StepOutcome", "Verdict"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeGuard
@@ -19,10 +20,16 @@ from supervisor.training.names import named_parameters
 from supervisor.training.optimizers import AnyOptimizer, members
 from supervisor.training.trainer import Stateful
 
-__all__ = ["check_numbers", "check_objects", "check_training"]
+__all__ = ["NotGiven", "check_loop", "check_numbers", "check_objects", "check_training"]
 
 
-def check_objects(model: object, loss: object, data: object, scaler: object, extra_state: object) -> None:
+class NotGiven(enum.Enum):
+    """Stands for an argument that was left out, where None would be a mistake."""
+
+    HERE = enum.auto()
+
+
+def check_objects(model: object, data: object, scaler: object, extra_state: object) -> None:
     """Refuse objects of a kind that cannot be meant.
 
     Raises:
@@ -31,13 +38,34 @@ def check_objects(model: object, loss: object, data: object, scaler: object, ext
     problems = []
     if not isinstance(model, nn.Module):
         problems.append(f"model: a {type(model).__name__}: give a torch.nn.Module")
-    if not callable(loss):
-        problems.append(f"loss: a {type(loss).__name__}: give a function of a batch that returns a scalar tensor")
     if data is not None and not isinstance(data, Iterable) and not hasattr(type(data), "__getitem__"):
         problems.append(f"data: a {type(data).__name__}: give an iterable of batches")
     if scaler is not None and not isinstance(scaler, GradScaler):
         problems.append(f"scaler: a {type(scaler).__name__}: give a torch.amp.GradScaler")
     problems += _registered(extra_state)
+    if problems:
+        raise InputError(*problems)
+
+
+def check_loop(loss: object, replay: object, data: object, position: object) -> None:
+    """Refuse what a loop of one's own cannot be supervised with.
+
+    Raises:
+        InputError: something is; all of it is told.
+    """
+    problems = []
+    if not isinstance(loss, NotGiven) and not callable(loss):
+        problems.append(f"loss: a {type(loss).__name__}: give a function of a batch that returns a scalar tensor")
+    if replay is not None and not isinstance(replay, bool) and not callable(replay):
+        problems.append(
+            f"replay: a {type(replay).__name__}: give a function of a batch that returns its loss, or False"
+        )
+    if replay is True and isinstance(loss, NotGiven):
+        problems.append("replay: there is no `loss` to call again: give the function itself")
+    if position is not None and not isinstance(position, Stateful):
+        problems.append(f"position: a {type(position).__name__}: give an object with state_dict and load_state_dict")
+    if position is not None and data is not None:
+        problems.append("position: the guard knows the position in `data` itself: give one of the two")
     if problems:
         raise InputError(*problems)
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
-from supervisor.guard.update import Update, UpdateRunner
 from supervisor.records import SignalName
 from supervisor.signals import Detectors
 from supervisor.training.state import Subject
 from supervisor.training.tree import tensors
+from supervisor.update import Attempt, Executor
 
-__all__ = ["TELLING", "MicroBatchJudge", "Verdict"]
+__all__ = ["MicroBatchJudge"]
 
 TELLING = frozenset(
     {
@@ -23,20 +22,7 @@ TELLING = frozenset(
         SignalName.GRADIENT_OVERFLOW,
     }
 )
-"""Findings that one batch by itself can bring about and that need no window: a spike of the sum has no one author."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a second look came to.
-
-    Attributes:
-        at_fault: positions in the update, from 0, of the micro-batches that are bad by themselves.
-        reusable: positions of the others, where using them again is exact.
-    """
-
-    at_fault: tuple[int, ...] = ()
-    reusable: tuple[int, ...] = ()
+"""Findings that one batch by itself can bring about, and that need no window of earlier values to be told."""
 
 
 class MicroBatchJudge:
@@ -47,28 +33,34 @@ class MicroBatchJudge:
 
     Args:
         subject: the training objects, as they were before the update.
-        runner: runs a micro-batch.
-        panel: says what is wrong with it; its windows stay as they are.
+        executor: runs a micro-batch.
+        detectors: say what is wrong with it; their windows stay as they are.
     """
 
-    def __init__(self, subject: Subject, runner: UpdateRunner, panel: Detectors) -> None:
+    def __init__(self, subject: Subject, executor: Executor, detectors: Detectors) -> None:
         self._subject = subject
-        self._runner = runner
-        self._panel = panel
+        self._executor = executor
+        self._detectors = detectors
 
-    def judge(self, batches: Sequence[Any], place: Update) -> Verdict:
-        """Find those at fault. Afterwards everything is as it was, gradients gone.
+    def judge(self, attempt: Attempt) -> None:
+        """Find those at fault, and those that may be used again. Afterwards everything is as it was, gradients gone.
 
-        None of them can be used again when none is at fault, for then all were discarded for what they are together,
-        or when the loss writes to its batch.
+        Nothing is found where the state was bad before them, where the update is one batch, or where it cannot be run
+        again. None can be used again when none is at fault, for then all were discarded for what they are together, or
+        when the loss writes to its batch.
         """
+        seen = attempt.seen
+        poisoned = seen.bad_parameters or seen.bad_optimizer_state
+        telling = not {signal.name for signal in attempt.signals}.isdisjoint(TELLING)
+        if len(attempt.batches) == 1 or poisoned or not telling or self._executor.no_replay is not None:
+            return
         before = self._subject.capture_volatile()
         at_fault, good, written = [], [], False
-        for position, batch in enumerate(batches):
+        for position, batch in enumerate(attempt.batches):
             this = self._subject.capture_volatile()
             versions = _versions(batch)
-            observation = self._runner.observe_again(batch, place)
-            if {signal.name for signal in self._panel.inspect(observation)} & TELLING:
+            observation = self._executor.replay_one(batch, attempt.place)
+            if {signal.name for signal in self._detectors.inspect(observation)} & TELLING:
                 at_fault.append(position)
                 self._subject.restore_volatile(this)
             else:
@@ -76,8 +68,10 @@ class MicroBatchJudge:
                 written = written or _versions(batch) != versions
         self._subject.drop_gradients()
         self._subject.restore_volatile(before)
-        exact = bool(at_fault) and not written
-        return Verdict(tuple(at_fault), tuple(good) if exact else ())
+        attempt.at_fault = tuple(at_fault)
+        attempt.reusable = tuple(good) if at_fault and not written else ()
+        attempt.observation = replace(seen, bad_batches=attempt.at_fault)
+        attempt.signals = self._detectors.inspect(attempt.observation)
 
 
 def _versions(batch: Any) -> list[int]:

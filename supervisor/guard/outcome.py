@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from supervisor.records import ActionName, Signal
 
-__all__ = ["StepOutcome"]
+__all__ = ["StepOutcome", "Verdict"]
 
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """One call of `Guard.step`.
+    """One update, once it is over.
 
     Attributes:
         step: position in the schedule that the update had.
@@ -28,3 +28,24 @@ class StepOutcome:
     applied: bool
     signals: tuple[Signal, ...] = ()
     action: ActionName | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a loop of one's own does next.
+
+    Attributes:
+        apply: the optimizer is to step, inside `Guard.applying`, and then `Guard.after_step` is to be called.
+        outcome: what the update came to; None while it is still to be applied.
+        halt: the ladder has ended: the loop is to end too.
+        reason: why it has; None where it has not.
+    """
+
+    apply: bool
+    outcome: StepOutcome | None
+    halt: bool = False
+    reason: str | None = None
+
+
+PROCEED = Verdict(apply=True, outcome=None)
+"""Nothing was found: let the optimizer step."""

@@ -23,6 +23,7 @@ from supervisor.training.optimizers import chained
 from supervisor.training.rng import seed_everything
 from supervisor.training.state import Subject
 from supervisor.training.trainer import Stateful
+from supervisor.update import UpdateSettings
 
 __all__ = ["main"]
 
@@ -61,7 +62,8 @@ def _rerun(run_dir: Path, folder: Path) -> Rerun:
     scaler = getattr(trainer, "scaler", None)
     subject = Subject(trainer.model, optimizer, None, scaler, extra, parameter_names(trainer.model, optimizer))
     state, batches = load_bundle_file(folder / STATE_FILE), load_bundle_file(folder / BATCH_FILE)
-    return rerun(subject, lambda batch: trainer.loss(batch_to(batch, device)), state, batches)
+    settings = UpdateSettings(sanitized=getattr(trainer, "sanitized", None))
+    return rerun(subject, settings, lambda batch: trainer.loss(batch_to(batch, device)), state, batches)
 
 
 def _lines(found: Rerun, record: IncidentFile) -> list[str]:
@@ -74,6 +76,10 @@ def _lines(found: Rerun, record: IncidentFile) -> list[str]:
             lines.append(f"batch {number} of the update: not all values are finite in sample {_some(samples)}")
     if found.bad_parameters:
         lines.append(f"not finite before the step: {_some(found.bad_parameters)}")
+    if found.bad_buffers:
+        lines.append(f"buffers that the forward pass has spoilt: {_some(found.bad_buffers)}")
+    if found.sanitized:
+        lines.append(f"values that the model has replaced: {found.sanitized}")
     if found.forward is not None:
         lines.append(f"first bad tensor: made in {_place(found.forward)}")
     elif found.surfaced is not None:

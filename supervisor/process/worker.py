@@ -19,12 +19,12 @@ from supervisor.events.console import ConsoleRenderer
 from supervisor.events.schema import RunStatus
 from supervisor.faults import FaultInjector, load_faults
 from supervisor.guard import Guard
-from supervisor.guard.counters import Progress
-from supervisor.guard.reporter import Evaluation
 from supervisor.process.heartbeat import Heartbeat, Phase
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.stop_request import StopRequest
 from supervisor.process.trainer_loading import build_trainer, find_trainer
+from supervisor.record.counters import Progress
+from supervisor.record.run_log import Evaluation
 from supervisor.training.device import batch_to, choose_device, optimizer_to
 from supervisor.training.optimizers import chained
 from supervisor.training.rng import seed_everything

@@ -10,7 +10,7 @@ from supervisor.events import EventLog
 from supervisor.events.quarantine_file import QuarantinedSample, write_quarantine
 from supervisor.events.schema import QuarantinedEvent, WarningEvent
 from supervisor.records import Cause
-from supervisor.training.data_cursor import DataCursor
+from supervisor.training.data_position import DataPosition
 
 __all__ = ["Quarantine"]
 
@@ -20,14 +20,14 @@ class Quarantine:
 
     Args:
         enabled: whether samples are added at all.
-        cursor: leaves them out; None where the caller draws the batches.
+        data: leaves them out.
         path: `RUN_DIR/quarantine.jsonl`, None to write nothing.
         log: hears of every addition.
     """
 
-    def __init__(self, enabled: bool, cursor: DataCursor | None, path: Path | None, log: EventLog) -> None:
+    def __init__(self, enabled: bool, data: DataPosition, path: Path | None, log: EventLog) -> None:
         self._enabled = enabled
-        self._cursor = cursor
+        self._data = data
         self._path = path
         self._log = log
         self._samples: dict[int | str, QuarantinedSample] = {}
@@ -39,7 +39,7 @@ class Quarantine:
     def add(self, cause: Cause, incident: int) -> None:
         """Leave out the samples that a cause blames, where the data give their indices."""
         new = [index for index in cause.dataset_indices if index not in self._samples]
-        if not self._enabled or self._cursor is None or not new:
+        if not self._enabled or not self._data.leaves_out or not new:
             return
         self._log.emit(
             QuarantinedEvent(step=cause.step, update=cause.update, incident=incident, dataset_indices=tuple(new))
@@ -67,8 +67,7 @@ class Quarantine:
 
     def _take(self, samples: Iterable[QuarantinedSample]) -> None:
         self._samples |= {sample.index: sample for sample in samples}
-        if self._cursor is not None:
-            self._cursor.quarantined = frozenset(self._samples)
+        self._data.quarantined = frozenset(self._samples)
         if self._path is None or not (self._samples or self._path.exists()):
             return
         try:

@@ -10,14 +10,12 @@ from pathlib import Path
 from supervisor.checkpoints import CheckpointStore
 from supervisor.clock import Clock
 from supervisor.errors import InputError
-from supervisor.events.observation_file import OBSERVATIONS, ObservationFile
-from supervisor.events.quarantine_file import QUARANTINE_FILE
+from supervisor.events.observation_file import ObservationFile
 from supervisor.events.writer import EventLog, Listener
 from supervisor.policy import RecoveryPolicy, resolved_yaml
+from supervisor.run_layout import RunLayout, replace_file
 
 __all__ = ["RunFiles"]
-
-EVENTS = Path("events") / "rank0.jsonl"
 
 
 class RunFiles:
@@ -39,8 +37,7 @@ class RunFiles:
         log: the event log.
         observations: what every update measured, None where that is not asked for.
         store: the checkpoints, None without a directory.
-        incidents: where incidents are written, None without a directory.
-        quarantine: where the samples left out are listed, likewise.
+        layout: where everything lies, likewise.
     """
 
     def __init__(
@@ -56,8 +53,7 @@ class RunFiles:
     ) -> None:
         self.observations: ObservationFile | None = None
         self.store: CheckpointStore | None = None
-        self.incidents: Path | None = None
-        self.quarantine: Path | None = None
+        self.layout: RunLayout | None = None
         if run_dir is None:
             if resume:
                 raise InputError("resume: there is nothing to resume without run_dir: give the run's directory")
@@ -69,25 +65,24 @@ class RunFiles:
         except OSError as error:
             problem = f"{run_dir}: cannot be used ({error.strerror}): choose another run directory"
             raise InputError(problem) from error
-        self.store = CheckpointStore(directory / "checkpoints", "", clock)
+        self.layout = layout = RunLayout(directory)
+        self.store = CheckpointStore(layout.checkpoints, "", clock)
         if resume:
             # A writer killed between the two renames of a replacement left the only checkpoint under another name.
             self.store.recover()
-        held = (directory / EVENTS).exists() or bool(self.store.committed())
+        held = layout.rank_events.exists() or bool(self.store.committed())
         if held and not resume:
             raise InputError(f"{run_dir}: holds a run already: resume it, or choose another run directory")
         if resume and not self.store.committed():
             raise InputError(f"{run_dir}: no checkpoint to resume from: start the run without resume")
-        run_id = run_id or _earlier_run_id(directory / EVENTS) or _new_run_id()
-        self.log = EventLog(directory / EVENTS, run_id, 0, clock, listeners)
-        self.store = CheckpointStore(directory / "checkpoints", run_id, clock)
+        run_id = run_id or _earlier_run_id(layout.rank_events) or _new_run_id()
+        self.log = EventLog(layout.rank_events, run_id, 0, clock, listeners)
+        self.store = CheckpointStore(layout.checkpoints, run_id, clock)
         self.store.recover()
-        self.incidents = directory / "incidents"
-        self.quarantine = directory / QUARANTINE_FILE
         if record_observations:
-            self.observations = ObservationFile(directory / OBSERVATIONS)
+            self.observations = ObservationFile(layout.observations)
         try:
-            (directory / "policy.yaml").write_text(resolved_yaml(policy), encoding="utf-8")
+            replace_file(layout.policy, resolved_yaml(policy))
         except OSError as error:
             problem = f"{run_dir}: cannot be written ({error.strerror}): choose another run directory"
             raise InputError(problem) from error

@@ -88,6 +88,10 @@ class RunLedger:
         incident = self._engine.incident
         return incident is not None and self._policy.ladder[incident.rung].action is ActionName.HALT
 
+    def now(self) -> float:
+        """The monotonic clock, in seconds."""
+        return self._clock.monotonic()
+
     def begin(self, batch_number: int) -> Place:
         """Begin an update whose last batch was the `batch_number`-th."""
         counters = self.counters
@@ -121,9 +125,11 @@ class RunLedger:
         self.cured_by[closed.cured_by] += 1
         return closed, self._ended(record, observation.step, Outcome.RECOVERED, closed.cured_by)
 
-    def spent(self, seconds: float) -> None:
-        """An applied update took so long."""
+    def spent_since(self, started: float) -> float:
+        """An applied update has taken the time since `started`. Gives that time, in seconds."""
+        seconds = self._clock.monotonic() - started
         self.counters.useful_seconds += seconds
+        return seconds
 
     def flagged(self) -> None:
         """An update was flagged, and discarded where that was still possible."""

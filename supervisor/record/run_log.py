@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from supervisor import __version__
 from supervisor.events.observation_file import ObservationFile
 from supervisor.events.schema import (
     BufferExemptEvent,
@@ -19,15 +18,15 @@ from supervisor.events.schema import (
     WarningEvent,
 )
 from supervisor.events.writer import EventLog
-from supervisor.guard.counters import Progress
-from supervisor.guard.incidents import IncidentBook
-from supervisor.guard.keeper import StateKeeper
+from supervisor.record.counters import Progress
+from supervisor.record.run_ledger import RunLedger
 from supervisor.records import Observation
 from supervisor.training.learning_rate import nominal_lr
 from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.rng import preserved_rng
+from supervisor.version import __version__
 
-__all__ = ["Evaluation", "ProgressListener", "Reporter"]
+__all__ = ["Evaluation", "ProgressListener", "RunLog"]
 
 SLOW_STEP_SECONDS = 1.0
 SLOW_STEP_TIMES = 10.0
@@ -37,13 +36,12 @@ Evaluation = Callable[[], Mapping[str, float]]
 ProgressListener = Callable[[Progress], object]
 
 
-class Reporter:
+class RunLog:
     """Emits the events that are about the run rather than about an incident.
 
     Args:
         log: where they go.
-        keeper: where the run stands.
-        book: the incident counts.
+        ledger: where the run stands.
         log_every_steps: steps between two `step` events.
         on_progress: called after each step.
         observations: where every update's measurement goes, None to keep none.
@@ -52,25 +50,18 @@ class Reporter:
     def __init__(
         self,
         log: EventLog,
-        keeper: StateKeeper,
-        book: IncidentBook,
+        ledger: RunLedger,
         *,
         log_every_steps: int,
         on_progress: ProgressListener | None,
         observations: ObservationFile | None,
     ) -> None:
         self._log = log
-        self._keeper = keeper
-        self._book = book
+        self._ledger = ledger
         self._log_every_steps = log_every_steps
         self._on_progress = on_progress
         self._observations = observations
         self._metrics: dict[str, float] = {}
-
-    @property
-    def _last_update(self) -> int | None:
-        """The last update attempted: a line about it stays when the run is resumed from here."""
-        return self._keeper.counters.update - 1 if self._keeper.counters.update else None
 
     def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:
         """Put the start of the run on record."""
@@ -85,8 +76,8 @@ class Reporter:
 
     def step(self, observation: Observation, optimizer: AnyOptimizer, seconds: float | None) -> None:
         """Show a step; one in `log_every_steps` goes on record, with `seconds` None where it was discarded."""
-        engine = self._keeper.engine
         if self._on_progress is not None:
+            engine = self._ledger.engine
             self._on_progress(
                 Progress(
                     step=observation.step,
@@ -101,6 +92,7 @@ class Reporter:
             self._say_where_slow(observation, seconds)
         if seconds is None or (observation.step + 1) % self._log_every_steps:
             return
+        engine = self._ledger.engine
         event = StepEvent(
             step=observation.step,
             update=observation.update,
@@ -115,33 +107,35 @@ class Reporter:
         self._log.emit(event)
 
     def _say_where_slow(self, observation: Observation, seconds: float) -> None:
-        before = self._keeper.counters.applied_steps - 1
-        mean = (self._keeper.counters.useful_seconds - seconds) / before if before else seconds
+        before = self._ledger.counters.applied_steps - 1
+        mean = (self._ledger.counters.useful_seconds - seconds) / before if before else seconds
         if seconds > SLOW_STEP_TIMES * mean:
             message = f"slow step: {seconds:.3g} s, where the mean is {mean:.3g} s"
             self._log.emit(WarningEvent(step=observation.step, update=observation.update, message=message))
 
     def evaluate(self, evaluation: Evaluation) -> None:
         """Take the metrics of the finished training; one that fails is a warning, for the training is saved."""
-        counters, before = self._keeper.counters, self._keeper.seconds
+        counters, before = self._ledger.counters, self._ledger.seconds
         try:
             with preserved_rng():
                 self._metrics = {name: float(value) for name, value in evaluation().items()}
         except Exception as error:  # noqa: BLE001  (whatever the user's evaluation raises, the training is done)
             message = f"evaluation failed: {type(error).__name__}: {error}"
-            self._log.emit(WarningEvent(step=counters.step, update=self._last_update, message=message))
+            self._log.emit(WarningEvent(step=counters.step, update=self._ledger.last_update, message=message))
             return
-        seconds = self._keeper.seconds - before
-        event = MetricsEvent(step=counters.step, update=self._last_update, metrics=self._metrics, seconds=seconds)
+        seconds = self._ledger.seconds - before
+        event = MetricsEvent(
+            step=counters.step, update=self._ledger.last_update, metrics=self._metrics, seconds=seconds
+        )
         self._log.emit(event)
 
     def finished(self, status: RunStatus) -> None:
         """Put the end of a run that was not halted on record."""
-        counters = self._keeper.counters
+        counters = self._ledger.counters
         interrupted = status is RunStatus.INTERRUPTED
         event = RunFinishedEvent(
             step=counters.step,
-            update=self._last_update,
+            update=self._ledger.last_update,
             status=RunStatus.INTERRUPTED if interrupted else RunStatus.FINISHED,
             summary=self.summary(status),
         )
@@ -159,15 +153,15 @@ class Reporter:
 
     def summary(self, status: RunStatus) -> RunSummary:
         """What the run came to so far."""
-        counters, engine, seconds = self._keeper.counters, self._keeper.engine, self._keeper.seconds
+        counters, engine, seconds = self._ledger.counters, self._ledger.engine, self._ledger.seconds
         return RunSummary(
             status=status,
             steps=counters.step,
             applied_steps=counters.applied_steps,
             skipped_steps=counters.skipped_steps,
             incidents=engine.incidents,
-            incidents_by_signal=dict(self._book.by_signal),
-            cured_by=dict(self._book.cured_by),
+            incidents_by_signal=dict(self._ledger.by_signal),
+            cured_by=dict(self._ledger.cured_by),
             lr_scale=engine.lr_scale,
             final_loss=counters.final_loss,
             metrics=self._metrics,

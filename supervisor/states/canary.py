@@ -7,18 +7,18 @@ state must give the same loss to the bit; where it does, what fails next is the 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from supervisor.diagnosis import DiagnosisFailed, Overrun, Replays, time_limit
 from supervisor.events import EventLog
 from supervisor.events.schema import CanaryEvent
-from supervisor.guard.update import Update, UpdateRunner
 from supervisor.policy import RecoveryPolicy
 from supervisor.records import Observation
+from supervisor.states.in_memory import StatesInMemory
 from supervisor.training.state import Subject, VolatileState
 from supervisor.training.tree import clone, comes_back
+from supervisor.update import Attempt, Executor, Place
 
 __all__ = ["Canaries", "Canary", "CanaryVerdict"]
 
@@ -36,12 +36,11 @@ class CanaryVerdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A batch and the state beside the parameters in which its loss was computed."""
+    """The batches of a healthy update, and the state beside the parameters in which their loss was computed."""
 
-    update: int
-    batch: Any
+    batches: tuple[Any, ...]
     before: VolatileState
-    loss: float = 0.0
+    loss: float
 
 
 class Canaries:
@@ -50,34 +49,38 @@ class Canaries:
     Args:
         policy: whether anything is looked into at all, and for how long.
         subject: the training objects.
-        runner: runs the batch again.
+        executor: runs the batch again.
+        memory: the snapshots.
         log: hears the verdicts.
     """
 
-    def __init__(self, policy: RecoveryPolicy, subject: Subject, runner: UpdateRunner, log: EventLog) -> None:
-        self._policy = policy
+    def __init__(
+        self, policy: RecoveryPolicy, subject: Subject, executor: Executor, memory: StatesInMemory, log: EventLog
+    ) -> None:
+        self._enabled = policy.diagnose.enabled and executor.no_replay is None
+        self._most_seconds = policy.diagnose.max_seconds
         self._subject = subject
-        self._runner = runner
+        self._executor = executor
+        self._memory = memory
         self._log = log
         self._kept: dict[int, Canary] = {}
 
-    def candidate(self, update: int, batch: Any, before: VolatileState) -> Canary | None:
-        """The batch of the first update after a snapshot, copied since its loss may change it; None for odd batches."""
-        if not self._policy.diagnose.enabled or not comes_back(batch):
-            return None
-        return Canary(update, clone(batch), before)
+    def begin(self, attempt: Attempt) -> None:
+        """Copy the batches of the first update after a snapshot, since its loss may change them.
 
-    def keep(self, canary: Canary, loss: float, updates: Iterable[int]) -> None:
-        """Keep the batch of an update that proved healthy.
-
-        Args:
-            canary: the candidate.
-            loss: what it gave.
-            updates: of the snapshots that are still in memory; the canaries of others are let go.
+        Batches that hold what cannot be copied for certain are left alone.
         """
-        alive = set(updates)
-        kept = {**self._kept, canary.update: Canary(canary.update, canary.batch, canary.before, loss)}
-        self._kept = {update: each for update, each in kept.items() if update in alive}
+        first = self._memory.last_remembered == attempt.place.update
+        if first and self._enabled and comes_back(attempt.batches):
+            attempt.copied_batches = clone(attempt.batches)
+
+    def healthy(self, attempt: Attempt) -> None:
+        """Keep the copied batches of an update that proved healthy; canaries of snapshots that are gone are let go."""
+        if attempt.copied_batches is None:
+            return
+        update = attempt.place.update
+        kept = {**self._kept, update: Canary(attempt.copied_batches, attempt.before, attempt.seen.loss)}
+        self._kept = {each: kept[each] for each in self._memory.updates if each in kept}
 
     def try_on(self, update: int, step: int, observation: Observation | None) -> CanaryVerdict | None:
         """Try the canary of a state that was just put back; None where it has none. The state is to be put back anew.
@@ -88,25 +91,22 @@ class Canaries:
             observation: the flagged update that is answered, for the record.
         """
         canary = self._kept.get(update)
-        if canary is None or not self._policy.diagnose.enabled:
+        if canary is None:
             return None
         scaler = None if self._subject.scaler is None else clone(self._subject.scaler.state_dict())
-        place = Update(step, update, replayed=True)
-        replays = Replays(
-            self._subject, canary.before, scaler, lambda batches, _: self._runner.observe(batches[0], place), most=2
-        )
+        place = Place(step, update, replayed=True)
+        replays = Replays(self._subject, self._executor, canary.before, scaler, place, most=2)
         losses: list[float] = []
         present = self._subject.capture_volatile()
-        with self._runner.replaying():
-            try:
-                with replays.undone(), time_limit(self._policy.diagnose.max_seconds):
-                    while len(losses) < 2 and canary.loss not in losses:
-                        seen = replays.run([clone(canary.batch)])
-                        if seen.exception is not None:
-                            raise DiagnosisFailed(seen.exception)
-                        losses.append(seen.loss)
-            except (Overrun, Exception):  # noqa: BLE001  (the user's code may raise anything, which proves nothing)
-                losses = []
+        try:
+            with replays.undone(), time_limit(self._most_seconds):
+                while len(losses) < 2 and canary.loss not in losses:
+                    seen = replays.run(clone(canary.batches))
+                    if seen.exception is not None:
+                        raise DiagnosisFailed(seen.exception)
+                    losses.append(seen.loss)
+        except (Overrun, Exception):  # noqa: BLE001  (the user's code may raise anything, which proves nothing)
+            losses = []
         self._subject.restore_volatile(present)
         verdict = _verdict(losses, canary.loss)
         self._log.emit(

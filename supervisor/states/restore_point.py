@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from supervisor.training.state import TrainingState
 
-__all__ = ["Moment", "Source"]
+__all__ = ["RestorePoint", "Source", "last_update"]
 
 Source = Literal["memory", "disk"]
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class RestorePoint:
     """A state a run can go back to.
 
     Attributes:
@@ -39,7 +39,12 @@ class Moment:
         return {**tree, "training": self.training.to_tree()}
 
     @classmethod
-    def from_tree(cls, tree: Mapping[str, Any]) -> Moment:
+    def from_tree(cls, tree: Mapping[str, Any]) -> RestorePoint:
         """The inverse of `to_tree`; KeyError when a field is missing."""
         fields = {name: tree[name] for name in cls.__slots__}
         return cls(**{**fields, "training": TrainingState.from_tree(tree["training"])})
+
+
+def last_update(update: int) -> int | None:
+    """The last update attempted before the next is `update`; a line about it survives a resume from there."""
+    return update - 1 if update else None

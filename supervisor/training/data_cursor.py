@@ -46,7 +46,10 @@ class DataCursor:
         batch_number: batches drawn so far, over all epochs.
         epoch: the epoch in progress, from 0.
         batch_in_epoch: batches drawn in it.
+        leaves_out: True: quarantined samples are left out.
     """
+
+    leaves_out = True
 
     def __init__(self, data: Iterable[Any]) -> None:
         self._data = data

@@ -252,7 +252,7 @@ def _dense(tensor: Tensor) -> Tensor:
     return torch.view_as_real(tensor.detach().resolve_conj()) if tensor.is_complex() else tensor
 
 
-def _norms(held: Sequence[Tensor]) -> Sequence[Tensor]:
+def _norms(held: list[Tensor]) -> Sequence[Tensor]:
     """The L2 norm of each tensor, 0-dimensional, accumulated in float32 or wider; in the order of `_grouped`."""
     if not held:
         return ()
@@ -266,7 +266,7 @@ def _norms(held: Sequence[Tensor]) -> Sequence[Tensor]:
         return found
 
 
-def _norms_on_host(held: Sequence[Tensor]) -> list[float]:
+def _norms_on_host(held: list[Tensor]) -> list[float]:
     """The L2 norm of each tensor, in the order of `held`; one synchronisation."""
     if not held:
         return []

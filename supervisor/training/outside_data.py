@@ -24,10 +24,12 @@ class OutsideData:
         epoch: always 0: the caller alone knows.
         last_number: None, likewise.
         quarantined: samples to leave out; they are not, since the caller draws.
+        leaves_out: False, likewise.
     """
 
     epoch = 0
     last_number: int | None = None
+    leaves_out = False
 
     def __init__(self, position: Stateful | None = None) -> None:
         self.batch_number = 0

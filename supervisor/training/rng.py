@@ -50,7 +50,7 @@ class _Unmoved:
     def __init__(self, tell: Callable[[], Any], views: Callable[[], tuple[memoryview, ...] | None]) -> None:
         self._tell = tell
         self._views = views
-        self._seen: tuple[bytes, ...] | None = None
+        self._seen: tuple[object, ...] | None = None
         self._told: Any = None
 
     def capture(self) -> Any:

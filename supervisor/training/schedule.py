@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from supervisor.training.data_position import DataPosition
+
 __all__ = ["Interval", "Schedule", "SchedulerList", "as_one"]
 
 Interval = Literal["step", "epoch"]
@@ -72,9 +74,17 @@ class Schedule:
         """The data stand in this epoch, as a run begins or after it went back to an earlier state."""
         self._epoch = epoch
 
-    def follow(self, epoch: int) -> None:
-        """Step for every epoch that has ended since; an epoch without an applied update does not count."""
-        while self._epoch < epoch:
+    def follow(self, data: DataPosition, *, update_ended: bool = False) -> None:
+        """Step for every epoch that has ended since; an epoch without an applied update does not count.
+
+        Args:
+            data: where the data stand.
+            update_ended: look whether the batch of the update that has just ended was the last of its epoch, before the
+                next one is drawn.
+        """
+        if update_ended and self.by_epoch:
+            data.ended_epoch()
+        while self._epoch < data.epoch:
             self.after_epoch()
             self._epoch += 1
 

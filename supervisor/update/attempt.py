@@ -70,6 +70,7 @@ class Attempt:
         started: when it began, by the monotonic clock, in seconds.
         drawn: whether the guard's own data gave these very batches, so that they can come again.
         phase: how far it has come.
+        copied_batches: its batches as they were before the loss saw them, where they may become a canary.
         observation: what it measured; None until its backward pass is over.
         signals: what was found about that, furthest upstream first.
         raised: the exception that ended it, if one did.
@@ -85,6 +86,7 @@ class Attempt:
     started: float
     drawn: bool = False
     phase: Phase = Phase.BEGUN
+    copied_batches: tuple[Any, ...] | None = None
     observation: Observation | None = None
     signals: tuple[Signal, ...] = ()
     raised: Raised | None = None

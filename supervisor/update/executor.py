@@ -61,6 +61,10 @@ class Executor(Protocol):
         """Put everything back to before the batch. Parameters stay: where they were reached, only a reload helps."""
         ...
 
+    def give_up(self, attempt: Attempt) -> None:
+        """Put everything back as if the batch had never been drawn, the gradient scaler's scale included."""
+        ...
+
     def replay(self, batches: Sequence[Any], place: Place, watch: Watch | None = None) -> Observation:
         """Run forward, backward and the measurement of an update again, from the state as it is now.
 

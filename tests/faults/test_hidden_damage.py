@@ -42,8 +42,7 @@ def good_checkpoints(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def good_snapshots(guard: Any) -> list[dict[str, Any]]:
-    held = guard._keeper._states._memory.values()
-    return [moment.training.to_tree() for kept, moment in held if kept.good]
+    return [point.training.to_tree() for kept, point in guard.parts.states.memory if kept.good]
 
 
 def assert_finite_states(states: list[dict[str, Any]]) -> None:

@@ -35,6 +35,11 @@ def run(training: Training, loss: Any = None, policy: Any = POLICY, damage: Any 
     return heard
 
 
+def snapshot(guard: Any, step: int) -> Any:
+    """The training state that is held in memory for a step."""
+    return next(point.training for kept, point in guard.parts.states.memory if kept.step == step)
+
+
 def test_a_sound_state_is_proven_and_used() -> None:
     training = build(draws=True, average=True)
     heard = run(training)
@@ -53,9 +58,7 @@ def test_a_damaged_state_is_told_and_an_older_one_proven() -> None:
     """One bit of a weight in the newest snapshot, flipped in memory: finite, and found by nothing else."""
 
     def flip(guard: Any) -> None:
-        states = guard._keeper._states._memory
-        weight = states[15][1].training.parameters["inner.weight"]
-        weight.view(torch.int32).view(-1)[7] ^= 1 << 20
+        snapshot(guard, 15).parameters["inner.weight"].view(torch.int32).view(-1)[7] ^= 1 << 20
 
     heard = run(build(draws=True), damage=flip)
     assert [(event.restored_step, event.verdict) for event in heard.named("canary")] == [
@@ -116,7 +119,7 @@ def test_a_batch_that_the_loss_changes_in_place_is_still_a_canary() -> None:
 
 def test_a_spoilt_snapshot_that_is_not_finite_is_no_matter_for_a_canary() -> None:
     def poison(guard: Any) -> None:
-        guard._keeper._states._memory[15][1].training.parameters["inner.weight"].view(-1)[0] = math.nan
+        snapshot(guard, 15).parameters["inner.weight"].view(-1)[0] = math.nan
 
     heard = run(build(), damage=poison)
     assert [(event.restored_step, event.verdict) for event in heard.named("canary")] == [(10, "sound")]

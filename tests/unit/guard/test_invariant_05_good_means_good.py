@@ -260,9 +260,8 @@ def test_restoring_the_same_snapshot_twice_restores_the_same(tmp_path: Path) -> 
 def test_a_poisoned_snapshot_in_memory_is_passed_over_too(tmp_path: Path) -> None:
     run = Run(tmp_path / "run", snapshot={"keep": 3, "every_steps": 5}, checkpoint={"every_steps": 500})
     run.healthy(14)
-    memory = run.guard._keeper._states._memory
-    _, moment = memory[max(memory)]
-    next(iter(moment.training.parameters.values())).view(-1)[0] = math.nan
+    _, point = max(run.guard.parts.states.memory, key=lambda held: held[0].update)
+    next(iter(point.training.parameters.values())).view(-1)[0] = math.nan
     run.bad()
     assert run.restored() == [5]
     assert_same(everything(run.training), run.states[5])
@@ -326,7 +325,7 @@ def test_memory_that_is_used_again_is_never_that_of_a_state_still_held(tmp_path:
     updates_of_memory: dict[int, set[int]] = {}
     for _ in range(30):
         run.healthy(1)
-        for kept, moment in run.guard._keeper._states._memory.values():
+        for kept, moment in run.guard.parts.states.memory:
             at = next(iter(moment.training.parameters.values())).data_ptr()
             updates_of_memory.setdefault(at, set()).add(kept.update)
             then = run.states[kept.step]

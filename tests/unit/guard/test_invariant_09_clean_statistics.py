@@ -17,7 +17,7 @@ POLICY = {"detect": {"spike": SPIKE, "state_every_steps": 5}, "reactions": {"div
 
 
 def windows(guard: Guard) -> dict[str, list[float]]:
-    state = guard._keeper._panel.state_dict()
+    state = guard.parts.detectors.state_dict()
     return {name: list(held["window"]) for name, held in state.items() if "window" in held}
 
 

@@ -50,11 +50,10 @@ def poison(training: Training, target: str, value: float) -> None:
 
 def held_as_good(guard: Guard, *, on_disk: bool) -> list[tuple[str, Any]]:
     """The content of every state that a reload could go back to."""
-    states = guard._keeper._states
+    states = guard.parts.states
     if on_disk:
         return [(f"{source} {kept.step}", moment.training.to_tree()) for kept, moment, source in states.newest_good()]
-    held = states._memory.values()
-    return [(f"memory {kept.step}", moment.training.to_tree()) for kept, moment in held if kept.good]
+    return [(f"memory {kept.step}", point.training.to_tree()) for kept, point in states.memory if kept.good]
 
 
 def assert_all_finite(guard: Guard, *, on_disk: bool = True) -> None:

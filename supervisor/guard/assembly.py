@@ -1,0 +1,166 @@
+"""Builds the parts of a guard and binds them together: the only place that knows all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+from torch.amp.grad_scaler import GradScaler
+
+from supervisor.clock import Clock
+from supervisor.errors import InputError
+from supervisor.events import EventLog
+from supervisor.events.quarantine_file import QuarantinedSample
+from supervisor.events.writer import Listener
+from supervisor.guard.continuation import Continuation
+from supervisor.guard.diagnosing import Diagnostician
+from supervisor.guard.discarding import Discarding, Undoing
+from supervisor.guard.micro_batches import MicroBatchJudge
+from supervisor.guard.recovery import Recovery, Redrawing
+from supervisor.guard.supervised_step import SupervisedStep
+from supervisor.policy import RecoveryPolicy
+from supervisor.record.incident_log import IncidentLog
+from supervisor.record.quarantine import Quarantine
+from supervisor.record.run_files import RunFiles
+from supervisor.record.run_ledger import RunLedger
+from supervisor.record.run_log import ProgressListener, RunLog
+from supervisor.signals import Detectors
+from supervisor.states import Canaries, CheckpointParts, GoodStates, RestorePoints, Restoring, Resuming, StateTaker
+from supervisor.training.data_cursor import DataCursor
+from supervisor.training.inspection import StateCheck
+from supervisor.training.names import parameter_names
+from supervisor.training.optimizers import AnyOptimizer
+from supervisor.training.outside_data import OutsideData
+from supervisor.training.schedule import Schedule
+from supervisor.training.state import Subject
+from supervisor.training.trainer import Stateful
+from supervisor.update import LossFunction, NativeExecutor, UpdateSettings
+
+__all__ = ["Parts", "Reporting", "TrainingObjects", "assemble"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingObjects:
+    """What is trained; see `Guard` for each."""
+
+    model: nn.Module
+    optimizer: AnyOptimizer
+    schedule: Schedule
+    scaler: GradScaler | None
+    extra_state: Mapping[str, Stateful]
+    data: DataCursor | OutsideData
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """Where a run writes and who hears of it; see `Guard` for each."""
+
+    run_dir: str | Path | None
+    resume: bool
+    run_id: str | None
+    log_every_steps: int
+    record_observations: bool
+    listeners: Iterable[Listener]
+    on_progress: ProgressListener | None
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one guard, for the guard itself and for tests. They are no contract.
+
+    Attributes:
+        subject: the training objects.
+        check: finds what is not finite in them.
+        executor: carries updates out.
+        data: where the data stand.
+        schedule: the learning-rate schedule.
+        detectors: say what is wrong with an update.
+        ledger: where the run stands.
+        states: the states to go back to.
+        taker: takes them.
+        step: takes an update from one end to the other.
+        run_log: the record of the run.
+        log: the event log.
+    """
+
+    subject: Subject
+    check: StateCheck
+    executor: NativeExecutor
+    data: DataCursor | OutsideData
+    schedule: Schedule
+    detectors: Detectors
+    ledger: RunLedger
+    states: GoodStates
+    taker: StateTaker
+    step: SupervisedStep
+    run_log: RunLog
+    log: EventLog
+
+
+def assemble(
+    policy: RecoveryPolicy,
+    objects: TrainingObjects,
+    settings: UpdateSettings,
+    reporting: Reporting,
+    redrawing: Redrawing,
+    *,
+    loss: LossFunction | None,
+    replay: LossFunction | None,
+    known_bad: Iterable[QuarantinedSample] = (),
+) -> Parts:
+    """Build a guard's parts, and go on from the newest checkpoint where a run is resumed.
+
+    Raises:
+        InputError: a parameter is not finite, the run directory cannot be used, or nothing in it can be resumed.
+    """
+    data, schedule, clock = objects.data, objects.schedule, reporting.clock
+    names = parameter_names(objects.model, objects.optimizer)
+    extra = {**objects.extra_state, **({"supervisor.schedule": schedule} if schedule.by_epoch else {})}
+    subject = Subject(objects.model, objects.optimizer, schedule.scheduler, objects.scaler, extra, names)
+    check = StateCheck(objects.model, objects.optimizer, extra, names)
+    bad = check.bad_parameters()
+    if bad:
+        raise InputError(f"model: {', '.join(bad)} not finite before the first step: mend the initial weights")
+    executor = NativeExecutor(subject, check, settings, schedule=schedule, loss=loss, replay=replay)
+    files = RunFiles(
+        reporting.run_dir,
+        policy,
+        reporting.record_observations,
+        resume=reporting.resume,
+        run_id=reporting.run_id,
+        clock=clock,
+        listeners=reporting.listeners,
+    )
+    log, layout = files.log, files.layout
+    detectors, ledger = Detectors(policy), RunLedger(policy, clock)
+    incident_log = IncidentLog(log, layout)
+    run_log = RunLog(
+        log,
+        ledger,
+        log_every_steps=reporting.log_every_steps,
+        on_progress=reporting.on_progress,
+        observations=files.observations,
+    )
+    quarantine = Quarantine(policy.diagnose.quarantine, data, None if layout is None else layout.quarantine, log)
+    states = GoodStates(policy, files.store, log)
+    points = RestorePoints(subject, data, ledger, states.spares)
+    # The names are those of the first checkpoints that were written.
+    parts = CheckpointParts(ledger=ledger, panel=detectors, quarantine=quarantine)
+    taker = StateTaker(policy, check, points, states, parts, log)
+    canaries = Canaries(policy, subject, executor, states.memory, log)
+    recovery = Recovery(
+        policy, points, Restoring(states, points, check, canaries), redrawing, incident_log, quarantine, clock
+    )
+    continuation = Continuation(points, schedule, detectors, states, taker, incident_log, run_log)
+    undoing = Undoing(executor, states, detectors, MicroBatchJudge(subject, executor, detectors))
+    diagnostician = Diagnostician(policy, points, executor, detectors, layout, clock)
+    discarding = Discarding(policy, undoing, diagnostician, recovery, continuation)
+    step = SupervisedStep(policy, points, executor, detectors, canaries, continuation, discarding)
+    if reporting.resume and files.store is not None and states.disk is not None:
+        Resuming(policy, files.store, check, points, parts, states.disk, log).resume()
+    schedule.begin_at(data.epoch)
+    quarantine.begin(known_bad)
+    return Parts(subject, check, executor, data, schedule, detectors, ledger, states, taker, step, run_log, log)

@@ -1,0 +1,128 @@
+"""How the run goes on after an update: the ledger, the data, the schedule, the detectors and the states follow it."""
+
+from __future__ import annotations
+
+from supervisor.guard.outcome import StepOutcome
+from supervisor.guard.recovery import Recovered
+from supervisor.record.incident_log import IncidentLog
+from supervisor.record.run_log import RunLog
+from supervisor.records import ActionName
+from supervisor.signals import Detectors
+from supervisor.states import GoodStates, RestorePoints, StateTaker
+from supervisor.training.schedule import Schedule
+from supervisor.update import Attempt
+
+__all__ = ["Continuation"]
+
+
+class Continuation:
+    """Carries the end of an update on to everything that goes by it, one verb for each way an update can end.
+
+    Args:
+        points: the training objects, the data and the ledger.
+        schedule: the learning-rate schedule.
+        detectors: learn from healthy updates alone.
+        states: the states to go back to.
+        taker: takes the next one when it is due.
+        incident_log: the record of incidents.
+        run_log: the record of the run.
+    """
+
+    def __init__(
+        self,
+        points: RestorePoints,
+        schedule: Schedule,
+        detectors: Detectors,
+        states: GoodStates,
+        taker: StateTaker,
+        incident_log: IncidentLog,
+        run_log: RunLog,
+    ) -> None:
+        self._points = points
+        self._ledger = points.ledger
+        self._schedule = schedule
+        self._detectors = detectors
+        self._states = states
+        self._taker = taker
+        self._incident_log = incident_log
+        self._run_log = run_log
+
+    def check_due(self, attempt: Attempt) -> bool:
+        """Whether the state is to be looked at once this update is applied."""
+        return self._taker.check_due(attempt.place.step + 1)
+
+    def noted(self, attempt: Attempt) -> None:
+        """Put on record what an update measured and what was found about it."""
+        self._run_log.observed(attempt.seen)
+        if attempt.signals:
+            self._incident_log.signals(attempt.signals, attempt.seen)
+
+    def accept(self, attempt: Attempt) -> StepOutcome:
+        """The update stands."""
+        seen, ledger = attempt.seen, self._ledger
+        self.noted(attempt)
+        self._detectors.accept(seen)
+        closed, incident = ledger.applied(seen)
+        self._schedule.follow(self._points.data, update_ended=True)
+        seconds = ledger.spent_since(attempt.started)
+        if closed.something:
+            self._incident_log.closed(closed, incident, seen, ledger.lr_scale)
+        if not seen.replayed:
+            self._states.healthy_step(seen.step, seen.update)
+        self._taker.take_due(known_finite=True)
+        self._run_log.step(seen, self._points.subject.optimizer, seconds)
+        return StepOutcome(seen.step, seen.loss, seen.grad_norm, True, attempt.signals)
+
+    def excuse(self, attempt: Attempt) -> StepOutcome:
+        """The update was discarded because a gradient scaler is still looking for its scale: no incident."""
+        self._detectors.calibrated()
+        self._ledger.used_up()
+        self._schedule.follow(self._points.data, update_ended=True)
+        self._taker.take_due(known_finite=False)
+        return self._discarded(attempt, None)
+
+    def flag(self, attempt: Attempt) -> None:
+        """The update is bad: it counts for nothing, and states on probation begin anew."""
+        self._detectors.flagged(attempt.seen)
+        self._states.flagged_step(attempt.place.step, attempt.place.update)
+        self._ledger.flagged()
+
+    def go_on(self, attempt: Attempt, recovered: Recovered) -> StepOutcome:
+        """An action has answered the update."""
+        self._follow_data(attempt, recovered)
+        if recovered.effect.restored is None:
+            self._taker.take_due(known_finite=False)
+        else:
+            # So that a crash does not bring back what was left.
+            self._taker.commit(good=recovered.decision.action is ActionName.RELOAD_CHECKPOINT)
+        self._run_log.step(attempt.seen, self._points.subject.optimizer, None)
+        return self._discarded(attempt, recovered.decision.action)
+
+    def halt(self, attempt: Attempt, recovered: Recovered) -> StepOutcome:
+        """The ladder has ended."""
+        self._follow_data(attempt, recovered)
+        self._ledger.halt(attempt.place.step)
+        self._incident_log.write(self._ledger.incident)
+        self._taker.commit(good=recovered.effect.restored is not None)
+        self._run_log.halted(recovered.decision.reason, attempt.seen)
+        return self._discarded(attempt, ActionName.HALT)
+
+    def _follow_data(self, attempt: Attempt, recovered: Recovered) -> None:
+        effect, data = recovered.effect, self._points.data
+        if effect.restored is None:
+            self._ledger.used_up()
+            if attempt.drawn:
+                again = attempt.batches if recovered.decision.retry else [attempt.batches[n] for n in attempt.reusable]
+                data.put_back(again)
+        else:
+            # The schedule went back with the state; under `replay` so did the data.
+            self._schedule.begin_at(data.epoch)
+        self._schedule.follow(data, update_ended=True)
+        if effect.modules:
+            self._detectors.forget()
+        elif effect.restored is not None:
+            self._detectors.restored()
+
+    def _discarded(self, attempt: Attempt, action: ActionName | None) -> StepOutcome:
+        seen = attempt.seen
+        return StepOutcome(seen.step, seen.loss, seen.grad_norm, False, attempt.signals, action)

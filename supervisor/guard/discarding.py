@@ -1,0 +1,97 @@
+"""What happens to a flagged update: it is undone, looked into and answered."""
+
+from __future__ import annotations
+
+from supervisor.guard.continuation import Continuation
+from supervisor.guard.diagnosing import Diagnostician
+from supervisor.guard.micro_batches import MicroBatchJudge
+from supervisor.guard.outcome import Verdict
+from supervisor.guard.recovery import Recovery
+from supervisor.policy import RecoveryPolicy
+from supervisor.records import ActionName
+from supervisor.signals import Detectors
+from supervisor.states import GoodStates
+from supervisor.update import Attempt, Executor, Phase
+
+__all__ = ["Discarding", "Undoing"]
+
+
+class Undoing:
+    """Undoes an update, and finds out what was wrong before it and within it.
+
+    Args:
+        executor: undoes it.
+        states: what a recovery depends on is to be on disk first.
+        detectors: say what is wrong.
+        judge: tells the batches of an accumulated update apart.
+    """
+
+    def __init__(self, executor: Executor, states: GoodStates, detectors: Detectors, judge: MicroBatchJudge) -> None:
+        self._executor = executor
+        self._states = states
+        self._detectors = detectors
+        self._judge = judge
+
+    def undo(self, attempt: Attempt) -> bool:
+        """Put everything back, then look again.
+
+        Returns:
+            Whether the update is excused: a gradient scaler is still looking for its scale.
+        """
+        self._executor.undo(attempt)
+        self._states.flush()
+        if attempt.undone:
+            # After the undoing: what the batch spoilt is put back by now, so that only earlier damage is found.
+            self._executor.check_state(attempt)
+        attempt.signals = self._detectors.inspect(attempt.seen)
+        if attempt.undone and self._detectors.is_calibration(attempt.seen, attempt.signals):
+            return True
+        if attempt.undone:
+            self._judge.judge(attempt)
+        return False
+
+
+class Discarding:
+    """Discards flagged updates.
+
+    Args:
+        policy: says which findings are merely observed.
+        undoing: undoes the update.
+        diagnostician: finds the cause.
+        recovery: answers it.
+        continuation: lets the run go on, or end.
+    """
+
+    def __init__(
+        self,
+        policy: RecoveryPolicy,
+        undoing: Undoing,
+        diagnostician: Diagnostician,
+        recovery: Recovery,
+        continuation: Continuation,
+    ) -> None:
+        self._policy = policy
+        self._undoing = undoing
+        self._diagnostician = diagnostician
+        self._recovery = recovery
+        self._continuation = continuation
+
+    def discard(self, attempt: Attempt) -> Verdict:
+        """Discard an update that was flagged.
+
+        One whose optimizer has begun to step has reached the weights: then only a reload can undo it.
+        """
+        attempt.undone = attempt.phase is not Phase.STEPPING
+        attempt.phase = Phase.ENDED
+        excused = self._undoing.undo(attempt)
+        self._continuation.noted(attempt)
+        if excused:
+            return Verdict(apply=False, outcome=self._continuation.excuse(attempt))
+        # Before the detectors take note of the update, so that a replay is judged as the update was.
+        diagnosis = self._diagnostician.diagnose(attempt)
+        self._continuation.flag(attempt)
+        recovered = self._recovery.answer(attempt, self._policy.causes(attempt.signals), diagnosis, self._diagnostician)
+        if recovered.decision.action is not ActionName.HALT:
+            return Verdict(apply=False, outcome=self._continuation.go_on(attempt, recovered))
+        outcome = self._continuation.halt(attempt, recovered)
+        return Verdict(apply=False, outcome=outcome, halt=True, reason=recovered.decision.reason)

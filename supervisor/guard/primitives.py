@@ -1,0 +1,218 @@
+"""The primitives of a guard: what a loop calls that runs its model and its optimizer itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import Tensor
+
+from supervisor.errors import InputError, PolicyHalt
+from supervisor.events.schema import RunStatus, RunSummary
+from supervisor.guard.assembly import Parts
+from supervisor.guard.outcome import Verdict
+from supervisor.record.run_log import Evaluation
+from supervisor.update import Attempt, Phase
+
+__all__ = ["Primitives"]
+
+
+class Primitives:
+    """Takes one update after the other through the parts, and refuses calls in a wrong order.
+
+    Args:
+        parts: the parts of the guard.
+        accumulate: batches an update.
+        evaluate: gives metrics at the end of the run.
+        about: further fields of `run_started`.
+        resumed: the run goes on, so that its start is on record already.
+
+    Attributes:
+        parts: the parts of the guard.
+    """
+
+    def __init__(
+        self, parts: Parts, accumulate: int, evaluate: Evaluation | None, about: Mapping[str, Any], *, resumed: bool
+    ) -> None:
+        self.parts = parts
+        self._accumulate = accumulate
+        self._evaluate = evaluate
+        self._about = about
+        self._announced = resumed
+        self._attempt: Attempt | None = None
+        self._status: RunStatus | None = RunStatus.HALTED if parts.ledger.halted else None
+        self._stop = False
+
+    def begin(self, steps: int) -> None:
+        """Begin a run that ends at `steps`: its start is put on record and its initial state is taken, once.
+
+        `run` and `batches` call it. A resumed run was put back to its checkpoint when the guard was built. A batch
+        given by `batches` and not used comes again.
+
+        Raises:
+            InputError: `steps` is not a positive number, or the initial state is not finite.
+        """
+        if not isinstance(steps, int) or steps < 1:
+            raise InputError(f"steps: {steps}: write a whole number, 1 or more")
+        if self._status is RunStatus.FINISHED and steps > self.steps_done:
+            # The end of the schedule was moved on.
+            self._status = None
+        self._announce(steps)
+        self.parts.data.take_back()
+
+    def before_batch(self, batch: Any) -> None:
+        """Begin an update: gradients are dropped, and what a forward pass can change is copied.
+
+        Args:
+            batch: the batch, or a tuple of `accumulate` batches.
+
+        Raises:
+            PolicyHalt: the run was halted.
+            InputError: the update before was not ended, or `batch` is not `accumulate` batches.
+        """
+        self._begin(batch)
+
+    def after_backward(self, loss: Tensor | None, error: Exception | None = None) -> Verdict:
+        """Judge the update once its gradients are there: before they are clipped, and before the optimizer steps.
+
+        A gradient scaler's gradients are unscaled here, unless they are already. The policy's `gradient_clip` and
+        `on_gradients` have been applied when the verdict says to apply the update.
+
+        Args:
+            loss: the loss of the update, not scaled: with several batches the mean of theirs. None with an `error`.
+            error: what the forward or the backward pass raised, if it did.
+
+        Raises:
+            InputError: no update was begun, or neither a loss nor an error is given.
+        """
+        attempt = self._open(Phase.BEGUN, "after_backward", "before_batch")
+        if error is None and not (isinstance(loss, Tensor) and loss.numel() == 1):
+            raise InputError("after_backward: give the loss of the update, a tensor of one element, or the error")
+        try:
+            return self._answered(self.parts.step.judge(attempt, loss, error))
+        except BaseException:
+            # An interrupt; once the update is being discarded, there is nothing left to give up.
+            if attempt.phase is Phase.BEGUN:
+                self.abandon()
+            raise
+
+    def applying(self) -> AbstractContextManager[None]:
+        """The block in which the optimizer steps: learning rates are scaled inside, and are nominal again after it.
+
+        An exception raised in it is kept and answered by `after_step`.
+
+        Raises:
+            InputError: the verdict of `after_backward` was not to apply the update.
+        """
+        return self.parts.step.applying(self._open(Phase.PASSED, "applying", "after_backward"))
+
+    def after_step(self) -> Verdict:
+        """End an update whose optimizer has stepped: the schedule steps, the state is looked at where that is due, and
+        a snapshot or a checkpoint is taken where one is.
+
+        Raises:
+            InputError: the optimizer has not stepped inside `applying`.
+        """
+        return self._answered(self.parts.step.settle(self._open(Phase.STEPPING, "after_step", "applying")))
+
+    def abandon(self) -> None:
+        """Give up the update that was begun, as if its batch had never been drawn: for an interrupt.
+
+        Nothing happens where none is open.
+
+        Raises:
+            InputError: its optimizer has begun to step.
+        """
+        attempt = self._attempt
+        if attempt is None or attempt.phase is Phase.ENDED:
+            return
+        if attempt.phase is Phase.STEPPING:
+            raise InputError("abandon: the optimizer has stepped: call after_step")
+        self.parts.step.give_up(attempt)
+
+    @property
+    def steps_done(self) -> int:
+        """Position in the schedule: steps used up so far."""
+        return self.parts.ledger.counters.step
+
+    @property
+    def batches_drawn(self) -> int:
+        """Position in the data: batches drawn so far, over all epochs."""
+        return self.parts.data.batch_number
+
+    @property
+    def updates_attempted(self) -> int:
+        """Updates attempted so far, the one in progress included; never goes back."""
+        return self.parts.ledger.counters.update
+
+    @property
+    def status(self) -> RunStatus | None:
+        """How the run ended, None while it goes on."""
+        return self._status
+
+    def request_stop(self) -> None:
+        """Let the loop end after the step in progress; safe in a signal handler."""
+        self._stop = True
+
+    def finish(self, status: RunStatus = RunStatus.FINISHED) -> RunSummary:
+        """End the run in good order: last checkpoint, metrics, `run_finished`. `run` and `batches` call it."""
+        if self._status is None:
+            parts = self.parts
+            self._announce(None)
+            self.abandon()
+            parts.data.take_back()
+            parts.taker.commit()
+            if status is RunStatus.FINISHED and self._evaluate is not None:
+                parts.run_log.evaluate(self._evaluate)
+            self._status = status
+            parts.states.flush()
+            parts.run_log.finished(status)
+        return self.summary()
+
+    def summary(self) -> RunSummary:
+        """What the run came to; one that is still going reads as `finished` at this point."""
+        return self.parts.run_log.summary(self._status or RunStatus.FINISHED)
+
+    def flush(self) -> None:
+        """Wait until every checkpoint begun is on disk."""
+        self.parts.states.flush()
+
+    def close(self) -> None:
+        """Wait for what is being written, and close the event log."""
+        self.parts.states.flush()
+        self.parts.log.close()
+
+    def _begin(self, batch: Any) -> Attempt:
+        if self._status is RunStatus.HALTED:
+            raise PolicyHalt("halted by its policy: start a new run, or resume this one under another policy")
+        several = self._accumulate > 1
+        if several and not (isinstance(batch, (tuple, list)) and len(batch) == self._accumulate):
+            raise InputError(f"step: with accumulate={self._accumulate} it takes a tuple of as many batches")
+        if self._attempt is not None and self._attempt.phase is not Phase.ENDED:
+            raise InputError("before_batch: the update before was not ended: call after_backward, or abandon it")
+        if self._status is not None or not self._announced:
+            # A step beyond the end: the run goes on, and ends anew.
+            self._status = None
+            self._announce(None)
+        attempt = self._attempt = self.parts.step.begin(tuple(batch) if several else (batch,))
+        return attempt
+
+    def _open(self, phase: Phase, called: str, first: str) -> Attempt:
+        if self._attempt is None or self._attempt.phase is not phase:
+            raise InputError(f"{called}: call {first} first, once for each update")
+        return self._attempt
+
+    def _answered(self, verdict: Verdict) -> Verdict:
+        if verdict.halt:
+            self._status = RunStatus.HALTED
+        return verdict
+
+    def _announce(self, steps: int | None) -> None:
+        """Put the start of the run on record and take the initial state, once."""
+        self.parts.taker.end = steps or self.parts.taker.end
+        if self._announced or self._status is not None:
+            return
+        self._announced = True
+        self.parts.run_log.started(steps, self._about, self.parts.check.exempt_buffers)
+        self.parts.taker.begin()

@@ -1,0 +1,218 @@
+"""Restore points on disk: checkpoints, written beside the training by a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from supervisor.checkpoints import BackgroundWriter, CheckpointInfo, CheckpointStore, Kept, surplus
+from supervisor.errors import CheckpointError
+from supervisor.events import EventLog
+from supervisor.events.schema import (
+    CheckpointPromotedEvent,
+    CheckpointRejectedEvent,
+    CheckpointSavedEvent,
+    WarningEvent,
+)
+from supervisor.states.restore_point import RestorePoint, last_update
+from supervisor.states.spare_copies import SpareCopies
+
+__all__ = ["StatesOnDisk"]
+
+At = tuple[int | None, int | None]
+"""The step and the update that a line of the event log belongs to."""
+
+
+class StatesOnDisk:
+    """Holds the checkpoints of a run, on probation or good.
+
+    Whatever depends on what is on the disk waits for the writing thread first, so that no decision depends on the
+    disk's speed.
+
+    Args:
+        keep: how many good ones are kept.
+        probation_steps: healthy steps in a row until one is good.
+        store: the checkpoints.
+        log: hears of every checkpoint saved, promoted and rejected.
+        spares: told what is held.
+    """
+
+    def __init__(
+        self, keep: int, probation_steps: int, store: CheckpointStore, log: EventLog, spares: SpareCopies
+    ) -> None:
+        self._keep = keep
+        self._probation_steps = probation_steps
+        self._store = store
+        self._log = log
+        self._spares = spares
+        self._writer = BackgroundWriter()
+        # By update, which tells every state of a run apart; a path where the write has ended.
+        self._held: dict[int, Kept] = {}
+        self._paths: dict[int, Path] = {}
+
+    def __iter__(self) -> Iterator[Kept]:
+        """Every checkpoint that was begun and not let go."""
+        return iter(tuple(self._held.values()))
+
+    def holds(self, update: int) -> bool:
+        """Whether the state after so many updates is on disk, or on its way there."""
+        return update in self._held
+
+    def save(self, point: RestorePoint, tree: dict[str, Any], *, good: bool = False, wait: bool = False) -> None:
+        """Begin to commit a finite state.
+
+        A disk that refuses is reported as a warning: the training goes on with the older ones.
+
+        Args:
+            point: the state.
+            tree: what to write, the point in it; it belongs to the writer from here on.
+            good: it is good already.
+            wait: return when it is on disk.
+        """
+        # One at a time, so that a slow disk never holds more than one copy.
+        self._writer.settle(wait=True)
+        kept = Kept(point.step, point.update, good or self._probation_steps == 0)
+        self._held[point.update] = kept
+        self._spares.hold(point)
+        self._writer.begin(
+            lambda: self._store.write(point.step, point.update, tree, good=kept.good),
+            lambda done: self._written(point, done),
+        )
+        self._writer.settle(wait=wait)
+
+    def healthy_step(self, at: At) -> None:
+        """Count one healthy step for those on probation, and promote those that have seen enough."""
+        if not self._held:
+            return
+        self._writer.settle()
+        passed = False
+        for update, kept in self._held.items():
+            if not kept.good:
+                self._held[update] = kept.after_healthy_step()
+                passed |= self._has_passed(self._held[update])
+        if passed:
+            # Promotion belongs to the end of this very step, however slow the disk is.
+            self._writer.settle(wait=True)
+            for kept in [kept for kept in self._held.values() if self._has_passed(kept)]:
+                self._promote(kept, at)
+            self._trim()
+            self._writer.settle(wait=True)
+
+    def flagged_step(self) -> None:
+        """Make those on probation count their healthy steps anew."""
+        self._held = {update: kept.after_flagged_step() for update, kept in self._held.items()}
+        self._trim()
+
+    def load(self, kept: Kept, at: At) -> RestorePoint | None:
+        """A checkpoint, verified; None where it fails, which is reported."""
+        try:
+            return RestorePoint.from_tree(self._store.load(self._paths[kept.update])["moment"])
+        except (CheckpointError, KeyError, TypeError) as error:
+            self.reject(kept, str(error), at)
+            return None
+
+    def reject(self, kept: Kept, reason: str, at: At) -> None:
+        """One proved bad: never go back to it again. Its files stay where they are, as evidence."""
+        del self._held[kept.update]
+        self._say_rejected(kept, self._paths.pop(kept.update), reason, at)
+
+    def abandon_after(self, step: int, at: At) -> None:
+        """Let go of every state newer than `step`, and of those on probation: the run has gone back."""
+        self._writer.settle(wait=True)
+        for kept in [kept for kept in self._held.values() if kept.step > step or not kept.good]:
+            self._abandon(kept, step, at)
+
+    def adopt(self, found: Iterable[CheckpointInfo], resumed_step: int, healthy_steps: Mapping[int, int]) -> None:
+        """Take over what is on disk already, as a resumed run finds it.
+
+        Args:
+            found: the checkpoint it goes on from, and those of before.
+            resumed_step: its step; those beyond it were abandoned by a reload that was killed before it was done.
+            healthy_steps: by update, how many each had seen on its probation.
+        """
+        for info in found:
+            if info.update is not None:
+                healthy = 0 if info.good else healthy_steps.get(info.update, 0)
+                self._held[info.update] = Kept(info.step, info.update, info.good, healthy)
+                self._paths[info.update] = info.path
+        for kept in [kept for kept in self._held.values() if kept.step > resumed_step]:
+            self._abandon(kept, resumed_step, (None, None))
+
+    def healthy_steps(self) -> dict[int, int]:
+        """By update, how many healthy steps each checkpoint on probation has seen."""
+        return {kept.update: kept.healthy_steps for kept in self if not kept.good}
+
+    def flush(self) -> None:
+        """Wait until everything that was begun is on disk."""
+        self._writer.settle(wait=True)
+
+    def _written(self, point: RestorePoint, done: Future[Path]) -> None:
+        self._spares.let_go(point)
+        update, kept = point.update, self._held[point.update]
+        if isinstance(done.exception(), CheckpointError):
+            del self._held[update]
+            message = f"checkpoint: {done.exception()}"
+            self._log.emit(WarningEvent(step=kept.step, update=last_update(update), message=message))
+            return
+        path = done.result()
+        for other in [other for other, at in self._paths.items() if at == path]:
+            del self._held[other], self._paths[other]
+        self._paths[update] = path
+        # The line belongs to the last update that the checkpoint holds, so that a resume from it keeps the line.
+        at = (kept.step, last_update(update))
+        event = CheckpointSavedEvent(step=at[0], update=at[1], checkpoint_step=kept.step, path=_relative(path))
+        self._log.emit(event)
+        if kept.good:
+            self._say_promoted(kept, path, at)
+        self._trim()
+
+    def _has_passed(self, kept: Kept) -> bool:
+        return not kept.good and kept.healthy_steps >= self._probation_steps
+
+    def _promote(self, kept: Kept, at: At) -> None:
+        try:
+            self._store.promote(self._paths[kept.update])
+        except CheckpointError as error:
+            # It counts anew, so that a disk that refuses is not asked at every step.
+            self._held[kept.update] = kept.after_flagged_step()
+            self._log.emit(WarningEvent(step=at[0], update=at[1], message=f"checkpoint: {error}"))
+            return
+        self._held[kept.update] = kept.promoted()
+        self._say_promoted(kept, self._paths[kept.update], at)
+
+    def _trim(self) -> None:
+        on_disk = [kept for update, kept in self._held.items() if update in self._paths]
+        for kept in surplus(on_disk, self._keep):
+            self._retire(kept)
+
+    def _abandon(self, kept: Kept, step: int, at: At) -> None:
+        self._say_rejected(kept, self._paths[kept.update], f"abandoned: the run went back to step {step}", at)
+        self._retire(kept)
+
+    def _retire(self, kept: Kept) -> None:
+        del self._held[kept.update]
+        path = self._paths.pop(kept.update)
+        self._writer.begin(lambda: self._store.retire(path), lambda done: self._retired(path, done))
+
+    def _retired(self, path: Path, done: Future[None]) -> None:
+        error = done.exception()
+        if isinstance(error, OSError):
+            self._log.emit(WarningEvent(message=f"{_relative(path)} could not be removed: {error.strerror}"))
+        else:
+            done.result()
+
+    def _say_promoted(self, kept: Kept, path: Path, at: At) -> None:
+        event = CheckpointPromotedEvent(step=at[0], update=at[1], checkpoint_step=kept.step, path=_relative(path))
+        self._log.emit(event)
+
+    def _say_rejected(self, kept: Kept, path: Path, reason: str, at: At) -> None:
+        event = CheckpointRejectedEvent(
+            step=at[0], update=at[1], checkpoint_step=kept.step, path=_relative(path), reason=reason
+        )
+        self._log.emit(event)
+
+
+def _relative(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
