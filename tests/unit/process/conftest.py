@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from support.command import write_job, write_trainer
 
 from supervisor.job import ResolvedJob, load_job
@@ -25,3 +27,15 @@ def resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolve:
         return load_job(str(write_job(tmp_path, **job)))
 
     return resolve
+
+
+@pytest.fixture
+def process_as_before(resolve: Resolve, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undoes what a worker does to the process that it has to itself: threads, seeds, imports and their path."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(sys.modules, "mine", sys)
+    del sys.modules["mine"]
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_rng_state(state)
