@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from supervisor.cli.output import reader_may_leave
 from supervisor.cli.policy_commands import policy_app
 from supervisor.cli.rehearse_command import rehearse
 from supervisor.errors import ExitCode, InputError
@@ -87,12 +86,11 @@ def status(
 ) -> None:
     """Where a run stands: step, loss, rung, learning-rate scale, incidents, goodput."""
     found = read_status(Path(run_dir))
-    with _reader_may_leave():
+    with reader_may_leave():
         if as_json:
             typer.echo(found.model_dump_json(indent=2))
         else:
             Console(highlight=False).print(render_status(found))
-        sys.stdout.flush()
 
 
 @app.command()
@@ -106,7 +104,7 @@ def events(
 ) -> None:
     """The event log: all files merged and in order."""
     source = follow(Path(run_dir)) if follow_on else read_events(Path(run_dir))
-    with _reader_may_leave():
+    with reader_may_leave():
         for each in source:
             if event is not None and each.event != event:
                 continue
@@ -136,14 +134,13 @@ def explain(
         if found is None:
             raise InputError("--replay: say which incident: supervisor explain RUN_DIR N --replay")
         raise typer.Exit(rerun_incident(Path(run_dir), found.folder, as_json=as_json))
-    with _reader_may_leave():
+    with reader_may_leave():
         if as_json:
             typer.echo(json.dumps(plain_run(story) if found is None else plain_incident(found), indent=2))
         else:
             lines = render_run(story, run_dir) if found is None else render_incident(found, run_dir)
             console = Console()
             typer.echo("\n".join(wrapped(lines, console.width) if console.is_terminal else lines))
-        sys.stdout.flush()
 
 
 @app.command()
@@ -157,23 +154,11 @@ def replay(
     Nothing is trained. Another `detect` needs every observation: set `observations: true` in the job beforehand.
     """
     replayed = replay_run(run_dir, policy)
-    with _reader_may_leave():
+    with reader_may_leave():
         if as_json:
             typer.echo(json.dumps(plain_replay(replayed), indent=2))
         else:
             Console(highlight=False).print(render_replay(replayed, policy))
-        sys.stdout.flush()
-
-
-@contextlib.contextmanager
-def _reader_may_leave() -> Iterator[None]:
-    """A reader that has seen enough (`| head`) ends the command in good order."""
-    try:
-        yield
-    except BrokenPipeError:
-        # Else the interpreter complains again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(ExitCode.FINISHED) from None
 
 
 def main() -> None:

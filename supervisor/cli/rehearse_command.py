@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
-from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from supervisor.cli.output import output_on_stderr, reader_may_leave
 from supervisor.job import load_job
 from supervisor.rehearsal import Rehearsal, render_score
 
@@ -52,29 +50,15 @@ def rehearse(
         directory = f"{resolved.job.run_dir}-rehearsal"
         resolved = load_job(job, overrides=overrides or (), policy=policy, run_dir=directory, steps=steps)
     rehearsal = Rehearsal(resolved, faults, reference)
-    with _output_on_stderr() if as_json else contextlib.nullcontext():
+    with output_on_stderr() if as_json else contextlib.nullcontext():
         code, score = rehearsal.run(lambda text: typer.echo(f"\n{text}"))
-        sys.stdout.flush()
-    if score is not None and as_json:
-        typer.echo(score.model_dump_json(indent=2))
-    elif score is not None:
-        typer.echo()
-        console = Console(highlight=False)
-        # A pipe has no width of its own: the table is made to fit without breaking words.
-        console.width = max(console.width, TABLE_WIDTH) if not console.is_terminal else console.width
-        console.print(render_score(score))
+    with reader_may_leave():
+        if score is not None and as_json:
+            typer.echo(score.model_dump_json(indent=2))
+        elif score is not None:
+            typer.echo()
+            console = Console(highlight=False)
+            # A pipe has no width of its own: the table is made to fit without breaking words.
+            console.width = max(console.width, TABLE_WIDTH) if not console.is_terminal else console.width
+            console.print(render_score(score))
     raise typer.Exit(code)
-
-
-@contextlib.contextmanager
-def _output_on_stderr() -> Iterator[None]:
-    """The runs' own output, that of their workers too, goes beside the one that a machine reads."""
-    sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)

@@ -25,6 +25,9 @@ __all__ = ["STOPPING", "WorkerProcess"]
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 """The signals that ask a run to end in good order."""
 
+COMMAND = (sys.executable, "-m", "supervisor.process.worker_entry")
+"""What a worker is started as."""
+
 POLL_SECONDS = 0.1
 STACK_SECONDS = 2.0
 GRACE_SECONDS = 5.0
@@ -57,9 +60,7 @@ class WorkerProcess:
         # Blocked until the worker can handle them: one that comes while its interpreter starts is kept for it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "supervisor.process.worker_entry"], stdin=subprocess.PIPE, process_group=0
-            )
+            self._process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, process_group=0)
             self._watchman = end_group_with_parent(self._process.pid)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)

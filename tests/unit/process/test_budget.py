@@ -76,7 +76,8 @@ def test_a_torn_record_counts_for_nothing(path: Path, content: str) -> None:
 
 
 def test_where_nothing_can_be_written_it_counts_on(tmp_path: Path) -> None:
-    budget = RestartBudget(tmp_path / "gone" / "restarts.json", SETTINGS)
+    (tmp_path / "file").touch()
+    budget = RestartBudget(tmp_path / "file" / "restarts.json", SETTINGS)
     for number in range(4):
         budget.fail(float(number))
     assert budget.spent(4.0)

@@ -51,3 +51,24 @@ def test_how_it_is_told() -> None:
 
 def test_no_out_of_memory_kill_since_just_now() -> None:
     assert OomKills().any_since() is False
+
+
+@pytest.mark.parametrize(
+    ("returncode", "ended", "expected"),
+    [
+        (0, True, Kind.FINISHED),
+        (2, True, Kind.BAD_INPUT),
+        (3, True, Kind.HALTED),
+        (75, True, Kind.INTERRUPTED),
+        (1, True, Kind.EXCEPTION),
+        (0, False, Kind.EXCEPTION),
+        (2, False, Kind.EXCEPTION),
+        (3, False, Kind.EXCEPTION),
+        (75, False, Kind.EXCEPTION),
+        (-9, False, Kind.KILLED),
+        (-9, True, Kind.KILLED),
+        (-11, False, Kind.KILLED),
+    ],
+)
+def test_only_an_exit_of_the_workers_own_is_a_good_one(returncode: int, ended: bool, expected: Kind) -> None:
+    assert classify(returncode, ended=ended) is expected

@@ -12,6 +12,7 @@ from supervisor.events.schema import ExitClassification, KnownEvent, RunStatus, 
 from supervisor.events.writer import EventLog
 from supervisor.records import ActionName, SignalName
 from supervisor.report.status import Status, read_status
+from supervisor.run_layout import RunLayout
 from supervisor.testing.clock import FakeClock
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -24,8 +25,8 @@ class Run:
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
         self.clock = FakeClock(START)
-        self.worker = EventLog(run_dir / "events" / "rank0.jsonl", "run-1", 0, self.clock)
-        self.parent = EventLog(run_dir / "events" / "supervisor.jsonl", "run-1", None, self.clock)
+        self.worker = EventLog(RunLayout(run_dir).rank_events, "run-1", 0, self.clock)
+        self.parent = EventLog(RunLayout(run_dir).parent_events, "run-1", None, self.clock)
 
     def at(self, seconds: float, *events: KnownEvent) -> None:
         self.clock.advance(seconds - self.clock.monotonic())

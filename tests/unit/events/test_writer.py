@@ -87,44 +87,6 @@ def test_a_misspelt_field_is_refused_but_a_signal_may_have_details(tmp_path: Pat
     assert json.loads((tmp_path / "a.jsonl").read_text())["z"] == 9.5
 
 
-WHOLE = '{"message":"one"}\n{"message":"two"}\n'
-
-
-@pytest.mark.parametrize(
-    "tail",
-    [
-        "",
-        "{",
-        '{"message":"thr',
-        '{"message":"three"}',
-        '{"message":"thr\n',
-        "\0" * 70_000,
-        '{"message":"' + "x" * 200_000,
-        "\0" * 200_000 + "\n",
-    ],
-    ids=["none", "one_byte", "half", "no_newline", "half_and_newline", "zeros", "long", "zeros_and_newline"],
-)
-def test_a_torn_tail_is_cut_when_the_file_is_opened(tmp_path: Path, tail: str):
-    path = tmp_path / "rank0.jsonl"
-    path.write_text(WHOLE + tail)
-
-    log = EventLog(path, "r", 0, FakeClock())
-    assert path.read_text() == WHOLE
-
-    log.emit(WarningEvent(message="next"))
-    assert messages(path) == ["one", "two", "next"]
-
-
-@pytest.mark.parametrize("tail", ["{", '{"message":"thr', '{"message":"thr\n'])
-def test_a_file_that_is_all_torn_starts_again(tmp_path: Path, tail: str):
-    path = tmp_path / "rank0.jsonl"
-    path.write_text(tail)
-
-    EventLog(path, "r", 0, FakeClock()).emit(WarningEvent(message="next"))
-
-    assert messages(path) == ["next"]
-
-
 SUMMARY = RunSummary(status=RunStatus.FINISHED, steps=1, applied_steps=1)
 
 
@@ -203,31 +165,6 @@ def test_a_disk_that_fills_up_and_empties_leaves_whole_lines_and_a_count_of_the_
         "up to 2 events before the last are missing: the disk refused them",
         "end",
     ]
-
-
-def test_part_of_a_line_that_could_not_be_taken_back_at_once_is_cut_before_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    path = tmp_path / "rank0.jsonl"
-    log = EventLog(path, "r", 0, FakeClock())
-    write, cut = os.write, os.ftruncate
-
-    def half(descriptor: int, data: bytes) -> int:
-        write(descriptor, bytes(data[:10]))
-        raise OSError(5, "Input/output error")
-
-    def no(descriptor: int, length: int) -> None:
-        raise OSError(5, "Input/output error")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(line_file.os, "write", half)
-        broken.setattr(line_file.os, "ftruncate", no)
-        log.emit(WarningEvent(message="lost"))
-        assert path.stat().st_size == 10
-    assert (os.write, os.ftruncate) == (write, cut)
-    log.emit(WarningEvent(message="next"))
-
-    assert messages(path)[0] == "next"
 
 
 def test_a_place_that_can_never_be_written_is_bad_input(tmp_path: Path):

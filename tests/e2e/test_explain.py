@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,10 +12,8 @@ from support.command import supervise, write_job, write_trainer
 from support.training import build, guard_of, healthy_batches, nan_batch, quiet
 
 from supervisor.errors import InputError
-from supervisor.events.incident_file import IncidentCost, IncidentFile
-from supervisor.records import ActionName, Cause, CauseKind, Outcome, SignalName
-from supervisor.report import plain_incident, read_story, render_incident, render_run, wrapped
-from supervisor.report.advice import advice
+from supervisor.records import CauseKind
+from supervisor.report import plain_incident, read_story, render_incident, render_run
 
 BATCHES = healthy_batches(60)
 POLICY = quiet(
@@ -107,43 +104,6 @@ def test_an_incident_that_is_not_there_or_cannot_be_read(tmp_path: Path) -> None
     (tmp_path / "run" / "incidents" / "0001" / "incident.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"incident\.json: not the record of an incident"):
         read_story(str(tmp_path / "run"))
-
-
-def record(kind: CauseKind, **names: Any) -> IncidentFile:
-    return IncidentFile(
-        id=1,
-        opened_at_step=3,
-        closed_at_step=9,
-        signals=(SignalName.NONFINITE_LOSS,),
-        decisions=(),
-        outcome=Outcome.RECOVERED,
-        cured_by=ActionName.SKIP_BATCH,
-        cost=IncidentCost(steps_lost=1, seconds=0.1),
-        cause=Cause(kind=kind, explanation="", step=3, update=3, **names),
-    )
-
-
-@pytest.mark.parametrize("kind", list(CauseKind))
-def test_there_is_advice_for_every_kind_of_cause(kind: CauseKind) -> None:
-    names: dict[str, Any] = {"samples": (1,)} if kind is CauseKind.BAD_INPUT else {}
-    assert advice(record(kind, **names))
-
-
-@pytest.mark.parametrize(
-    ("operation", "said"),
-    [("SqrtBackward0", "under the root"), ("log", "above zero"), ("softmax", "masked"), ("unheard_of", "look for")],
-)
-def test_the_advice_names_the_operation_where_it_is_known(operation: str, said: str) -> None:
-    lines = advice(record(CauseKind.BACKWARD_ONLY, operation=operation, where="model.py:4", module="head"))
-    assert said in lines[0]
-    assert "model.py:4" in lines[0]
-
-
-def test_lines_for_a_terminal_keep_their_indent() -> None:
-    broken = list(wrapped(["  - " + "word " * 30, "", "short"], 50))
-    assert all(len(line) <= 50 for line in broken)
-    assert [line[:4] for line in broken[:2]] == ["  - ", "    "]
-    assert broken[-2:] == ["", "short"]
 
 
 @pytest.fixture(scope="module")

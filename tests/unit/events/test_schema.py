@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from supervisor.events import schema
 from supervisor.events.base import EventBase
 from supervisor.events.schema import KnownEvent, OtherEvent, parse_event
-from supervisor.records import ActionName, CauseKind, Decision, Signal, SignalName
+from supervisor.records import ActionName, CauseKind, SignalName
 
 MODELS: tuple[type[EventBase], ...] = get_args(get_args(KnownEvent)[0])
 
@@ -207,6 +207,8 @@ def test_each_event_comes_back_from_its_line_as_it_was(model: type[EventBase], d
     if model is schema.SignalEvent:
         event: EventBase = data.draw(SIGNAL_EVENTS)
     else:
+        # A model is built on its first use; until then hypothesis sees the signature of its base class.
+        model.model_rebuild()
         event = data.draw(st.builds(model, **stamps, **FIELDS[model]))
 
     line = event.model_dump_json(by_alias=True)
@@ -247,38 +249,6 @@ def test_a_line_starts_with_the_fields_that_every_line_has():
         ("lr_scale", 0.5),
         ("step_seconds", 0.25),
     ]
-
-
-def test_a_signal_puts_its_details_flat_on_the_line():
-    signal = Signal(SignalName.GRADIENT_OVERFLOW, {"grad_norm": math.inf, "bad_gradients": ("gru.weight",)})
-
-    line = json.loads(schema.SignalEvent.from_signal(signal, step=3, update=4).model_dump_json(by_alias=True))
-
-    assert line["signal"] == "gradient_overflow"
-    assert line["grad_norm"] == "inf"
-    assert line["bad_gradients"] == ["gru.weight"]
-    assert (line["step"], line["update"]) == (3, 4)
-
-
-@pytest.mark.parametrize("name", ["step", "schema", "signal", "time"])
-def test_a_detail_may_not_take_the_name_of_a_common_field(name: str):
-    with pytest.raises(ValueError, match=f"reserved names: {name}: rename them"):
-        schema.SignalEvent.from_signal(Signal(SignalName.LOSS_SPIKE, {name: 1}), step=0, update=0)
-
-
-def test_a_decision_keeps_all_its_fields():
-    decision = Decision(incident=2, rung=1, action=ActionName.LOWER_LR, attempt=3, reason="because")
-
-    event = schema.DecisionEvent.from_decision(decision, step=5, update=6)
-
-    assert (event.incident, event.rung, event.action, event.attempt, event.reason) == (
-        2,
-        1,
-        ActionName.LOWER_LR,
-        3,
-        "because",
-    )
-    assert (event.step, event.update) == (5, 6)
 
 
 STAMP = '"schema":1,"time":"2026-01-01T00:00:00Z","run_id":"r","rank":0,"step":null,"update":null'

@@ -1,15 +1,12 @@
-"""What the parent tells the worker arrives as it was, and what an exit means."""
+"""What the parent tells the worker arrives as it was."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from supervisor.events.schema import ExitClassification
 from supervisor.job import load_job
-from supervisor.process.exits import classify
 from supervisor.process.spec import WorkerSpec
+from supervisor.run_layout import RunLayout
 
 JOB = """\
 trainer: mine:Tiny
@@ -38,24 +35,9 @@ def test_a_spec_survives_the_pipe(tmp_path: Path) -> None:
         assert again.origins.place(path) == resolved.origins.place(path)
 
 
-@pytest.mark.parametrize(
-    ("returncode", "ended", "expected"),
-    [
-        (0, True, ExitClassification.FINISHED),
-        (2, True, ExitClassification.BAD_INPUT),
-        (3, True, ExitClassification.HALTED),
-        (75, True, ExitClassification.INTERRUPTED),
-        (1, True, ExitClassification.EXCEPTION),
-        (0, False, ExitClassification.EXCEPTION),
-        (2, False, ExitClassification.EXCEPTION),
-        (3, False, ExitClassification.EXCEPTION),
-        (75, False, ExitClassification.EXCEPTION),
-        (-9, False, ExitClassification.KILLED),
-        (-9, True, ExitClassification.KILLED),
-        (-11, False, ExitClassification.KILLED),
-    ],
-)
-def test_only_an_exit_of_the_workers_own_is_a_good_one(
-    returncode: int, ended: bool, expected: ExitClassification
-) -> None:
-    assert classify(returncode, ended=ended) is expected
+def test_it_knows_where_the_run_lies(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(JOB, encoding="utf-8")
+    resolved = load_job(str(tmp_path / "job.yaml"), run_dir=str(tmp_path / "run"))
+    spec = WorkerSpec.of(resolved, run_id="abc", resume=True)
+    assert spec.layout == RunLayout(tmp_path / "run")
+    assert spec.resume

@@ -1,0 +1,198 @@
+"""The commands: what each hands on, what it prints, and how the command line ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.command import write_job
+from typer.testing import CliRunner
+
+from supervisor.cli import app as commands
+from supervisor.cli.app import app, main
+from supervisor.errors import ExitCode, InputError
+from supervisor.events import EventLog, RunStatus, RunSummary, schema
+from supervisor.events.incident_file import IncidentCost, IncidentFile
+from supervisor.events.show import describe_event
+from supervisor.job import ResolvedJob
+from supervisor.policy import RecoveryPolicy, resolved_yaml
+from supervisor.records import ActionName, Outcome, SignalName
+from supervisor.report import read_status
+from supervisor.run_layout import INCIDENT_FILE, RunLayout, replace_file
+from supervisor.testing.clock import FakeClock
+
+RUNNER = CliRunner()
+PLACE = {"step": 3, "update": 3}
+INCIDENT = IncidentFile(
+    id=1,
+    opened_at_step=3,
+    closed_at_step=9,
+    signals=(SignalName.NONFINITE_LOSS,),
+    decisions=(),
+    outcome=Outcome.RECOVERED,
+    cured_by=ActionName.SKIP_BATCH,
+    cost=IncidentCost(steps_lost=1, seconds=0.5),
+)
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> str:
+    """A finished run with one incident."""
+    layout = RunLayout(tmp_path / "run")
+    with EventLog(layout.rank_events, "r", 0, FakeClock(tick_seconds=1)) as log:
+        log.emit(schema.RunStartedEvent(steps=20, trainer="mine:Tiny"))
+        log.emit(schema.SignalEvent(**PLACE, signal=SignalName.NONFINITE_LOSS))
+        log.emit(schema.IncidentOpenedEvent(**PLACE, incident=1, signals=(SignalName.NONFINITE_LOSS,)))
+        skip = {**PLACE, "incident": 1, "action": ActionName.SKIP_BATCH}
+        log.emit(schema.DecisionEvent(**skip, rung=0, attempt=1, reason="the lowest rung"))
+        log.emit(schema.ActionAppliedEvent(**skip, seconds=0.1))
+        summary = RunSummary(status=RunStatus.FINISHED, steps=20, applied_steps=19)
+        log.emit(schema.RunFinishedEvent(status=RunStatus.FINISHED, summary=summary))
+    replace_file(layout.incident(1) / INCIDENT_FILE, INCIDENT.model_dump_json())
+    replace_file(layout.policy, resolved_yaml(RecoveryPolicy()))
+    return str(layout.root)
+
+
+def said(*arguments: str) -> str:
+    done = RUNNER.invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+class Parent:
+    """Ends as it is told to, and remembers what it was given."""
+
+    code = ExitCode.FINISHED
+    given: tuple[ResolvedJob, bool]
+
+    def __init__(self, resolved: ResolvedJob, *, resume: bool) -> None:
+        type(self).given = (resolved, resume)
+
+    def run(self) -> ExitCode:
+        return self.code
+
+
+@pytest.mark.parametrize("code", list(ExitCode))
+def test_run_ends_with_the_code_of_the_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: ExitCode) -> None:
+    monkeypatch.setattr(commands, "Parent", Parent)
+    monkeypatch.setattr(Parent, "code", code)
+    job = str(write_job(tmp_path, trainer="mine:Tiny", steps=20, run_dir="run"))
+    assert RUNNER.invoke(app, ["run", job]).exit_code == code
+    assert (Parent.given[0].job.steps, Parent.given[1]) == (20, False)
+
+
+def test_flags_of_run_change_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "Parent", Parent)
+    monkeypatch.chdir(tmp_path)
+    write_job(tmp_path, trainer="mine:Tiny", steps=20, run_dir="run")
+    (tmp_path / "p.yaml").write_text("probation_steps: 9\n")
+    flags = ["--policy", "p.yaml", "--run-dir", "other", "--steps", "30", "--resume"]
+    said("run", "job.yaml", *flags, "--set", "seed=4", "--set", "policy.cooldown_steps=5")
+    resolved, resume = Parent.given
+    assert (resolved.run_dir, resolved.job.steps, resolved.job.seed, resume) == (tmp_path / "other", 30, 4, True)
+    assert (resolved.policy.probation_steps, resolved.policy.cooldown_steps) == (9, 5)
+
+
+def test_status(run_dir: str) -> None:
+    assert "finished" in said("status", run_dir)
+    assert json.loads(said("status", run_dir, "--json")) == json.loads(read_status(Path(run_dir)).model_dump_json())
+
+
+def test_events(run_dir: str) -> None:
+    log = RunLayout(Path(run_dir)).rank_events.read_text()
+    assert said("events", run_dir, "--json") == log
+    assert said("events", run_dir, "--json", "--follow") == log
+    lines = [describe_event(schema.parse_event(line)) for line in log.splitlines()]
+    assert said("events", run_dir).splitlines() == lines
+    assert said("events", run_dir, "--event", "decision").splitlines() == [lines[3]]
+
+
+def test_explain(run_dir: str) -> None:
+    assert said("explain", run_dir).startswith(f"{run_dir}: 1 incident, 1 step lost")
+    assert said("explain", run_dir, "1").startswith("Incident 1: nonfinite_loss at step 3: recovered by skip_batch")
+    assert json.loads(said("explain", run_dir, "--json"))["incidents"][0]["id"] == 1
+    assert json.loads(said("explain", run_dir, "1", "--json"))["cured_by"] == "skip_batch"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_explain_runs_the_step_of_one_incident_again(
+    run_dir: str, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    given: list[tuple[Path, Path, bool]] = []
+
+    def rerun(run_dir: Path, folder: Path, *, as_json: bool) -> int:
+        given.append((run_dir, folder, as_json))
+        return 2
+
+    monkeypatch.setattr(commands, "rerun_incident", rerun)
+    arguments = ["explain", run_dir, "1", "--replay", *(["--json"] if as_json else [])]
+    assert RUNNER.invoke(app, arguments).exit_code == 2
+    assert given == [(Path(run_dir), RunLayout(Path(run_dir)).incident(1), as_json)]
+
+
+def test_replay(run_dir: str, tmp_path: Path) -> None:
+    policy = tmp_path / "p.yaml"
+    policy.write_text("ladder: [{action: halt}]\n")
+    plain = json.loads(said("replay", run_dir, "--policy", str(policy), "--json"))
+    assert plain
+    assert "halt" in said("replay", run_dir, "--policy", str(policy))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["run", "nowhere.yaml"], r"nowhere\.yaml: no such file"),
+        (["status", "nowhere"], "nowhere: no such run directory"),
+        (["events", "nowhere"], "nowhere: no such run directory"),
+        (["explain", "RUN", "9"], "there is no incident 9"),
+        (["explain", "RUN", "--replay"], "--replay: say which incident"),
+        (["replay", "RUN", "--policy", "nowhere.yaml"], r"nowhere\.yaml: no such file"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_mistake_is_raised_before_anything_is_printed(run_dir: str, arguments: list[str], what: str) -> None:
+    done = RUNNER.invoke(app, [run_dir if each == "RUN" else each for each in arguments])
+    assert isinstance(done.exception, InputError)
+    assert done.stdout == ""
+    with pytest.raises(InputError, match=what):
+        raise done.exception
+
+
+def ended(raising: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> object:
+    """What the command line ends with where a command does this."""
+    monkeypatch.setattr(commands, "app", raising)
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    return exit_.value.code
+
+
+def throw(error: BaseException) -> Callable[[], object]:
+    def raising() -> object:
+        raise error
+
+    return raising
+
+
+def test_a_mistake_of_the_users_ends_in_its_lines_and_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(throw(InputError("a.yaml:1: no", "a.yaml:2: no")), monkeypatch) == 2
+    assert capsys.readouterr().err == "a.yaml:1: no\na.yaml:2: no\n"
+
+
+def test_ctrl_c_ends_as_a_shell_expects(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ended(throw(KeyboardInterrupt()), monkeypatch) == 130
+
+
+def test_an_output_that_cannot_be_written_ends_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # What is printed afterwards goes nowhere, so this standard output is not that of the test.
+    with Path(os.devnull).open("w") as nowhere, monkeypatch.context() as own:
+        own.setattr(sys, "stdout", nowhere)
+        assert ended(throw(OSError(28, "No space left on device")), monkeypatch) == 1
+    assert capfd.readouterr().err == "supervisor: No space left on device\n"

@@ -1,0 +1,170 @@
+"""What a person is told of each event: one line for each recovery."""
+
+from __future__ import annotations
+
+import pytest
+
+from supervisor.events import schema
+from supervisor.events.narration import Narrator, Tone, describe_outcome, describe_signal, describe_step
+from supervisor.events.schema import Event
+from supervisor.records import ActionName, SignalName
+
+AT = {"step": 120, "update": 124}
+LOSS = schema.SignalEvent.model_validate({**AT, "signal": SignalName.NONFINITE_LOSS, "loss": float("nan")})
+OPENED = schema.IncidentOpenedEvent(**AT, incident=1)
+SKIP = schema.DecisionEvent(**AT, incident=1, rung=0, action=ActionName.SKIP_BATCH, attempt=1, reason="the lowest rung")
+SKIPPED = schema.ActionAppliedEvent(**AT, incident=1, action=ActionName.SKIP_BATCH, seconds=0.001)
+
+
+def lines(*events: Event) -> list[str]:
+    narrator = Narrator()
+    return [line.text for event in events for line in narrator.tell(event)] + [line.text for line in narrator.rest()]
+
+
+def test_a_recovery_is_one_line_from_signal_to_action():
+    expected = "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch (rung 0): the lowest rung"
+    assert lines(LOSS, OPENED, SKIP, SKIPPED) == [expected]
+    assert lines(OPENED, LOSS, SKIP, SKIPPED) == [expected]
+
+
+def test_a_recovery_says_what_it_did():
+    decision = SKIP.model_copy(update={"action": ActionName.RELOAD_CHECKPOINT, "rung": 2})
+    applied = schema.ActionAppliedEvent(
+        **AT,
+        incident=1,
+        action=ActionName.RELOAD_CHECKPOINT,
+        seconds=0.02,
+        restored_step=100,
+        restored_from="memory",
+        modules=("gru", "head", "a", "b", "c"),
+        lr_scale=0.5,
+    )
+
+    assert lines(LOSS, decision, applied)[0].endswith(
+        "; back to step 100 from memory, learning-rate scale 0.5, redrew gru, head, a and 2 more (0.02 s)"
+    )
+
+
+def test_an_action_that_failed_and_the_next_one_are_two_lines_with_the_same_signal():
+    failed = schema.ActionFailedEvent(**AT, incident=1, action=ActionName.SKIP_BATCH, error="no state")
+
+    said = lines(LOSS, SKIP, failed, SKIP.model_copy(update={"rung": 1, "reason": "the next"}), SKIPPED)
+
+    assert said == [
+        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch (rung 0): the lowest rung; failed: no state",
+        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch (rung 1): the next",
+    ]
+
+
+def test_the_signals_of_one_update_share_a_line_and_those_of_the_next_do_not():
+    gradient = schema.SignalEvent(**AT, signal=SignalName.NONFINITE_GRADIENT)
+    later = LOSS.model_copy(update={"step": 121, "update": 125})
+    skip_later = SKIP.model_copy(update={"step": 121, "update": 125})
+    skipped_later = SKIPPED.model_copy(update={"step": 121, "update": 125})
+
+    said = lines(LOSS, gradient, SKIP, SKIPPED, later, skip_later, skipped_later)
+
+    assert "nonfinite_loss (loss nan) + nonfinite_gradient -> skip_batch" in said[0]
+    assert "update 125): nonfinite_loss (loss nan) -> skip_batch" in said[1]
+    assert len(said) == 2
+
+
+def test_a_decision_whose_action_never_ended_is_still_said():
+    assert lines(LOSS, SKIP) == lines(LOSS, SKIP, SKIPPED)
+
+
+def test_of_observed_signals_the_first_is_said():
+    observed = [
+        schema.SignalEvent.model_validate({"step": n, "update": n, "signal": SignalName.SANITIZED_VALUES, "count": n})
+        for n in range(5)
+    ]
+
+    assert lines(*observed) == [
+        "step 0 (update 0): sanitized_values (count 0): observed, more of these only in the log"
+    ]
+
+
+def test_a_halt_is_said_with_its_reason():
+    halt = SKIP.model_copy(update={"action": ActionName.HALT, "rung": 4, "reason": "nothing else is left"})
+
+    said = lines(LOSS, halt, schema.RunHaltedEvent(**AT, reason="nothing else is left"))
+
+    assert said == [
+        "step 120 (update 124): nonfinite_loss (loss nan) -> halt (rung 4): nothing else is left",
+        "step 120 (update 124): halted: nothing else is left",
+    ]
+
+
+SUMMARY = schema.RunSummary(status=schema.RunStatus.FINISHED, steps=9, applied_steps=8, incidents=1)
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (
+            schema.IncidentClosedEvent(step=141, incident=1, cured_by=ActionName.SKIP_BATCH, steps_lost=1, seconds=0.8),
+            "step 141: incident 1 closed, cured by skip_batch: 1 step lost, 0.8 s",
+        ),
+        (
+            schema.CheckpointRejectedEvent(checkpoint_step=5, path="checkpoints/step-5", reason="torn"),
+            "checkpoint checkpoints/step-5 rejected: torn",
+        ),
+        (schema.WarningEvent(message="the disk is slow"), "warning: the disk is slow"),
+        (
+            schema.WorkerExitedEvent(
+                pid=7, exit_code=None, signal="SIGKILL", classification=schema.ExitClassification.KILLED
+            ),
+            "worker 7 is gone: killed (SIGKILL)",
+        ),
+        (schema.WorkerStalledEvent(pid=7, seconds=300), "worker 7 has stood still for 300 s"),
+        (schema.LrRestoredEvent(step=3, lr_scale=1.0), "step 3: learning-rate cut taken back, scale now 1"),
+        (schema.BufferExemptEvent(buffers=("mask",)), "non-finite from the start, so exempt: mask"),
+        (schema.RunResumedEvent(checkpoint_step=200), "resumed from the checkpoint of step 200"),
+        (
+            schema.RunFinishedEvent(status=schema.RunStatus.FINISHED, summary=SUMMARY),
+            "finished after 9 steps, 1 incident",
+        ),
+    ],
+    ids=lambda value: getattr(value, "event", ""),
+)
+def test_other_events_that_a_person_should_see(event: Event, line: str):
+    assert lines(event) == [line]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        schema.CheckpointSavedEvent(checkpoint_step=5, path="p"),
+        schema.WorkerStartedEvent(pid=3),
+        schema.WorkerExitedEvent(pid=3, exit_code=0, signal=None, classification=schema.ExitClassification.FINISHED),
+    ],
+    ids=lambda event: event.event,
+)
+def test_what_goes_as_it_should_is_not_said(event: Event):
+    assert lines(event) == []
+
+
+def test_bad_news_look_bad():
+    assert Narrator().tell(schema.RunHaltedEvent(reason="x"))[0].tone is Tone.BAD
+
+
+def test_a_step_is_told_with_what_is_known_of_the_schedule():
+    step = schema.StepEvent(step=140, update=144, loss=0.70312, grad_norm=1.5, lr=1e-3, lr_scale=0.5, step_seconds=0.04)
+    numbers = "loss 0.7031, grad norm 1.5, lr 0.001 x 0.5, 0.04 s a step"
+
+    assert describe_step(step, 2000) == f"141/2000 steps: {numbers}"
+    assert describe_step(step, None) == f"141 steps: {numbers}"
+    assert describe_step(step.model_copy(update={"incidents": 2, "rung": 1}), 2000).endswith(", 2 incidents, on rung 1")
+
+
+def test_a_finding_is_told_with_its_numbers_and_the_first_of_many_names():
+    names = ("a", "b", "c", "d", "e")
+    found = schema.SignalEvent.model_validate(
+        {**AT, "signal": SignalName.NONFINITE_GRADIENT, "norm": 1.23456, "bad": names}
+    )
+
+    assert describe_signal(found) == "nonfinite_gradient (norm 1.235, bad a, b, c and 2 more)"
+
+
+def test_of_an_action_that_only_dropped_the_batch_there_is_nothing_to_say():
+    assert describe_outcome(SKIPPED) == ""

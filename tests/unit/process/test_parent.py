@@ -1,0 +1,207 @@
+"""What the parent does with the ends of its workers; the workers here are told how they end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor.errors import ExitCode, InputError
+from supervisor.events import EventLog, RunStatus, RunSummary
+from supervisor.events.schema import ExitClassification, RunFinishedEvent, WarningEvent
+from supervisor.job import ResolvedJob
+from supervisor.process import parent
+from supervisor.process.exits import WorkerEnd
+from supervisor.process.parent import Parent
+from supervisor.process.spec import WorkerSpec
+from supervisor.run_layout import RunLayout
+from supervisor.testing.clock import FakeClock
+
+Resolve = Callable[..., ResolvedJob]
+
+FINISHED = WorkerEnd(0, ExitClassification.FINISHED)
+KILLED = WorkerEnd(-signal.SIGKILL, ExitClassification.KILLED)
+CRASHED = WorkerEnd(1, ExitClassification.EXCEPTION, "Traceback\nValueError: no such luck")
+BAD_INPUT = WorkerEnd(2, ExitClassification.BAD_INPUT)
+INTERRUPTED = WorkerEnd(75, ExitClassification.INTERRUPTED)
+
+RESTARTS = {"restart": {"max_restarts": 2, "window_seconds": 1000, "backoff_initial_seconds": 4}}
+
+
+class Workers:
+    """Starts workers that end as they are told to, in order.
+
+    Attributes:
+        ends: how each ends.
+        lives: what each does before, by its number from 0.
+        specs: what each was started with.
+        restarts: the restarts that each was told of.
+        stopped: the signals that were passed on.
+    """
+
+    def __init__(self) -> None:
+        self.ends: list[WorkerEnd] = []
+        self.lives: dict[int, Callable[[], object]] = {}
+        self.specs: list[WorkerSpec] = []
+        self.restarts: list[int] = []
+        self.stopped: list[int] = []
+
+    def start(self, spec: WorkerSpec, *_: Any, restarts: int) -> Workers:
+        self.specs.append(spec)
+        self.restarts.append(restarts)
+        return self
+
+    def wait(self) -> WorkerEnd:
+        number = len(self.specs) - 1
+        self.lives.get(number, lambda: None)()
+        return self.ends[number]
+
+    def stop(self, number: int) -> None:
+        self.stopped.append(number)
+
+    @property
+    def stacks(self) -> None:
+        return None
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
+    found = Workers()
+    monkeypatch.setattr(parent, "WorkerProcess", found.start)
+    return found
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> RunLayout:
+    return RunLayout(tmp_path / "run")
+
+
+def test_a_worker_that_finishes(resolve: Resolve, workers: Workers, layout: RunLayout) -> None:
+    workers.ends = [FINISHED]
+    assert Parent(resolve(), clock=FakeClock()).run() is ExitCode.FINISHED
+    (spec,) = workers.specs
+    assert (spec.layout, spec.resume) == (layout, False)
+    assert layout.job.is_file()
+    assert layout.policy.is_file()
+    assert not layout.incidents.exists()
+
+
+def test_one_that_dies_is_started_again_after_a_pause_that_grows(
+    resolve: Resolve, workers: Workers, layout: RunLayout
+) -> None:
+    workers.ends = [KILLED, CRASHED, FINISHED]
+    clock = FakeClock()
+    starts: list[float] = []
+    workers.lives = {number: lambda: starts.append(clock.monotonic()) for number in range(3)}
+    assert Parent(resolve(policy=RESTARTS), clock=clock).run() is ExitCode.FINISHED
+    assert workers.restarts == [0, 1, 2]
+    first, second = starts[1] - starts[0], starts[2] - starts[1]
+    assert 4 <= first <= 8
+    assert 8 <= second <= 12
+    assert layout.process_incident_numbers() == [1, 2]
+    assert len({spec.run_id for spec in workers.specs}) == 1
+
+
+def test_the_budget_ends_it_and_a_resume_does_not_buy_more(
+    resolve: Resolve, workers: Workers, layout: RunLayout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workers.ends = [KILLED, KILLED, CRASHED]
+    clock = FakeClock()
+    assert Parent(resolve(policy=RESTARTS), clock=clock).run() is ExitCode.RESTARTS_SPENT
+    said = (
+        "the restart budget is spent: the worker died 3 times within 1000 s (2 restarts are allowed), "
+        "last by exit code 1; last: ValueError: no such luck"
+    )
+    assert capsys.readouterr().err == f"supervisor: {said}\n"
+    assert said in layout.parent_events.read_text()
+
+    assert Parent(resolve(policy=RESTARTS), resume=True, clock=clock).run() is ExitCode.RESTARTS_SPENT
+    assert len(workers.specs) == 3
+    assert "the restart budget is spent already: 3 failures within 1000 s" in capsys.readouterr().err
+
+    clock.advance(1000)
+    workers.ends.append(FINISHED)
+    assert Parent(resolve(policy=RESTARTS), resume=True, clock=clock).run() is ExitCode.FINISHED
+
+
+def test_a_job_that_the_worker_refuses_leaves_nothing(resolve: Resolve, workers: Workers, tmp_path: Path) -> None:
+    workers.ends = [BAD_INPUT]
+    assert Parent(resolve(run_dir="deep/run"), clock=FakeClock()).run() is ExitCode.BAD_INPUT
+    assert not (tmp_path / "deep").exists()
+
+
+@pytest.mark.parametrize("has_checkpoint", [True, False])
+def test_the_next_one_goes_on_from_a_checkpoint_or_begins_anew(
+    resolve: Resolve, workers: Workers, layout: RunLayout, has_checkpoint: bool
+) -> None:
+    def live() -> None:
+        layout.rank_events.write_text('{"event":"run_started"}\n')
+        if has_checkpoint:
+            (layout.checkpoints / "step-00000010").mkdir(parents=True)
+
+    there: list[bool] = []
+    workers.lives = {0: live, 1: lambda: there.append(layout.rank_events.exists())}
+    workers.ends = [KILLED, FINISHED]
+    assert Parent(resolve(), clock=FakeClock()).run() is ExitCode.FINISHED
+    assert [spec.resume for spec in workers.specs] == [False, has_checkpoint]
+    assert there == [has_checkpoint]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_passed_on_to_the_worker(resolve: Resolve, workers: Workers, number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    workers.lives = {0: lambda: signal.raise_signal(number)}
+    workers.ends = [INTERRUPTED]
+    assert Parent(resolve(), clock=FakeClock()).run() is ExitCode.INTERRUPTED
+    assert workers.stopped == [number]
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_in_a_pause_starts_no_other_worker(resolve: Resolve, workers: Workers) -> None:
+    workers.ends = [KILLED]
+    clock = FakeClock(on_sleep=lambda _: signal.raise_signal(signal.SIGTERM))
+    assert Parent(resolve(policy=RESTARTS), clock=clock).run() is ExitCode.INTERRUPTED
+    assert len(workers.specs) == 1
+    assert len(clock.sleeps) == 1
+
+
+def test_a_worker_that_dies_of_being_stopped_is_no_failure(
+    resolve: Resolve, workers: Workers, layout: RunLayout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workers.lives = {0: lambda: signal.raise_signal(signal.SIGTERM)}
+    workers.ends = [KILLED]
+    assert Parent(resolve(), clock=FakeClock()).run() is ExitCode.INTERRUPTED
+    assert "ended at once; --resume goes on from the last checkpoint" in capsys.readouterr().err
+    assert layout.process_incident_numbers() == []
+    assert not layout.restarts.exists()
+
+
+def test_a_finished_run_is_not_run_again(
+    resolve: Resolve, workers: Workers, layout: RunLayout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = RunSummary(status=RunStatus.FINISHED, steps=20, applied_steps=20)
+
+    def finish() -> None:
+        with EventLog(layout.rank_events, "r", 0, FakeClock()) as log:
+            log.emit(RunFinishedEvent(status=RunStatus.FINISHED, summary=summary))
+
+    workers.lives, workers.ends = {0: finish}, [FINISHED]
+    Parent(resolve(), clock=FakeClock()).run()
+    assert Parent(resolve(), resume=True, clock=FakeClock()).run() is ExitCode.FINISHED
+    assert len(workers.specs) == 1
+    assert capsys.readouterr().out.startswith("run: has finished its 20 steps")
+
+
+def test_a_directory_that_does_not_fit_is_refused_before_anything_starts(
+    resolve: Resolve, workers: Workers, layout: RunLayout
+) -> None:
+    with EventLog(layout.parent_events, "r", None, FakeClock()) as log:
+        log.emit(WarningEvent(message="an earlier run"))
+    with pytest.raises(InputError, match="holds something already"):
+        Parent(resolve())
+    with pytest.raises(InputError, match="holds no run"):
+        Parent(resolve(), resume=True)
+    assert workers.specs == []

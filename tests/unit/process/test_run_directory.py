@@ -1,0 +1,209 @@
+"""The run directory as the parent prepares, checks and clears it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from supervisor.errors import ExitCode, InputError
+from supervisor.events import EventLog, RunStatus, RunSummary
+from supervisor.events.schema import KnownEvent, RunFinishedEvent, RunHaltedEvent, RunStartedEvent
+from supervisor.job import ResolvedJob, load_job
+from supervisor.policy import load_policy
+from supervisor.process.run_directory import RunDirectory
+from supervisor.testing.clock import FakeClock
+
+Resolve = Callable[..., ResolvedJob]
+
+POLICY = {"cooldown_steps": 3}
+
+
+def finished(steps: int) -> RunFinishedEvent:
+    summary = RunSummary(status=RunStatus.FINISHED, steps=steps, applied_steps=steps)
+    return RunFinishedEvent(status=RunStatus.FINISHED, summary=summary)
+
+
+def started(directory: RunDirectory, *events: KnownEvent) -> None:
+    """A run was started in it, and told this."""
+    directory.open_new()
+    directory.prepare()
+    with EventLog(directory.layout.rank_events, "earlier", 0, FakeClock()) as log:
+        for event in (RunStartedEvent(steps=20), *events):
+            log.emit(event)
+
+
+def test_a_new_one_is_made_and_holds_the_job_and_the_policy_as_resolved(resolve: Resolve, tmp_path: Path) -> None:
+    resolved = resolve(run_dir="deep/run", policy=POLICY)
+    directory = RunDirectory(resolved)
+    directory.open_new()
+    directory.prepare()
+    assert (directory.path, directory.shown) == (tmp_path / "deep" / "run", "deep/run")
+    assert sorted(path.name for path in directory.path.iterdir()) == ["job.yaml", "policy.yaml"]
+    assert load_policy(str(directory.layout.policy)) == resolved.policy
+    again = load_job(str(directory.layout.job))
+    assert (again.job.config, again.job.seed, again.policy) == (resolved.job.config, 0, resolved.policy)
+
+
+@pytest.mark.parametrize(
+    ("run_dir", "why"),
+    [
+        ("full", r"full: holds something already \(x\): add --resume"),
+        ("full/x", "is a file, or lies in one: choose"),
+        ("full/x/below", "is a file, or lies in one: choose"),
+        ("y" * 300, r"cannot be read \(File name too long\): choose"),
+        ("/proc/nothing", r"cannot be made \(.*\): choose"),
+    ],
+    ids=["full", "a_file", "below_a_file", "long", "proc"],
+)
+def test_one_that_cannot_be_used_is_refused_and_left_as_it_is(
+    resolve: Resolve, tmp_path: Path, run_dir: str, why: str
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").write_text("mine")
+    with pytest.raises(InputError, match=why):
+        RunDirectory(resolve(run_dir=run_dir)).open_new()
+    assert [path.read_text() for path in (tmp_path / "full").iterdir()] == ["mine"]
+
+
+def test_a_lock_alone_does_not_make_it_full(resolve: Resolve) -> None:
+    directory = RunDirectory(resolve())
+    directory.path.mkdir()
+    directory.layout.lock.touch()
+    directory.open_new()
+    assert list(directory.path.iterdir()) == [directory.layout.lock]
+
+
+def test_a_resume_needs_a_run(resolve: Resolve) -> None:
+    directory = RunDirectory(resolve())
+    with pytest.raises(InputError, match="run: there is no such run directory: start the run without --resume"):
+        directory.open_again()
+    directory.path.mkdir()
+    with pytest.raises(InputError, match=r"run: holds no run \(no job\.yaml\): start one without --resume"):
+        directory.open_again()
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        ({"seed": 9}, r"seed \(0, now 9\)"),
+        ({"config": {"width": 4}}, r"config\.width \(8, now 4\)"),
+        ({"config": {"width": 8, "at": 1}}, r"config\.at \(not set, now 1\)"),
+        ({"config": {}}, r"config\.width \(8, now not set\)"),
+        ({"faults": [{"kind": "nan_batch", "at_batch": 3}]}, r"faults \(None, now .*\)"),
+    ],
+    ids=["seed", "value", "added", "removed", "faults"],
+)
+def test_a_resume_of_another_job_names_the_difference(
+    resolve: Resolve, changed: dict[str, object], difference: str
+) -> None:
+    started(RunDirectory(resolve(config={"width": 8})))
+    with pytest.raises(InputError, match=f"was started with another {difference}: resume with the same"):
+        RunDirectory(resolve(**{"config": {"width": 8}, **changed})).open_again()
+
+
+def test_steps_the_policy_and_logging_may_change_on_a_resume(resolve: Resolve) -> None:
+    started(RunDirectory(resolve()))
+    RunDirectory(resolve(steps=40, policy=POLICY, log_every_steps=5)).open_again()
+
+
+def test_a_finished_run_is_over_until_it_has_more_steps_to_do(resolve: Resolve) -> None:
+    started(RunDirectory(resolve()), finished(20))
+    over = RunDirectory(resolve()).already_over()
+    assert over is not None
+    assert over[0] is ExitCode.FINISHED
+    assert over[1] == "run: has finished its 20 steps; it goes on with more of them (--steps)"
+    assert RunDirectory(resolve(steps=21)).already_over() is None
+
+
+def test_a_halted_run_is_over_under_the_same_policy(resolve: Resolve) -> None:
+    started(RunDirectory(resolve()), RunHaltedEvent(reason="nothing is left"))
+    over = RunDirectory(resolve()).already_over()
+    assert over is not None
+    assert over[0] is ExitCode.HALTED
+    assert "was halted by this policy (nothing is left)" in over[1]
+    assert RunDirectory(resolve(policy=POLICY)).already_over() is None
+
+
+def test_a_run_in_progress_is_not_over(resolve: Resolve) -> None:
+    started(RunDirectory(resolve()))
+    assert RunDirectory(resolve()).already_over() is None
+
+
+def test_the_name_of_a_run_stays_the_one_in_its_log(resolve: Resolve) -> None:
+    directory = RunDirectory(resolve())
+    names = {directory.run_id(), directory.run_id()}
+    assert len(names) == 2
+    assert all(len(name) == 12 for name in names)
+    with EventLog(directory.layout.parent_events, "earlier", None, FakeClock()) as log:
+        log.emit(RunStartedEvent())
+    assert directory.run_id() == "earlier"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_a_log_without_a_name_gives_a_new_one(resolve: Resolve, content: str) -> None:
+    directory = RunDirectory(resolve())
+    directory.layout.events.mkdir(parents=True)
+    directory.layout.parent_events.write_text(content)
+    assert len(directory.run_id()) == 12
+
+
+def test_a_run_has_begun_with_its_first_checkpoint(resolve: Resolve) -> None:
+    directory = RunDirectory(resolve())
+    assert not directory.begun
+    for name in ("step-00000010", ".replaced-step-00000010"):
+        folder = directory.layout.checkpoints / name
+        folder.mkdir(parents=True)
+        assert directory.begun
+        folder.rmdir()
+    directory.layout.events.mkdir()
+    directory.layout.rank_events.write_text('{"event":"run_started"}\n')
+    assert not directory.begun
+    # The checkpoint is gone, but the run had one: it is never begun anew.
+    directory.layout.rank_events.write_text('{"event":"run_started"}\n{"event":"checkpoint_saved"}\n')
+    assert directory.begun
+
+
+def test_what_a_worker_wrote_before_its_first_checkpoint_is_forgotten(resolve: Resolve) -> None:
+    directory = RunDirectory(resolve())
+    started(directory)
+    directory.forget_unstarted()
+    assert not directory.layout.rank_events.exists()
+    directory.forget_unstarted()
+
+
+def fill(directory: RunDirectory) -> None:
+    """What is in a run directory when the worker refuses the job."""
+    layout = directory.layout
+    for folder in (layout.events, layout.heartbeats, layout.checkpoints, layout.incidents):
+        folder.mkdir()
+    for file in (layout.lock, layout.restarts, layout.faults, layout.quarantine, layout.parent_events):
+        file.touch()
+
+
+def test_a_job_that_could_not_start_leaves_no_folder_that_it_made(resolve: Resolve, tmp_path: Path) -> None:
+    directory = RunDirectory(resolve(run_dir="deep/er/run"))
+    directory.open_new()
+    directory.prepare()
+    fill(directory)
+    directory.leave_no_trace()
+    assert not (tmp_path / "deep").exists()
+
+
+def test_and_leaves_one_that_was_there_empty(resolve: Resolve, tmp_path: Path) -> None:
+    directory = RunDirectory(resolve())
+    directory.path.mkdir()
+    directory.open_new()
+    directory.prepare()
+    fill(directory)
+    directory.leave_no_trace()
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_run_that_has_told_something_is_not_removed(resolve: Resolve) -> None:
+    directory = RunDirectory(resolve())
+    started(directory)
+    directory.leave_no_trace()
+    assert directory.layout.rank_events.exists()
+    assert directory.layout.job.exists()

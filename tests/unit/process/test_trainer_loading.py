@@ -1,0 +1,122 @@
+"""From a name and a mapping to a trainer, and from every mistake to its line and mend."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from supervisor.errors import InputError
+from supervisor.policy.origins import Origins
+from supervisor.process.trainer_loading import build_trainer, find_trainer
+
+ORIGINS = Origins("j.yaml", {("trainer",): 2, ("config", "width"): 5}, {})
+
+GOOD = """
+    from pydantic import BaseModel, ConfigDict
+
+    class Config(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        width: int = 8
+
+    class Tiny:
+        model = optimizer = data = loss = None
+
+        def __init__(self, config, seed):
+            self.config, self.seed = config, seed
+
+        @classmethod
+        def from_config(cls, config, *, seed):
+            return cls(Config.model_validate(config), seed)
+
+    class Outer:
+        Inner = Tiny
+
+    class Bare:
+        pass
+
+    class Half:
+        model = data = None
+
+        @classmethod
+        def from_config(cls, config, *, seed):
+            return cls()
+"""
+
+Module = Callable[[str, str], None]
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Module:
+    """Writes a module into the working directory; nothing of it is left for the next test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def write(name: str, text: str) -> None:
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(text))
+        # Set and taken away again, so that it is taken away after the test too.
+        monkeypatch.setitem(sys.modules, name, sys)
+        del sys.modules[name]
+
+    return write
+
+
+def test_it_is_found_in_the_working_directory_and_built(module: Module) -> None:
+    module("good_trainer", GOOD)
+    trainer = build_trainer(find_trainer("good_trainer:Tiny", ORIGINS), {"width": 4}, 7, ORIGINS)
+    assert (type(trainer).__name__, trainer.config.width, trainer.seed) == ("Tiny", 4, 7)  # type: ignore[attr-defined]
+    assert find_trainer("good_trainer:Outer.Inner", ORIGINS) is type(trainer)
+    assert sys.path[0] == str(Path.cwd())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nowhere:Tiny", r"j\.yaml:2: trainer: there is no module nowhere: write `module:Class`"),
+        ("nowhere.deep:Tiny", r"j\.yaml:2: trainer: there is no module nowhere: write `module:Class`"),
+        (
+            "good_trainer:Tinny",
+            r"yaml:2: trainer: good_trainer has no Tinny: write one of its classes: Config, Tiny",
+        ),
+        ("good_trainer:Bare", r"j\.yaml:2: trainer: Bare has no from_config: give it a classmethod from_config"),
+        (
+            "torn_trainer:Tiny",
+            r"torn_trainer cannot be imported \(SyntaxError: .*torn_trainer\.py:2\): mend",
+        ),
+        (
+            "sad_trainer:Tiny",
+            r"sad_trainer cannot be imported \(ValueError: no; .*sad_trainer\.py:2\): mend",
+        ),
+        ("poor_trainer:Tiny", "poor_trainer needs the module not_installed, which is not there: install not_installed"),
+    ],
+    ids=lambda value: value.partition(":")[0] if value.endswith("Tiny") else "",
+)
+def test_a_trainer_that_cannot_be_found(module: Module, name: str, said: str) -> None:
+    module("good_trainer", GOOD)
+    module("torn_trainer", "x = 1\ndef f(:\n")
+    module("sad_trainer", "x = 1\nraise ValueError('no')\n")
+    module("poor_trainer", "import not_installed\n")
+    with pytest.raises(InputError, match=said):
+        find_trainer(name, ORIGINS)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"width": "wide"}, r"j\.yaml:5: config\.width: .*: write"),
+        ({"widht": 3}, r"config\.widht: no such key: .*width"),
+    ],
+)
+def test_a_config_that_does_not_validate(module: Module, config: dict[str, object], said: str) -> None:
+    module("good_trainer", GOOD)
+    with pytest.raises(InputError, match=said):
+        build_trainer(find_trainer("good_trainer:Tiny", ORIGINS), config, 0, ORIGINS)
+
+
+def test_a_trainer_that_lacks_a_part(module: Module) -> None:
+    module("good_trainer", GOOD)
+    with pytest.raises(InputError, match=r"j\.yaml:2: trainer: Half has no optimizer, loss: a trainer needs model, "):
+        build_trainer(find_trainer("good_trainer:Half", ORIGINS), {}, 0, ORIGINS)

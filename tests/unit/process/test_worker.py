@@ -1,0 +1,109 @@
+"""A job run under the guard in this process: the exit code, the signs of life, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from supervisor.errors import ExitCode, InputError
+from supervisor.events import read_events
+from supervisor.job import ResolvedJob
+from supervisor.process.heartbeat import Heartbeat, Phase
+from supervisor.process.spec import WorkerSpec
+from supervisor.process.stop_request import StopRequest
+from supervisor.process.worker import run_job
+
+Resolve = Callable[..., ResolvedJob]
+
+pytestmark = pytest.mark.usefixtures("process_as_before")
+
+HALTING = {"ladder": [{"action": "skip_batch", "attempts": 1}, {"action": "halt"}]}
+
+
+class StopsAtOnce(StopRequest):
+    """Asks the run to end before its first step, without any signal."""
+
+    def __init__(self) -> None:
+        return
+
+    def goes_to(self, receiver: Any) -> None:
+        receiver.request_stop()
+
+
+class NeverStops(StopsAtOnce):
+    """Asks nobody."""
+
+    def goes_to(self, receiver: Any) -> None:
+        return
+
+
+def work(resolved: ResolvedJob, stop: StopRequest | None = None) -> tuple[int, Heartbeat, Path]:
+    spec = WorkerSpec.of(resolved, run_id="abc", resume=False)
+    heartbeat = Heartbeat(spec.layout.heartbeat, create=True)
+    return run_job(spec, stop or NeverStops(), heartbeat), heartbeat, Path(spec.run_dir)
+
+
+def names(run_dir: Path) -> list[str]:
+    return [event.event for event in read_events(run_dir)]
+
+
+def test_a_run_that_finishes(resolve: Resolve, capsys: pytest.CaptureFixture[str]) -> None:
+    code, heartbeat, run_dir = work(resolve(steps=20, seed=3))
+    assert code == ExitCode.FINISHED
+    pulse = heartbeat.read()
+    assert (pulse.step, pulse.phase) == (19, Phase.FINISHING)
+    assert pulse.beats == 22, "a sign for each step, one as training begins and one as it evaluates"
+    assert names(run_dir)[0] == "run_started"
+    assert names(run_dir)[-1] == "run_finished"
+    started = next(read_events(run_dir))
+    assert (started.run_id, started.model_dump()["seed"], started.model_dump()["log"]) == ("abc", 3, "run")
+    shown = capsys.readouterr().out
+    assert "Finished" in shown
+    assert "run/events" in shown
+
+
+def test_a_run_that_halts(resolve: Resolve) -> None:
+    code, _, run_dir = work(resolve(config={"fault": "nan", "at": 6}, policy=HALTING))
+    assert code == ExitCode.HALTED
+    assert "run_halted" in names(run_dir)
+
+
+def test_a_run_that_is_stopped_writes_a_checkpoint(resolve: Resolve) -> None:
+    code, _, run_dir = work(resolve(), StopsAtOnce())
+    assert code == ExitCode.INTERRUPTED
+    assert any((run_dir / "checkpoints").glob("step-*"))
+
+
+def test_faults_of_the_job_are_injected(resolve: Resolve) -> None:
+    code, _, run_dir = work(resolve(faults=[{"kind": "nan_batch", "at_batch": 3}]))
+    assert code == ExitCode.FINISHED
+    signals = [event for event in read_events(run_dir) if event.event == "signal"]
+    assert signals[0].step == 3
+    assert (run_dir / "faults.jsonl").is_file()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"device": "cuda"}, r"job\.yaml:4: device: cuda: .*no CUDA device: write"),
+        ({"trainer": "mine:Tinny"}, r"job\.yaml:1: trainer: mine has no Tinny"),
+        (
+            {"policy": {"ladder": [{"action": "reinitialize", "modules": ["linnear"]}]}},
+            r"job\.yaml:\d+: policy\.ladder\.0\.modules: 'linnear' matches no module",
+        ),
+        (
+            {"faults": [{"kind": "nan_weight", "at_batch": 1, "parameter": "3.weight"}]},
+            r"job\.yaml:\d+: faults: .*matches no parameter",
+        ),
+    ],
+    ids=["device", "trainer", "policy", "faults"],
+)
+def test_what_does_not_fit_is_told_with_its_line(resolve: Resolve, values: dict[str, Any], said: str) -> None:
+    if values.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(InputError, match=said):
+        work(resolve(**values))

@@ -1,0 +1,185 @@
+"""One worker from start to end: real processes with a small program in the worker's place."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor.events import Event, EventLog
+from supervisor.events.schema import ExitClassification, WorkerExitedEvent, WorkerStalledEvent, WorkerStartedEvent
+from supervisor.job import ResolvedJob
+from supervisor.policy import RestartSettings
+from supervisor.process import worker_process
+from supervisor.process.exits import WorkerEnd
+from supervisor.process.spec import WorkerSpec
+from supervisor.process.worker_process import WorkerProcess
+from supervisor.run_layout import RunLayout
+from supervisor.testing.clock import FakeClock
+
+PREAMBLE = """
+import json, os, signal, sys
+from pathlib import Path
+spec = json.loads(sys.stdin.readline())
+folder = Path(spec["run_dir"]) / "heartbeat"
+def say(word, value):
+    with (folder / "rank0").open("r+b") as file:
+        file.seek(8 * word)
+        file.write(value.to_bytes(8, "little"))
+def end(code):
+    say(3, 3)
+    sys.exit(code)
+"""
+
+Start = Callable[..., WorkerProcess]
+
+
+@pytest.fixture
+def spec(resolve: Callable[..., ResolvedJob]) -> WorkerSpec:
+    return WorkerSpec.of(resolve(), run_id="abc", resume=False)
+
+
+@pytest.fixture
+def heard() -> list[Event]:
+    return []
+
+
+@pytest.fixture
+def start(spec: WorkerSpec, heard: list[Event], monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Starts a worker that does what a piece of Python says."""
+
+    def start(
+        program: str, clock: FakeClock | None = None, *, preamble: str = PREAMBLE, **settings: Any
+    ) -> WorkerProcess:
+        monkeypatch.setattr(worker_process, "COMMAND", (sys.executable, "-IS", "-c", preamble + program))
+        log = EventLog(None, "abc", None, FakeClock(), listeners=[heard.append])
+        return WorkerProcess(spec, RestartSettings(**settings), log, clock or FakeClock(), restarts=2)
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("end(0)", WorkerEnd(0, ExitClassification.FINISHED)),
+        ("sys.exit(0)", WorkerEnd(0, ExitClassification.EXCEPTION)),
+        ("end(3)", WorkerEnd(3, ExitClassification.HALTED)),
+        ("os._exit(9)", WorkerEnd(9, ExitClassification.EXCEPTION)),
+        ("os.kill(os.getpid(), signal.SIGKILL)", WorkerEnd(-9, ExitClassification.KILLED)),
+        (
+            "(folder / 'rank0.error').write_text('ValueError: no\\n'); sys.exit(1)",
+            WorkerEnd(1, ExitClassification.EXCEPTION, "ValueError: no"),
+        ),
+    ],
+    ids=["finished", "not_its_own_end", "halted", "os_exit", "killed", "last_error"],
+)
+def test_its_end_is_told_and_put_on_record(start: Start, heard: list[Event], program: str, expected: WorkerEnd) -> None:
+    worker = start(program)
+    assert worker.wait() == expected
+    began, exited = heard
+    assert isinstance(began, WorkerStartedEvent)
+    assert isinstance(exited, WorkerExitedEvent)
+    assert (began.restarts, began.pid) == (2, exited.pid)
+    assert exited.classification is expected.classification
+    assert (exited.signal, exited.reason) == (expected.signal, expected.reason)
+    assert exited.exit_code == (None if expected.returncode < 0 else expected.returncode)
+    assert worker.stacks is None
+
+
+def test_it_is_handed_the_spec(start: Start, spec: WorkerSpec) -> None:
+    start("(folder / 'got').write_text(json.dumps(spec)); end(0)").wait()
+    got = (spec.layout.heartbeats / "got").read_text()
+    assert WorkerSpec.model_validate_json(got) == spec
+
+
+def test_one_that_never_reads_its_spec_is_gone_like_any_other(start: Start) -> None:
+    assert start("import os; os._exit(7)", preamble="").wait() == WorkerEnd(7, ExitClassification.EXCEPTION)
+
+
+def test_what_an_earlier_worker_left_is_not_taken_for_its_own(start: Start, spec: WorkerSpec) -> None:
+    spec.layout.heartbeats.mkdir(parents=True)
+    spec.layout.heartbeat.write_bytes(b"\xff" * 32)
+    spec.layout.last_error.write_text("an old error")
+    spec.layout.stacks.write_text("old stacks")
+    worker = start("sys.exit(1)")
+    assert worker.wait() == WorkerEnd(1, ExitClassification.EXCEPTION)
+    assert worker.stacks is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_to_stop_waits_until_it_can_be_taken(start: Start, number: signal.Signals) -> None:
+    worker = start(f"signal.sigwait([{int(number)}]); end(75)")
+    worker.stop(number)
+    assert worker.wait() == WorkerEnd(75, ExitClassification.INTERRUPTED)
+    assert not {signal.SIGTERM, signal.SIGINT} & signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_the_second_request_ends_it_at_once(start: Start) -> None:
+    worker = start("signal.pause()")
+    worker.stop(signal.SIGTERM)
+    worker.stop(signal.SIGTERM)
+    assert worker.wait() == WorkerEnd(-9, ExitClassification.KILLED)
+    worker.stop(signal.SIGTERM)
+
+
+def test_what_it_started_does_not_outlive_it(start: Start, spec: WorkerSpec) -> None:
+    """The helper holds a lock for as long as it lives."""
+    program = """
+import fcntl
+held = (folder / "lock").open("w")
+fcntl.flock(held, fcntl.LOCK_EX)
+if os.fork() == 0:
+    signal.pause()
+end(0)
+"""
+    assert start(program).wait() == WorkerEnd(0, ExitClassification.FINISHED)
+    with (spec.layout.heartbeats / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+class Silence(FakeClock):
+    """A minute passes at each look, once a file says that the worker stands still.
+
+    Args:
+        ready: the file.
+    """
+
+    def __init__(self, ready: Path) -> None:
+        super().__init__()
+        self._ready = ready
+
+    def monotonic(self) -> float:
+        if self._ready.exists():
+            self.advance(60)
+        return super().monotonic()
+
+
+STANDS_STILL = """
+import faulthandler
+def stands_still():
+    (folder / "ready").touch()
+    while True:
+        signal.pause()
+stacks = (folder / "rank0.stacks").open("w")
+faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+say(3, 1)
+stands_still()
+"""
+
+
+def test_one_that_stands_still_is_asked_where_and_ended(start: Start, spec: WorkerSpec, heard: list[Event]) -> None:
+    clock = Silence(spec.layout.heartbeats / "ready")
+    worker = start(STANDS_STILL, clock, stall_timeout_seconds=100)
+    assert worker.wait() == WorkerEnd(-signal.SIGTERM, ExitClassification.STALLED)
+    stalled = [event for event in heard if isinstance(event, WorkerStalledEvent)]
+    assert len(stalled) == 1
+    assert 100 < stalled[0].seconds <= 180
+    assert worker.stacks is not None
+    assert "in stands_still" in worker.stacks
+    assert RunLayout(Path(spec.run_dir)).stacks.read_text() == worker.stacks

@@ -1,0 +1,165 @@
+"""The story of incidents in plain words, line by line."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from supervisor.events import schema
+from supervisor.events.incident_file import Bundle, IncidentCost, IncidentFile
+from supervisor.events.process_incident_file import ProcessIncident
+from supervisor.events.schema import ExitClassification
+from supervisor.records import ActionName, Cause, CauseKind, Outcome, SignalName
+from supervisor.report.status import Status
+from supervisor.report.story import ProcessStory, RunStory, Story, Taken
+from supervisor.report.story_view import render_incident, render_run, wrapped
+
+AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
+FOLDER = Path("run/incidents/0001")
+
+
+def taken(step: int, *, failed: str | None = None, restored_step: int | None = None) -> Taken:
+    place = {"step": step, "update": step}
+    action = ActionName.SKIP_BATCH if restored_step is None else ActionName.RELOAD_CHECKPOINT
+    done = {**place, "incident": 1, "action": action}
+    return Taken(
+        step=step,
+        update=step,
+        signals=(schema.SignalEvent.model_validate({**place, "signal": "nonfinite_loss", "loss": "nan"}),),
+        decision=schema.DecisionEvent(**done, rung=0, attempt=1, reason="the lowest rung"),
+        failures=() if failed is None else (schema.ActionFailedEvent(**done, error=failed),),
+        applied=schema.ActionAppliedEvent(**done, seconds=0.5, restored_step=restored_step),
+    )
+
+
+def story(*steps: Taken, number: int = 1, cause: Cause | None = None, **values: object) -> Story:
+    record = IncidentFile.model_validate(
+        {
+            "id": number,
+            "opened_at_step": 12,
+            "closed_at_step": 20,
+            "signals": (SignalName.NONFINITE_LOSS,),
+            "decisions": (),
+            "outcome": Outcome.RECOVERED,
+            "cured_by": ActionName.SKIP_BATCH,
+            "cost": IncidentCost(steps_lost=1, seconds=90),
+            "cause": cause,
+            **values,
+        }
+    )
+    return Story(record, FOLDER, AT, tuple(steps), ("Clean row 4.",))
+
+
+CAUSE = Cause(kind=CauseKind.BAD_INPUT, explanation="NaN in sample 3", step=12, update=12)
+
+
+def test_one_incident_from_what_was_seen_to_what_to_change():
+    bundle = Bundle(batch="batch.pt", state="state.pt", note="without the optimizer's state")
+
+    assert render_incident(story(taken(12), cause=CAUSE, bundle=bundle), "my run") == [
+        "Incident 1: nonfinite_loss at step 12: recovered by skip_batch, 2026-01-01 12:00:00 UTC",
+        "",
+        "What was seen",
+        "  step 12 (update 12): nonfinite_loss (loss nan)",
+        "",
+        "Where it comes from",
+        "  bad_input (the data): NaN in sample 3",
+        "",
+        "What was tried, and why",
+        "  step 12: skip_batch (rung 0), for the lowest rung",
+        "",
+        "How it ended, and what it cost",
+        "  skip_batch cured it; closed at step 20; it cost 1 step and 1 min 30 s",
+        "  the skipped batch leaves no trace: parameters, optimizer and generators are as if it was never seen",
+        "",
+        "What to change",
+        "  - Clean row 4.",
+        "",
+        "Evidence",
+        "  run/incidents/0001/incident.json",
+        "  run/incidents/0001/batch.pt: the batch",
+        "  run/incidents/0001/state.pt: the state before the step",
+        "  without the optimizer's state",
+        "  run the step again: supervisor explain my run 1 --replay",
+    ]
+
+
+def test_the_same_finding_at_several_updates_is_told_once_and_what_failed_is_told():
+    lines = render_incident(story(taken(12), taken(13), taken(14, failed="no state", restored_step=10)), "run")
+
+    assert "  steps 12 to 14 (updates 12 to 14): nonfinite_loss (loss nan)" in lines
+    tried = lines[lines.index("What was tried, and why") + 1 :][:4]
+    assert tried == [
+        "  step 12: skip_batch (rung 0), for the lowest rung",
+        "  step 13: skip_batch (rung 0), for the lowest rung",
+        "  step 14: reload_checkpoint failed: no state",
+        "  step 14: reload_checkpoint (rung 0), for the lowest rung; back to step 10 (0.5 s)",
+    ]
+
+
+def test_a_long_story_is_cut():
+    lines = render_incident(story(*(taken(step) for step in range(30))), "run")
+
+    tried = lines[lines.index("What was tried, and why") + 1 : lines.index("How it ended, and what it cost") - 1]
+    assert len(tried) == 13
+    assert tried[-1] == "  and 18 more: see `supervisor events`"
+
+
+def test_an_incident_that_nobody_looked_into_or_that_is_not_over():
+    lines = render_incident(story(outcome=Outcome.OPEN, closed_at_step=None, cured_by=None), "run")
+    assert lines[0].startswith("Incident 1: nonfinite_loss at step 12: still open")
+    assert "  not known: nobody has looked, or the diagnosis did not come to an end" in lines
+    assert "  still open; 1 step lost so far" in lines
+    assert "What was seen" not in lines
+
+    halted = render_incident(story(outcome=Outcome.HALTED, cured_by=None, later_causes=(CAUSE,), cause=CAUSE), "run")
+    assert "  what its later updates showed (1) is in incident.json" in halted
+    assert "  the run halted at step 20, the model in its newest good state; 1 step and 1 min 30 s lost" in halted
+
+
+def test_a_run_in_short_with_each_advice_once():
+    process = ProcessIncident(
+        time=AT,
+        classification=ExitClassification.STALLED,
+        exit_code=None,
+        signal="SIGTERM",
+        reason="Traceback\nValueError: no",
+        stacks="stacks.txt",
+    )
+    run = RunStory(
+        Status(),
+        (story(cause=CAUSE), story(number=2)),
+        (ProcessStory(process, Path("run/incidents/process-0001")),),
+    )
+
+    lines = render_run(run, "run")
+
+    assert lines[0] == "run: 2 incidents, 2 steps lost, 3 min in them"
+    assert lines[2:5] == [
+        "1. nonfinite_loss at step 12: recovered by skip_batch",
+        "  bad_input (the data): NaN in sample 3",
+        "  skip_batch cured it; closed at step 20; it cost 1 step and 1 min 30 s",
+    ]
+    at = lines.index("process-0001: the worker was gone at 12:00:00 UTC: stalled (SIGTERM)")
+    assert lines[at + 1 : at + 4] == [
+        "  it was started again from its last checkpoint, within the policy's restart budget",
+        "  ValueError: no",
+        "  what its threads were at: run/incidents/process-0001/stacks.txt",
+    ]
+    assert lines[-4:] == [
+        "What to change",
+        "  - (incident 1, 2) Clean row 4.",
+        "",
+        "The whole of one: supervisor explain run 1",
+    ]
+
+
+def test_a_run_without_incidents_says_so():
+    assert render_run(RunStory(Status()), "run") == ["run: no incidents"]
+
+
+def test_lines_for_a_terminal_keep_their_indent() -> None:
+    broken = list(wrapped(["  - " + "word " * 30, "", "short"], 50))
+    assert all(len(line) <= 50 for line in broken)
+    assert [line[:4] for line in broken[:2]] == ["  - ", "    "]
+    assert broken[-2:] == ["", "short"]
