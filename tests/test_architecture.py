@@ -22,7 +22,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "signals": {"policy", "records"},
     "engine": {"policy", "records"},
     "events": {"errors", "clock", "records"},
-    "job": {"errors", "config", "policy"},
     "report": {"errors", "clock", "records", "events"},
     "replay": {"errors", "records", "policy", "signals", "engine", "events"},
     "testing": {"clock"},
@@ -31,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "actions": {"errors", "records", "policy", "training"},
     "diagnosis": {"errors", "clock", "records", "events", "training"},
     "faults": {"errors", "clock", "config", "events", "training", "checkpoints"},
+    "job": {"errors", "config", "policy", "faults"},
     "guard": {
         "",
         "errors",
