@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from killed_writer import OPERATIONS, tree
+from support import killed_writer
+from support.killed_writer import OPERATIONS, tree
 
 from supervisor.checkpoints import CheckpointStore
 
@@ -39,7 +40,7 @@ def assert_one_of(loaded: dict[int, Any], step: int, versions: list[int | None])
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_kill_leaves_the_older_ones_whole_and_nothing_half(operation: str, tmp_path: Path) -> None:
-    script = Path(__file__).with_name("killed_writer.py")
+    script = Path(killed_writer.__file__)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(script), str(tmp_path), operation],
         capture_output=True,
