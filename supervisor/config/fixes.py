@@ -1,18 +1,19 @@
-"""What is wrong with a value and what to write instead, in the user's words."""
+"""From what pydantic found to messages that say, in the user's words, what is wrong and what to write instead."""
 
 from __future__ import annotations
 
 import difflib
 import enum
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from supervisor.config.numbers import IsFormatVersion
 from supervisor.config.origins import KeyPath, Origins, Problem, dotted
-from supervisor.config.section import Conflict
+from supervisor.config.section import Conflict, Section
 
 __all__ = ["problems_of", "shown"]
 
@@ -27,14 +28,14 @@ _NOT_A_LIST = frozenset({"tuple_type", "list_type"})
 def problems_of(
     error: ValidationError, model: type[BaseModel], raw: Any, origins: Origins, *, prefix: KeyPath = ()
 ) -> list[Problem]:
-    """Everything pydantic found, translated.
+    """Everything that pydantic found, as problems.
 
     Args:
         error: what `model.model_validate(raw)` raised.
         model: the model.
         raw: what was validated.
         origins: where each value of `raw` was written.
-        prefix: shown before every key, for a policy inside a job.
+        prefix: added before every key, for a policy inside a job.
     """
     problems = []
     for detail in error.errors(include_url=False):
@@ -43,10 +44,12 @@ def problems_of(
         if detail["type"] == "conflict":
             for conflict in context["conflicts"]:
                 path = _blamed(site.path, conflict, origins)
-                problems.append(origins.problem(path, conflict.what, conflict.mend, prefix=prefix))
+                section = site.path if conflict.keys else None
+                problems.append(origins.problem(path, conflict.what, conflict.fix, prefix=prefix, section=section))
             continue
-        path, what, mend = _translate(detail["type"], detail["msg"], detail["input"], context, site, model)
-        problems.append(origins.problem(path, what, mend, prefix=prefix))
+        path, what, fix = _translate(detail["type"], detail["msg"], detail["input"], context, site, model)
+        section = {"missing": path[:-1], "union_tag_not_found": path}.get(detail["type"])
+        problems.append(origins.problem(path, what, fix, prefix=prefix, section=section))
     return problems
 
 
@@ -79,9 +82,12 @@ class _Site:
         value = raw
         for part in location:
             if isinstance(value, Mapping):
+                tagged = [each for each in self.models if _tag(each) == part]
+                if tagged and len(self.models) > 1:
+                    self.models = tagged
+                    continue
                 owner = next((each for each in self.models if part in each.model_fields), None)
                 if owner is None and part not in value:
-                    self.models = [each for each in self.models if _tag(each) == part] or self.models
                     continue
                 self.owners = self.models
                 self.field = owner.model_fields[str(part)] if owner else None
@@ -96,6 +102,10 @@ class _Site:
     @property
     def key(self) -> str:
         return str(self.path[-1]) if self.path else ""
+
+    @property
+    def is_format_version(self) -> bool:
+        return self.field is not None and any(isinstance(each, IsFormatVersion) for each in self.field.metadata)
 
 
 def _blamed(path: KeyPath, conflict: Conflict, origins: Origins) -> KeyPath:
@@ -124,7 +134,7 @@ def _translate(
     if kind == "missing":
         return path, "is missing", f"write {_example(key, site)}"
     if kind in _BOUNDS:
-        return path, *_out_of_bounds(kind, key, value, context)
+        return path, *_out_of_bounds(kind, key, value, context, site)
     if kind in _NUMBER_TYPES or kind == "finite_number":
         return path, *_not_the_number(kind, key, value, site)
     if kind in {"literal_error", "enum"}:
@@ -138,12 +148,11 @@ def _translate(
             return (*path, name), what, _one_of(tags, context["tag"])
         return path, f"has no {name}", f"write `{name}:` with one of: {', '.join(tags)}"
     if kind in _NOT_A_MAPPING:
-        tags = [tag for tag in map(_tag, site.models) if tag]
         if value is None:
             return path, "is empty", _instead_of_null(key, site)
-        if isinstance(value, str) and value in tags:
-            name, what = ("action", "rung") if "action" in site.models[0].model_fields else ("kind", "fault")
-            return path, f"{shown(value)} is text, not a {what}", f"write {{{name}: {value}}}"
+        if isinstance(value, str) and value in map(_tag, site.models):
+            name, noun = _tag_key(site.models[0]), getattr(site.models[0], "noun", "mapping")
+            return path, f"{shown(value)} is text, not a {noun}", f"write {{{name}: {value}}}"
         return path, f"{shown(value)} is not a mapping", f"write keys and values{_keys_of(site)}"
     if kind in _NOT_A_LIST:
         if value is None:
@@ -151,10 +160,16 @@ def _translate(
         return path, f"{shown(value)} is not a list", "write its items below it, each after a `- `"
     if kind == "too_long":
         return path, f"has {context['actual_length']} items", f"write at most {context['max_length']}"
+    if kind == "too_short":
+        return path, f"has {context['actual_length']} items", f"write at least {context['min_length']}"
     if kind == "string_too_long":
         return path, "is too long", f"write at most {context['max_length']} characters"
+    if kind == "string_too_short":
+        return path, "is too short", f"write at least {context['min_length']} characters"
     if kind == "string_type":
         return path, f"{shown(value)} is not text", f"write {_example(key, site)}"
+    if kind == "bool_type":
+        return path, f"{shown(value)} is not true or false", "write `true` or `false`, without quotes"
     return path, f"{shown(value)} does not fit", message[:1].lower() + message[1:]
 
 
@@ -163,21 +178,25 @@ def _instead_of_key(key: str, site: _Site, root: type[BaseModel]) -> str:
     near = difflib.get_close_matches(key.lower().replace("-", "_"), valid, n=1, cutoff=0.7)
     if near:
         return f"write `{near[0]}`"
-    elsewhere = [path for path in _all_paths(root) if path[-1] == key]
-    if any(path[0] == "ladder" and len(path) == 2 for path in elsewhere):
-        others = f"remove it, or write one of: {', '.join(valid)}"
-        return others if any(map(_tag, site.owners)) else "write it in a rung of the `ladder`"
+    hint = next((owner.unknown_key_hint for owner in site.owners if issubclass(owner, Section)), "")
+    instead = f"remove it, or write one of: {', '.join(valid)}{hint}"
+    elsewhere = [(path, owner) for path, owner in _all_paths(root) if path[-1] == key]
+    in_a_list = next(((path, owner) for path, owner in elsewhere if _tag(owner)), None)
+    if in_a_list:
+        path, owner = in_a_list
+        place = f"a {getattr(owner, 'noun', 'mapping')} of the `{dotted(path[:-1])}`"
+        return instead if any(map(_tag, site.owners)) else f"write it in {place}"
     if len(elsewhere) == 1:
-        return f"write it under `{dotted(elsewhere[0][:-1])}`" if elsewhere[0][:-1] else "write it at the top level"
-    under_config = "; the trainer's own keys belong under `config`" if "config" in valid else ""
-    return f"remove it, or write one of: {', '.join(valid)}{under_config}"
+        path, _ = elsewhere[0]
+        return f"write it under `{dotted(path[:-1])}`" if path[:-1] else "write it at the top level"
+    return instead
 
 
-def _out_of_bounds(kind: str, key: str, value: Any, context: Mapping[str, Any]) -> tuple[str, str]:
+def _out_of_bounds(kind: str, key: str, value: Any, context: Mapping[str, Any], site: _Site) -> tuple[str, str]:
     small = kind.startswith("greater")
     bound = next(context[name] for name in ("ge", "gt", "le", "lt") if name in context)
-    if key == "version":
-        return f"{shown(value)} is not a version of this format", f"write `version: {bound:g}`"
+    if site.is_format_version:
+        return f"{shown(value)} is not a version of this format", f"write `{key}: {bound:g}`"
     what = f"{shown(value)} is too {'small' if small else 'large'}"
     if kind.endswith("equal"):
         return what, f"write `{key}: {_plain(bound)}` or {'more' if small else 'less'}"
@@ -185,34 +204,34 @@ def _out_of_bounds(kind: str, key: str, value: Any, context: Mapping[str, Any]) 
 
 
 def _not_the_number(kind: str, key: str, value: Any, site: _Site) -> tuple[str, str]:
-    if key == "version":
-        return f"{shown(value)} is not a version of this format", "write `version: 1`"
-    whole = kind.startswith("int")
-    noun = "whole number" if whole else "number"
-    mend = f"write a {noun}{_range(site.field)}"
+    if site.is_format_version:
+        return f"{shown(value)} is not a version of this format", f"write `{key}: 1`"
+    noun = "whole number" if kind.startswith("int") else "number"
+    fix = f"write a {noun}{_range(site.field)}"
     if value is None:
-        return "is empty", f"{mend}, or leave `{key}` out"
+        return "is empty", f"{fix}, or leave `{key}` out"
     if isinstance(value, str):
-        return f"{shown(value)} is text, not a {noun}", f"{mend}, without quotes"
+        return f"{shown(value)} is text, not a {noun}", f"{fix}, without quotes"
     if kind == "finite_number":
-        return f"{shown(value)} is not finite", mend
+        return f"{shown(value)} is not finite", fix
     if isinstance(value, int) and not isinstance(value, bool):
-        return f"{shown(value)} is too large", mend
-    return f"{shown(value)} is not a {noun}", mend
+        return f"{shown(value)} is too large", fix
+    return f"{shown(value)} is not a {noun}", fix
 
 
 def _range(field: FieldInfo | None) -> str:
-    low = high = ""
-    for bound in field.metadata if field else ():
-        if isinstance(bound, annotated_types.Ge):
-            low = f" from {_plain(bound.ge)}"
-        elif isinstance(bound, annotated_types.Gt):
-            low = f" above {_plain(bound.gt)}"
-        elif isinstance(bound, annotated_types.Le):
-            high = f" to {_plain(bound.le)}"
-        elif isinstance(bound, annotated_types.Lt):
-            high = f" to less than {_plain(bound.lt)}"
-    return (low + (high if low.startswith(" from") else high.replace(" to", ", up to", 1))) if low else ""
+    """The bounds of a number in words: ` from 1 to 10`; nothing where there is no lower one."""
+    bounds: dict[type, Any] = {type(each): each for each in (field.metadata if field else ())}
+    high = ""
+    if annotated_types.Le in bounds:
+        high = f" to {_plain(bounds[annotated_types.Le].le)}"
+    elif annotated_types.Lt in bounds:
+        high = f" to less than {_plain(bounds[annotated_types.Lt].lt)}"
+    if annotated_types.Ge in bounds:
+        return f" from {_plain(bounds[annotated_types.Ge].ge)}{high}"
+    if annotated_types.Gt in bounds:
+        return f" above {_plain(bounds[annotated_types.Gt].gt)}{high.replace(' to', ', up to', 1)}"
+    return ""
 
 
 def _plain(bound: Any) -> str:
@@ -225,8 +244,6 @@ def _one_of(choices: list[str], value: Any) -> str:
 
 
 def _instead_of_null(key: str, site: _Site) -> str:
-    if key == "limit":
-        return "write {uses: ..., window_updates: ...}, or leave `limit` out"
     return f"write its keys below it{_keys_of(site)}, or leave `{key}` out" if key else "write keys and values"
 
 
@@ -260,14 +277,23 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(argument)
 
 
-def _tag(model: type[BaseModel]) -> str | None:
-    """What a model is told by among others: the `action` of a rung, the `kind` of a fault."""
-    field = model.model_fields.get("action") or model.model_fields.get("kind")
-    return str(field.default) if field and isinstance(field.default, str) else None
-
-
-def _all_paths(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def _tag_key(model: type[BaseModel]) -> str | None:
+    """The key that tells a model from the others a list may hold: it can have one value only."""
     for name, field in model.model_fields.items():
-        yield (*path, name)
+        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
+            return name if isinstance(field.default, str) else None
+    return None
+
+
+def _tag(model: type[BaseModel]) -> str | None:
+    """The one value of that key."""
+    key = _tag_key(model)
+    return str(model.model_fields[key].default) if key else None
+
+
+def _all_paths(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[KeyPath, type[BaseModel]]]:
+    """The path of every key that can be written, and the model it belongs to."""
+    for name, field in model.model_fields.items():
+        yield (*path, name), model
         for inner in _models_in(field.annotation):
             yield from _all_paths(inner, (*path, name))

@@ -42,28 +42,31 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """Something the user has to mend.
+    """A mistake of the user's.
 
     Attributes:
         place: where it was written.
         path: the key at fault; empty for the whole file.
         what: what is wrong.
-        mend: what to write instead; empty where `what` says it all.
+        fix: what to write instead; empty where `what` says it all.
+        section: for a missing key, or keys that contradict each other, the section in which another key can
+            still put it right; None for a value that is wrong in itself.
     """
 
     place: Place
     path: KeyPath
     what: str
-    mend: str = ""
+    fix: str = ""
+    section: KeyPath | None = None
 
     def __str__(self) -> str:
-        parts = (self.place.text, dotted(self.path), self.what, self.mend)
+        parts = (self.place.text, dotted(self.path), self.what, self.fix)
         return one_line(": ".join(part for part in parts if part))
 
 
 @dataclass(frozen=True)
 class Origins:
-    """The places of all values of one policy or job.
+    """The places of all values of one file.
 
     Attributes:
         name: the file as the user typed it, or what else to call the source.
@@ -85,11 +88,14 @@ class Origins:
                 return Place(f"{self.name}:{self.lines[head]}", (0, self.lines[head]), depth)
         return Place(self.name, (0, 0), 0)
 
-    def problem(self, path: KeyPath, what: str, mend: str = "", *, prefix: KeyPath = ()) -> Problem:
-        """A problem at a path; `prefix` is shown before the key, for a policy inside a job."""
+    def problem(
+        self, path: KeyPath, what: str, fix: str = "", *, prefix: KeyPath = (), section: KeyPath | None = None
+    ) -> Problem:
+        """A problem at a path; `prefix` is added to its paths, for a policy inside a job."""
         place = self.place(path)
         named_by_flag = place.rank[0] == 1 and place.depth == len(path)
-        return Problem(place, () if named_by_flag else (*prefix, *path), what, mend)
+        within = None if section is None else (*prefix, *section)
+        return Problem(place, () if named_by_flag else (*prefix, *path), what, fix, within)
 
     def with_flag(self, path: KeyPath, flag: str) -> Origins:
         """The same, after a flag has replaced the value at `path`."""
@@ -98,11 +104,14 @@ class Origins:
         return replace(self, lines=kept, flags={**flags, path: flag})
 
     def below(self, prefix: KeyPath) -> Origins:
-        """The origins of the part at `prefix`, addressed from there."""
+        """The origins of the part at `prefix`, addressed from there; where it is not written, of what is around it."""
         size = len(prefix)
 
         def inside(places: Mapping[KeyPath, Any]) -> dict[KeyPath, Any]:
-            return {path[size:]: place for path, place in places.items() if path[:size] == prefix}
+            around = [prefix[:depth] for depth in range(size, -1, -1)]
+            nearest = next((head for head in around if head in self.flags or head in self.lines), prefix)
+            root = {(): places[nearest]} if nearest in places else {}
+            return root | {path[size:]: place for path, place in places.items() if path[:size] == prefix}
 
         return Origins(self.name, inside(self.lines), inside(self.flags))
 

@@ -1,16 +1,17 @@
-"""Reading the user's YAML files: every mistake is named with its line and its mend."""
+"""Reading the user's YAML files: every mistake is reported with its line and its fix."""
 
 from __future__ import annotations
 
 import difflib
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
 from supervisor.config.origins import Origins
-from supervisor.config.yaml_values import MAX_DEPTH, Document, Yaml12Loader, document_of
+from supervisor.config.yaml_values import MAX_DEPTH, Document, Yaml12Loader, document_of, lines_of
 from supervisor.errors import InputError
 
 __all__ = ["MAX_BYTES", "Document", "parse_yaml", "read_text", "read_yaml"]
@@ -68,66 +69,77 @@ def parse_yaml(text: str, name: str, *, lines: bool = True) -> Document:
         InputError: it is not YAML at all. Lesser mistakes are in the document's `problems`.
     """
 
-    def fail(line: int | None, what: str, mend: str) -> InputError:
-        return InputError(f"{name}:{line}: {what}: {mend}" if lines and line else f"{name}: {what}: {mend}")
+    def fail(position: int | None, what: str, fix: str) -> InputError:
+        line = "" if position is None or line_of is None else f":{line_of(position)}"
+        return InputError(f"{name}{line}: {what}: {fix}")
 
+    line_of = lines_of(text) if lines else None
+    loader = None
     try:
-        node = yaml.compose(io.StringIO(text), Loader=Yaml12Loader)
+        loader = Yaml12Loader(io.StringIO(text))
+        node = loader.get_single_node()
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise fail(line, f"holds the control character {_escaped(error.character)}", "remove it") from None
+        what = f"holds the control character {_escaped(error.character)}"
+        raise fail(error.position, what, "remove it") from None
     except yaml.MarkedYAMLError as error:
-        line_of, what, mend = _syntax(error)
-        raise fail(line_of, what, mend) from None
+        raise fail(*_syntax(error, loader.scalars if loader else [], text)) from None
     except RecursionError:
         raise fail(None, "is nested too deeply", f"write at most {MAX_DEPTH} levels") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise fail(None, f"is not YAML ({error})", "mend the syntax") from None
+        raise fail(None, f"is not YAML ({error})", "correct the syntax") from None
     if node is None:
         return Document(None, Origins(name, {(): 1} if lines else {}))
-    return document_of(node, name, lines=lines)
+    return document_of(node, name, line_of)
 
 
 def _escaped(character: int | str) -> str:
     return ascii(chr(character) if isinstance(character, int) else character).strip("'")
 
 
+_NO_COLON = ("has a key without a `:`", "write `key: value`")
+_OPEN_QUOTE = ("opens a quote that is never closed", "close the quote")
 _SYNTAX = (
     ("'\\t'", "holds a tab", "indent with spaces"),
-    (
-        "mapping values are not allowed",
-        "has a `:` where none can be",
-        "indent as above, or put text in quotes",
-    ),
-    (
-        "expected <block end>",
-        "is not indented as the lines above",
-        "start keys of one group in the same column",
-    ),
-    ("could not find expected ':'", "has a key without a `:`", "write `key: value`"),
+    ("mapping values are not allowed", "has a `:` where none can be", "indent as above, or put text in quotes"),
+    ("expected <block end>", "is not indented as the lines above", "start keys of one group in the same column"),
     ("another document", "starts a second document", "keep one and remove the `---` between them"),
     ("undefined alias", "names an anchor that is not there", "write `&name` at the value first"),
-    ("duplicate anchor", "defines an anchor twice", "keep one of the two"),
+    ("second occurrence", "defines an anchor twice", "keep one of the two"),
 )
 
 
-def _syntax(error: yaml.MarkedYAMLError) -> tuple[int | None, str, str]:
-    """The line (from 1), what is wrong and the mend for what the YAML parser found."""
-    mark, opened = error.problem_mark, error.context_mark
-    line = mark.line + 1 if mark else None
+def _syntax(error: yaml.MarkedYAMLError, scalars: Sequence[yaml.ScalarToken], text: str) -> tuple[int | None, str, str]:
+    """The position, what is wrong and the fix for what the YAML parser found.
+
+    PyYAML names the place where it could not go on, which can be lines after the mistake.
+
+    Args:
+        error: what PyYAML raised.
+        scalars: the words it had read by then.
+        text: the document.
+    """
+    problem, mark, opened = str(error.problem), error.problem_mark, error.context_mark
+    position = mark.index if mark else None
     if error.context and opened:
         if "flow" in error.context:
-            return (
-                opened.line + 1,
-                "opens a `[` or `{` that does not end well",
-                "close it, commas between the items",
-            )
-        if "quoted scalar" in error.context and "end of stream" in str(error.problem):
-            return opened.line + 1, "opens a quote that is never closed", "close the quote"
-    for sign, what, mend in _SYNTAX:
-        if sign in str(error.problem):
-            return line, what, mend
-    return line, f"is not YAML ({error.problem})", "mend the syntax, or put text in quotes"
+            return opened.index, "opens a `[` or `{` that does not end well", "close it, commas between the items"
+        if "quoted scalar" in error.context and "end of stream" in problem:
+            return opened.index, *_OPEN_QUOTE
+        if "could not find expected ':'" in problem:
+            return opened.index, *_NO_COLON
+    for word in reversed(scalars):
+        start = word.start_mark
+        if mark is None or start.line >= mark.line or word.end_mark.line < mark.line:
+            continue  # only a word that ends on the line of the error can have swallowed what comes before it
+        before = text[start.index - start.column : start.index]
+        if word.plain and "mapping values" in problem and not before.strip(" -"):
+            return start.index, *_NO_COLON
+        if not word.plain and "<block end>" in problem and ": " in word.value:
+            return start.index, *_OPEN_QUOTE
+    for sign, what, fix in _SYNTAX:
+        if sign in problem:
+            return position, what, fix
+    return position, f"is not YAML ({problem})", "correct the syntax, or put text in quotes"
 
 
 def _nearest_file(name: str, path: Path, kind: str) -> str:

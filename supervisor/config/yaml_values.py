@@ -6,16 +6,18 @@ booleans, `010` is ten, a date is text.
 
 from __future__ import annotations
 
+import bisect
+import copy
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
 from supervisor.config.origins import KeyPath, Origins, Problem
 
-__all__ = ["FLOAT_PATTERN", "MAX_DEPTH", "Document", "Yaml12Loader", "document_of"]
+__all__ = ["FLOAT_PATTERN", "MAX_DEPTH", "Document", "LineOf", "Yaml12Loader", "document_of", "lines_of"]
 
 _MAX_VALUES = 50_000
 _MAX_CHARACTERS = 1024 * 1024
@@ -36,12 +38,46 @@ class Yaml12Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
 
+    def __init__(self, stream: Any) -> None:
+        self.scalars: list[yaml.ScalarToken] = []
+        """The plain and quoted words so far, to tell where a syntax error began."""
+        super().__init__(stream)
+
+    def scan_plain(self) -> yaml.ScalarToken:
+        """The next plain word, noted."""
+        self.scalars.append(super().scan_plain())
+        return self.scalars[-1]
+
+    def scan_flow_scalar(self, style: str) -> yaml.ScalarToken:
+        """The next quoted word, noted."""
+        self.scalars.append(super().scan_flow_scalar(style))
+        return self.scalars[-1]
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """The next node. PyYAML returns the node of the anchor for an alias, with the line of the anchor."""
+        alias: yaml.Event | None = self.peek_event() if self.check_event(yaml.AliasEvent) else None  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
+        if alias is None or node is None:
+            return node
+        node = copy.copy(node)
+        node.start_mark = alias.start_mark
+        return node
+
 
 Yaml12Loader.add_implicit_resolver(_CORE + "null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
 Yaml12Loader.add_implicit_resolver(_CORE + "bool", re.compile(f"^(?:{'|'.join(_BOOLS)})$"), list("tTfF"))
 Yaml12Loader.add_implicit_resolver(_CORE + "int", _INT, list("-+0123456789"))
 Yaml12Loader.add_implicit_resolver(_CORE + "float", FLOAT_PATTERN, list("-+.0123456789"))
 Yaml12Loader.add_implicit_resolver(_CORE + "merge", re.compile(r"^<<$"), ["<"])
+
+
+LineOf: TypeAlias = Callable[[int], int]
+
+
+def lines_of(text: str) -> LineOf:
+    """What gives the line, from 1, of an index of `text`. PyYAML's own lines also end at U+0085, U+2028 and U+2029."""
+    ends = [match.end() for match in re.finditer(r"\r\n?|\n", text)]
+    return lambda position: bisect.bisect_right(ends, position) + 1
 
 
 @dataclass(frozen=True)
@@ -60,14 +96,19 @@ class Document:
     problems: tuple[Problem, ...] = ()
     unreadable: frozenset[KeyPath] = frozenset()
 
+    def below(self, key: str) -> Document:
+        """The value of one key as a document of its own. Its `problems` stay with the whole."""
+        inside = frozenset(path[1:] for path in self.unreadable if path[:1] == (key,))
+        return Document(self.value[key], self.origins.below((key,)), (), inside)
 
-def document_of(node: yaml.Node, name: str, *, lines: bool) -> Document:
+
+def document_of(node: yaml.Node, name: str, lines: LineOf | None) -> Document:
     """The plain values of a composed document.
 
     Args:
         node: its root.
         name: what messages call the source.
-        lines: whether messages name lines.
+        lines: gives the line of an index of its text; None where messages name no lines.
     """
     reader = _Reader(name, lines)
     value = reader.value(node, (), 0)
@@ -77,9 +118,9 @@ def document_of(node: yaml.Node, name: str, *, lines: bool) -> Document:
 class _Reader:
     """Turns composed nodes into plain values, noting lines and mistakes."""
 
-    def __init__(self, name: str, lines: bool) -> None:
+    def __init__(self, name: str, lines: LineOf | None) -> None:
         self._lines: dict[KeyPath, int] = {}
-        self._note_lines = lines
+        self._line_of = lines
         self._values_left = _MAX_VALUES
         self._characters_left = _MAX_CHARACTERS
         self._open: set[int] = set()
@@ -87,9 +128,9 @@ class _Reader:
         self.problems: list[Problem] = []
         self.unreadable: set[KeyPath] = set()
 
-    def value(self, node: yaml.Node, path: KeyPath, depth: int) -> Any:
-        if self._note_lines:
-            self._lines.setdefault(path, node.start_mark.line + 1)
+    def value(self, node: yaml.Node, path: KeyPath, depth: int, into: dict[Any, Any] | None = None) -> Any:
+        """The value of a node. A mapping adds the keys that are not there yet to `into`, where that is given."""
+        self._note(path, node)
         self._values_left -= 1
         if depth > MAX_DEPTH:
             return self._wrong(path, "is nested too deeply", f"write at most {MAX_DEPTH} levels")
@@ -100,16 +141,17 @@ class _Reader:
             return None
         if isinstance(node, yaml.ScalarNode) and node.tag in _SCALARS:
             return self._scalar(node, path)
-        if id(node) in self._open:
+        # An alias has a node of its own, which shares its list of items with the node of the anchor.
+        if id(node.value) in self._open:
             return self._wrong(path, "holds itself through an alias", "write the value out")
-        self._open.add(id(node))
+        self._open.add(id(node.value))
         try:
             if isinstance(node, yaml.MappingNode) and node.tag == _CORE + "map":
-                return self._mapping(node, path, depth)
+                return self._mapping(node, path, depth, {} if into is None else into)
             if isinstance(node, yaml.SequenceNode) and node.tag == _CORE + "seq":
                 return [self.value(item, (*path, index), depth + 1) for index, item in enumerate(node.value)]
         finally:
-            self._open.discard(id(node))
+            self._open.discard(id(node.value))
         tag = node.tag.replace(_CORE, "!!") if node.tag.startswith(_CORE) else node.tag
         return self._wrong(path, f"the tag `{tag}` is not allowed", "remove it and write plain values")
 
@@ -119,57 +161,59 @@ class _Reader:
             value = _SCALARS[node.tag](node.value)
         except (KeyError, ValueError):
             kind = node.tag.removeprefix(_CORE)
-            mend = "write fewer digits" if _INT.match(node.value) else "remove the tag"
-            return self._wrong(path, f"`{node.value[:40]}` cannot be read as !!{kind}", mend)
+            fix = "write fewer digits" if _INT.match(node.value) else "remove the tag"
+            return self._wrong(path, f"`{node.value[:40]}` cannot be read as !!{kind}", fix)
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
             return self._wrong(path, "holds half of a character (a lone surrogate)", "write the whole character")
         return value
 
-    def _mapping(self, node: yaml.MappingNode, path: KeyPath, depth: int) -> dict[Any, Any]:
-        written: dict[Any, Any] = {}
-        merged: dict[Any, Any] = {}
-        # Merged keys come first, so that the lines of the keys written here win over theirs.
+    def _mapping(self, node: yaml.MappingNode, path: KeyPath, depth: int, into: dict[Any, Any]) -> dict[Any, Any]:
+        own: dict[Any, yaml.Node] = {}
+        merges: list[yaml.Node] = []
         for key_node, value_node in node.value:
             if key_node.tag == _CORE + "merge":
-                self._merge(value_node, path, depth, merged)
-        for key_node, value_node in node.value:
-            line = key_node.start_mark.line + 1
-            if key_node.tag == _CORE + "merge":
+                merges += value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
                 continue
             is_word = isinstance(key_node, yaml.ScalarNode) and key_node.tag in _SCALARS
             key = self._scalar(key_node, path) if is_word else None
             if isinstance(key, bool) or not isinstance(key, str | int):
                 shown = key_node.value if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
-                self._wrong(path, f"`{shown}` cannot be a key", "write a name, in quotes where needed", line)
+                self._wrong(path, f"`{shown}` cannot be a key", "write a name, in quotes where needed", key_node)
                 continue
-            if key in written:
-                first = self._lines.get((*path, key))
-                where = f" (first in line {first})" if first else ""
-                self._wrong((*path, key), f"is written twice{where}", "keep one of the two", line)
+            if key in own:
+                where = f" (first in line {self._line(own[key])})" if self._line_of else ""
+                self._wrong((*path, key), f"is written twice{where}", "keep one of the two", key_node)
                 continue
-            if self._note_lines:
-                self._lines[(*path, key)] = line
-            written[key] = self.value(value_node, (*path, key), depth + 1)
-        return {**merged, **written} if merged else written
+            own[key] = key_node
+            if key not in into:
+                self._note((*path, key), key_node)
+                into[key] = self.value(value_node, (*path, key), depth + 1)
+        # Merged mappings come last and add only keys that are missing, so no line of theirs replaces another.
+        for source in merges:
+            if isinstance(source, yaml.MappingNode):
+                self.value(source, path, depth + 1, into)
+            else:
+                self._wrong((*path, "<<"), "does not name a mapping", "write `<<: *anchor` of a mapping", source)
+        return into
 
-    def _merge(self, node: yaml.Node, path: KeyPath, depth: int, merged: dict[Any, Any]) -> None:
-        sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        for source in sources:
-            if not isinstance(source, yaml.MappingNode):
-                line = source.start_mark.line + 1
-                self._wrong((*path, "<<"), "does not name a mapping", "write `<<: *anchor` of a mapping", line)
-                continue
-            for key, value in (self.value(source, path, depth + 1) or {}).items():
-                merged.setdefault(key, value)
+    def _line(self, node: yaml.Node) -> int:
+        return self._line_of(node.start_mark.index) if self._line_of else 0
 
-    def _wrong(self, path: KeyPath, what: str, mend: str, line: int | None = None) -> None:
+    def _note(self, path: KeyPath, node: yaml.Node) -> None:
+        """Note the line of a value, which is the line of its key where it has one."""
+        if self._line_of:
+            self._lines.setdefault(path, self._line(node))
+
+    def _wrong(self, path: KeyPath, what: str, fix: str, node: yaml.Node | None = None) -> None:
+        """Note a mistake: of the value at `path`, or of the key or merge that `node` is."""
         shown = tuple(part for part in path if isinstance(part, str | int))
         place = self.origins.place(shown)
-        if line is not None and self._note_lines:
-            place = place._replace(text=f"{self.origins.name}:{line}", rank=(0, line))
-        else:
+        if node is None:
             self.unreadable.add(shown)
-        self.problems.append(Problem(place, shown, what, mend))
+        elif self._line_of:
+            line = self._line(node)
+            place = place._replace(text=f"{self.origins.name}:{line}", rank=(0, line))
+        self.problems.append(Problem(place, shown, what, fix))
 
 
 def _int(text: str) -> int:

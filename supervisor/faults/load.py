@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
-
-from supervisor.config.fixes import problems_of, shown
-from supervisor.config.origins import Origins, refuse
+from supervisor.config.check import check
+from supervisor.config.origins import Origins, Problem, refuse
 from supervisor.config.yaml_source import read_yaml
+from supervisor.config.yaml_values import Document
 from supervisor.faults.model import Fault, FaultScript
 
-__all__ = ["load_faults"]
+__all__ = ["check_faults", "fault_script", "load_faults"]
 
 
 def load_faults(source: str | list[Any] | None, job: Origins) -> tuple[Fault, ...]:
@@ -22,22 +21,21 @@ def load_faults(source: str | list[Any] | None, job: Origins) -> tuple[Fault, ..
         job: where the values of the job were written, an inline list among them.
 
     Raises:
-        InputError: the file cannot be read or something in it is wrong; with line, key and mend.
+        InputError: the file cannot be read or something in it is wrong; with line, key and fix.
     """
     if source is None:
         return ()
-    if isinstance(source, list):
-        values: Any = {"faults": source}
-        origins = job
-    else:
-        document = read_yaml(source, "faults")
-        refuse(document.problems)
-        values, origins = document.value, document.origins
-        if not isinstance(values, dict):
-            mend = "write `version: 1` and a list `faults:`"
-            refuse([origins.problem((), f"{shown(values)} is not a mapping", mend)])
-    try:
-        return FaultScript.model_validate(values).faults
-    except ValidationError as error:
-        refuse(problems_of(error, FaultScript, values, origins))
-        raise
+    script, problems = check_faults(fault_script(source, job))
+    refuse(problems)
+    assert script is not None
+    return script.faults
+
+
+def fault_script(source: str | list[Any], job: Origins) -> Document:
+    """The fault script that a file, or an inline list of the job, holds; the arguments are those of `load_faults`."""
+    return Document({"faults": source}, job) if isinstance(source, list) else read_yaml(source, "faults")
+
+
+def check_faults(document: Document) -> tuple[FaultScript | None, list[Problem]]:
+    """The fault script a document describes, or all that is wrong with it."""
+    return check(FaultScript, document, "`version: 1` and a list `faults:`")

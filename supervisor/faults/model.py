@@ -11,33 +11,6 @@ from supervisor.config.numbers import FormatVersion, Seconds
 from supervisor.config.section import Section
 from supervisor.faults.schedule import Scheduled, Spanning
 
-__all__ = [
-    "BatchFault",
-    "BitFlip",
-    "CorruptCheckpoint",
-    "Damage",
-    "DiskFull",
-    "Fault",
-    "FaultScript",
-    "ForwardException",
-    "GradientFault",
-    "Hang",
-    "InfBatch",
-    "InfGradient",
-    "KillWorker",
-    "LrSpike",
-    "NanBatch",
-    "NanGradient",
-    "NanOptimizerState",
-    "NanSample",
-    "NanWeight",
-    "OutOfMemory",
-    "OutlierBatch",
-    "OverflowGradient",
-    "ParameterFault",
-    "SlowStep",
-]
-
 Glob = Annotated[str, Field(strict=True, min_length=1, max_length=500)]
 Factor = Annotated[float, Field(strict=True, gt=0, le=1e30, allow_inf_nan=False)]
 Names = tuple[str, ...]
@@ -64,6 +37,7 @@ class Expected(Section):
         lasting: it stays after its step, so that a later one may find it.
     """
 
+    noun = "fault"
     expected_signals: ClassVar[Names] = ()
     expected_causes: ClassVar[Names] = ()
     lasting: ClassVar[bool] = False

@@ -31,7 +31,8 @@ class Scheduled(Section):
     @model_validator(mode="after")
     def _has_one_time(self) -> Self:
         if self.at_batch is None and self.rate is None:
-            raise conflict_error(Conflict("is missing, and so is rate", "write `at_batch: 100`", ("at_batch",)))
+            key, other = ("rate", "at_batch") if "rate" in self.model_fields_set else ("at_batch", "rate")
+            raise conflict_error(Conflict(f"is missing, and so is {other}", "write `at_batch: 100`", (key,)))
         if self.at_batch is not None and self.rate is not None:
             raise conflict_error(Conflict("stands beside at_batch", "write one of the two", ("rate",)))
         stray = [key for key in ("from_batch", "seed") if key in self.model_fields_set and self.rate is None]
@@ -66,8 +67,8 @@ class Spanning(Scheduled):
     @model_validator(mode="after")
     def _short_where_drawn(self) -> Self:
         if self.rate is not None and self.batches > LONGEST_BY_RATE:
-            mend = f"write `batches: {LONGEST_BY_RATE}` or less beside a rate"
-            raise conflict_error(Conflict(f"{self.batches} is too large", mend, ("batches",)))
+            fix = f"write `batches: {LONGEST_BY_RATE}` or less beside a rate"
+            raise conflict_error(Conflict(f"{self.batches} is too large", fix, ("batches",)))
         return self
 
     def covers(self, index: int, number: int) -> bool:

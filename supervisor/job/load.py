@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from supervisor.config.fixes import problems_of, shown
+from supervisor.config.check import check
 from supervisor.config.origins import KeyPath, Origins, Place, Problem, refuse
-from supervisor.config.yaml_source import Document, read_yaml
+from supervisor.config.yaml_source import read_yaml
+from supervisor.config.yaml_values import Document
 from supervisor.errors import InputError
+from supervisor.faults.load import check_faults, fault_script
 from supervisor.job.model import Job
 from supervisor.job.overrides import Override, apply_overrides, parse_override
 from supervisor.policy.load import check_policy
@@ -77,30 +78,17 @@ def load_job(
     """
     settings = _parse_all(overrides)
     document = read_yaml(path, "job")
-    problems = list(document.problems)
     if not isinstance(document.value, Mapping):
-        if not problems:
-            what = "is empty" if document.value is None else f"{shown(document.value)} is not a mapping"
-            mend = "write at least `trainer: module:Class` and `steps: 1000`"
-            problems.append(document.origins.problem((), what, mend))
-        refuse(problems)
+        refuse(_check(document)[1])
+    default = {"run_dir": os.path.join("runs", Path(path).stem or "job")}  # noqa: PTH118
+    document = replace(document, value={**default, **document.value})
     for_policy = [each.below("policy") for each in settings if each.path[0] == "policy" and len(each.path) > 1]
     for_job = [each for each in settings if each.path[0] != "policy" or len(each.path) == 1]
     flags = {"--policy": ("policy", policy), "--run-dir": ("run_dir", run_dir), "--steps": ("steps", steps)}
     for_job += [Override(f"{flag} {value}", (key,), value) for flag, (key, value) in flags.items() if value is not None]
-    values, origins, misdirected = apply_overrides(dict(document.value), document.origins, for_job)
-    problems += misdirected
-    values.setdefault("run_dir", os.path.join("runs", Path(path).stem or "job"))  # noqa: PTH118
-    job = None
-    try:
-        job = Job.model_validate(values)
-    except ValidationError as error:
-        found = problems_of(error, Job, values, origins)
-        problems += [each for each in found if each.path not in document.unreadable]
+    document, job, problems = apply_overrides(document, for_job, _check)
     folder = os.path.dirname(path)  # noqa: PTH120 - `Path` would turn an empty one into `.`
-    resolved, policy_origins, policy_problems = _policy_of(
-        values, origins, folder, for_policy, typed=policy, unreadable=document.unreadable
-    )
+    resolved, policy_origins, policy_problems = _policy_of(document, folder, for_policy, typed=policy)
     refuse([*problems, *policy_problems])
     assert job is not None
     assert resolved is not None
@@ -112,7 +100,7 @@ def load_job(
         run_dir=Path(job.run_dir).absolute(),
         faults=Path(folder, job.faults).absolute() if isinstance(job.faults, str) else job.faults,
         quarantine=None if job.quarantine is None else Path(folder, job.quarantine).absolute(),
-        origins=origins,
+        origins=document.origins,
         policy_origins=policy_origins,
     )
 
@@ -130,17 +118,23 @@ def _parse_all(texts: Sequence[str]) -> list[Override]:
     return overrides
 
 
+def _check(document: Document) -> tuple[Job | None, list[Problem]]:
+    """The job a document describes, or all that is wrong with it, an inline policy and inline faults included."""
+    job, problems = check(Job, document, "`trainer: module:Class` and `steps: 1000`")
+    values = document.value if isinstance(document.value, Mapping) else {}
+    if isinstance(values.get("policy"), Mapping):
+        problems += check_policy(document.below("policy"), prefix=("policy",))[1]
+    if isinstance(values.get("faults"), list):
+        script = fault_script(values["faults"], document.origins)
+        problems += check_faults(replace(script, unreadable=document.unreadable))[1]
+    return job, problems
+
+
 def _policy_of(
-    values: Mapping[str, Any],
-    origins: Origins,
-    folder: str,
-    overrides: Sequence[Override],
-    *,
-    typed: str | None,
-    unreadable: frozenset[KeyPath],
+    job: Document, folder: str, overrides: Sequence[Override], *, typed: str | None
 ) -> tuple[RecoveryPolicy | None, Origins, list[Problem]]:
     """The policy a job names or holds, and where each value of it was written."""
-    written = values.get("policy")
+    written = job.value.get("policy")
     prefix: KeyPath = ()
     if typed is not None or (isinstance(written, str) and written.strip()):
         # Joined and not normalised, so that the name holds what the user typed and opens from where they are.
@@ -148,21 +142,21 @@ def _policy_of(
         try:
             document = read_yaml(name, "policy")
         except InputError as error:
-            named_by = "" if typed is not None or Path(name).is_file() else origins.place(("policy",)).text
+            named_by = "" if typed is not None or Path(name).is_file() else job.origins.place(("policy",)).text
             return None, Origins(name), [_as_read(named_by, line) for line in error.problems]
     elif isinstance(written, Mapping):
         prefix = ("policy",)
-        inside = frozenset(path[1:] for path in unreadable if path[:1] == prefix)
-        document = Document(written, origins.below(prefix), (), inside)
+        document = job.below("policy")
     else:
         document = Document({}, Origins("built-in policy"))
     policy, problems = check_policy(document, prefix=prefix)
     if policy is None or not overrides:
         return policy, document.origins, problems
-    plain = plain_policy(policy, written_reactions_only=True)
-    changed, places, misdirected = apply_overrides(plain, document.origins, overrides, prefix=("policy",))
-    policy, problems = check_policy(Document(changed, places), prefix=("policy",))
-    return policy, places, [*misdirected, *problems]
+    # Defaults are written out first, so that a flag may address a rung or a section that the file leaves out.
+    plain = Document(plain_policy(policy, written_reactions_only=True), document.origins)
+    prefix = ("policy",)
+    document, policy, problems = apply_overrides(plain, overrides, partial(check_policy, prefix=prefix), prefix=prefix)
+    return policy, document.origins, problems
 
 
 def _as_read(named_by: str, line: str) -> Problem:

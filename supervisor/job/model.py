@@ -26,6 +26,8 @@ class Device(enum.StrEnum):
 class Job(Section):
     """A job file. The trainer's `config` is not looked into here: the trainer validates it."""
 
+    unknown_key_hint = "; the trainer's own keys belong under `config`"
+
     version: FormatVersion = 1
     """Version of this file format."""
     trainer: Annotated[str, Field(strict=True, max_length=500, examples=["package.module:TrainerClass"])]

@@ -1,20 +1,25 @@
-"""`--set a.b=value`: changing single values of a job or its policy from the command line."""
+"""`--set a.b=value`: changing single values of a job or its policy from the command line.
+
+A flag does not hide a mistake in the value that it replaces: every value is checked as it was written.
+"""
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from supervisor.config.fixes import shown
-from supervisor.config.origins import KeyPath, Origins, Place, Problem, dotted, one_line
+from supervisor.config.origins import KeyPath, Place, Problem, dotted, one_line
 from supervisor.config.yaml_source import parse_yaml
+from supervisor.config.yaml_values import Document
 from supervisor.errors import InputError
 
 __all__ = ["Override", "apply_overrides", "parse_override"]
 
+_Model = TypeVar("_Model")
 _INDEX = re.compile(r"^(?:0|[1-9][0-9]{0,5})$")
 
 
@@ -57,7 +62,7 @@ def parse_override(text: str) -> Override:
         raise InputError(f"{flag}: `{key}` has an empty part: write keys with dots between, as `config.width=8`")
     document = parse_yaml(written, flag, lines=False)
     if document.problems:
-        raise InputError(*(f"{flag}: {each.what}: {each.mend}" for each in document.problems))
+        raise InputError(*(f"{flag}: {each.what}: {each.fix}" for each in document.problems))
     word = one_line(written.strip()[:40])
     if isinstance(document.value, dict | list) and word[:1] not in {"{", "["}:
         raise InputError(f"{flag}: `{word}` is not one value: put it in quotes, or in {{...}} or [...]")
@@ -67,50 +72,65 @@ def parse_override(text: str) -> Override:
 
 
 def apply_overrides(
-    value: dict[Any, Any], origins: Origins, overrides: Iterable[Override], *, prefix: KeyPath = ()
-) -> tuple[dict[Any, Any], Origins, list[Problem]]:
-    """A copy of plain values with the overrides applied in their order.
+    document: Document,
+    overrides: Iterable[Override],
+    check: Callable[[Document], tuple[_Model | None, list[Problem]]],
+    *,
+    prefix: KeyPath = (),
+) -> tuple[Document, _Model | None, list[Problem]]:
+    """A document with overrides applied in their order, and checked after each of them.
+
+    So a wrong value is reported although a later one replaces it. What a later override may still complete (a key
+    that is missing, keys that contradict each other) is reported only if it stands in the end, or if the whole
+    section around it is replaced.
 
     Args:
-        value: a job or a policy.
-        origins: where its values were written.
-        overrides: addressed from the top of `value`.
-        prefix: shown before every key.
+        document: a job or a policy.
+        overrides: addressed from the top of the document.
+        check: what the document says, or all that is wrong with it.
+        prefix: added before every key, for the policy of a job.
 
     Returns:
-        The new values, their origins, and the overrides that lead nowhere.
+        The document with the overrides, what it says, and every problem; overrides that lead nowhere are among them.
     """
-    changed = copy.deepcopy(value)
-    problems = []
+    problems: list[Problem] = []
     for override in overrides:
-        path: KeyPath = ()
-        container: Any = changed
-        for depth, part in enumerate(override.path):
-            last = depth == len(override.path) - 1
-            key = _key(container, part)
-            if key is None:
-                parent = dotted((*prefix, *path))
-                place = Place(override.flag, (1, 0), 0)
-                if isinstance(container, list):
-                    what = f"`{parent}` has no item `{part}`"
-                    mend = f"write a number from 0 to {len(container) - 1}" if container else "set the whole list"
-                else:
-                    what, mend = (
-                        f"`{parent}` is {shown(container)}, not a mapping",
-                        f"write `--set {parent}=...`",
-                    )
-                problems.append(Problem(place, (), what, mend))
-                break
-            path = (*path, key)
-            if last:
-                container[key] = override.value
-                origins = origins.with_flag(path, override.flag)
-                break
-            if isinstance(container, dict) and container.get(key) is None:
-                container[key] = {}
-                origins = origins.with_flag(path, override.flag)
-            container = container[key]
-    return changed, origins, problems
+        _, found = check(document)
+        document, path, misdirected = _applied(document, override, prefix)
+        replaced = (*prefix, *path)
+        problems += [each for each in found if each.section is None or each.section[: len(replaced)] == replaced]
+        problems += misdirected
+    model, found = check(document)
+    return document, model, [*problems, *found]
+
+
+def _applied(document: Document, override: Override, prefix: KeyPath) -> tuple[Document, KeyPath, list[Problem]]:
+    """A copy with one override applied, the path it leads to, and a problem where it leads nowhere."""
+    changed, origins = copy.deepcopy(document.value), document.origins
+    container: Any = changed
+    path: KeyPath = ()
+    for part in override.path:
+        key = _key(container, part)
+        if key is None:
+            return document, path, [_misdirected(override, container, part, dotted((*prefix, *path)))]
+        path = (*path, key)
+        if len(path) == len(override.path):
+            container[key] = override.value
+            origins = origins.with_flag(path, override.flag)
+        elif isinstance(container, dict) and container.get(key) is None:
+            container[key] = {}
+            origins = origins.with_flag(path, override.flag)
+        container = container[key]
+    return replace(document, value=changed, origins=origins), path, []
+
+
+def _misdirected(override: Override, container: Any, part: str, parent: str) -> Problem:
+    if isinstance(container, list):
+        what = f"`{parent}` has no item `{part}`"
+        fix = f"write a number from 0 to {len(container) - 1}" if container else "set the whole list"
+    else:
+        what, fix = f"`{parent}` is {shown(container)}, not a mapping", f"write `--set {parent}=...`"
+    return Problem(Place(override.flag, (1, 0), 0), (), what, fix)
 
 
 def _key(container: Any, part: str) -> str | int | None:

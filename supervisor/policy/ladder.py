@@ -57,6 +57,7 @@ class UseLimit(Section):
 class _LimitedRung(Section):
     """A rung that does something other than halt."""
 
+    noun = "rung"
     action: ActionName
     attempts: Count
     limit: UseLimit | None
@@ -141,6 +142,7 @@ class ReinitializeRung(_LimitedRung):
 class HaltRung(Section):
     """Stop the run with evidence, the model in its newest good state."""
 
+    noun = "rung"
     action: Literal[ActionName.HALT] = ActionName.HALT
 
 

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from supervisor.config.fixes import problems_of, shown
+from supervisor.config.check import check
 from supervisor.config.origins import KeyPath, Origins, Problem, refuse
-from supervisor.config.yaml_source import Document, read_yaml
+from supervisor.config.yaml_source import read_yaml
+from supervisor.config.yaml_values import Document
 from supervisor.policy.model import RecoveryPolicy
 
 __all__ = ["check_policy", "load_policy"]
@@ -58,17 +57,4 @@ def check_policy(document: Document, *, prefix: KeyPath = ()) -> tuple[RecoveryP
         document: what was read.
         prefix: shown before every key, for a policy inside a job.
     """
-    problems = list(document.problems)
-    if not isinstance(document.value, Mapping):
-        if problems:
-            return None, problems
-        what = "is empty" if document.value is None else f"{shown(document.value)} is not a mapping"
-        mend = "write at least `version: 1`" if document.value is None else "write keys and values, as `version: 1`"
-        return None, [document.origins.problem((), what, mend, prefix=prefix)]
-    policy = None
-    try:
-        policy = RecoveryPolicy.model_validate(dict(document.value))
-    except ValidationError as error:
-        found = problems_of(error, RecoveryPolicy, document.value, document.origins, prefix=prefix)
-        problems += [each for each in found if each.path[len(prefix) :] not in document.unreadable]
-    return (None if problems else policy), problems
+    return check(RecoveryPolicy, document, "`version: 1`", prefix=prefix)

@@ -152,8 +152,8 @@ class RecoveryPolicy(Section):
             applicable[signal] = None
             if signal in reactions.model_fields_set:
                 what = f"the ladder has no {action.value} rung"
-                mend = f"write one of: {', '.join(actions)}; or add `action: {action.value}` to the ladder"
-                conflicts.append(Conflict(what, mend, (signal,)))
+                fix = f"write one of: {', '.join(actions)}; or add `action: {action.value}` to the ladder"
+                conflicts.append(Conflict(what, fix, (signal,)))
         if conflicts:
             raise conflict_error(*conflicts)
         # Keeps the record of what was written, which decides whether a reaction is a default.

@@ -43,7 +43,7 @@ class Reactions(Section):
     step_exception: Reaction | None = None
     """The step raised."""
     nonfinite_optimizer_state: Reaction | None = Reaction.RELOAD_CHECKPOINT
-    """An optimizer tensor holds a NaN or an infinity: skipping batches cannot mend it."""
+    """An optimizer tensor holds a NaN or an infinity: skipping batches cannot fix it."""
     nonfinite_parameter: Reaction | None = Reaction.RELOAD_CHECKPOINT
     """A parameter or buffer holds one: likewise."""
     nonfinite_buffer: Reaction | None = None

@@ -152,7 +152,7 @@ MISTAKES = {
         "write the path of a policy file",
     ),
     "empty": ("", 1, "is empty", "write at least `trainer: module:Class` and `steps: 1000`"),
-    "a list": ("- trainer\n", 1, "a list is not a mapping", "write at least"),
+    "a list": ("- trainer\n", 1, "a list is not a mapping", "write keys and values, as `trainer: module:Class`"),
 }
 
 

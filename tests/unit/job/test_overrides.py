@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from supervisor.config.origins import Origins
+from supervisor.config.yaml_values import Document
 from supervisor.errors import InputError
 from supervisor.job import ResolvedJob, load_job
 from supervisor.job.overrides import apply_overrides, parse_override
@@ -112,9 +113,10 @@ def test_the_policy_file_itself_can_be_named() -> None:
 
 def test_what_is_overridden_stays_as_it_was() -> None:
     values: dict[str, Any] = {"config": {"layers": [{"size": 1}]}}
-    changed, _, problems = apply_overrides(values, Origins("job"), [parse_override("config.layers.0.size=2")])
+    document = Document(values, Origins("job"))
+    changed, _, problems = apply_overrides(document, [parse_override("config.layers.0.size=2")], lambda _: (None, []))
     assert not problems
-    assert changed == {"config": {"layers": [{"size": 2}]}}
+    assert changed.value == {"config": {"layers": [{"size": 2}]}}
     assert values == {"config": {"layers": [{"size": 1}]}}
 
 

@@ -215,7 +215,7 @@ MISTAKES = {
     "list as a key": ("version: 1\n? [a]\n: 1\n", 2, "`a list or mapping` cannot be a key", "write a name"),
     "alias to itself": (
         "ladder: &a\n  - *a\n",
-        1,
+        2,
         "ladder.0: holds itself through an alias",
         "write the value out",
     ),

@@ -123,7 +123,7 @@ def test_nesting_is_bounded(text: str) -> None:
 def test_numbers_with_too_many_digits_are_refused() -> None:
     (problem,) = parse_yaml("a: 1\nx: " + "9" * 5000, "file").problems
     assert str(problem).startswith("file:2: x: `9999")
-    assert problem.mend == "write fewer digits"
+    assert problem.fix == "write fewer digits"
 
 
 def test_half_a_character_is_refused() -> None:
