@@ -65,6 +65,7 @@ FREE_OF_TORCH = [
     "supervisor.job",
     "supervisor.faults",
     "supervisor.testing.clock",
+    "supervisor.testing.events",
     "supervisor.process.parent",
     "supervisor.cli.app",
 ]
