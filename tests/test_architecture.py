@@ -116,6 +116,7 @@ FREE_OF_TORCH = [
     "supervisor.job",
     "supervisor.faults",
     "supervisor.testing.clock",
+    "supervisor.testing.events",
     "supervisor.process.parent",
     "supervisor.cli.app",
 ]

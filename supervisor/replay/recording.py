@@ -65,14 +65,12 @@ class RecordedRun:
         found: the updates with findings, by number; all others were healthy.
         replayed: updates whose batch came again after a reload with `data: replay`.
         new_ladders: updates before which the ladder began anew, since the run was resumed under another policy.
-        halted: whether the run ended in `halt`.
     """
 
     updates: int = 0
     found: dict[int, RecordedUpdate] = field(default_factory=dict)
     replayed: set[int] = field(default_factory=set)
     new_ladders: set[int] = field(default_factory=set)
-    halted: bool = False
 
 
 def read_recording(events: Iterable[Event]) -> RecordedRun:
@@ -109,10 +107,8 @@ class _Reading:
         match event:
             case schema.RunStartedEvent():
                 self._accumulate = event.accumulate
-            case schema.RunResumedEvent(update=int(update)):
-                self._run.halted = False
-                if event.ladder_begins_anew:
-                    self._run.new_ladders.add(update)
+            case schema.RunResumedEvent(update=int(update), ladder_begins_anew=True):
+                self._run.new_ladders.add(update)
             case schema.SignalEvent():
                 self._at(event).signals.append(event.signal)
             case schema.DecisionEvent():
@@ -128,8 +124,6 @@ class _Reading:
                 self._at(event).restored_step = step
                 coming = range(update + 1, update + 1 + event.replayed_batches // self._accumulate)
                 self._run.replayed = {u for u in self._run.replayed if u <= update} | set(coming)
-            case schema.RunHaltedEvent():
-                self._run.halted = True
 
     def run(self) -> RecordedRun:
         self._run.found = {

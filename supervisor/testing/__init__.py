@@ -1,1 +1,1 @@
-"""What tests of supervised code need: time that can be moved by hand."""
+"""Fakes for tests: time, a list of events, a tiny training."""

@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from supervisor import Guard
+from supervisor.testing.events import EventList
 from support.exact import seed_all
 
 __all__ = [
@@ -162,21 +163,6 @@ def quiet(**changes: Any) -> dict[str, Any]:
     """A policy in which only what a test provokes is found: without spikes, drift and the watch on weights."""
     detect = {"spike": None, "drift": None, "weights": None, **changes.pop("detect", {})}
     return {"detect": detect, **changes}
-
-
-class EventList(list[Any]):
-    """A listener that keeps what it hears."""
-
-    def __call__(self, event: Any) -> None:
-        self.append(event)
-
-    def named(self, *names: str) -> list[Any]:
-        """The events of these names, in order."""
-        return [event for event in self if event.event in names]
-
-    def actions(self) -> list[str]:
-        """The actions decided on, in order."""
-        return [str(event.action) for event in self.named("decision")]
 
 
 def guard_of(training: Training, data: Sequence[Any] | None = None, **options: Any) -> Guard:

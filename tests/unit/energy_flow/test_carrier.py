@@ -114,3 +114,12 @@ def test_resetting_redraws_everything_from_the_generator() -> None:
         assert torch.equal(a, b)
     assert isinstance(first.gru, nn.GRU)
     assert first.gru.bias_hh_l1[32:64].tolist() == [1.0] * 32
+
+
+def test_displacements_are_clamped() -> None:
+    carrier = EnergyCarrier(EnergyConfig())
+    with torch.no_grad():
+        carrier.displacement_head[-1].bias.copy_(torch.tensor([9.0, -9.0, 0.1]))
+    output, _ = carrier(torch.randn(2, 64), torch.randn(2, 1))
+    assert output[:, 1].tolist() == [DISPLACEMENT_LIMIT] * 2
+    assert output[:, 2].tolist() == [-DISPLACEMENT_LIMIT] * 2

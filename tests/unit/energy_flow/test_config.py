@@ -4,7 +4,6 @@ import pytest
 from pydantic import ValidationError
 
 from energy_flow.config import EnergyConfig
-from energy_flow.trainer_config import EnergyTrainerConfig
 
 SAFETY_FIELDS = {
     "gru_max_gradient_norm": 1.0,
@@ -61,21 +60,9 @@ def test_wrong_values_are_refused(wrong: dict[str, object]) -> None:
 
 
 def test_every_field_says_what_it_is() -> None:
-    fields = EnergyTrainerConfig.model_fields
-    assert [name for name, field in fields.items() if not field.description] == []
+    assert [name for name, field in EnergyConfig.model_fields.items() if not field.description] == []
 
 
-def test_written_values_win_over_the_preset() -> None:
-    config = EnergyTrainerConfig.model_validate({"preset": "debug", "lattice_width": 6})
-    assert (config.lattice_width, config.lattice_height, config.carrier_hidden_size) == (6, 20, 256)
-
-
-def test_an_unknown_preset_in_a_job_is_named_as_the_user_wrote_it() -> None:
-    with pytest.raises(ValidationError) as caught:
-        EnergyTrainerConfig.model_validate({"preset": "huge"})
-    assert [error["loc"] for error in caught.value.errors()] == [("preset",)]
-
-
-def test_a_pool_larger_than_the_held_out_pairs_is_refused() -> None:
-    with pytest.raises(ValidationError, match="write 100 or less"):
-        EnergyTrainerConfig.model_validate({"validation_pairs": 100, "candidate_pool": 101})
+def test_what_follows_from_the_sizes() -> None:
+    config = EnergyConfig(lattice_width=6, lattice_height=4, lattice_depth=10, max_spawned_flows=7)
+    assert (config.surface_cells, config.flow_slots, config.steps) == (24, 31, 5)

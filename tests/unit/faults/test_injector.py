@@ -18,6 +18,8 @@ from supervisor import Guard, InputError
 from supervisor.config.origins import Origins
 from supervisor.faults import FaultInjector, FaultScript, load_faults, read_fault_records
 from supervisor.run_layout import RunLayout
+from supervisor.testing.clock import FakeClock
+from supervisor.testing.tiny import TinyTrainer
 
 BATCHES = healthy_batches(12)
 JOB = Origins("job.yaml")
@@ -189,3 +191,21 @@ def test_a_row_in_quarantine_strikes_no_more(tmp_path: Path) -> None:
     guard.run(36)
     assert guard.summary().skipped_steps == 1
     assert len(read_fault_records(RunLayout(tmp_path).faults)) == 1
+
+
+def test_a_strike_is_on_record_with_its_place_and_time_before_it_is_made(tmp_path: Path) -> None:
+    clock, trainer = FakeClock(), TinyTrainer()
+    faults = script({"kind": "forward_exception", "at_batch": 3}, {"kind": "nan_weight", "at_batch": 4})
+    injector = FaultInjector(faults, trainer, run_dir=tmp_path, clock=clock)
+    injector.position = lambda: (2, 5)
+    injector.batches_drawn = lambda: 4
+    with pytest.raises(RuntimeError, match="injected"):
+        injector.loss(trainer.data[3])
+    (written,) = read_fault_records(RunLayout(tmp_path).faults)
+    assert (written.fault, written.kind, written.batch, written.step, written.update) == (0, faults[0].kind, 3, 2, 5)
+    assert written.time == clock.now()
+    # Asked for again, as a diagnosis does: what has struck strikes no second time.
+    assert torch.isfinite(injector.loss(trainer.data[3]))
+    injector.batches_drawn = lambda: 5
+    assert torch.isnan(injector.loss(trainer.data[4]))
+    assert [record.target for record in read_fault_records(RunLayout(tmp_path).faults)] == [None, "inner.weight"]

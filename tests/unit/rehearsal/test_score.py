@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
+from support.logs import Log, record, script
 from support.training import build, healthy_batches
 
 from supervisor import Guard
 from supervisor.events import read_events, schema
-from supervisor.faults import FaultInjector, FaultRecord, FaultScript
+from supervisor.faults import FaultInjector
 from supervisor.rehearsal import Score, render_score, score, score_run
 
 BATCHES = healthy_batches(80)
@@ -25,10 +25,6 @@ POLICY = {
     "checkpoint": {"every_steps": 20},
     "probation_steps": 2,
 }
-
-
-def script(*faults: dict[str, Any]) -> Any:
-    return FaultScript.model_validate({"faults": list(faults)}).faults
 
 
 def rehearsed(run_dir: Path, *faults: dict[str, Any], steps: int = 70, ladder: Any = None, spoil: int = -1) -> Score:
@@ -114,50 +110,6 @@ def test_a_fault_that_nothing_finds_is_missed(tmp_path: Path) -> None:
 
 
 # What processes and disks do, as their logs tell it.
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
-
-
-class Log:
-    """Events written by hand."""
-
-    def __init__(self) -> None:
-        self.events: list[Any] = []
-        self.add(0, schema.RunStartedEvent)
-
-    def add(self, when: float, model: Any, /, *, rank: int | None = 0, **fields: Any) -> None:
-        self.events.append(model(time=at(when), rank=rank, **fields))
-
-    def dies(self, seconds: float, classification: str, **fields: Any) -> None:
-        self.add(
-            seconds,
-            schema.WorkerExitedEvent,
-            rank=None,
-            pid=7,
-            exit_code=None,
-            signal="SIGKILL",
-            classification=classification,
-            **fields,
-        )
-
-    def resumes(self, seconds: float, step: int) -> None:
-        self.add(seconds, schema.RunResumedEvent, step=step, update=step, checkpoint_step=step)
-
-    def ends(self, seconds: float, steps: int, useful: float) -> None:
-        metrics = {"mrr": 0.5}
-        self.add(seconds, schema.MetricsEvent, step=steps, update=steps - 1, metrics=metrics, seconds=1.0)
-        summary = schema.RunSummary(
-            status=schema.RunStatus.FINISHED, steps=steps, applied_steps=steps, seconds=100.0, goodput=useful / 100.0
-        )
-        self.add(seconds, schema.RunFinishedEvent, status="finished", summary=summary)
-
-
-def record(fault: int, kind: str, step: int, seconds: float, target: str | None = None) -> FaultRecord:
-    return FaultRecord(fault=fault, kind=kind, batch=step, step=step, update=step, time=at(seconds), target=target)
 
 
 def test_a_killed_worker_costs_the_way_back_to_the_checkpoint_and_the_restart() -> None:

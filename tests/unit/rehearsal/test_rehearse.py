@@ -1,4 +1,4 @@
-"""Mistakes that are found before a rehearsal runs anything."""
+"""A rehearsal: the mistakes found before it runs anything, and what it runs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 from support.command import write_job
+from support.logs import Log
 
-from supervisor import InputError
+from supervisor.errors import ExitCode, InputError
+from supervisor.events.writer import EventLog
 from supervisor.job import ResolvedJob, load_job
-from supervisor.rehearsal import Rehearsal
+from supervisor.rehearsal import Rehearsal, rehearse
+from supervisor.testing.clock import FakeClock
 
 HANG = "version: 1\nfaults: [{kind: hang, at_batch: 1}]\n"
 
@@ -79,3 +82,64 @@ def test_a_reference_that_does_not_serve(before: dict[str, object] | None, told:
     if before is not None:
         job(tmp_path, "ref/job.yaml", **before)
     assert refusal(job(tmp_path), "f.yaml", "ref").startswith(told)
+
+
+class Parents:
+    """In place of the parent process: each run writes the log of a finished one and ends with its exit code."""
+
+    def __init__(self, *codes: ExitCode) -> None:
+        self.codes = list(codes)
+        self.ran: list[ResolvedJob] = []
+
+    def __call__(self, resolved: ResolvedJob) -> Parents:
+        self.ran.append(resolved)
+        return self
+
+    def run(self) -> ExitCode:
+        log = EventLog(self.ran[-1].run_dir / "events" / "rank0.jsonl", "r", 0, FakeClock())
+        written = Log()
+        written.ends(100, 200, useful=50.0)
+        for event in written.events:
+            log.emit(event)
+        log.close()
+        return self.codes.pop(0)
+
+
+@pytest.fixture
+def parents(monkeypatch: pytest.MonkeyPatch) -> Parents:
+    made = Parents(ExitCode.FINISHED, ExitCode.FINISHED)
+    monkeypatch.setattr(rehearse, "Parent", made)
+    return made
+
+
+def test_the_job_is_run_without_faults_and_then_with_them(tmp_path: Path, parents: Parents) -> None:
+    said: list[str] = []
+    code, found = Rehearsal(job(tmp_path), "f.yaml", None).run(said.append)
+    assert code is ExitCode.FINISHED
+    assert [(ran.job.run_dir, ran.faults) for ran in parents.ran] == [
+        ("out/reference", None),
+        ("out/rehearsal", tmp_path / "f.yaml"),
+    ]
+    assert said == [
+        "Reference: 200 steps without faults, in out/reference",
+        "Rehearsal: 200 steps with 1 faults, in out/rehearsal",
+    ]
+    assert found is not None
+    assert found.reference is not None
+    assert Path("out/rehearsal/score.json").read_text(encoding="utf-8") == found.model_dump_json(indent=2) + "\n"
+
+
+def test_a_reference_that_did_not_finish_ends_it(tmp_path: Path, parents: Parents) -> None:
+    parents.codes = [ExitCode.HALTED]
+    said: list[str] = []
+    assert Rehearsal(job(tmp_path), "f.yaml", None).run(said.append) == (ExitCode.HALTED, None)
+    assert said[-1] == "The reference did not finish (exit code 3): there is nothing to compare with"
+
+
+@pytest.mark.parametrize(("code", "scored"), [(ExitCode.HALTED, True), (ExitCode.BAD_INPUT, False)])
+def test_a_rehearsal_is_scored_however_it_ended_unless_it_could_not_begin(
+    code: ExitCode, scored: bool, tmp_path: Path, parents: Parents
+) -> None:
+    parents.codes = [ExitCode.FINISHED, code]
+    ended, found = Rehearsal(job(tmp_path), "f.yaml", None).run(lambda _text: None)
+    assert (ended, found is not None) == (code, scored)

@@ -488,56 +488,17 @@ class TestRedrawing:
         assert decision.action is ActionName.REINITIALIZE
 
 
-class TestPlainState:
-    def busy_state(self) -> EngineState:
-        state = EngineState()
-        for signals in (LOSS, LOSS, LOSS, LOSS, PARAMETER):
-            state, _ = flag(state, RecoveryPolicy(), signals)
-        return state.restored(RELOAD, 3)
-
-    def test_it_comes_back_equal(self) -> None:
-        state = self.busy_state()
-        assert state.cuts
-        assert state.incident is not None
-        assert EngineState.from_plain(state.to_plain()) == state
-        assert EngineState.from_plain(EngineState().to_plain()) == EngineState()
-
-    def test_lists_do_as_well_as_tuples(self) -> None:
-        def listed(value: object) -> object:
-            if isinstance(value, dict):
-                return {key: listed(each) for key, each in value.items()}
-            return [listed(each) for each in value] if isinstance(value, tuple) else value
-
-        state = self.busy_state()
-        back = EngineState.from_plain(listed(state.to_plain()))  # type: ignore[arg-type]
-        assert back == state
-        assert hash(back) == hash(state)
-
-    def test_it_holds_plain_values_alone(self) -> None:
-        def kinds(value: object) -> set[type]:
-            if isinstance(value, dict):
-                return set().union(*(kinds(each) for each in value.values()), {type(key) for key in value})
-            if isinstance(value, tuple):
-                return set().union(*map(kinds, value)) if value else set()
-            return {type(value)}
-
-        assert kinds(self.busy_state().to_plain()) <= {int, float, str, bool}
-
-    @pytest.mark.parametrize("missing", ["clock", "incident", "cuts", "restores"])
-    def test_a_missing_field_is_refused(self, missing: str) -> None:
-        plain = self.busy_state().to_plain()
-        del plain[missing]
-        with pytest.raises(KeyError):
-            EngineState.from_plain(plain)
-
-    def test_a_new_ladder_keeps_cuts_and_counts_and_forgets_the_position(self) -> None:
-        state = self.busy_state()
-        fresh = state.for_new_ladder()
-        assert (fresh.clock, fresh.incidents, fresh.cuts) == (state.clock, state.incidents, state.cuts)
-        short = policy_of({"action": "skip_batch"})
-        after, decision = flag(fresh, short)
-        assert (decision.incident, decision.rung, decision.attempt) == (2, 0, 1)
-        assert after.lr_scale == state.lr_scale
+def test_a_new_ladder_keeps_cuts_and_counts_and_forgets_the_position() -> None:
+    state = EngineState()
+    for signals in (LOSS, LOSS, LOSS, LOSS, PARAMETER):
+        state, _ = flag(state, RecoveryPolicy(), signals)
+    assert state.cuts
+    fresh = state.for_new_ladder()
+    assert (fresh.clock, fresh.incidents, fresh.cuts) == (state.clock, state.incidents, state.cuts)
+    short = policy_of({"action": "skip_batch"})
+    after, decision = flag(fresh, short)
+    assert (decision.incident, decision.rung, decision.attempt) == (2, 0, 1)
+    assert after.lr_scale == state.lr_scale
 
 
 def test_deciding_changes_none_of_its_arguments() -> None:

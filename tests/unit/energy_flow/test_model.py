@@ -1,0 +1,82 @@
+"""The whole model: any batch size, samples apart, gradients everywhere, noise in training alone."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from energy_flow.config import EnergyConfig
+from energy_flow.model import EnergyFlow
+
+
+def questions(batch: int) -> Tensor:
+    return functional.normalize(torch.randn(batch, 384), dim=1)
+
+
+def test_what_has_not_arrived_is_projected_and_still_counts() -> None:
+    model = EnergyFlow(EnergyConfig(outward_travel=0.0)).eval()
+    output = model(questions(2))
+    assert output.arrived.item() == 0.0
+    assert not torch.allclose(output.answer_BE[0], output.answer_BE[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 32])
+def test_any_batch_size(batch: int) -> None:
+    output = EnergyFlow()(questions(batch))
+    assert output.answer_BE.shape == (batch, 384)
+    assert output.answer_BE.isfinite().all()
+
+
+def test_samples_do_not_touch_each_other() -> None:
+    model = EnergyFlow(EnergyConfig(spawn_movement_threshold=0.1)).eval()
+    question = questions(3)
+    together = model(question).answer_BE
+    alone = torch.cat([model(row).answer_BE for row in question.split(1)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-6)
+
+
+def test_noise_is_for_training_alone() -> None:
+    model, question = EnergyFlow(), questions(2)
+    assert not torch.equal(model(question).answer_BE, model(question).answer_BE)
+    model.eval()
+    before = torch.get_rng_state()
+    assert torch.equal(model(question).answer_BE, model(question).answer_BE)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_every_parameter_gets_a_gradient() -> None:
+    model = EnergyFlow()
+    output = model(questions(4))
+    (output.answer_BE.square().sum() + output.shortfall).backward()
+    without = [
+        name for name, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()
+    ]
+    assert without == []
+
+
+def test_nothing_of_a_batch_outlives_its_forward_pass() -> None:
+    model = EnergyFlow()
+
+    def living_tensors() -> int:
+        gc.collect()
+        return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+
+    model(questions(4)).answer_BE.sum().backward()
+    before = living_tensors()
+    for batch in (4, 7, 2):
+        model(questions(batch)).answer_BE.sum().backward()
+    assert living_tensors() <= before
+
+
+def test_shortfall_pulls_flows_outward() -> None:
+    model = EnergyFlow(EnergyConfig(outward_travel=0.5, max_spawned_flows=0))
+    output = model(questions(4))
+    output.shortfall.backward()
+    last = model.carrier.displacement_head[-1]
+    assert 0.3 < output.shortfall.item() < 0.7
+    assert last.bias.grad is not None
+    assert last.bias.grad[2].item() < 0, "a step downhill must raise the outward drift"

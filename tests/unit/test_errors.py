@@ -1,0 +1,37 @@
+"""What each error says, and the exit codes, which are a contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from supervisor import errors
+from supervisor.errors import ExitCode, InputError, PolicyMisfit, SupervisorError
+
+
+def test_the_exit_codes_are_those_that_scripts_are_written_against() -> None:
+    assert {code.name: int(code) for code in ExitCode} == {
+        "FINISHED": 0,
+        "BUG": 1,
+        "BAD_INPUT": 2,
+        "HALTED": 3,
+        "RESTARTS_SPENT": 4,
+        "INTERRUPTED": 75,
+    }
+
+
+def test_bad_input_is_a_line_for_each_problem() -> None:
+    error = InputError("job.yaml:3: seed: no", "job.yaml:4: steps: no")
+    assert error.problems == ("job.yaml:3: seed: no", "job.yaml:4: steps: no")
+    assert str(error) == "job.yaml:3: seed: no\njob.yaml:4: steps: no"
+
+
+def test_a_misfit_names_the_key_and_keeps_its_parts() -> None:
+    error = PolicyMisfit(("ladder", 3, "modules"), "matches nothing")
+    assert str(error) == "policy: ladder.3.modules: matches nothing"
+    assert (error.path, error.what) == (("ladder", 3, "modules"), "matches nothing")
+    assert isinstance(error, InputError)
+
+
+@pytest.mark.parametrize("name", [name for name in errors.__all__ if name != "ExitCode"])
+def test_every_error_can_be_caught_as_one_of_the_supervisors(name: str) -> None:
+    assert issubclass(getattr(errors, name), SupervisorError)

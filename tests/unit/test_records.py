@@ -1,0 +1,65 @@
+"""The records: frozen, with the names and orders that logs and policies are written by."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from supervisor import records
+from supervisor.records import ActionName, CauseKind, Decision, Incident, Observation, Outcome, Signal, SignalName
+
+MADE: dict[str, Any] = {
+    "Observation": Observation(0, 0, 1.0, 1.0),
+    "Signal": Signal(SignalName.NONFINITE_LOSS),
+    "Cause": records.Cause(CauseKind.BAD_INPUT, "a NaN in the batch", 3, 4),
+    "Decision": Decision(1, 0, ActionName.SKIP_BATCH, 1, "because"),
+    "Incident": Incident(1, 3, 4),
+}
+
+
+def test_signals_are_named_in_the_order_of_the_contract() -> None:
+    assert list(SignalName) == [
+        "step_exception",
+        "nonfinite_optimizer_state",
+        "nonfinite_parameter",
+        "nonfinite_buffer",
+        "nonfinite_loss",
+        "nonfinite_gradient",
+        "gradient_overflow",
+        "divergence",
+        "loss_spike",
+        "gradient_spike",
+        "sanitized_values",
+    ]
+
+
+def test_actions_and_outcomes_are_spelt_as_policies_and_logs_spell_them() -> None:
+    assert list(ActionName) == ["skip_batch", "lower_lr", "reload_checkpoint", "reinitialize", "halt"]
+    assert list(Outcome) == ["open", "recovered", "halted"]
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_record_cannot_be_changed(name: str) -> None:
+    record = MADE[name]
+    for field in dataclasses.fields(record):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(record, field.name, None)
+
+
+def test_an_observation_of_loss_and_norm_alone_is_a_healthy_one() -> None:
+    healthy = Observation(0, 0, 1.0, 1.0)
+    assert healthy.gradient_elements_finite
+    assert not any((healthy.bad_gradients, healthy.bad_buffers, healthy.bad_parameters, healthy.bad_optimizer_state))
+    assert (healthy.exception, healthy.sanitized, healthy.replayed) == (None, 0, False)
+
+
+def test_the_details_of_a_signal_that_has_none_cannot_be_written_to() -> None:
+    with pytest.raises(TypeError):
+        Signal(SignalName.NONFINITE_LOSS).details["loss"] = 1.0  # type: ignore[index]
+
+
+def test_an_incident_begins_open_and_without_a_cure() -> None:
+    incident = Incident(1, 3, 4)
+    assert (incident.outcome, incident.cured_by, incident.closed_at_step) == (Outcome.OPEN, None, None)
