@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.config.origins import Origins
 from supervisor.errors import InputError
-from supervisor.policy.origins import Origins
 from supervisor.process.trainer_loading import build_trainer, find_trainer
 
 ORIGINS = Origins("j.yaml", {("trainer",): 2, ("config", "width"): 5}, {})

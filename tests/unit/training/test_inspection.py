@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
-from supervisor.training.inspection import GradientFindings, StateCheck, all_finite, measure, parameter_names
+from supervisor.records import Observation
+from supervisor.training.inspection import GradientInspection, StateCheck, all_finite
+from supervisor.training.names import parameter_names
 from supervisor.training.state import Subject
 
 
@@ -19,7 +21,7 @@ def measured(
     loss: float = 0.5,
     sanitized: Tensor | None = None,
     buffers: Sequence[tuple[str, Tensor]] = (),
-) -> GradientFindings:
+) -> Observation:
     parameters = {}
     for index, grad in enumerate(grads):
         like = torch.zeros(1) if grad is None else torch.zeros(grad.shape, dtype=grad.dtype)
@@ -27,6 +29,16 @@ def measured(
         parameter.grad = grad
         parameters[parameter] = f"p{index}"
     return measure(torch.tensor(loss, requires_grad=True), parameters, sanitized, buffers)
+
+
+def measure(
+    loss: Tensor,
+    names: dict[Tensor, str],
+    sanitized: Tensor | None = None,
+    buffers: Sequence[tuple[str, Tensor]] = (),
+) -> Observation:
+    value, norm, count, flaws = GradientInspection(names).measure(loss, sanitized, buffers)
+    return Observation(0, 0, value, norm, sanitized=count, **(flaws or {}))
 
 
 def spoiled(size: int, index: int, value: float, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -42,60 +54,65 @@ class TestMeasure:
         found = measured(*grads, loss=0.25)
         assert found.loss == 0.25
         assert found.grad_norm == pytest.approx(expected.item(), rel=1e-6)
-        assert (found.elements_finite, found.max_abs, found.bad, found.sanitized) == (True, None, (), 0)
+        assert (found.gradient_elements_finite, found.gradient_max_abs, found.bad_gradients, found.sanitized) == (
+            True,
+            None,
+            (),
+            0,
+        )
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
     @pytest.mark.parametrize("index", [0, 4095, 9999])
     def test_one_bad_element_is_found_wherever_it_is(self, value: float, index: int) -> None:
         found = measured(torch.ones(3), spoiled(10_000, index, value), torch.ones(2))
-        assert not found.elements_finite
-        assert found.bad == ("p1",)
+        assert not found.gradient_elements_finite
+        assert found.bad_gradients == ("p1",)
         assert not math.isfinite(found.grad_norm)
 
     def test_all_bad_gradients_are_named_in_order(self) -> None:
         found = measured(spoiled(2, 0, math.nan), torch.ones(1), spoiled(2, 1, math.inf))
-        assert found.bad == ("p0", "p2")
+        assert found.bad_gradients == ("p0", "p2")
 
     def test_opposite_infinities_do_not_cancel(self) -> None:
         found = measured(torch.tensor([math.inf, -math.inf]))
-        assert found.bad == ("p0",)
+        assert found.bad_gradients == ("p0",)
 
     @pytest.mark.parametrize("loss", [math.nan, math.inf])
     def test_a_bad_loss_is_reported_as_it_is(self, loss: float) -> None:
         found = measured(torch.ones(2), loss=loss)
         assert repr(found.loss) == repr(loss)
-        assert found.elements_finite
+        assert found.gradient_elements_finite
         assert found.grad_norm == pytest.approx(math.sqrt(2))
 
     @pytest.mark.parametrize("element", [2e19, 1e30, 3e38])
     def test_finite_elements_whose_norm_overflows_float32(self, element: float) -> None:
         found = measured(torch.ones(3), torch.full((4,), element))
-        assert found.elements_finite
-        assert found.bad == ()
-        assert found.max_abs == pytest.approx(element, rel=1e-6)
+        assert found.gradient_elements_finite
+        assert found.bad_gradients == ()
+        assert found.gradient_max_abs == pytest.approx(element, rel=1e-6)
 
     def test_elements_beyond_the_bound_are_reported_though_the_norm_is_finite(self) -> None:
         found = measured(torch.tensor([3e18, -4e18]))
         assert found.grad_norm == pytest.approx(5e18, rel=1e-6)
-        assert found.max_abs == pytest.approx(4e18, rel=1e-6)
+        assert found.gradient_max_abs == pytest.approx(4e18, rel=1e-6)
 
     def test_many_large_elements_below_the_bound_are_reported_with_the_largest(self) -> None:
         found = measured(torch.full((10_000,), 5e17))
-        assert found.max_abs == pytest.approx(5e17, rel=1e-6)
+        assert found.gradient_max_abs == pytest.approx(5e17, rel=1e-6)
 
     def test_float64_gradients(self) -> None:
-        assert measured(torch.full((2,), 1e17, dtype=torch.float64)).max_abs is None
+        assert measured(torch.full((2,), 1e17, dtype=torch.float64)).gradient_max_abs is None
         huge = measured(torch.full((2,), 1e300, dtype=torch.float64))
-        assert huge.elements_finite
-        assert huge.max_abs == 1e300
-        assert measured(spoiled(3, 1, math.nan, torch.float64)).bad == ("p0",)
+        assert huge.gradient_elements_finite
+        assert huge.gradient_max_abs == 1e300
+        assert measured(spoiled(3, 1, math.nan, torch.float64)).bad_gradients == ("p0",)
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_half_gradients_are_accumulated_in_float32(self, dtype: torch.dtype) -> None:
         found = measured(torch.full((90_000,), 300.0, dtype=dtype))
         assert found.grad_norm == pytest.approx(90_000, rel=1e-3)
-        assert found.max_abs is None
-        assert measured(spoiled(10, 3, math.inf, dtype)).bad == ("p0",)
+        assert found.gradient_max_abs is None
+        assert measured(spoiled(10, 3, math.inf, dtype)).bad_gradients == ("p0",)
 
     def test_mixed_types_make_one_norm(self) -> None:
         found = measured(*(torch.full((1,), 3.0, dtype=d) for d in (torch.float16, torch.float32, torch.float64)))
@@ -109,8 +126,8 @@ class TestMeasure:
 
         # Entries of the same place are one element: 3 + 4.
         assert measured(sparse(3.0, 4.0)).grad_norm == pytest.approx(7.0)
-        assert measured(sparse(math.nan)).bad == ("p0",)
-        assert measured(sparse(1e30)).max_abs == pytest.approx(1e30)
+        assert measured(sparse(math.nan)).bad_gradients == ("p0",)
+        assert measured(sparse(1e30)).gradient_max_abs == pytest.approx(1e30)
         embedding = nn.Embedding(5, 2, sparse=True)
         loss = embedding(torch.tensor([1, 1, 3])).sum()
         loss.backward()
@@ -119,8 +136,8 @@ class TestMeasure:
 
     def test_complex_parameters(self) -> None:
         assert measured(torch.tensor([3 + 4j])).grad_norm == pytest.approx(5.0)
-        assert measured(torch.tensor([complex(1, math.nan)])).bad == ("p0",)
-        assert measured(torch.tensor([complex(0, 1e30)])).max_abs == pytest.approx(1e30)
+        assert measured(torch.tensor([complex(1, math.nan)])).bad_gradients == ("p0",)
+        assert measured(torch.tensor([complex(0, 1e30)])).gradient_max_abs == pytest.approx(1e30)
 
     @pytest.mark.parametrize("value", [math.nan, math.inf])
     def test_a_spoilt_buffer_beside_finite_gradients_is_named_and_is_no_part_of_their_norm(self, value: float) -> None:
@@ -128,7 +145,7 @@ class TestMeasure:
         found = measured(torch.ones(4), buffers=buffers)
         assert found.bad_buffers == ("spoilt",)
         assert found.grad_norm == pytest.approx(2.0)
-        assert found.elements_finite
+        assert found.gradient_elements_finite
         assert measured(torch.ones(4), buffers=buffers, sanitized=torch.tensor(3)).sanitized == 3
 
     def test_finite_buffers_whose_norm_overflows_are_sound(self) -> None:
@@ -148,7 +165,7 @@ class TestMeasure:
     def test_parameters_without_gradients_and_empty_ones_count_nothing(self) -> None:
         found = measured(None, torch.zeros(0), torch.ones(4), torch.zeros(3, 0))
         assert found.grad_norm == 2.0
-        assert measured(torch.zeros(0), torch.full((2,), 1e30)).max_abs == pytest.approx(1e30)
+        assert measured(torch.zeros(0), torch.full((2,), 1e30)).gradient_max_abs == pytest.approx(1e30)
         assert measured(None).grad_norm == 0.0
         assert measured().grad_norm == 0.0
 
