@@ -40,33 +40,33 @@ class _CannotLeaveOut(Exception):
     """The step raises when samples are left out, as one that expects a batch of a certain size."""
 
 
+@dataclass(frozen=True, slots=True)
 class SampleSearch:
     """Looks for the samples at fault in one flagged update.
 
-    Args:
+    Attributes:
         attempt: the update.
         replays: runs it again, with fewer samples.
         is_healthy: whether an observation would not have been flagged.
     """
 
-    def __init__(self, attempt: Attempt, replays: Replays, is_healthy: Callable[[Observation], bool]) -> None:
-        self._attempt = attempt
-        self._replays = replays
-        self._is_healthy = is_healthy
+    attempt: Attempt
+    replays: Replays
+    is_healthy: Callable[[Observation], bool]
 
     def flaws(self) -> Flaws:
         """What the batches hold beside finite values."""
-        return flaws(tensor for batch in self._attempt.batches for _, tensor in tensors(batch))
+        return flaws(tensor for batch in self.attempt.batches for _, tensor in tensors(batch))
 
     def by_value(self) -> Blame:
         """The samples that hold values that are not finite, where it is known that those do the harm."""
-        counts = [sample_count(batch) for batch in self._attempt.batches]
+        counts = [sample_count(batch) for batch in self.attempt.batches]
         samples = () if None in counts else self._bad_positions([count for count in counts if count is not None])
         return Blame(samples, BY_VALUE if samples else NO_SAMPLE)
 
     def to_blame(self) -> Blame | None:
         """The samples at fault, found by running the step without some of them; None where no few of them are."""
-        counts = [sample_count(batch) for batch in self._attempt.batches]
+        counts = [sample_count(batch) for batch in self.attempt.batches]
         sizes = [count for count in counts if count is not None]
         if len(sizes) < len(counts):
             return self._bad_values(None)
@@ -77,10 +77,10 @@ class SampleSearch:
         def healthy(positions: Sequence[int]) -> bool:
             kept = [
                 keep_samples(batch, here)
-                for batch, start, size in zip(self._attempt.batches, starts, sizes, strict=True)
+                for batch, start, size in zip(self.attempt.batches, starts, sizes, strict=True)
                 if (here := [p - start for p in positions if start <= p < start + size])
             ]
-            return bool(kept) and self._much_better(self._replays.run(kept))
+            return bool(kept) and self._much_better(self.replays.run(kept))
 
         rest = [position for position in range(total) if position not in set(by_value)]
         try:
@@ -90,7 +90,7 @@ class SampleSearch:
                 found = self._bad_values(by_value)
                 if found is not None:
                     return found
-            culprits = find_culprits(total, healthy, most_tests=self._replays.left - RESERVED) if total > 1 else ()
+            culprits = find_culprits(total, healthy, most_tests=self.replays.left - RESERVED) if total > 1 else ()
         except _CannotLeaveOut:
             return self._bad_values(by_value)
         if not culprits:
@@ -104,8 +104,8 @@ class SampleSearch:
         if not held:
             return None
         if "nan" not in held:
-            mended = self._replays.run([values_replaced(batch) for batch in self._attempt.batches])
-            if mended.exception is not None or not self._is_healthy(mended):
+            mended = self.replays.run([values_replaced(batch) for batch in self.attempt.batches])
+            if mended.exception is not None or not self.is_healthy(mended):
                 # Infinities that change nothing, as in a mask.
                 return None
         return Blame(samples or (), NO_SAMPLE)
@@ -115,7 +115,7 @@ class SampleSearch:
         starts = [sum(sizes[:index]) for index in range(len(sizes))]
         return tuple(
             start + position
-            for start, batch in zip(starts, self._attempt.batches, strict=True)
+            for start, batch in zip(starts, self.attempt.batches, strict=True)
             for position in bad_samples(batch)
         )
 
@@ -126,9 +126,9 @@ class SampleSearch:
         """
         if observation.exception is not None:
             raise _CannotLeaveOut
-        if not self._is_healthy(observation):
+        if not self.is_healthy(observation):
             return False
-        for signal in self._attempt.signals:
+        for signal in self.attempt.signals:
             for quantity, value in (("loss", observation.loss), ("grad_norm", observation.grad_norm)):
                 worst, typical = signal.details.get(quantity), signal.details.get("median")
                 if isinstance(worst, float) and isinstance(typical, float) and value * value > worst * typical:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from supervisor.guard.outcome import StepOutcome
 from supervisor.guard.recovery import Recovered
 from supervisor.record.incident_log import IncidentLog
@@ -15,10 +17,11 @@ from supervisor.update import Attempt
 __all__ = ["Continuation"]
 
 
+@dataclass(frozen=True, slots=True)
 class Continuation:
     """Carries the end of an update on to everything that goes by it, one verb for each way an update can end.
 
-    Args:
+    Attributes:
         points: the training objects, the data and the ledger.
         schedule: the learning-rate schedule.
         detectors: learn from healthy updates alone.
@@ -28,100 +31,89 @@ class Continuation:
         run_log: the record of the run.
     """
 
-    def __init__(
-        self,
-        points: RestorePoints,
-        schedule: Schedule,
-        detectors: Detectors,
-        states: GoodStates,
-        taker: StateTaker,
-        incident_log: IncidentLog,
-        run_log: RunLog,
-    ) -> None:
-        self._points = points
-        self._ledger = points.ledger
-        self._schedule = schedule
-        self._detectors = detectors
-        self._states = states
-        self._taker = taker
-        self._incident_log = incident_log
-        self._run_log = run_log
+    points: RestorePoints
+    schedule: Schedule
+    detectors: Detectors
+    states: GoodStates
+    taker: StateTaker
+    incident_log: IncidentLog
+    run_log: RunLog
 
     def check_due(self, attempt: Attempt) -> bool:
         """Whether the state is to be looked at once this update is applied."""
-        return self._taker.check_due(attempt.place.step + 1)
+        return self.taker.check_due(attempt.place.step + 1)
 
     def noted(self, attempt: Attempt) -> None:
         """Put on record what an update measured and what was found about it."""
-        self._run_log.observed(attempt.seen)
+        self.run_log.observed(attempt.seen)
         if attempt.signals:
-            self._incident_log.signals(attempt.signals, attempt.seen)
+            self.incident_log.signals(attempt.signals, attempt.seen)
 
     def accept(self, attempt: Attempt) -> StepOutcome:
         """The update stands."""
-        seen, ledger = attempt.seen, self._ledger
+        seen, ledger = attempt.seen, self.points.ledger
         self.noted(attempt)
-        self._detectors.accept(seen)
+        self.detectors.accept(seen)
         closed, incident = ledger.applied(seen)
-        self._schedule.follow(self._points.data, update_ended=True)
+        self.schedule.follow(self.points.data, update_ended=True)
         seconds = ledger.spent_since(attempt.started)
         if closed.something:
-            self._incident_log.closed(closed, incident, seen, ledger.lr_scale)
+            self.incident_log.closed(closed, incident, seen, ledger.lr_scale)
         if not seen.replayed:
-            self._states.healthy_step(seen.step, seen.update)
-        self._taker.take_due(known_finite=True)
-        self._run_log.step(seen, self._points.subject.optimizer, seconds)
+            self.states.healthy_step(seen.step, seen.update)
+        self.taker.take_due(known_finite=True)
+        self.run_log.step(seen, self.points.subject.optimizer, seconds)
         return StepOutcome(seen.step, seen.loss, seen.grad_norm, True, attempt.signals)
 
     def excuse(self, attempt: Attempt) -> StepOutcome:
         """The update was discarded because a gradient scaler is still looking for its scale: no incident."""
-        self._detectors.calibrated()
-        self._ledger.used_up()
-        self._schedule.follow(self._points.data, update_ended=True)
-        self._taker.take_due(known_finite=False)
+        self.detectors.calibrated()
+        self.points.ledger.used_up()
+        self.schedule.follow(self.points.data, update_ended=True)
+        self.taker.take_due(known_finite=False)
         return self._discarded(attempt, None)
 
     def flag(self, attempt: Attempt) -> None:
         """The update is bad: it counts for nothing, and states on probation begin anew."""
-        self._detectors.flagged(attempt.seen)
-        self._states.flagged_step(attempt.place.step, attempt.place.update)
-        self._ledger.flagged()
+        self.detectors.flagged(attempt.seen)
+        self.states.flagged_step(attempt.place.step, attempt.place.update)
+        self.points.ledger.flagged()
 
     def go_on(self, attempt: Attempt, recovered: Recovered) -> StepOutcome:
         """An action has answered the update."""
         self._follow_data(attempt, recovered)
         if recovered.effect.restored is None:
-            self._taker.take_due(known_finite=False)
+            self.taker.take_due(known_finite=False)
         else:
             # So that a crash does not bring back what was left.
-            self._taker.commit(good=recovered.decision.action is ActionName.RELOAD_CHECKPOINT)
-        self._run_log.step(attempt.seen, self._points.subject.optimizer, None)
+            self.taker.commit(good=recovered.decision.action is ActionName.RELOAD_CHECKPOINT)
+        self.run_log.step(attempt.seen, self.points.subject.optimizer, None)
         return self._discarded(attempt, recovered.decision.action)
 
     def halt(self, attempt: Attempt, recovered: Recovered) -> StepOutcome:
         """The ladder has ended."""
         self._follow_data(attempt, recovered)
-        self._ledger.halt(attempt.place.step)
-        self._incident_log.write(self._ledger.incident)
-        self._taker.commit(good=recovered.effect.restored is not None)
-        self._run_log.halted(recovered.decision.reason, attempt.seen)
+        self.points.ledger.halt(attempt.place.step)
+        self.incident_log.write(self.points.ledger.incident)
+        self.taker.commit(good=recovered.effect.restored is not None)
+        self.run_log.halted(recovered.decision.reason, attempt.seen)
         return self._discarded(attempt, ActionName.HALT)
 
     def _follow_data(self, attempt: Attempt, recovered: Recovered) -> None:
-        effect, data = recovered.effect, self._points.data
+        effect, data = recovered.effect, self.points.data
         if effect.restored is None:
-            self._ledger.used_up()
+            self.points.ledger.used_up()
             if attempt.drawn:
                 again = attempt.batches if recovered.decision.retry else [attempt.batches[n] for n in attempt.reusable]
                 data.put_back(again)
         else:
             # The schedule went back with the state; under `replay` so did the data.
-            self._schedule.begin_at(data.epoch)
-        self._schedule.follow(data, update_ended=True)
+            self.schedule.begin_at(data.epoch)
+        self.schedule.follow(data, update_ended=True)
         if effect.modules:
-            self._detectors.forget()
+            self.detectors.forget()
         elif effect.restored is not None:
-            self._detectors.restored()
+            self.detectors.restored()
 
     def _discarded(self, attempt: Attempt, action: ActionName | None) -> StepOutcome:
         seen = attempt.seen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from supervisor.clock import Clock
 from supervisor.diagnosis import Bounds, Diagnosis, diagnose, remove_bundle, write_bundle
@@ -16,10 +16,11 @@ from supervisor.update import Attempt, Executor
 __all__ = ["Diagnostician"]
 
 
+@dataclass(frozen=True, slots=True)
 class Diagnostician:
     """Looks into flagged updates.
 
-    Args:
+    Attributes:
         policy: its bounds.
         points: the training objects, the data, and the ledger, which counts the replays of an incident.
         executor: runs the update again.
@@ -28,40 +29,31 @@ class Diagnostician:
         clock: for durations.
     """
 
-    def __init__(
-        self,
-        policy: RecoveryPolicy,
-        points: RestorePoints,
-        executor: Executor,
-        detectors: Detectors,
-        layout: RunLayout | None,
-        clock: Clock,
-    ) -> None:
-        self._policy = policy
-        self._points = points
-        self._executor = executor
-        self._detectors = detectors
-        self._layout = layout
-        self._clock = clock
+    policy: RecoveryPolicy
+    points: RestorePoints
+    executor: Executor
+    detectors: Detectors
+    layout: RunLayout | None
+    clock: Clock
 
     def diagnose(self, attempt: Attempt) -> Diagnosis | None:
         """Find the cause of a flagged update; None where the policy does not want to know, or no more in this incident.
 
         It is to be called before the detectors take note of the update, so that a replay is judged as it was.
         """
-        settings, incident = self._policy.diagnose, self._points.ledger.incident
+        settings, incident = self.policy.diagnose, self.points.ledger.incident
         replays_done = 0 if incident is None else incident.replays
         if not settings.enabled or replays_done >= settings.max_replays:
             return None
-        indices = self._points.data.recent_indices(attempt.batches) if attempt.drawn else None
+        indices = self.points.data.recent_indices(attempt.batches) if attempt.drawn else None
         diagnosis = diagnose(
             attempt,
-            self._points.subject,
-            self._executor,
-            lambda seen: not self._policy.causes(self._detectors.inspect(seen)),
+            self.points.subject,
+            self.executor,
+            lambda seen: not self.policy.causes(self.detectors.inspect(seen)),
             bounds=Bounds(settings.max_replays - replays_done, settings.max_seconds),
-            batch_number=self._points.data.last_number,
-            clock=self._clock,
+            batch_number=self.points.data.last_number,
+            clock=self.clock,
         )
         cause = diagnosis.cause
         if cause is None or indices is None or not cause.samples:
@@ -71,9 +63,9 @@ class Diagnostician:
 
     def write_bundle(self, incident: int, attempt: Attempt) -> Bundle | None:
         """Write what is needed to run the step again beside the incident's record; None without a run directory."""
-        settings = self._policy.diagnose
+        settings = self.policy.diagnose
         most = settings.max_bundle_mb * 2**20
-        if self._layout is None or not settings.enabled or most == 0:
+        if self.layout is None or not settings.enabled or most == 0:
             return None
-        remove_bundle(self._layout.incident(incident - settings.keep_bundles))
-        return write_bundle(self._layout.incident(incident), attempt, self._points.subject, most_bytes=most)
+        remove_bundle(self.layout.incident(incident - settings.keep_bundles))
+        return write_bundle(self.layout.incident(incident), attempt, self.points.subject, most_bytes=most)

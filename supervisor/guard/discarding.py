@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.diagnosing import Diagnostician
 from supervisor.guard.micro_batches import MicroBatchJudge
@@ -16,21 +18,21 @@ from supervisor.update import Attempt, Executor, Phase
 __all__ = ["Discarding", "Undoing"]
 
 
+@dataclass(frozen=True, slots=True)
 class Undoing:
     """Undoes an update, and finds out what was wrong before it and within it.
 
-    Args:
+    Attributes:
         executor: undoes it.
         states: what a recovery depends on is to be on disk first.
         detectors: say what is wrong.
         judge: tells the batches of an accumulated update apart.
     """
 
-    def __init__(self, executor: Executor, states: GoodStates, detectors: Detectors, judge: MicroBatchJudge) -> None:
-        self._executor = executor
-        self._states = states
-        self._detectors = detectors
-        self._judge = judge
+    executor: Executor
+    states: GoodStates
+    detectors: Detectors
+    judge: MicroBatchJudge
 
     def undo(self, attempt: Attempt) -> bool:
         """Put everything back, then look again.
@@ -38,23 +40,24 @@ class Undoing:
         Returns:
             Whether the update is excused: a gradient scaler is still looking for its scale.
         """
-        self._executor.undo(attempt)
-        self._states.flush()
+        self.executor.undo(attempt)
+        self.states.flush()
         if attempt.undone:
             # After the undoing: what the batch spoilt is put back by now, so that only earlier damage is found.
-            self._executor.check_state(attempt)
-        attempt.signals = self._detectors.inspect(attempt.seen)
-        if attempt.undone and self._detectors.is_calibration(attempt.seen, attempt.signals):
+            self.executor.check_state(attempt)
+        attempt.signals = self.detectors.inspect(attempt.seen)
+        if attempt.undone and self.detectors.is_calibration(attempt.seen, attempt.signals):
             return True
         if attempt.undone:
-            self._judge.judge(attempt)
+            self.judge.judge(attempt)
         return False
 
 
+@dataclass(frozen=True, slots=True)
 class Discarding:
     """Discards flagged updates.
 
-    Args:
+    Attributes:
         policy: says which findings are merely observed.
         undoing: undoes the update.
         diagnostician: finds the cause.
@@ -62,19 +65,11 @@ class Discarding:
         continuation: lets the run go on, or end.
     """
 
-    def __init__(
-        self,
-        policy: RecoveryPolicy,
-        undoing: Undoing,
-        diagnostician: Diagnostician,
-        recovery: Recovery,
-        continuation: Continuation,
-    ) -> None:
-        self._policy = policy
-        self._undoing = undoing
-        self._diagnostician = diagnostician
-        self._recovery = recovery
-        self._continuation = continuation
+    policy: RecoveryPolicy
+    undoing: Undoing
+    diagnostician: Diagnostician
+    recovery: Recovery
+    continuation: Continuation
 
     def discard(self, attempt: Attempt) -> Verdict:
         """Discard an update that was flagged.
@@ -83,15 +78,15 @@ class Discarding:
         """
         attempt.undone = attempt.phase is not Phase.STEPPING
         attempt.phase = Phase.ENDED
-        excused = self._undoing.undo(attempt)
-        self._continuation.noted(attempt)
+        excused = self.undoing.undo(attempt)
+        self.continuation.noted(attempt)
         if excused:
-            return Verdict(apply=False, outcome=self._continuation.excuse(attempt))
+            return Verdict(apply=False, outcome=self.continuation.excuse(attempt))
         # Before the detectors take note of the update, so that a replay is judged as the update was.
-        diagnosis = self._diagnostician.diagnose(attempt)
-        self._continuation.flag(attempt)
-        recovered = self._recovery.answer(attempt, self._policy.causes(attempt.signals), diagnosis, self._diagnostician)
+        diagnosis = self.diagnostician.diagnose(attempt)
+        self.continuation.flag(attempt)
+        recovered = self.recovery.answer(attempt, self.policy.causes(attempt.signals), diagnosis, self.diagnostician)
         if recovered.decision.action is not ActionName.HALT:
-            return Verdict(apply=False, outcome=self._continuation.go_on(attempt, recovered))
-        outcome = self._continuation.halt(attempt, recovered)
+            return Verdict(apply=False, outcome=self.continuation.go_on(attempt, recovered))
+        outcome = self.continuation.halt(attempt, recovered)
         return Verdict(apply=False, outcome=outcome, halt=True, reason=recovered.decision.reason)

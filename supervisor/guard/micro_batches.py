@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from supervisor.records import SignalName
@@ -25,22 +25,22 @@ TELLING = frozenset(
 """Findings that one batch by itself can bring about, and that need no window of earlier values to be told."""
 
 
+@dataclass(frozen=True, slots=True)
 class MicroBatchJudge:
     """Runs the micro-batches of a discarded update again, one at a time, from the state before it.
 
     A bad one is undone at once, so that the next is judged as if it had never been seen. No gradient scaler takes part:
     an overflow that only the loss scale brings about is no batch's fault, and the scale must not move.
 
-    Args:
+    Attributes:
         subject: the training objects, as they were before the update.
         executor: runs a micro-batch.
         detectors: say what is wrong with it; their windows stay as they are.
     """
 
-    def __init__(self, subject: Subject, executor: Executor, detectors: Detectors) -> None:
-        self._subject = subject
-        self._executor = executor
-        self._detectors = detectors
+    subject: Subject
+    executor: Executor
+    detectors: Detectors
 
     def judge(self, attempt: Attempt) -> None:
         """Find those at fault, and those that may be used again. Afterwards everything is as it was, gradients gone.
@@ -52,26 +52,26 @@ class MicroBatchJudge:
         seen = attempt.seen
         poisoned = seen.bad_parameters or seen.bad_optimizer_state
         telling = not {signal.name for signal in attempt.signals}.isdisjoint(TELLING)
-        if len(attempt.batches) == 1 or poisoned or not telling or self._executor.no_replay is not None:
+        if len(attempt.batches) == 1 or poisoned or not telling or self.executor.no_replay is not None:
             return
-        before = self._subject.capture_volatile()
+        before = self.subject.capture_volatile()
         at_fault, good, written = [], [], False
         for position, batch in enumerate(attempt.batches):
-            this = self._subject.capture_volatile()
+            this = self.subject.capture_volatile()
             versions = _versions(batch)
-            observation = self._executor.replay_one(batch, attempt.place)
-            if {signal.name for signal in self._detectors.inspect(observation)} & TELLING:
+            observation = self.executor.replay_one(batch, attempt.place)
+            if {signal.name for signal in self.detectors.inspect(observation)} & TELLING:
                 at_fault.append(position)
-                self._subject.restore_volatile(this)
+                self.subject.restore_volatile(this)
             else:
                 good.append(position)
                 written = written or _versions(batch) != versions
-        self._subject.drop_gradients()
-        self._subject.restore_volatile(before)
+        self.subject.drop_gradients()
+        self.subject.restore_volatile(before)
         attempt.at_fault = tuple(at_fault)
         attempt.reusable = tuple(good) if at_fault and not written else ()
         attempt.observation = replace(seen, bad_batches=attempt.at_fault)
-        attempt.signals = self._detectors.inspect(attempt.observation)
+        attempt.signals = self.detectors.inspect(attempt.observation)
 
 
 def _versions(batch: Any) -> list[int]:

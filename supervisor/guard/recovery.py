@@ -44,10 +44,11 @@ class Redrawing:
     by_trainer: TrainerReset | None = None
 
 
+@dataclass(frozen=True, slots=True)
 class ActionContext:
     """What the actions see of the guard while one update is answered.
 
-    Args:
+    Attributes:
         points: the training objects, the data and the ledger.
         restoring: goes back to a good state.
         redrawing: how modules are redrawn.
@@ -55,45 +56,37 @@ class ActionContext:
         causes: what was found out in its incident, the newest last.
     """
 
-    def __init__(
-        self,
-        points: RestorePoints,
-        restoring: Restoring,
-        redrawing: Redrawing,
-        attempt: Attempt | None = None,
-        causes: Sequence[Cause] = (),
-    ) -> None:
-        self._points = points
-        self._restoring = restoring
-        self._redrawing = redrawing
-        self._attempt = attempt
-        self._causes = causes
+    points: RestorePoints
+    restoring: Restoring
+    redrawing: Redrawing
+    attempt: Attempt | None = None
+    causes: Sequence[Cause] = ()
 
     @property
     def model(self) -> nn.Module:
         """The model under supervision."""
-        return self._points.subject.model
+        return self.points.subject.model
 
     @property
     def optimizer(self) -> AnyOptimizer:
         """Its optimizer."""
-        return self._points.subject.optimizer
+        return self.points.subject.optimizer
 
     @property
     def any_good_state(self) -> bool:
         """Whether there is a good state to go back to."""
-        return self._restoring.any_good
+        return self.restoring.any_good
 
     @property
     def data_can_go_back(self) -> bool:
         """Whether earlier batches can be had again."""
-        return self._points.data.can_go_back
+        return self.points.data.can_go_back
 
     @property
     def blamed_module(self) -> str | None:
         """The module that the last diagnosis blames: one with parameters of its own to draw afresh."""
         modules = dict(named_modules(self.model))
-        for cause in reversed(self._causes):
+        for cause in reversed(self.causes):
             # What the data do to a module is no fault of its weights.
             at_fault = cause.kind not in (CauseKind.BAD_INPUT, CauseKind.EXCEPTION) and cause.module
             if at_fault and next(modules[at_fault].parameters(), None) is not None:
@@ -106,17 +99,17 @@ class ActionContext:
         Raises:
             ActionError: none could be restored.
         """
-        return self._restoring.restore(data, None if self._attempt is None else self._attempt.seen)
+        return self.restoring.restore(data, None if self.attempt is None else self.attempt.seen)
 
     def next_draw_seed(self) -> int:
         """A seed for the guard's own draws, a new one for each incident and attempt."""
-        incident = self._points.ledger.engine.incident
+        incident = self.points.ledger.engine.incident
         draw = (0, 0) if incident is None else (incident.id, sum(incident.attempts))
-        return (self._redrawing.seed * 1_000_003 + draw[0] * 1_009 + draw[1]) % 2**63
+        return (self.redrawing.seed * 1_000_003 + draw[0] * 1_009 + draw[1]) % 2**63
 
     def reset_by_trainer(self, name: str, module: nn.Module, generator: torch.Generator) -> bool:
         """Have the trainer redraw a module by its own rule; False where it has none for it."""
-        by_trainer = self._redrawing.by_trainer
+        by_trainer = self.redrawing.by_trainer
         return by_trainer is not None and by_trainer(name, module, generator)
 
 

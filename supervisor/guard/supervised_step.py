@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -20,10 +21,11 @@ from supervisor.update import Attempt, Executor, Phase
 __all__ = ["SupervisedStep"]
 
 
+@dataclass(frozen=True, slots=True)
 class SupervisedStep:
     """Takes an attempt from one end to the other.
 
-    Args:
+    Attributes:
         policy: says which findings are merely observed.
         points: the training objects, the data and the ledger.
         executor: carries the update out.
@@ -33,33 +35,22 @@ class SupervisedStep:
         discarding: answers a flagged one.
     """
 
-    def __init__(
-        self,
-        policy: RecoveryPolicy,
-        points: RestorePoints,
-        executor: Executor,
-        detectors: Detectors,
-        canaries: Canaries,
-        continuation: Continuation,
-        discarding: Discarding,
-    ) -> None:
-        self._causes = policy.causes
-        self._data = points.data
-        self._ledger = points.ledger
-        self._executor = executor
-        self._detectors = detectors
-        self._canaries = canaries
-        self._continuation = continuation
-        self._discarding = discarding
+    policy: RecoveryPolicy
+    points: RestorePoints
+    executor: Executor
+    detectors: Detectors
+    canaries: Canaries
+    continuation: Continuation
+    discarding: Discarding
 
     def begin(self, batches: tuple[Any, ...]) -> Attempt:
         """Begin an update on these batches: what a forward pass can change is copied, and gradients are gone."""
-        started = self._ledger.now()
-        before = self._executor.begin()
-        self._data.handed(len(batches))
-        place = self._ledger.begin(self._data.batch_number)
-        attempt = Attempt(place, batches, before, started, self._data.gave(batches))
-        self._canaries.begin(attempt)
+        started = self.points.ledger.now()
+        before = self.executor.begin()
+        self.points.data.handed(len(batches))
+        place = self.points.ledger.begin(self.points.data.batch_number)
+        attempt = Attempt(place, batches, before, started, self.points.data.gave(batches))
+        self.canaries.begin(attempt)
         return attempt
 
     def judge(self, attempt: Attempt, loss: Tensor | None, error: Exception | None) -> Verdict:
@@ -67,75 +58,70 @@ class SupervisedStep:
 
         An exception that is no `Exception` passes through, with the attempt still begun, so that it can be given up.
         """
-        self._executor.measured(attempt, loss, error)
-        attempt.signals = self._detectors.inspect(attempt.seen)
-        if not attempt.signals or not self._causes(attempt.signals):
-            self._executor.prepare(attempt)
+        self.executor.measured(attempt, loss, error)
+        attempt.signals = self.detectors.inspect(attempt.seen)
+        if not attempt.signals or not self.policy.causes(attempt.signals):
+            self.executor.prepare(attempt)
             if attempt.raised is None:
                 attempt.phase = Phase.PASSED
                 return PROCEED
-        self._data.used()
-        return self._discarding.discard(attempt)
+        self.points.data.used()
+        return self.discarding.discard(attempt)
 
     def applying(self, attempt: Attempt) -> Applying:
         """The block in which the optimizer steps."""
-        self._data.used()
+        self.points.data.used()
         attempt.phase = Phase.STEPPING
-        return Applying(self._executor.applying(self._ledger.lr_scale), attempt, self._executor.raised_in)
+        return Applying(self.executor.applying(self.points.ledger.lr_scale), attempt, self.executor.raised_in)
 
     def settle(self, attempt: Attempt) -> Verdict:
         """Look at what the optimizer made of it where that is due, then accept it, or recover from it."""
-        executor = self._executor
+        executor = self.executor
         if attempt.raised is None:
             executor.after_update(attempt)
-        if attempt.raised is not None or self._continuation.check_due(attempt):
+        if attempt.raised is not None or self.continuation.check_due(attempt):
             executor.check_state(attempt)
-            attempt.signals = self._detectors.inspect(attempt.seen)
-            if attempt.signals and self._causes(attempt.signals):
-                return self._discarding.discard(attempt)
+            attempt.signals = self.detectors.inspect(attempt.seen)
+            if attempt.signals and self.policy.causes(attempt.signals):
+                return self.discarding.discard(attempt)
         attempt.phase = Phase.ENDED
-        self._canaries.healthy(attempt)
-        return Verdict(apply=False, outcome=self._continuation.accept(attempt))
+        self.canaries.healthy(attempt)
+        return Verdict(apply=False, outcome=self.continuation.accept(attempt))
 
     def give_up(self, attempt: Attempt) -> None:
         """End an update that was broken off before its optimizer stepped, as if its batch had never been drawn."""
         attempt.phase = Phase.ENDED
-        self._executor.give_up(attempt)
-        self._data.handed(-len(attempt.batches))
-        self._ledger.cancel(attempt.place)
+        self.executor.give_up(attempt)
+        self.points.data.handed(-len(attempt.batches))
+        self.points.ledger.cancel(attempt.place)
 
 
+@dataclass(frozen=True, slots=True)
 class Applying:
     """Scales the learning rates for its block, and keeps what the user's code raises in it for `settle` to answer.
 
-    Args:
+    Attributes:
         scaled: scales the learning rates.
         attempt: the update.
         raised: puts an exception into it.
     """
 
-    def __init__(
-        self,
-        scaled: AbstractContextManager[object],
-        attempt: Attempt,
-        raised: Callable[[Attempt, Exception], None],
-    ) -> None:
-        self._scaled = scaled
-        self._attempt = attempt
-        self._raised = raised
+    scaled: AbstractContextManager[object]
+    attempt: Attempt
+    raised: Callable[[Attempt, Exception], None]
 
     def __enter__(self) -> None:
-        self._scaled.__enter__()
+        self.scaled.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self._scaled.__exit__(kind, error, trace)
+        self.scaled.__exit__(kind, error, trace)
         if error is None:
             return False
         if isinstance(error, Exception):
-            self._raised(self._attempt, error)
+            self.raised(self.attempt, error)
             return True
         # An interrupt passes through, and leaves the update half applied.
-        self._attempt.phase = Phase.ENDED
+        self.attempt.phase = Phase.ENDED
         return False

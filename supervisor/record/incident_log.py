@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from supervisor.actions import Effect
 from supervisor.diagnosis import Diagnosis
@@ -26,38 +27,38 @@ from supervisor.run_layout import RunLayout, replace_file
 __all__ = ["IncidentLog"]
 
 
+@dataclass(frozen=True, slots=True)
 class IncidentLog:
     """Writes down what the ledger knows; it remembers nothing itself.
 
-    Args:
+    Attributes:
         log: hears of everything.
         layout: where the files of incidents go; None to write none.
     """
 
-    def __init__(self, log: EventLog, layout: RunLayout | None) -> None:
-        self._log = log
-        self._layout = layout
+    log: EventLog
+    layout: RunLayout | None
 
     def signals(self, signals: Sequence[Signal], observation: Observation) -> None:
         """Put findings on record."""
         for signal in signals:
             event = SignalEvent.from_signal(signal, step=observation.step, update=observation.update)
-            self._log.emit(event)
+            self.log.emit(event)
 
     def opened(self, incident: int, signals: Sequence[Signal], observation: Observation) -> None:
         """An incident was opened by these findings."""
         names = tuple(signal.name for signal in signals)
         event = IncidentOpenedEvent(step=observation.step, update=observation.update, incident=incident, signals=names)
-        self._log.emit(event)
+        self.log.emit(event)
 
     def diagnosed(self, incident: int, diagnosis: Diagnosis, observation: Observation) -> None:
         """A flagged update was looked into; a diagnosis that failed is a warning."""
         if diagnosis.cause is not None:
-            self._log.emit(DiagnosisEvent.from_cause(diagnosis.cause, incident=incident))
+            self.log.emit(DiagnosisEvent.from_cause(diagnosis.cause, incident=incident))
             return
         why = diagnosis.failure or "nothing that it looks for was found"
         message = f"the cause of incident {incident} is not known: {why}"
-        self._log.emit(WarningEvent(step=observation.step, update=observation.update, message=message))
+        self.log.emit(WarningEvent(step=observation.step, update=observation.update, message=message))
 
     def decided(
         self, decision: Decision, observation: Observation, blocked: Mapping[int, str], *, can_retry: bool = False
@@ -66,7 +67,7 @@ class IncidentLog:
         event = DecisionEvent.from_decision(
             decision, step=observation.step, update=observation.update, blocked=blocked, can_retry=can_retry
         )
-        self._log.emit(event)
+        self.log.emit(event)
 
     def failed(self, decision: Decision, error: str, observation: Observation) -> None:
         """An action could not do its work."""
@@ -77,7 +78,7 @@ class IncidentLog:
             action=decision.action,
             error=error,
         )
-        self._log.emit(event)
+        self.log.emit(event)
 
     def applied(
         self, decision: Decision, effect: Effect, observation: Observation, lr_scale: float | None, seconds: float
@@ -96,7 +97,7 @@ class IncidentLog:
             lr_scale=lr_scale,
             modules=effect.modules or None,
         )
-        self._log.emit(event)
+        self.log.emit(event)
 
     def closed(self, closed: Closed, incident: Incident | None, observation: Observation, lr_scale: float) -> None:
         """Healthy steps have closed an incident, or taken cuts of the learning rate back."""
@@ -110,14 +111,14 @@ class IncidentLog:
                 steps_lost=incident.steps_lost,
                 seconds=incident.seconds,
             )
-            self._log.emit(event)
+            self.log.emit(event)
             self.write(incident)
         if closed.cuts_taken_back:
-            self._log.emit(LrRestoredEvent(step=step, update=update, lr_scale=lr_scale))
+            self.log.emit(LrRestoredEvent(step=step, update=update, lr_scale=lr_scale))
 
     def write(self, incident: Incident | None) -> None:
         """Write an incident's file, whole or not at all; a disk that refuses is a warning."""
-        if self._layout is None or incident is None:
+        if self.layout is None or incident is None:
             return
         record = IncidentFile(
             id=incident.id,
@@ -134,9 +135,9 @@ class IncidentLog:
             bundle=incident.bundle,
             traceback=incident.traceback,
         )
-        folder = self._layout.incident(incident.id)
+        folder = self.layout.incident(incident.id)
         try:
             replace_file(folder / "incident.json", record.model_dump_json(indent=2) + "\n")
         except OSError as error:
             message = f"{folder.name}/incident.json could not be written: {error.strerror}"
-            self._log.emit(WarningEvent(message=message))
+            self.log.emit(WarningEvent(message=message))

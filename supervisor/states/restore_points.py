@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from supervisor.policy import DataAfterReload
 from supervisor.record.run_ledger import RunLedger
 from supervisor.states.restore_point import RestorePoint
@@ -12,21 +14,21 @@ from supervisor.training.state import Subject
 __all__ = ["RestorePoints"]
 
 
+@dataclass(frozen=True, slots=True)
 class RestorePoints:
     """Binds the training objects, the data and the place in the schedule together.
 
-    Args:
+    Attributes:
         subject: the training objects.
         data: where the data stand.
         ledger: where the run stands.
         spares: memory for the copies.
     """
 
-    def __init__(self, subject: Subject, data: DataPosition, ledger: RunLedger, spares: SpareCopies) -> None:
-        self.subject = subject
-        self.data = data
-        self.ledger = ledger
-        self._spares = spares
+    subject: Subject
+    data: DataPosition
+    ledger: RunLedger
+    spares: SpareCopies
 
     def take(self) -> RestorePoint:
         """The run as it stands now."""
@@ -36,7 +38,7 @@ class RestorePoints:
             update=counters.update,
             applied_steps=counters.applied_steps,
             useful_seconds=counters.useful_seconds,
-            training=self.subject.capture(self._spares.take()),
+            training=self.subject.capture(self.spares.take()),
             data=self.data.position(),
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from supervisor.actions import Restored
 from supervisor.checkpoints import Kept
 from supervisor.errors import ActionError
@@ -16,26 +18,26 @@ from supervisor.training.inspection import StateCheck
 __all__ = ["Restoring"]
 
 
+@dataclass(frozen=True, slots=True)
 class Restoring:
     """Puts a good state back, and passes over those that prove bad.
 
-    Args:
+    Attributes:
         states: the good states.
         points: goes back to one.
         check: finds what is not finite in one.
         canaries: tell whether one is sound.
     """
 
-    def __init__(self, states: GoodStates, points: RestorePoints, check: StateCheck, canaries: Canaries) -> None:
-        self._states = states
-        self._points = points
-        self._check = check
-        self._canaries = canaries
+    states: GoodStates
+    points: RestorePoints
+    check: StateCheck
+    canaries: Canaries
 
     @property
     def any_good(self) -> bool:
         """Whether there is a good state at all."""
-        return self._states.any_good
+        return self.states.any_good
 
     def restore(self, data: DataAfterReload, answered: Observation | None) -> Restored:
         """Put the newest good state back; one that proves bad is passed over for the next older.
@@ -51,19 +53,19 @@ class Restoring:
             ActionError: none could be restored.
         """
         doubtful: list[tuple[Kept, RestorePoint, Source]] = []
-        for kept, point, source in self._states.newest_good():
-            reason = self._points.subject.misfit(point.training)
-            bad = () if reason else self._check.bad_in(point.training)
+        for kept, point, source in self.states.newest_good():
+            reason = self.points.subject.misfit(point.training)
+            bad = () if reason else self.check.bad_in(point.training)
             if reason or bad:
-                self._states.reject(kept, source, reason or f"non-finite: {', '.join(bad)}")
+                self.states.reject(kept, source, reason or f"non-finite: {', '.join(bad)}")
                 continue
-            self._points.subject.restore(point.training)
-            verdict = self._canaries.try_on(kept.update, kept.step, answered)
+            self.points.subject.restore(point.training)
+            verdict = self.canaries.try_on(kept.update, kept.step, answered)
             if verdict is CanaryVerdict.DIFFERENT or (doubtful and verdict is not CanaryVerdict.SOUND):
                 doubtful.append((kept, point, source))
                 continue
             for damaged, _, held in doubtful:
-                self._states.reject(damaged, held, "a batch that was healthy on it gives another loss")
+                self.states.reject(damaged, held, "a batch that was healthy on it gives another loss")
             return self._settled(point, source, data)
         if doubtful:
             _, point, source = doubtful[0]
@@ -72,6 +74,6 @@ class Restoring:
 
     def _settled(self, point: RestorePoint, source: Source, data: DataAfterReload) -> Restored:
         # It is put back once more: what was tried on it has moved it.
-        coming = self._points.go_back(point, data)
-        self._states.abandon_after(point.step)
+        coming = self.points.go_back(point, data)
+        self.states.abandon_after(point.step)
         return Restored(point.step, source, coming)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from supervisor.checkpoints import CheckpointInfo, CheckpointStore
@@ -19,10 +20,11 @@ from supervisor.training.inspection import StateCheck
 __all__ = ["Resuming"]
 
 
+@dataclass(frozen=True, slots=True)
 class Resuming:
     """Finds the checkpoint to go on from, good or not, and puts everything back to it.
 
-    Args:
+    Attributes:
         policy: of this run; another ladder than the checkpoint's begins at its lowest rung.
         store: the checkpoints.
         check: finds what is not finite in one.
@@ -32,23 +34,13 @@ class Resuming:
         log: hears what was passed over.
     """
 
-    def __init__(
-        self,
-        policy: RecoveryPolicy,
-        store: CheckpointStore,
-        check: StateCheck,
-        points: RestorePoints,
-        parts: CheckpointParts,
-        states: StatesOnDisk,
-        log: EventLog,
-    ) -> None:
-        self._policy = policy
-        self._store = store
-        self._check = check
-        self._points = points
-        self._parts = parts
-        self._states = states
-        self._log = log
+    policy: RecoveryPolicy
+    store: CheckpointStore
+    check: StateCheck
+    points: RestorePoints
+    parts: CheckpointParts
+    states: StatesOnDisk
+    log: EventLog
 
     def resume(self) -> None:
         """Go on from the newest verified checkpoint.
@@ -56,47 +48,47 @@ class Resuming:
         Raises:
             InputError: there is none, or the newest is of another training; nothing is deleted.
         """
-        found = self._store.committed()
+        found = self.store.committed()
         for index, info in enumerate(found):
             tree = self._readable(info)
             if tree is not None:
                 self._take_up(tree, info)
-                self._states.adopt(found[index:], info.step, tree["probation"])
+                self.states.adopt(found[index:], info.step, tree["probation"])
                 return
-        where = self._store.directory
+        where = self.store.directory
         raise InputError(f"{where}: none of its {len(found)} checkpoints can be trusted: start a new run directory")
 
     def _readable(self, info: CheckpointInfo) -> Mapping[str, Any] | None:
         try:
-            tree: Mapping[str, Any] = self._store.load(info.path)
+            tree: Mapping[str, Any] = self.store.load(info.path)
             point = RestorePoint.from_tree(tree["moment"])
-            misfit = self._points.subject.misfit(point.training)
+            misfit = self.points.subject.misfit(point.training)
             if misfit is not None:
                 # It can be trusted; an older one that happens to fit would throw away what came after it.
-                where = f"{self._store.directory.name}/{info.path.name}"
+                where = f"{self.store.directory.name}/{info.path.name}"
                 raise InputError(f"{where}: is of another training: {misfit}")
-            bad = self._check.bad_in(point.training)
+            bad = self.check.bad_in(point.training)
             reason = f"non-finite: {', '.join(bad)}" if bad else None
         except (CheckpointError, KeyError, TypeError, AttributeError) as error:
             reason = str(error)
         if reason is None:
             return tree
         path = f"checkpoints/{info.path.name}"
-        self._log.emit(CheckpointRejectedEvent(checkpoint_step=info.step, path=path, reason=reason))
+        self.log.emit(CheckpointRejectedEvent(checkpoint_step=info.step, path=path, reason=reason))
         return None
 
     def _take_up(self, tree: Mapping[str, Any], info: CheckpointInfo) -> None:
-        point, ledger = RestorePoint.from_tree(tree["moment"]), self._points.ledger
+        point, ledger = RestorePoint.from_tree(tree["moment"]), self.points.ledger
         # The first version had the parts of the ledger side by side at the top.
-        self._parts.load({"ledger": tree, **tree})
-        policy = self._policy.model_dump(mode="json")
+        self.parts.load({"ledger": tree, **tree})
+        policy = self.policy.model_dump(mode="json")
         same_ladder = tree["policy"]["ladder"] == policy["ladder"]
         # A halted run goes on under any other policy, whatever was changed in it.
         begins_anew = not same_ladder or (ledger.halted and tree["policy"] != policy)
         if begins_anew:
             ledger.begin_ladder_anew()
-        self._points.subject.restore(point.training)
-        self._points.data.resume(point.data)
+        self.points.subject.restore(point.training)
+        self.points.data.resume(point.data)
         event = RunResumedEvent(
             step=ledger.counters.step,
             update=ledger.counters.update,
@@ -105,4 +97,4 @@ class Resuming:
             reason=None if same_ladder else "the ladder changed: its position starts at the lowest rung",
             ladder_begins_anew=begins_anew,
         )
-        self._log.emit(event)
+        self.log.emit(event)
