@@ -37,14 +37,14 @@ def capture_rng() -> dict[str, Any]:
 
 
 class _Unmoved:
-    """The state of a generator; the one given last, where the generator has not moved since.
+    """Captures the state of a generator, and gives the last one again if the generator has not moved since.
 
-    Python and NumPy make a list of 624 numbers to tell their states, which takes ten times as long as all else that is
-    copied before a step, and most steps draw from neither. So the bytes that a generator consists of are compared.
+    Python and NumPy build their states out of 624 numbers, which takes ten times as long as everything else that is
+    copied before a step, and most steps draw from neither. So the bytes in the generator's memory are compared first.
 
     Args:
         tell: gives the state.
-        memory: gives those bytes, and whatever else the state depends on; None where they cannot be had.
+        memory: gives those bytes and whatever else the state depends on; None where they cannot be read.
     """
 
     def __init__(self, tell: Callable[[], Any], memory: Callable[[], object | None]) -> None:

@@ -19,7 +19,7 @@ class TestFlagged:
         log.flags(10, 45, "nonfinite_loss", incident=1, restored_step=40, cause="bad_input")
         (flagged,) = History(log.events).flagged
         assert (flagged.life, flagged.step, flagged.update, flagged.at) == (1, 45, 45, at(10))
-        assert (flagged.signals, flagged.cause, flagged.opens) == ({"nonfinite_loss"}, "bad_input", True)
+        assert (flagged.signals, flagged.cause) == ({"nonfinite_loss"}, "bad_input")
         assert (flagged.restored_step, flagged.answered_at) == (40, at(12))
         assert flagged.steps_lost == 1 + 5
         # The diagnosis, and from the finding until the last action had done its work.
@@ -49,7 +49,6 @@ class TestFlagged:
         one, other = History(log.events).flagged
         assert one.incident is other.incident is not None
         assert one.incident.cured_by == "skip_batch"
-        assert (one.opens, other.opens) == (True, False)
 
 
 class TestCures:
