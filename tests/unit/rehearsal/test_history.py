@@ -107,15 +107,21 @@ class TestLives:
 
 
 class TestWhatTheRunCameTo:
-    def test_losses_of_steps_that_were_gone_back_over_do_not_count(self) -> None:
+    def test_losses_of_steps_that_a_reload_went_back_over_do_not_count(self) -> None:
         log = Log()
         for number in (10, 20, 30):
             step(log, number, number, float(number))
         log.flags(31, 35, "nonfinite_parameter", incident=1, restored_step=25)
-        step(log, 40, 30, 3.0)
+        step(log, 40, 27, 2.7)
+        assert History(log.events).losses == {10: 10.0, 20: 20.0, 27: 2.7}
+
+    def test_nor_do_those_that_were_lost_with_a_process(self) -> None:
+        log = Log()
+        for number in (10, 20, 30):
+            step(log, number, number, float(number))
         log.resumes(50, 20)
-        step(log, 60, 20, 2.0)
-        assert History(log.events).losses == {10: 10.0, 20: 2.0}
+        step(log, 60, 21, 2.1)
+        assert History(log.events).losses == {10: 10.0, 21: 2.1}
 
     def test_the_training_is_over_when_the_evaluation_began(self) -> None:
         log = Log()
