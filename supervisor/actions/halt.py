@@ -26,5 +26,5 @@ class Halt:
         try:
             return Effect(restored=context.restore_good_state(DataAfterReload.ADVANCE))
         except Exception:  # noqa: BLE001  (a state_dict of the user's may refuse to go back, in any way)
-            # Halting must not fail, or the engine would decide on it for ever: the evidence says nothing was restored.
+            # A halt must not fail, or the engine would choose it again for ever; its effect says what was restored.
             return Effect()

@@ -97,7 +97,7 @@ def redraw_(name: str, module: nn.Module, method: RedrawMethod) -> None:
 @torch.no_grad()
 def _redraw_parametrized_(name: str, module: Any, method: RedrawMethod) -> None:
     kind = kind_of(module)
-    # What a reset writes to a parametrized weight is lost: so it is given a module that has plain ones.
+    # A parametrized weight is computed on each access, so that a reset would write into a copy: give it plain ones.
     plain = kind.__new__(kind)
     vars(plain).update(vars(module))
     keys = list(module.parametrizations)

@@ -16,10 +16,10 @@ from supervisor.records import ActionName, CauseKind, Decision, Signal, SignalNa
 __all__ = ["advance", "decide", "reject", "restored"]
 
 NOTHING_CLOSED = Closed()
-"""What nearly every healthy step ends."""
+"""The result of a healthy step with which nothing ends, as with nearly every one."""
 
 NOT_THE_RATE = frozenset({CauseKind.BAD_INPUT, CauseKind.EXCEPTION, CauseKind.NOT_REPRODUCIBLE})
-"""Causes that come again, or not, whatever the learning rate."""
+"""Causes that a lower learning rate does not help against."""
 
 SPIKES = frozenset({SignalName.DIVERGENCE, SignalName.LOSS_SPIKE, SignalName.GRADIENT_SPIKE})
 """Findings about a loss and gradients that are finite."""
@@ -122,7 +122,7 @@ def advance(state: EngineState, policy: RecoveryPolicy) -> tuple[EngineState, Cl
     incident = replace(incident, healthy_steps=incident.healthy_steps + 1)
     if incident.healthy_steps < policy.cooldown_steps:
         return replace(state, cuts=cuts, incident=incident), Closed(cuts_taken_back=before - len(cuts))
-    # A cut that a higher rung had to follow was not the cure, and would only slow the training down.
+    # A cut after which a higher rung was needed was not the cure, and would only slow the training down.
     cuts = tuple(cut for cut in cuts if cut.incident != incident.id or cut.rung >= incident.rung)
     closed = Closed(incident.id, policy.ladder[incident.rung].action, before - len(cuts))
     return replace(state, cuts=cuts, incident=None), closed
@@ -135,7 +135,7 @@ def restored(
 
     A reload that follows an earlier one, with healthy steps between them that led no further, adds a cut by its
     `retry_factor`: the data were fresh and the state was good, so what is left is how far each update goes. Where
-    not one step was healthy in between, or the diagnosis blames what no rate can help, it stays as it is.
+    not one step was healthy in between, or the diagnosis found a cause in `NOT_THE_RATE`, the rate stays as it is.
     """
     at_fault = state.stepped_since_restore and step <= state.furthest_restored_step and cause not in NOT_THE_RATE
     state = state.restored(rung, step)
@@ -147,7 +147,7 @@ def restored(
 
 
 def _redraws(state: EngineState, causes: Sequence[Signal], policy: RecoveryPolicy) -> dict[int, str]:
-    """The rungs that would redraw weights over batches that are merely unlike the others, and why not."""
+    """The rungs that redraw weights, with the reason why not, if only spikes were found on an untouched good state."""
     if state.stepped_since_restore or not state.restores or any(signal.name not in SPIKES for signal in causes):
         return {}
     why = "a good state spiked before its first update: the batches are at fault, not its weights"
@@ -201,13 +201,14 @@ def _why_not(
     if isinstance(rung, HaltRung):
         return None
     if incident.attempts[index] >= rung.attempts:
-        return f"its {_count(rung.attempts, 'attempt')} in this incident {_are(rung.attempts)} spent"
+        are = "is" if rung.attempts == 1 else "are"
+        return f"its {_count(rung.attempts, 'attempt')} in this incident {are} spent"
     if rung.limit is not None:
         horizon = state.clock - rung.limit.window_updates
         if sum(use > horizon for use in uses) >= rung.limit.uses:
             limit = _count(rung.limit.uses, "use")
             return f"its limit of {limit} in {rung.limit.window_updates} updates is spent"
-        # Without this, faults that come just slower than the window slides could send a run back for ever.
+        # Otherwise faults that come just more seldom than the limit allows could send a run back for ever.
         went_back = state.restores[index] if index < len(state.restores) else 0
         if went_back >= rung.limit.uses:
             times = _count(went_back, "time")
@@ -223,7 +224,3 @@ def _explain(origin: str, rung: AnyRung, attempt: int, passed_over: list[str]) -
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"

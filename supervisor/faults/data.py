@@ -57,20 +57,20 @@ class SpoiledData:
         return True
 
     def _shows(self, index: int, batch: Any) -> bool:
-        """Whether the values that the fault wrote are still there; of a factor that cannot be told."""
+        """Whether the values that the fault wrote are still there; for a factor, which leaves no trace, always True."""
         if index in self._factors:
             return True
         return not all(bool(tensor.isfinite().all()) for tensor in _floating(batch))
 
     def __iter__(self) -> Iterator[Any]:
-        # The data begin now, not at the first batch: who goes back in them has put the generators right by then.
+        # Begun now and not at the first batch: a cursor that goes back sets the generators just before this call.
         return self._spoiled(iter(self._data))
 
     def _spoiled(self, batches: Iterator[Any]) -> Iterator[Any]:
         for batch in batches:
             number = self._drawn()
             if self._row_faults and not all(bool(tensor.isfinite().all()) for tensor in _floating(batch)):
-                # Which of several row faults it was is not told: the row travels through the loader as values alone.
+                # The loader hands on values without row numbers: of several row faults the first is named.
                 self._bad.add((self._row_faults[0][0], number))
             yield self._with_batch_faults(batch, number)
 

@@ -129,4 +129,4 @@ class FaultInjector:
 
 
 def _already_done() -> None:
-    """Bad data are bad before the step begins."""
+    """Nothing: bad data were spoilt when they were drawn."""

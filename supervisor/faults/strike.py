@@ -1,4 +1,4 @@
-"""A fault made ready: what it will hit, and the deed itself."""
+"""A fault that is ready to strike, and the error for one that could never strike."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["Strike", "unmatched"]
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """What can be done now.
+    """A fault that is ready to strike.
 
     Attributes:
         target: what it hits, None where there is nothing to name.
-        do: does it; may raise, block, or not return.
+        do: strikes; may raise, block, or not return.
     """
 
     target: str | None

@@ -183,7 +183,7 @@ def _went_on_from(resumed: schema.RunStartedEvent | schema.RunResumedEvent) -> i
 
 
 def _share_with_damaged_checkpoints(strikes: Sequence[Strike], history: History) -> None:
-    """What a restart lost because the newest checkpoints were damaged is the damage's cost, not the death's."""
+    """Move what a restart lost only because newer checkpoints were damaged from the death to the damage."""
     for death in [strike for strike in strikes if strike.cured_by == RESTART and not strike.flagged]:
         resumed = history.resumed_after(death.record.time)
         if resumed is None:

@@ -34,7 +34,6 @@ class Flagged:
         at: when its first signal was logged.
         signals: names of its signals.
         incident: the incident it belongs to, None while nothing was decided.
-        opens: whether it opened that incident.
         cause: kind of cause that its diagnosis found.
         diagnosis_seconds: what the diagnosis took.
         answered_at: when its last action had done its work.
@@ -47,7 +46,6 @@ class Flagged:
     at: datetime
     signals: set[str] = field(default_factory=set)
     incident: IncidentSeen | None = None
-    opens: bool = False
     cause: str | None = None
     diagnosis_seconds: float = 0.0
     answered_at: datetime | None = None
@@ -69,7 +67,7 @@ class History:
     """Reads the events of a run once, in order.
 
     Args:
-        events: all of them, those that a resume made void included: what happened, happened.
+        events: all of them, also those that a resume made void.
 
     Attributes:
         flagged: the flagged updates, in order.
@@ -151,23 +149,15 @@ class History:
                 incident.cured_by = incident.cured_by or RESTART
 
     def _tell_recovery(self, event: Event) -> None:
-        if isinstance(event, schema.SignalEvent):
-            flagged = self._at(event, create=True)
-            if flagged is not None:
+        flagged = self._at(event, create=isinstance(event, schema.SignalEvent | schema.DiagnosisEvent))
+        match event:
+            case schema.SignalEvent() if flagged is not None:
                 flagged.signals.add(str(event.signal))
-            return
-        if isinstance(event, schema.DiagnosisEvent):
-            flagged = self._at(event, create=True)
-            if flagged is not None:
+            case schema.DiagnosisEvent() if flagged is not None:
                 flagged.cause = str(event.kind)
                 flagged.diagnosis_seconds += event.seconds
-            return
-        flagged = self._at(event)
-        match event:
             case schema.IncidentOpenedEvent():
                 self._incidents[event.incident] = IncidentSeen(event.incident)
-                if flagged is not None:
-                    flagged.opens = True
             case schema.DecisionEvent() if flagged is not None:
                 incident = self._incidents.setdefault(event.incident, IncidentSeen(event.incident))
                 flagged.incident = incident

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from supervisor.events import Event, schema
 from supervisor.policy import OBSERVABLE_SIGNALS
@@ -45,7 +46,7 @@ class RecordedUpdate:
 
     update: int
     step: int
-    signals: tuple[SignalName, ...]
+    signals: tuple[SignalName, ...] = ()
     decisions: tuple[RecordedDecision, ...] = ()
     restored_step: int | None = None
     cause: CauseKind | None = None
@@ -86,19 +87,9 @@ def read_recording(events: Iterable[Event]) -> RecordedRun:
     return reading.run()
 
 
-@dataclass(slots=True)
-class _Found:
-    step: int
-    signals: list[SignalName] = field(default_factory=list)
-    decisions: list[RecordedDecision] = field(default_factory=list)
-    restored_step: int | None = None
-    cause: CauseKind | None = None
-
-
 class _Reading:
     def __init__(self) -> None:
         self._run = RecordedRun()
-        self._found: dict[int, _Found] = {}
         self._accumulate = 1
 
     def take(self, event: Event) -> None:
@@ -110,30 +101,29 @@ class _Reading:
             case schema.RunResumedEvent(update=int(update), ladder_begins_anew=True):
                 self._run.new_ladders.add(update)
             case schema.SignalEvent():
-                self._at(event).signals.append(event.signal)
+                self._change(event, signals=(*self._at(event).signals, event.signal))
             case schema.DecisionEvent():
                 decision = Decision(event.incident, event.rung, event.action, event.attempt, event.reason, event.retry)
                 recorded = RecordedDecision(decision, event.blocked, can_retry=event.can_retry)
-                self._at(event).decisions.append(recorded)
+                self._change(event, decisions=(*self._at(event).decisions, recorded))
             case schema.DiagnosisEvent():
-                self._at(event).cause = event.kind
+                self._change(event, cause=event.kind)
             case schema.ActionFailedEvent():
-                decisions = self._at(event).decisions
-                decisions[-1] = replace(decisions[-1], error=event.error)
+                *before, last = self._at(event).decisions
+                self._change(event, decisions=(*before, replace(last, error=event.error)))
             case schema.ActionAppliedEvent(update=int(update), restored_step=int(step)):
-                self._at(event).restored_step = step
+                self._change(event, restored_step=step)
                 coming = range(update + 1, update + 1 + event.replayed_batches // self._accumulate)
                 self._run.replayed = {u for u in self._run.replayed if u <= update} | set(coming)
 
     def run(self) -> RecordedRun:
-        self._run.found = {
-            update: RecordedUpdate(
-                update, found.step, tuple(found.signals), tuple(found.decisions), found.restored_step, found.cause
-            )
-            for update, found in sorted(self._found.items())
-        }
+        self._run.found = dict(sorted(self._run.found.items()))
         return self._run
 
-    def _at(self, event: Event) -> _Found:
+    def _at(self, event: Event) -> RecordedUpdate:
         assert event.update is not None
-        return self._found.setdefault(event.update, _Found(event.step or 0))
+        return self._run.found.get(event.update) or RecordedUpdate(event.update, event.step or 0)
+
+    def _change(self, event: Event, **changes: Any) -> None:
+        found = replace(self._at(event), **changes)
+        self._run.found[found.update] = found

@@ -99,7 +99,7 @@ class _Replay:
         self._run = run
         self._recorded_policy = recorded_policy
         self._policy = policy
-        self._detectors = None if observations is None else Detectors(policy)
+        self._detectors = Detectors(policy)
         self._observations = observations or {}
         self._state = EngineState()
         self._comparisons: list[Comparison] = []
@@ -134,7 +134,7 @@ class _Replay:
             return
         if found is not None and found.decisions:
             self._compare(update, tuple(signal.name for signal in signals), ())
-        if self._detectors is not None and update in self._observations:
+        if update in self._observations:
             self._detectors.accept(self._observations[update])
         if not again:
             self._state, closed = advance(self._state, self._policy)
@@ -142,7 +142,7 @@ class _Replay:
                 self._cured[closed.cured_by] = self._cured.get(closed.cured_by, 0) + 1
 
     def _signals(self, update: int) -> tuple[Signal, ...]:
-        if self._detectors is not None and update in self._observations:
+        if update in self._observations:
             return self._detectors.inspect(self._observations[update])
         found = self._run.found.get(update)
         return () if found is None else tuple(Signal(name) for name in found.signals)
@@ -161,7 +161,7 @@ class _Replay:
         )
         decisions = [decision]
         while failure := next((f for f in failures if f[1].decision.action is decision.action), None):
-            # What failed then fails now, and as often.
+            # An action that failed in the recording fails here too, and as often.
             failures.remove(failure)
             index, failed = failure
             blocked = recorded[index + 1].blocked if index + 1 < len(recorded) else blocked
@@ -176,8 +176,6 @@ class _Replay:
         return tuple(decisions)
 
     def _tell_detectors(self, update: int, decision: Decision) -> None:
-        if self._detectors is None:
-            return
         if update in self._observations:
             self._detectors.flagged(self._observations[update])
         if decision.action is ActionName.REINITIALIZE:
@@ -186,7 +184,7 @@ class _Replay:
             self._detectors.restored()
 
     def _mapped(self, blocked: Mapping[int, str]) -> dict[int, str]:
-        """What could not act then, for this ladder: the same rung where it stands in the same place, else its like."""
+        """The recorded reasons why rungs could not act, by rung of this ladder: by place and action, else by action."""
         actions = [rung.action for rung in self._recorded_policy.ladder]
         mapped = {}
         for index, rung in enumerate(self._policy.ladder):

@@ -1,4 +1,4 @@
-"""Where a window of healthy values says that the next one should be, and how far from there is far."""
+"""What a window of healthy values says of the next one: where it should lie, and which would be too large."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ MAD_TO_SIGMA = 1.4826
 """Scales the median absolute deviation to the standard deviation of a normal distribution."""
 
 LARGEST_EXPONENT = 700.0
-"""`exp` of more than this is no float."""
+"""`math.exp` of much more than this overflows."""
 
 
 class Baseline(NamedTuple):
     """A robust line through a window, and the spread around it.
 
-    Values that are all above zero are judged by their natural logarithm, since losses and norms vary by factors. Where
-    one is not, all are judged as they are, with a least spread that is relative to the largest magnitude; either
-    way a window and a value that are scaled alike score alike. The line goes through the medians of the older and of
-    the newer half, as Tukey's resistant line does with thirds.
+    Values that are all above zero are judged by their natural logarithm, since losses and norms vary by factors. If one
+    of them is not, all are judged as they are, with a least spread that is relative to the largest magnitude. In both
+    cases the score stays the same when window and value are multiplied by the same number. The line goes through the
+    medians of the older and of the newer half, as Tukey's resistant line does with thirds.
 
     Attributes:
         logarithmic: whether the numbers below are of logarithms.
@@ -47,7 +47,7 @@ class Baseline(NamedTuple):
         Args:
             window: the values.
             quiet: the least spread, in natural-log units, or relative to the largest magnitude.
-            ahead: for how many values it is to serve: where the line rises, it is followed for so long.
+            ahead: how many values it will be used for; a rising line is continued by so many.
             logs: the natural logarithms of the values, where the caller has them; not read unless all are positive.
         """
         largest, least = max(window), min(window)
@@ -60,7 +60,7 @@ class Baseline(NamedTuple):
         line = slope * -newest
         residuals = sorted([value - line - slope * age for age, value in enumerate(values)])
         level, highest = median_of_sorted(residuals), residuals[-1]
-        # Of sorted residuals the deviations fall and then rise, which is quick to sort.
+        # The deviations of sorted residuals fall and then rise: two runs, which Python merges in linear time.
         deviations = sorted([abs(residual - level) for residual in residuals])
         least_spread = quiet if logarithmic else quiet * magnitude
         spread = max(MAD_TO_SIGMA * median_of_sorted(deviations), least_spread)
@@ -68,7 +68,7 @@ class Baseline(NamedTuple):
             rise = slope * ahead
             level, highest = level + rise, highest + rise
         else:
-            # A fall that has ended would make the line point too low: never below the newest quarter.
+            # If the fall has ended, the line points too low: the newest quarter bounds it from below.
             newest_part = sorted(values[-max(half // 2, 1) :])
             level = max(level, median_of_sorted(newest_part))
             highest = max(highest, newest_part[-1])
@@ -94,7 +94,7 @@ class Baseline(NamedTuple):
             margin: how many times the largest value; of the magnitude above it, where values reach below zero.
         """
         if self.magnitude == 0:
-            # All were exactly zero: nothing says how large is large.
+            # All values were exactly zero, so that there is no scale to judge by.
             return math.inf
         edge = self.level + threshold * self.spread
         if self.logarithmic:

@@ -10,17 +10,7 @@ from supervisor.policy import RecoveryPolicy
 from supervisor.records import Observation, Signal, SignalName
 from supervisor.signals.drift import DriftDetector
 from supervisor.signals.loss_scale import LossScale
-from supervisor.signals.nonfinite import (
-    GradientOverflow,
-    NonfiniteBuffer,
-    NonfiniteGradient,
-    NonfiniteLoss,
-    NonfiniteOptimizerState,
-    NonfiniteParameter,
-    SanitizedValues,
-    StepException,
-    finds_nothing,
-)
+from supervisor.signals.nonfinite import finds_nothing, nonfinite_detectors
 from supervisor.signals.protocol import Detector
 from supervisor.signals.spike import SpikeDetector
 from supervisor.signals.weights import WeightDetector
@@ -28,7 +18,7 @@ from supervisor.signals.weights import WeightDetector
 __all__ = ["Detectors"]
 
 OVERFLOW = frozenset({SignalName.NONFINITE_GRADIENT, SignalName.SANITIZED_VALUES})
-"""All that may be found about an update which a gradient scaler answers by itself."""
+"""The findings with which an overflow can be a gradient scaler's calibration; any other makes it a fault."""
 
 _ORDER = {name: position for position, name in enumerate(SignalName)}
 
@@ -38,19 +28,9 @@ class Detectors:
 
     def __init__(self, policy: RecoveryPolicy) -> None:
         self._loss_scale = LossScale()
-        self._detectors: dict[str, Detector] = {
-            "step_exception": StepException(),
-            "nonfinite_optimizer_state": NonfiniteOptimizerState(),
-            "nonfinite_parameter": NonfiniteParameter(),
-            "nonfinite_buffer": NonfiniteBuffer(),
-            "nonfinite_loss": NonfiniteLoss(),
-            "nonfinite_gradient": NonfiniteGradient(),
-            "gradient_overflow": GradientOverflow(),
-            "sanitized_values": SanitizedValues(),
-        }
-        # The others have no memory: they need not be told, which keeps a healthy step cheap.
+        # Only these remember anything, so that only they are told of each update.
         self._learning = _learning(policy)
-        self._detectors.update(self._learning)
+        self._detectors = nonfinite_detectors() | self._learning
 
     def inspect(self, observation: Observation) -> tuple[Signal, ...]:
         """All findings about one observation, furthest upstream first; empty when there are none."""
@@ -62,12 +42,8 @@ class Detectors:
     def is_calibration(self, observation: Observation, signals: Sequence[Signal]) -> bool:
         """Whether what was found is an overflow by which a gradient scaler finds its scale (`LossScale`)."""
         names = {signal.name for signal in signals}
-        overflow = SignalName.NONFINITE_GRADIENT in names and names <= OVERFLOW
-        return (
-            overflow
-            and observation.loss_scale is not None
-            and self._loss_scale.expects_overflow(observation.loss_scale)
-        )
+        overflow, scale = SignalName.NONFINITE_GRADIENT in names and names <= OVERFLOW, observation.loss_scale
+        return overflow and scale is not None and self._loss_scale.expects_overflow(scale)
 
     def calibrated(self) -> None:
         """Note an overflow that was calibration."""
@@ -90,12 +66,12 @@ class Detectors:
                 detector.flagged(observation)
 
     def restored(self) -> None:
-        """A good state was put back: what belonged to the state that was left is dropped, the windows stay."""
+        """A good state was put back: drop what belonged to the state that was left, and keep the windows."""
         for detector in self._learning.values():
             detector.restored()
 
     def forget(self) -> None:
-        """Start every window afresh: the model is another one, and its old numbers say nothing about it."""
+        """Start every window afresh: the model was redrawn, and its old numbers say nothing about it."""
         self._loss_scale.forget()
         for detector in self._learning.values():
             detector.forget()

@@ -1,4 +1,4 @@
-"""A slow climb of the loss: each value alone is ordinary, and together they lead away."""
+"""A slow climb of the loss, in which each value alone is ordinary."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class DriftDetector:
             return
         end = Block.of(self._losses)
         if self._has_climbed([*self._blocks, end]):
-            # A climb that the policy only observes is told once, not at every block from here on.
+            # A climb that the policy only observes is reported once, not at every block from here on.
             self._blocks.clear()
         self._blocks.append(end)
         self._losses = []
@@ -90,12 +90,12 @@ class DriftDetector:
             self._empty()
 
     def restored(self) -> None:
-        """The climb belonged to the state that was left."""
+        """Begin anew: the climb belonged to the state that was left."""
         self._empty()
         self._rate.restored()
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Begin anew, and forget the learning rates too."""
         self._empty()
         self._rate = RateWatch()
 

@@ -18,7 +18,7 @@ LONGEST_RUN = 8
 
 A scale that fits is doubled every `growth_interval` steps and is then at most one doubling too high, so that a healthy
 run seldom overflows twice in a row. Eight halvings leave room for gradients that grow 256-fold from one step to the
-next, as after a change of data; what overflows then still is no matter of the scale.
+next, as after a change of data; an overflow after that has another cause than the scale.
 """
 
 
@@ -26,7 +26,7 @@ class LossScale:
     """Counts the overflows of a gradient scaler.
 
     Until an update was applied, every overflow above the floor is calibration: from 65536, torch's first scale, there
-    are 16 halvings at most. Later, `LONGEST_RUN` in a row are; the next one says that the scale collapses.
+    are 16 halvings at most. Later, up to `LONGEST_RUN` in a row are; one more means that the scale is collapsing.
     """
 
     def __init__(self) -> None:

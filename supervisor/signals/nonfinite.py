@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from supervisor.records import Detail, Observation, Signal, SignalName
+from supervisor.signals.protocol import Detector
 
 __all__ = [
     "NAMED",
@@ -20,14 +21,14 @@ __all__ = [
     "SanitizedValues",
     "StepException",
     "finds_nothing",
+    "nonfinite_detectors",
 ]
 
 OVERFLOW_BOUND = 1e18
-"""A gradient element beyond this squares to more than float32 holds, which freezes a second moment for ever."""
-
+"""A gradient element beyond this squares to more than float32 holds, which makes a second moment infinite for ever."""
 
 NAMED = 3
-"""How many tensors at fault a signal names; it gives their number beside."""
+"""How many of the tensors at fault a signal names; it also says how many there are."""
 
 
 class _Stateless:
@@ -88,16 +89,16 @@ class NonfiniteParameter(_Stateless):
 class NonfiniteBuffer(_Stateless):
     """The forward pass put a NaN or an infinity into a buffer, though loss and gradients are finite.
 
-    Running statistics rot that way. They are put back with the discarded update, so that this is the batch's fault;
-    a buffer that is still bad then was so before the batch, and is damage (`nonfinite_parameter`).
+    Running statistics are spoilt that way. The discarded update puts them back, so that only the batch is at fault. A
+    buffer that is bad even then was bad before the batch: that is `nonfinite_parameter`.
     """
 
     def inspect(self, observation: Observation) -> Signal | None:
         """`nonfinite_buffer` with the first buffers at fault."""
         spoilt = tuple(name for name in observation.bad_buffers if name not in observation.bad_parameters)
-        return (
-            Signal(SignalName.NONFINITE_BUFFER, {**_named(spoilt), **_circumstances(observation)}) if spoilt else None
-        )
+        if not spoilt:
+            return None
+        return Signal(SignalName.NONFINITE_BUFFER, {**_named(spoilt), **_circumstances(observation)})
 
 
 class NonfiniteLoss(_Stateless):
@@ -149,6 +150,20 @@ class SanitizedValues(_Stateless):
         if observation.sanitized == 0:
             return None
         return Signal(SignalName.SANITIZED_VALUES, {"count": observation.sanitized})
+
+
+def nonfinite_detectors() -> dict[str, Detector]:
+    """One of each of these detectors, by name."""
+    return {
+        "step_exception": StepException(),
+        "nonfinite_optimizer_state": NonfiniteOptimizerState(),
+        "nonfinite_parameter": NonfiniteParameter(),
+        "nonfinite_buffer": NonfiniteBuffer(),
+        "nonfinite_loss": NonfiniteLoss(),
+        "nonfinite_gradient": NonfiniteGradient(),
+        "gradient_overflow": GradientOverflow(),
+        "sanitized_values": SanitizedValues(),
+    }
 
 
 def finds_nothing(observation: Observation) -> bool:

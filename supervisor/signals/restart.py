@@ -11,17 +11,18 @@ JUMP = 1.5
 """A rate more than this many times the last one has jumped; schedules that climb do it in smaller steps."""
 
 TOLERANCE = 1.01
+"""A rate up to this many times the highest one that was in use counts as that one."""
 
 PROVEN = 32
-"""A rate counts as one that was in use only when a block of so many healthy updates ended without going back."""
+"""A rate counts as in use once a block of so many healthy updates has ended and the run did not go back in it."""
 
 
 class RateWatch:
     """Tells the jump of a warm restart from a rate that was never in use before.
 
-    After a restart, loss and gradients may be far above the last ones of the cycle before, and that is as planned. A
-    jump to a rate beyond all that healthy updates have seen is no restart: what follows from it is judged as ever. So
-    is one to a rate that the run went back from: a schedule with a mistake in it makes the same jump again.
+    After a warm restart, loss and gradients may be far above those at the end of the cycle before, and are meant to be.
+    A jump beyond every rate that was in use is no restart, so that the windows stay as they are. Neither is a jump to
+    a rate that the run went back from: a schedule with a mistake in it makes the same jump again.
     """
 
     def __init__(self) -> None:

@@ -65,7 +65,7 @@ class SpikeDetector:
     def accept(self, observation: Observation) -> None:
         """Take a healthy value into the window.
 
-        A spike that is only observed stays out of it; where it goes on, the level has moved, and the window follows.
+        The first of several observed spikes in a row stays out of it; the others are taken, as the new level.
         """
         value = self._value_of(observation)
         before, self._spiked = self._spiked, self._limit < value < math.inf
@@ -84,7 +84,7 @@ class SpikeDetector:
         self._spiked = self._limit < self._value_of(observation) < math.inf
 
     def restored(self) -> None:
-        """A good state is back: a spike on it is the data's doing."""
+        """Forget that the last update was a spike: the next one is on another state, so that it is no divergence."""
         self._spiked = False
         self._rate.restored()
 
@@ -105,7 +105,7 @@ class SpikeDetector:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave; what another version gave is left aside."""
+        """Take back what `state_dict` gave; the state of an older version, which has no baseline, is ignored."""
         if "baseline" not in state:
             return
         self._empty()

@@ -1,4 +1,4 @@
-"""Weights that shrink faster than training shrinks them: damage that no gradient shows."""
+"""Weights whose norms fall faster than training lets them fall, which neither loss nor gradients need show."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CHANGES = 8
 """Changes of a norm over a window that are kept to tell what is usual for it, half a window apart."""
 
 OWN = 2
-"""The last of those, which a fall that is just being judged may have made itself."""
+"""How many of the newest changes are left out: the fall that is being judged may be in them."""
 
 UNUSUAL = 2.0
-"""How many times the largest of those a fall has to be, in natural-log units."""
+"""How many times the largest earlier change a fall has to be, in natural-log units."""
 
 
 class WeightDetector:
@@ -32,8 +32,8 @@ class WeightDetector:
     The relative change of a norm is a lower bound of the update ratio, the size of the updates relative to the weight,
     and it comes free with the state check. Training moves norms slowly, and mostly up; where it does not (a high rate,
     an initialisation that is too large), a fall has to be twice as large as any change of that norm in the windows
-    before. The first `warmup_updates` are not judged, nor are they when the run went back to them. Where checks are
-    further apart than the window, the bound grows with the distance, so that the rate of the fall decides.
+    before. The steps up to `warmup_updates` after the first check are never judged, not even when the run has gone back
+    to them. If checks are further apart than the window, the bound grows with the distance: what counts is the rate.
 
     Args:
         policy: bounds.
@@ -90,11 +90,11 @@ class WeightDetector:
         """Nothing: norms of a flagged step are never kept."""
 
     def restored(self) -> None:
-        """The weights have jumped back to those of another time: what they were since is no measure for them."""
+        """Drop the earlier norms: they are no measure for the weights of the older state that was put back."""
         self._entries.clear()
 
     def forget(self) -> None:
-        """Begin anew: the weights are others."""
+        """Begin anew: the weights were redrawn."""
         self._entries.clear()
         self._changes.clear()
         self._first_step = None

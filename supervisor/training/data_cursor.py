@@ -36,7 +36,7 @@ class DataCursor:
     Batches that were drawn and not used can be put back: they come first, and count as drawn once.
 
     Samples that are quarantined are left out of batches as they are drawn, where their rows are known
-    (`IndexRecorder`); a batch of nothing else is passed over, and counts as drawn.
+    (`IndexRecorder`); a batch that has no other samples is passed over, and counts as drawn.
 
     Args:
         data: iterable of batches.
@@ -53,7 +53,7 @@ class DataCursor:
 
     def __init__(self, data: Iterable[Any]) -> None:
         self._data = data
-        # By attribute, so that a wrapper that passes everything on is as good as what it wraps.
+        # By attribute, so that a wrapper that passes attributes on counts too.
         stateful = all(callable(getattr(data, name, None)) for name in ("state_dict", "load_state_dict"))
         self._stateful = cast(Stateful, data) if stateful else None
         self._one_shot = isinstance(data, Iterator) and not stateful
@@ -185,7 +185,7 @@ class DataCursor:
             return False
         if self._pending or self.batch_in_epoch == 0 or self.batch_in_epoch < length or self._one_shot:
             return False
-        # At their end data may make ready for their next epoch.
+        # Data may prepare their next epoch when they are asked for a batch that they no longer have.
         next(self._iterator or iter(()), None)
         self._end_epoch()
         return True
@@ -193,7 +193,7 @@ class DataCursor:
     def position(self) -> dict[str, Any]:
         """Where the data stand, as tensors and plain values; batches put back are in it as they are (`writable`)."""
         begun = self._iterator is not None
-        # A loader of torch's draws random numbers to tell its state before it has begun; its generators say it all.
+        # Before it has begun, a loader of torch's draws random numbers for its state; its generators are enough then.
         tells = begun or not hasattr(self._data, "batch_sampler")
         return {
             "batch_number": self.batch_number,
@@ -285,7 +285,7 @@ class DataCursor:
         if not isinstance(self._data, DataLoader) or self._stateful is not None or running == self._has_workers():
             return
         if running:
-            # Overheard from the first, since it keeps the sampler that it is begun with.
+            # With the recorder from the start, since the loader keeps the sampler that it is begun with.
             self._iterate(from_start=True)
         else:
             self._data._iterator = None
@@ -303,7 +303,7 @@ def writable(position: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
 
     A batch is left out when it holds something else than tensors and plain values, or lies on several devices.
     """
-    # Copied, since a batch that is a slice would be written with all that it is a slice of.
+    # Copied, since a slice would be written together with the whole tensor that it is taken from.
     kept = [clone(entry) for entry in position["pending"] if comes_back(entry[0]) and len(entry[1]) <= 1]
     return {**position, "pending": kept}, len(position["pending"]) - len(kept)
 
@@ -313,7 +313,7 @@ def _devices(batch: Any) -> set[str]:
 
 
 def _placed(batch: Any, devices: Sequence[str]) -> Any:
-    """A batch on the device it was drawn on, which a checkpoint does not keep; where it is, if there is no such."""
+    """A batch on the device it was drawn on, which a checkpoint does not keep; unmoved where that device is missing."""
     if _devices(batch) == set(devices) or (devices[0].startswith("cuda") and not torch.cuda.is_available()):
         return batch
     return batch_to(batch, torch.device(devices[0]))

@@ -1,4 +1,4 @@
-"""Which rows of the data set a batch is made of, where a loader's batch sampler tells."""
+"""Which rows of the data set a batch is made of, where a loader's batch sampler says so."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class IndexRecorder:
 
         Args:
             from_start: it begins at the start of an epoch; one that goes on in the middle may have skipped batches
-                that nobody heard of.
+                that were not recorded.
         """
         self._lists.clear()
         self._aligned = from_start
         held = vars(self._loader)
         original = held["batch_sampler"]
-        # Past the loader's own check, which forbids another sampler for good; this is the same one, overheard.
+        # Past the loader's own check, which forbids another sampler: this one gives what the original gives.
         held["batch_sampler"] = self._sampler
         try:
             yield
@@ -70,7 +70,7 @@ class IndexRecorder:
             return None
         if self._ahead:
             return self._lists.popleft() if self._aligned else None
-        # Without workers the sampler is asked once a batch: what was heard last is this one's.
+        # Without workers the sampler is asked once a batch: the last list is this batch's.
         last = self._lists[-1]
         self._lists.clear()
         return last
@@ -89,7 +89,7 @@ def indices_in(batch: Any) -> list[Index] | None:
 
 
 class _Sampler:
-    """A batch sampler that is overheard."""
+    """A batch sampler whose lists of indices are noted."""
 
     def __init__(self, sampler: Any, lists: deque[list[Any]]) -> None:
         self._overheard = sampler
@@ -109,7 +109,7 @@ class _Sampler:
 
 
 class _Batches:
-    """An iterator over lists of indices that is overheard."""
+    """An iterator over lists of indices that notes each of them."""
 
     def __init__(self, iterator: Iterator[Any], lists: deque[list[Any]]) -> None:
         self._overheard = iterator

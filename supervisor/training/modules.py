@@ -1,4 +1,4 @@
-"""The modules of a model and what they hold. They are gone through at every step, so that speed counts."""
+"""The modules of a model and what they hold, found quickly, since every step goes through them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def named_modules(model: nn.Module) -> Modules:
         found.append(here)
         if module._modules:
             prefix = f"{name}." if name else ""
-            # Last come, first served: the first child is to be next.
+            # Reversed, since the last of the list comes next, and that is to be the first child.
             ahead += [
                 (name if key == COMPILED else prefix + key, child)
                 for key, child in reversed(module._modules.items())

@@ -37,7 +37,7 @@ def capture_rng() -> dict[str, Any]:
 
 
 class _Unmoved:
-    """The state of a generator; the one given last, where the generator has not moved since.
+    """Captures the state of a generator, and gives the last one again if the generator has not moved since.
 
     Python and NumPy make a list of 624 numbers to tell their states, which takes longer than all else that is copied
     before a step, and most steps draw from neither. So the bytes that a generator consists of are compared.

@@ -101,7 +101,7 @@ def with_values(tree: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
         return values
     if not isinstance(tree, MutableMapping):
         return type(tree)(values)  # type: ignore[call-arg]
-    # Not by its class, whose arguments nobody knows: a defaultdict begins with its factory.
+    # Copied and not constructed, since a class may want other arguments first, as defaultdict its factory.
     twin = copy.copy(tree)
     twin.update(values)
     return twin

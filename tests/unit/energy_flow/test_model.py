@@ -80,3 +80,15 @@ def test_shortfall_pulls_flows_outward() -> None:
     assert 0.3 < output.shortfall.item() < 0.7
     assert last.bias.grad is not None
     assert last.bias.grad[2].item() < 0, "a step downhill must raise the outward drift"
+
+
+def test_spawn_slots_that_are_not_in_use_count_for_nothing() -> None:
+    outputs = []
+    for slots in (0, 40):
+        torch.manual_seed(1)
+        config = EnergyConfig(max_spawned_flows=slots, spawn_movement_threshold=10.0, outward_travel=0.5)
+        outputs.append(EnergyFlow(config).eval()(questions(2)))
+    one, other = outputs
+    assert 0.0 < one.shortfall.item() < 1.0
+    torch.testing.assert_close(other.shortfall, one.shortfall)
+    torch.testing.assert_close(other.answer_BE, one.answer_BE)

@@ -19,7 +19,7 @@ class TestFlagged:
         log.flags(10, 45, "nonfinite_loss", incident=1, restored_step=40, cause="bad_input")
         (flagged,) = History(log.events).flagged
         assert (flagged.life, flagged.step, flagged.update, flagged.at) == (1, 45, 45, at(10))
-        assert (flagged.signals, flagged.cause, flagged.opens) == ({"nonfinite_loss"}, "bad_input", True)
+        assert (flagged.signals, flagged.cause) == ({"nonfinite_loss"}, "bad_input")
         assert (flagged.restored_step, flagged.answered_at) == (40, at(12))
         assert flagged.steps_lost == 1 + 5
         # The diagnosis, and from the finding until the last action had done its work.
@@ -49,7 +49,6 @@ class TestFlagged:
         one, other = History(log.events).flagged
         assert one.incident is other.incident is not None
         assert one.incident.cured_by == "skip_batch"
-        assert (one.opens, other.opens) == (True, False)
 
 
 class TestCures:
@@ -108,15 +107,21 @@ class TestLives:
 
 
 class TestWhatTheRunCameTo:
-    def test_losses_of_steps_that_were_gone_back_over_do_not_count(self) -> None:
+    def test_losses_of_steps_that_a_reload_went_back_over_do_not_count(self) -> None:
         log = Log()
         for number in (10, 20, 30):
             step(log, number, number, float(number))
         log.flags(31, 35, "nonfinite_parameter", incident=1, restored_step=25)
-        step(log, 40, 30, 3.0)
+        step(log, 40, 27, 2.7)
+        assert History(log.events).losses == {10: 10.0, 20: 20.0, 27: 2.7}
+
+    def test_nor_do_those_that_were_lost_with_a_process(self) -> None:
+        log = Log()
+        for number in (10, 20, 30):
+            step(log, number, number, float(number))
         log.resumes(50, 20)
-        step(log, 60, 20, 2.0)
-        assert History(log.events).losses == {10: 10.0, 20: 2.0}
+        step(log, 60, 21, 2.1)
+        assert History(log.events).losses == {10: 10.0, 21: 2.1}
 
     def test_the_training_is_over_when_the_evaluation_began(self) -> None:
         log = Log()

@@ -15,16 +15,7 @@ from supervisor.signals import nonfinite
 
 INF, NAN = math.inf, math.nan
 HEALTHY = Observation(step=3, update=5, loss=0.7, grad_norm=1.3)
-DETECTORS = (
-    nonfinite.StepException(),
-    nonfinite.NonfiniteOptimizerState(),
-    nonfinite.NonfiniteParameter(),
-    nonfinite.NonfiniteBuffer(),
-    nonfinite.NonfiniteLoss(),
-    nonfinite.NonfiniteGradient(),
-    nonfinite.GradientOverflow(),
-    nonfinite.SanitizedValues(),
-)
+DETECTORS = tuple(nonfinite.nonfinite_detectors().values())
 
 
 def found(**numbers: Any) -> tuple[Signal, ...]:

@@ -24,14 +24,7 @@ assert DETECT.weights is not None
 SPIKE, DRIFT, WEIGHTS = DETECT.spike, DETECT.drift, DETECT.weights
 
 MADE: dict[str, Callable[[], Detector]] = {
-    "step_exception": nonfinite.StepException,
-    "nonfinite_optimizer_state": nonfinite.NonfiniteOptimizerState,
-    "nonfinite_parameter": nonfinite.NonfiniteParameter,
-    "nonfinite_buffer": nonfinite.NonfiniteBuffer,
-    "nonfinite_loss": nonfinite.NonfiniteLoss,
-    "nonfinite_gradient": nonfinite.NonfiniteGradient,
-    "gradient_overflow": nonfinite.GradientOverflow,
-    "sanitized_values": nonfinite.SanitizedValues,
+    **{name: type(each) for name, each in nonfinite.nonfinite_detectors().items()},
     "loss_spike": lambda: SpikeDetector("loss", SPIKE),
     "gradient_spike": lambda: SpikeDetector("grad_norm", SPIKE),
     "drift": lambda: DriftDetector(DRIFT),

@@ -50,6 +50,11 @@ def test_the_first_rate_is_none_and_neither_is_one_before_the_cycle_was_whole() 
     assert not after(*CYCLE[:-1]).restarted(0.1)
 
 
+def test_a_higher_rate_of_a_later_cycle_counts_once_that_cycle_is_whole() -> None:
+    assert not after(*[0.1] * PROVEN, *[0.2] * (PROVEN - 2), 0.05).restarted(0.2)
+    assert after(*[0.1] * PROVEN, *[0.2] * PROVEN, 0.05).restarted(0.2)
+
+
 def test_a_rate_that_the_run_went_back_from_was_never_in_use() -> None:
     watch = after(*CYCLE, 1.0)
     watch.restored()

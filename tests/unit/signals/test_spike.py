@@ -455,7 +455,7 @@ def test_a_flagged_value_never_changes_a_later_verdict(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.floats(-5, 1e3), st.floats(1e-3, 1e3), st.booleans()), max_size=120), st.integers(0, 119))
-def test_a_panel_that_was_saved_and_loaded_gives_the_same_verdicts(
+def test_detectors_that_were_saved_and_loaded_give_the_same_verdicts(
     seen: list[tuple[float, float, bool]], cut: int
 ) -> None:
     detectors, other = Detectors(POLICY), Detectors(POLICY)
