@@ -16,8 +16,8 @@ from supervisor.actions.recurrent_init import redraw_recurrent_
 from supervisor.actions.reload_checkpoint import NO_GOOD_STATE
 from supervisor.errors import ActionError
 from supervisor.policy import DataAfterReload, RedrawMethod, ReinitializeRung
-from supervisor.training.inspection import all_finite
 from supervisor.training.modules import COMPILED
+from supervisor.training.norms import all_finite
 from supervisor.training.rng import preserved_rng
 
 __all__ = ["Reinitialize"]

@@ -7,16 +7,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-import torch
 from torch.utils.data import DataLoader
 
 from supervisor.errors import InputError
 from supervisor.training.data_indices import IndexRecorder, indices_in
-from supervisor.training.device import batch_to
-from supervisor.training.rng import capture_rng, preserved_rng, restore_rng
+from supervisor.training.device import devices_of, placed
+from supervisor.training.rng import capture_rng, generator_states, preserved_rng, restore_generators, restore_rng
 from supervisor.training.samples import keep_samples, sample_count
 from supervisor.training.trainer import Stateful
-from supervisor.training.tree import clone, comes_back, tensors
+from supervisor.training.tree import clone, comes_back
 
 __all__ = ["DataCursor", "writable"]
 
@@ -200,10 +199,10 @@ class DataCursor:
             "epoch": self.epoch,
             "batch_in_epoch": self.batch_in_epoch,
             "loader": clone(self._stateful.state_dict()) if tells and self._stateful is not None else None,
-            "generators": self._generator_states(),
+            "generators": generator_states(self._data),
             "epoch_start": clone(self._epoch_start) if begun else None,
             "workers": self._has_workers(),
-            "pending": [(batch, sorted(_devices(batch))) for batch in self._pending],
+            "pending": [(batch, sorted(devices_of(batch))) for batch in self._pending],
         }
 
     def seek(self, position: Mapping[str, Any]) -> None:
@@ -215,7 +214,7 @@ class DataCursor:
         if self._one_shot:
             raise InputError("data: an iterator cannot go back: give a list or a DataLoader")
         self._iterator = None
-        self._pending = deque(_placed(batch, devices) for batch, devices in position["pending"])
+        self._pending = deque(placed(batch, devices) for batch, devices in position["pending"])
         self.batch_number = position["batch_number"]
         self.epoch = position["epoch"]
         self.batch_in_epoch = position["batch_in_epoch"]
@@ -225,7 +224,7 @@ class DataCursor:
             if begun:
                 self._epoch_start = clone(position["epoch_start"])
                 restore_rng(position["epoch_start"]["rng"])
-                self._restore_generators(position["epoch_start"]["generators"])
+                restore_generators(self._data, position["epoch_start"]["generators"])
             if position["loader"] is not None and self._stateful is not None:
                 self._stateful.load_state_dict(clone(position["loader"]))
             if begun:
@@ -235,7 +234,7 @@ class DataCursor:
                     if self._recorder is not None:
                         self._recorder.take()
         # A loader draws from its generator after the point its own state goes back to.
-        self._restore_generators(position["generators"])
+        restore_generators(self._data, position["generators"])
 
     def resume(self, position: Mapping[str, Any]) -> None:
         """Go to the position of a checkpoint, where the data can go anywhere at all."""
@@ -246,7 +245,7 @@ class DataCursor:
         if not self._one_shot:
             self._epoch_start = {
                 "rng": capture_rng(),
-                "generators": self._generator_states(),
+                "generators": generator_states(self._data),
                 "workers": self._has_workers(),
             }
         self._iterator = self._iterate(from_start=True)
@@ -263,19 +262,6 @@ class DataCursor:
         self.epoch += 1
         self.batch_in_epoch = 0
 
-    def _generators(self) -> list[torch.Generator]:
-        """The generators that the loader and its samplers own, each once."""
-        loader = self._data
-        batch_sampler = getattr(loader, "batch_sampler", None)
-        owners = (
-            loader,
-            getattr(loader, "sampler", None),
-            batch_sampler,
-            getattr(batch_sampler, "sampler", None),
-        )
-        found = (getattr(owner, "generator", None) for owner in owners)
-        return list({id(g): g for g in found if isinstance(g, torch.Generator)}.values())
-
     def _has_workers(self) -> bool:
         """Whether the loader has workers that outlive an epoch. It draws a seed for them in the first one alone."""
         return isinstance(self._data, DataLoader) and self._data._iterator is not None
@@ -290,13 +276,6 @@ class DataCursor:
         else:
             self._data._iterator = None
 
-    def _generator_states(self) -> list[torch.Tensor]:
-        return [generator.get_state() for generator in self._generators()]
-
-    def _restore_generators(self, states: list[torch.Tensor]) -> None:
-        for generator, state in zip(self._generators(), states, strict=False):
-            generator.set_state(state.cpu())
-
 
 def writable(position: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """A position as a checkpoint can give it back, and how many of the batches put back had to be left out.
@@ -306,14 +285,3 @@ def writable(position: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     # Copied, since a slice would be written together with the whole tensor that it is taken from.
     kept = [clone(entry) for entry in position["pending"] if comes_back(entry[0]) and len(entry[1]) <= 1]
     return {**position, "pending": kept}, len(position["pending"]) - len(kept)
-
-
-def _devices(batch: Any) -> set[str]:
-    return {str(tensor.device) for _, tensor in tensors(batch)}
-
-
-def _placed(batch: Any, devices: Sequence[str]) -> Any:
-    """A batch on the device it was drawn on, which a checkpoint does not keep; unmoved where that device is missing."""
-    if _devices(batch) == set(devices) or (devices[0].startswith("cuda") and not torch.cuda.is_available()):
-        return batch
-    return batch_to(batch, torch.device(devices[0]))

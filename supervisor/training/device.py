@@ -1,8 +1,8 @@
-"""Moving a training to its device."""
+"""The devices that models, optimizers and batches are on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from supervisor.errors import InputError
 from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.tree import tensors, with_values
 
-__all__ = ["batch_to", "choose_device", "optimizer_to"]
+__all__ = ["batch_to", "choose_device", "devices_of", "optimizer_to", "placed"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -47,3 +47,15 @@ def optimizer_to(optimizer: AnyOptimizer, device: torch.device) -> None:
         for _, tensor in tensors(state):
             if tensor.dim() > 0:
                 tensor.data = tensor.data.to(device)
+
+
+def devices_of(batch: Any) -> set[str]:
+    """The devices that a batch's tensors are on."""
+    return {str(tensor.device) for _, tensor in tensors(batch)}
+
+
+def placed(batch: Any, devices: Sequence[str]) -> Any:
+    """A batch on the device it was drawn on, which a checkpoint does not keep; unmoved where that device is missing."""
+    if devices_of(batch) == set(devices) or (devices[0].startswith("cuda") and not torch.cuda.is_available()):
+        return batch
+    return batch_to(batch, torch.device(devices[0]))

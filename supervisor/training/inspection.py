@@ -13,12 +13,22 @@ from torch import Tensor, nn
 from supervisor.signals.nonfinite import OVERFLOW_BOUND
 from supervisor.training.modules import buffers_of, named_modules, with_extra_state
 from supervisor.training.names import parameter_names
+from supervisor.training.norms import (
+    all_finite,
+    can_rot,
+    dense,
+    first_bad,
+    has_finite_norm,
+    norms,
+    norms_on_host,
+    on_host,
+)
 from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.state import TrainingState
 from supervisor.training.trainer import Stateful
 from supervisor.training.tree import tensors, tensors_in
 
-__all__ = ["GradientInspection", "Measured", "StateCheck", "StateFindings", "all_finite"]
+__all__ = ["GradientInspection", "Measured", "StateCheck", "StateFindings"]
 
 
 class Measured(NamedTuple):
@@ -71,13 +81,13 @@ class GradientInspection:
         if len(self._parameters) != len(self._names):
             self._parameters = list(self._names)
         gradients = [grad for parameter in self._parameters if (grad := parameter.grad) is not None]
-        parts = [loss.detach().reshape(()), *_norms(gradients)]
+        parts = [loss.detach().reshape(()), *norms(gradients)]
         end = len(parts)
         if buffers:
-            parts += _norms([buffer for _, buffer in buffers])
+            parts += norms([buffer for _, buffer in buffers])
         if sanitized is not None:
             parts.append(sanitized.detach().reshape(()).float())
-        values = _on_host(parts)
+        values = on_host(parts)
         count = int(values.pop()) if sanitized is not None else 0
         norm = math.hypot(*values[1:end])
         if norm > OVERFLOW_BOUND or norm != norm:
@@ -85,10 +95,10 @@ class GradientInspection:
         if all(map(math.isfinite, values[end:])) or not math.isfinite(values[0]):
             # A loss that is not finite says by itself that the batch is bad, and its statistics are no news.
             return Measured(values[0], norm, count, None)
-        return Measured(values[0], norm, count, {"bad_buffers": _first_bad(buffers)})
+        return Measured(values[0], norm, count, {"bad_buffers": first_bad(buffers)})
 
     def _flaws_of_gradients(self) -> dict[str, Any]:
-        gradients = [(name, _dense(p.grad)) for p, name in self._names.items() if p.grad is not None]
+        gradients = [(name, dense(p.grad)) for p, name in self._names.items() if p.grad is not None]
         bad = tuple(name for name, grad in gradients if not bool(torch.isfinite(grad).all()))
         if bad:
             return {"gradient_elements_finite": False, "bad_gradients": bad}
@@ -122,11 +132,11 @@ class StateCheck:
         self._names = parameter_names(model, optimizer) if names is None else names
         self._exempt: dict[str, Tensor] = {}
         held = [*self._beside(), *_options(optimizer.param_groups)]
-        self._exempt = {name: ~torch.isfinite(_dense(tensor)) for name, tensor in held if not all_finite([tensor])}
+        self._exempt = {name: ~torch.isfinite(dense(tensor)) for name, tensor in held if not all_finite([tensor])}
         self._in_use = [
             (name, module._buffers, key)
             for name, module, key, buffer in buffers_of(named_modules(model))
-            if buffer is None or (_can_rot(buffer) and _has_finite_norm(buffer))
+            if buffer is None or (can_rot(buffer) and has_finite_norm(buffer))
         ]
 
     @property
@@ -142,19 +152,19 @@ class StateCheck:
         if not self._in_use:
             return []
         held = ((name, buffers.get(key)) for name, buffers, key in self._in_use)
-        return [(name, buffer) for name, buffer in held if buffer is not None and _can_rot(buffer)]
+        return [(name, buffer) for name, buffer in held if buffer is not None and can_rot(buffer)]
 
     def bad_parameters(self) -> tuple[str, ...]:
         """Names of the parameters, buffers and registered tensors that hold a NaN or an infinity.
 
         One synchronisation if none does. Registered state is named `extra_state.<its name>.<path>`.
         """
-        return _first_bad([*((n, p) for p, n in self._names.items()), *self._judged(self._beside())])
+        return first_bad([*((n, p) for p, n in self._names.items()), *self._judged(self._beside())])
 
     def bad_optimizer_state(self) -> tuple[str, ...]:
         """`parameter.state_key`, or `param_groups.<index>.<option>`, of what holds one in the optimizer."""
         held = [item for p, state in self._optimizer.state.items() for item in tensors(state, self._name(p))]
-        return _first_bad([*held, *self._judged(_options(self._optimizer.param_groups))])
+        return first_bad([*held, *self._judged(_options(self._optimizer.param_groups))])
 
     def is_finite(self) -> bool:
         """True when nothing that a step can change holds a NaN or an infinity; one synchronisation."""
@@ -162,10 +172,10 @@ class StateCheck:
 
     def findings(self) -> StateFindings:
         """What is wrong with the state, and how large its weights are; one synchronisation if nothing is wrong."""
-        norms = _norms_on_host([tensor for tensor in self._everything() if _can_rot(tensor)])
-        of_parameters = zip(filter(_can_rot, self._names), norms, strict=False)
+        found = norms_on_host([tensor for tensor in self._everything() if can_rot(tensor)])
+        of_parameters = zip(filter(can_rot, self._names), found, strict=False)
         weights = {self._names[p]: norm for p, norm in of_parameters if p.dim() >= 2 and math.isfinite(norm)}
-        if all(map(math.isfinite, norms)):
+        if all(map(math.isfinite, found)):
             return StateFindings(weight_norms=weights)
         return StateFindings(self.bad_parameters(), self.bad_optimizer_state(), weights)
 
@@ -182,7 +192,7 @@ class StateCheck:
         """Names of the tensors of a captured state that hold one; exempt elements do not count."""
         beside = [(name, buffer) for name, buffer in state.buffers.items() if buffer is not None]
         beside += [*_extra_tensors(state.module_extra, state.extra), *_options(state.optimizer["groups"])]
-        return _first_bad([*state.parameters.items(), *self._judged(beside), *tensors(state.optimizer["state"])])
+        return first_bad([*state.parameters.items(), *self._judged(beside), *tensors(state.optimizer["state"])])
 
     def _beside(self) -> list[tuple[str, Tensor]]:
         """What a forward pass can change: buffers, modules' extra state, registered state."""
@@ -195,10 +205,10 @@ class StateCheck:
         """The tensors with their exempt elements out of the way."""
         for name, tensor in held:
             exempt = self._exempt.get(name)
-            if exempt is None or exempt.shape != (dense := _dense(tensor)).shape:
+            if exempt is None or exempt.shape != (values := dense(tensor)).shape:
                 yield name, tensor
             else:
-                yield name, dense.masked_fill(exempt.to(dense.device), 0)
+                yield name, values.masked_fill(exempt.to(values.device), 0)
 
     def _name(self, key: Any) -> str:
         return self._names.get(key, "state") if isinstance(key, Tensor) else str(key)
@@ -220,88 +230,3 @@ def _options(groups: Iterable[Mapping[str, Any]]) -> list[tuple[str, Tensor]]:
             elif key != "params" and not isinstance(value, (bool, int, str, type(None))):
                 found += tensors(value, f"param_groups.{index}.{key}")
     return found
-
-
-def all_finite(held: Iterable[Tensor]) -> bool:
-    """True when no element is NaN or infinite; one synchronisation on the healthy path."""
-    floating = [tensor for tensor in held if _can_rot(tensor)]
-    if not floating or all(map(math.isfinite, _on_host(_norms(floating)))):
-        return True
-    # Finite elements can have an infinite norm: only the elements decide.
-    return all(bool(torch.isfinite(_dense(tensor)).all()) for tensor in floating)
-
-
-def _has_finite_norm(tensor: Tensor) -> bool:
-    return math.isfinite(float(_norms([tensor])[0]))
-
-
-def _first_bad(named: Sequence[tuple[str, Tensor]]) -> tuple[str, ...]:
-    if all_finite(tensor for _, tensor in named):
-        return ()
-    return tuple(name for name, tensor in named if not all_finite([tensor]))
-
-
-def _can_rot(tensor: Tensor) -> bool:
-    return (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel() > 0
-
-
-def _dense(tensor: Tensor) -> Tensor:
-    """The elements that count: the values of a sparse tensor, both halves of a complex one."""
-    if tensor.is_sparse:
-        tensor = tensor.detach().coalesce().values()
-    return torch.view_as_real(tensor.detach().resolve_conj()) if tensor.is_complex() else tensor
-
-
-def _norms(held: list[Tensor]) -> Sequence[Tensor]:
-    """The L2 norm of each tensor, 0-dimensional, accumulated in float32 or wider; in the order of `_grouped`."""
-    if not held:
-        return ()
-    with torch.no_grad():
-        if _alike(held):
-            return torch._foreach_norm(held, 2)
-        found: list[Tensor] = []
-        for (_, dtype), group in _grouped([_dense(tensor) for tensor in held]).items():
-            wide = torch.promote_types(dtype, torch.float32)
-            found += torch._foreach_norm([tensor for _, tensor in group], 2, wide)
-        return found
-
-
-def _norms_on_host(held: list[Tensor]) -> list[float]:
-    """The L2 norm of each tensor, in the order of `held`; one synchronisation."""
-    if not held:
-        return []
-    values = _on_host(_norms(held))
-    if _alike(held):
-        return values
-    order = [index for group in _grouped([_dense(tensor) for tensor in held]).values() for index, _ in group]
-    norms = dict(zip(order, values, strict=True))
-    return [norms[index] for index in range(len(held))]
-
-
-def _alike(held: Sequence[Tensor]) -> bool:
-    """Whether one call can take all of them as they are: dense single-precision numbers on one device."""
-    device = held[0].device
-    for tensor in held:
-        if tensor.dtype is not torch.float32 or tensor.layout is not torch.strided or tensor.device != device:
-            return False
-    return True
-
-
-def _grouped(held: Iterable[Tensor]) -> dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]]:
-    """Tensors with their positions, those of a kind together."""
-    groups: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]] = {}
-    for index, tensor in enumerate(held):
-        groups.setdefault((tensor.device, tensor.dtype), []).append((index, tensor))
-    return groups
-
-
-def _on_host(parts: Sequence[Tensor]) -> list[float]:
-    """The values of 0-dimensional tensors, with one synchronisation whatever devices they are on."""
-    away = [part for part in parts if not part.is_cpu]
-    if not away:
-        # Of mixed types the widest holds them all.
-        values: list[float] = torch.stack(list(parts)).tolist()
-        return values
-    # Those of several devices meet on one of them; those on the host are at hand, and to send them there would wait.
-    read = iter(torch.stack([part.to(away[0].device) for part in away]).tolist())
-    return [part.item() if part.is_cpu else next(read) for part in parts]

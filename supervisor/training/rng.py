@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["capture_rng", "preserved_rng", "restore_rng", "seed_everything"]
+__all__ = [
+    "capture_rng",
+    "generator_states",
+    "preserved_rng",
+    "restore_generators",
+    "restore_rng",
+    "seed_everything",
+]
 
 
 MERSENNE_TWISTER_BYTES = 624 * 4 + 4
@@ -149,3 +156,21 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def generator_states(loader: object) -> list[torch.Tensor]:
+    """The states of the generators that a loader and its samplers own, each once."""
+    return [generator.get_state() for generator in _generators_of(loader)]
+
+
+def restore_generators(loader: object, states: list[torch.Tensor]) -> None:
+    """Put back what `generator_states` gave."""
+    for generator, state in zip(_generators_of(loader), states, strict=False):
+        generator.set_state(state.cpu())
+
+
+def _generators_of(loader: object) -> list[torch.Generator]:
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    owners = (loader, getattr(loader, "sampler", None), batch_sampler, getattr(batch_sampler, "sampler", None))
+    found = (getattr(owner, "generator", None) for owner in owners)
+    return list({id(each): each for each in found if isinstance(each, torch.Generator)}.values())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
 from supervisor.records import Observation
-from supervisor.training.inspection import GradientInspection, StateCheck, all_finite
+from supervisor.training.inspection import GradientInspection, StateCheck
 from supervisor.training.names import parameter_names
 from supervisor.training.state import Subject
 
@@ -307,27 +307,3 @@ class TestStateCheck:
             model.linear.weight.fill_(1e30)
         assert check.is_finite()
         assert check.bad_parameters() == check.bad_optimizer_state() == ()
-
-
-class TestAllFinite:
-    def test_no_tensor_and_no_element_is_finite(self) -> None:
-        assert all_finite([])
-        assert all_finite([torch.zeros(0), torch.arange(3), torch.tensor([True])])
-
-    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64])
-    def test_every_type_is_looked_at(self, dtype: torch.dtype) -> None:
-        tensor = torch.ones(5, dtype=dtype)
-        assert all_finite([torch.ones(2), tensor])
-        tensor[3] = math.nan
-        assert not all_finite([torch.ones(2), tensor])
-
-    @pytest.mark.parametrize("value", [3.4e38, 1e30, -1e25])
-    def test_large_finite_values_are_finite(self, value: float) -> None:
-        assert all_finite([torch.full((1000,), value), torch.ones(3)])
-
-    def test_a_large_value_does_not_hide_a_nan(self) -> None:
-        assert not all_finite([torch.full((10,), 1e30), spoiled(4, 1, math.nan)])
-
-    def test_sparse_tensors(self) -> None:
-        sparse = torch.sparse_coo_tensor(torch.tensor([[1]]), torch.tensor([math.nan]), (4,), check_invariants=True)
-        assert not all_finite([sparse])

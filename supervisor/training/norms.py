@@ -1,0 +1,99 @@
+"""Norms of many tensors at once, and what they tell: a norm is finite only where every element is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["all_finite", "can_rot", "dense", "first_bad", "has_finite_norm", "norms", "norms_on_host", "on_host"]
+
+
+def all_finite(held: Iterable[Tensor]) -> bool:
+    """True when no element is NaN or infinite; one synchronisation on the healthy path."""
+    floating = [tensor for tensor in held if can_rot(tensor)]
+    if not floating or all(map(math.isfinite, on_host(norms(floating)))):
+        return True
+    # Finite elements can have an infinite norm: only the elements decide.
+    return all(bool(torch.isfinite(dense(tensor)).all()) for tensor in floating)
+
+
+def has_finite_norm(tensor: Tensor) -> bool:
+    """Whether the L2 norm of a tensor is finite."""
+    return math.isfinite(float(norms([tensor])[0]))
+
+
+def first_bad(named: Sequence[tuple[str, Tensor]]) -> tuple[str, ...]:
+    """Names of the tensors that hold a NaN or an infinity; one synchronisation where none does."""
+    if all_finite(tensor for _, tensor in named):
+        return ()
+    return tuple(name for name, tensor in named if not all_finite([tensor]))
+
+
+def can_rot(tensor: Tensor) -> bool:
+    """Whether a tensor has an element that could be NaN."""
+    return (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel() > 0
+
+
+def dense(tensor: Tensor) -> Tensor:
+    """The elements that count: the values of a sparse tensor, both halves of a complex one."""
+    if tensor.is_sparse:
+        tensor = tensor.detach().coalesce().values()
+    return torch.view_as_real(tensor.detach().resolve_conj()) if tensor.is_complex() else tensor
+
+
+def norms(held: list[Tensor]) -> Sequence[Tensor]:
+    """The L2 norm of each tensor, 0-dimensional, accumulated in float32 or wider; in the order of `_grouped`."""
+    if not held:
+        return ()
+    with torch.no_grad():
+        if _alike(held):
+            return torch._foreach_norm(held, 2)
+        found: list[Tensor] = []
+        for (_, dtype), group in _grouped([dense(tensor) for tensor in held]).items():
+            wide = torch.promote_types(dtype, torch.float32)
+            found += torch._foreach_norm([tensor for _, tensor in group], 2, wide)
+        return found
+
+
+def norms_on_host(held: list[Tensor]) -> list[float]:
+    """The L2 norm of each tensor, in the order of `held`; one synchronisation."""
+    if not held:
+        return []
+    values = on_host(norms(held))
+    if _alike(held):
+        return values
+    order = [index for group in _grouped([dense(tensor) for tensor in held]).values() for index, _ in group]
+    by_index = dict(zip(order, values, strict=True))
+    return [by_index[index] for index in range(len(held))]
+
+
+def _alike(held: Sequence[Tensor]) -> bool:
+    """Whether one call can take all of them as they are: dense single-precision numbers on one device."""
+    device = held[0].device
+    for tensor in held:
+        if tensor.dtype is not torch.float32 or tensor.layout is not torch.strided or tensor.device != device:
+            return False
+    return True
+
+
+def _grouped(held: Iterable[Tensor]) -> dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]]:
+    """Tensors with their positions, those of a kind together."""
+    groups: dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]] = {}
+    for index, tensor in enumerate(held):
+        groups.setdefault((tensor.device, tensor.dtype), []).append((index, tensor))
+    return groups
+
+
+def on_host(parts: Sequence[Tensor]) -> list[float]:
+    """The values of 0-dimensional tensors, with one synchronisation whatever devices they are on."""
+    away = [part for part in parts if not part.is_cpu]
+    if not away:
+        # Of mixed types the widest holds them all.
+        values: list[float] = torch.stack(list(parts)).tolist()
+        return values
+    # Those of several devices meet on one of them; those on the host are at hand, and to send them there would wait.
+    read = iter(torch.stack([part.to(away[0].device) for part in away]).tolist())
+    return [part.item() if part.is_cpu else next(read) for part in parts]
