@@ -41,6 +41,8 @@ def problems_of(
     for detail in error.errors(include_url=False):
         site = _Site(model, raw, detail["loc"])
         context = detail.get("ctx") or {}
+        if detail["type"] == "too_short" and len(detail["input"]) >= context["min_length"]:
+            continue  # pydantic counts the sound items alone; the others are reported themselves
         if detail["type"] == "conflict":
             for conflict in context["conflicts"]:
                 path = _blamed(site.path, conflict, origins)
