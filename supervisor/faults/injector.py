@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from supervisor.clock import Clock, SystemClock
-from supervisor.errors import InputError
+from supervisor.errors import FaultMisfit
 from supervisor.faults.data import SpoiledData
 from supervisor.faults.disk import DiskFaults
 from supervisor.faults.model import (
@@ -43,7 +43,7 @@ class FaultInjector:
         clock: stamps the record.
 
     Raises:
-        InputError: a glob matches nothing, rows are named and the data have no data set, or a fault of the disk
+        FaultMisfit: a glob matches nothing, rows are named and the data have no data set, or a fault of the disk
             has no run directory to strike at.
 
     Attributes:
@@ -63,8 +63,12 @@ class FaultInjector:
         self._tensors = TensorFaults(trainer)
         self._step = StepFaults(trainer)
         self._disk = None if run_dir is None else DiskFaults(run_dir)
-        for fault in faults:
-            self._check(fault)
+        for index, fault in enumerate(faults):
+            try:
+                self._check(fault)
+            except FaultMisfit as error:
+                error.index = index
+                raise
         self._journal = FaultJournal(None if run_dir is None else run_dir / FAULTS_FILE)
         self._spoiled = SpoiledData(trainer.data, faults, lambda: self.batches_drawn())
         self.data: Any = self._spoiled
@@ -92,7 +96,7 @@ class FaultInjector:
                 self._tensors.check(fault)
             case CorruptCheckpoint() | DiskFull():
                 if self._disk is None:
-                    raise InputError(f"faults: {fault.kind}: there is no run directory to strike at: give one")
+                    raise FaultMisfit("there is no run directory to strike at: give one", kind=fault.kind)
             case _:
                 self._step.check(fault)
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from supervisor.errors import InputError
+from supervisor.errors import FaultMisfit
 
 __all__ = ["Strike", "unmatched"]
 
@@ -24,8 +24,8 @@ class Strike:
     do: Callable[[], None]
 
 
-def unmatched(key: str, pattern: str, names: Iterable[str]) -> InputError:
+def unmatched(key: str, pattern: str, names: Iterable[str]) -> FaultMisfit:
     """The error for a glob that matches nothing, with the nearest names."""
     known = list(names)
     nearest = ", ".join(difflib.get_close_matches(pattern, known, n=3, cutoff=0.3) or known[:3])
-    return InputError(f"faults: {key}: {pattern!r} matches no {key}: write one of: {nearest}")
+    return FaultMisfit(f"{pattern!r} matches no {key}: write one of: {nearest}", key=key)

@@ -14,10 +14,10 @@ import torch
 from rich.console import Console
 
 from supervisor.config.origins import refuse
-from supervisor.errors import ExitCode, InputError, PolicyMisfit
+from supervisor.errors import ExitCode, FaultMisfit, InputError, PolicyMisfit
 from supervisor.events.console import ConsoleRenderer
 from supervisor.events.schema import RunStatus
-from supervisor.faults import FaultInjector, load_faults
+from supervisor.faults import FaultInjector, fault_script, load_faults
 from supervisor.guard import Guard
 from supervisor.guard.counters import Progress
 from supervisor.guard.reporter import Evaluation
@@ -61,7 +61,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     optimizer_to(chained(trainer.optimizer), device)
     console = Console(highlight=False)
     with ConsoleRenderer(job.steps, console) as renderer:
-        with _told_at(spec, "faults"):
+        with _told_in_faults(spec):
             injector = FaultInjector(faults, trainer, run_dir=Path(spec.run_dir)) if faults else None
         with _told_in_policy(spec):
             guard = _guard(spec, trainer, device, _Signs(heartbeat, renderer), injector)
@@ -99,6 +99,17 @@ def _told_in_policy(spec: WorkerSpec) -> Iterator[None]:
     except PolicyMisfit as error:
         inline = ("policy",) if spec.policy_source == spec.source else ()
         refuse([spec.policy_origins.problem(error.path, error.what, prefix=inline)])
+
+
+@contextlib.contextmanager
+def _told_in_faults(spec: WorkerSpec) -> Iterator[None]:
+    """Put the line of the fault before what does not fit the trainer."""
+    try:
+        yield
+    except FaultMisfit as error:
+        origins = fault_script(spec.faults or [], spec.origins).origins
+        key = [error.key] if error.key else []
+        refuse([origins.problem(("faults", error.index, *key), error.what)])
 
 
 @contextlib.contextmanager
