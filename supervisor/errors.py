@@ -2,8 +2,7 @@
 
 SupervisorError
 ├── InputError          the job, the policy, a flag or the trainer's config is wrong   exit 2
-│   ├── PolicyMisfit    the policy does not fit the model it is for                     exit 2
-│   └── FaultMisfit     a fault to inject cannot strike this trainer                    exit 2
+│   └── PolicyMisfit    the policy does not fit the model it is for                     exit 2
 ├── CheckpointError     a checkpoint cannot be trusted or cannot be written
 ├── ActionError         a recovery action could not be carried out
 └── PolicyHalt          the ladder ended in `halt`                                      exit 3
@@ -13,16 +12,7 @@ from __future__ import annotations
 
 import enum
 
-__all__ = [
-    "ActionError",
-    "CheckpointError",
-    "ExitCode",
-    "FaultMisfit",
-    "InputError",
-    "PolicyHalt",
-    "PolicyMisfit",
-    "SupervisorError",
-]
+__all__ = ["ActionError", "CheckpointError", "ExitCode", "InputError", "PolicyHalt", "PolicyMisfit", "SupervisorError"]
 
 
 class ExitCode(enum.IntEnum):
@@ -63,21 +53,6 @@ class PolicyMisfit(InputError):
     def __init__(self, path: tuple[str | int, ...], what: str) -> None:
         super().__init__(f"policy: {'.'.join(str(part) for part in path)}: {what}")
         self.path, self.what = path, what
-
-
-class FaultMisfit(InputError):
-    """A fault that is right by itself cannot strike this trainer.
-
-    Args:
-        what: what is wrong, and what to write instead.
-        kind: the kind of the fault, where the message is to name it.
-        key: the fault's key at fault; none for the fault itself.
-        index: the fault's index in its script.
-    """
-
-    def __init__(self, what: str, *, kind: str = "", key: str = "", index: int = 0) -> None:
-        super().__init__(": ".join(part for part in ("faults", kind, key, what) if part))
-        self.what, self.key, self.index = what, key, index
 
 
 class CheckpointError(SupervisorError):

@@ -8,22 +8,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from supervisor.faults.load import fault_script, load_faults
+from supervisor.faults.load import load_faults
 from supervisor.faults.model import Fault, FaultScript
 from supervisor.faults.record import FaultRecord, read_fault_records
 
 if TYPE_CHECKING:
     from supervisor.faults.injector import FaultInjector
 
-__all__ = [
-    "Fault",
-    "FaultInjector",
-    "FaultRecord",
-    "FaultScript",
-    "fault_script",
-    "load_faults",
-    "read_fault_records",
-]
+__all__ = ["Fault", "FaultInjector", "FaultRecord", "FaultScript", "load_faults", "read_fault_records"]
 
 
 def __getattr__(name: str) -> object:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supervisor.errors import FaultMisfit
 from supervisor.faults.model import BatchFault, Fault, InfBatch, NanSample, OutlierBatch
+from supervisor.faults.strike import FaultMisfit
 from supervisor.training.tree import clone, tensors
 
 __all__ = ["SpoiledData"]
@@ -127,17 +127,14 @@ def _check_rows(data: Any, faults: list[tuple[int, NanSample]]) -> None:
     dataset = getattr(data, "dataset", None)
     for index, fault in faults:
         if dataset is None or not hasattr(dataset, "__getitem__"):
-            what = "the trainer's data have no data set with rows: use nan_batch"
-            raise FaultMisfit(what, kind=fault.kind, index=index)
+            raise FaultMisfit("nan_sample: the trainer's data have no data set with rows: use nan_batch").of(index)
         if max(fault.rows) >= len(dataset):
-            what = f"{max(fault.rows)}: write indices below {len(dataset)}"
-            raise FaultMisfit(what, kind=fault.kind, key="rows", index=index)
+            raise FaultMisfit(f"{max(fault.rows)}: write indices below {len(dataset)}", "rows").of(index)
 
 
 def _spoil_rows(data: Any, rows: frozenset[int]) -> None:
-    dataset = data.dataset
     # Past the loader's own check: it forbids another data set, for it would be of another length.
-    vars(data)["dataset"] = _SpoiledRows(rows, dataset)
+    vars(data)["dataset"] = _SpoiledRows(rows, data.dataset)
 
 
 def _floating(tree: Any) -> list[Tensor]:

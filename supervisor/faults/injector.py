@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor
 
 from supervisor.clock import Clock, SystemClock
-from supervisor.errors import FaultMisfit
 from supervisor.faults.data import SpoiledData
 from supervisor.faults.disk import DiskFaults
 from supervisor.faults.model import (
@@ -23,7 +22,7 @@ from supervisor.faults.model import (
 )
 from supervisor.faults.record import FAULTS_FILE, FaultJournal, FaultRecord
 from supervisor.faults.step import StepFaults
-from supervisor.faults.strike import Strike
+from supervisor.faults.strike import FaultMisfit, Strike
 from supervisor.faults.tensors import TensorFaults
 from supervisor.training.trainer import Trainer
 
@@ -67,8 +66,7 @@ class FaultInjector:
             try:
                 self._check(fault)
             except FaultMisfit as error:
-                error.index = index
-                raise
+                raise error.of(index) from None
         self._journal = FaultJournal(None if run_dir is None else run_dir / FAULTS_FILE)
         self._spoiled = SpoiledData(trainer.data, faults, lambda: self.batches_drawn())
         self.data: Any = self._spoiled
@@ -96,7 +94,7 @@ class FaultInjector:
                 self._tensors.check(fault)
             case CorruptCheckpoint() | DiskFull():
                 if self._disk is None:
-                    raise FaultMisfit("there is no run directory to strike at: give one", kind=fault.kind)
+                    raise FaultMisfit(f"{fault.kind}: there is no run directory to strike at: give one")
             case _:
                 self._step.check(fault)
 

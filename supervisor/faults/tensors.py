@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from supervisor.errors import FaultMisfit
 from supervisor.faults.model import (
     BitFlip,
     GradientFault,
@@ -19,7 +18,7 @@ from supervisor.faults.model import (
     OverflowGradient,
     ParameterFault,
 )
-from supervisor.faults.strike import Strike, unmatched
+from supervisor.faults.strike import FaultMisfit, Strike, unmatched
 from supervisor.training.names import named_parameters
 from supervisor.training.optimizers import chained
 from supervisor.training.trainer import Trainer
@@ -57,11 +56,10 @@ class TensorFaults:
         name, parameter = self._hit(fault)
         if isinstance(fault, BitFlip):
             if parameter.dtype not in _BITS:
-                what = f"{name} is of type {parameter.dtype}: choose another"
-                raise FaultMisfit(what, kind=fault.kind, key="parameter")
+                raise FaultMisfit(f"{name} is of type {parameter.dtype}: choose another", "parameter")
             bits = 8 * parameter.element_size()
             if fault.bit is not None and fault.bit >= bits:
-                raise FaultMisfit(f"{fault.bit}: {name} has {bits} bits: write less", kind=fault.kind, key="bit")
+                raise FaultMisfit(f"{fault.bit}: {name} has {bits} bits: write less", "bit")
 
     def prepare(self, fault: ParameterFault | OverflowGradient) -> Strike | None:
         """The strike; None while there is nothing to write to."""

@@ -14,10 +14,12 @@ import torch
 from rich.console import Console
 
 from supervisor.config.origins import refuse
-from supervisor.errors import ExitCode, FaultMisfit, InputError, PolicyMisfit
+from supervisor.errors import ExitCode, InputError, PolicyMisfit
 from supervisor.events.console import ConsoleRenderer
 from supervisor.events.schema import RunStatus
-from supervisor.faults import FaultInjector, fault_script, load_faults
+from supervisor.faults import FaultInjector, load_faults
+from supervisor.faults.load import fault_script
+from supervisor.faults.strike import FaultMisfit
 from supervisor.guard import Guard
 from supervisor.guard.counters import Progress
 from supervisor.guard.reporter import Evaluation
@@ -107,9 +109,7 @@ def _told_in_faults(spec: WorkerSpec) -> Iterator[None]:
     try:
         yield
     except FaultMisfit as error:
-        origins = fault_script(spec.faults or [], spec.origins).origins
-        key = [error.key] if error.key else []
-        refuse([origins.problem(("faults", error.index, *key), error.what)])
+        refuse([fault_script(spec.faults or [], spec.origins).origins.problem(error.path, error.what)])
 
 
 @contextlib.contextmanager
