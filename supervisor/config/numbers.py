@@ -6,17 +6,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-__all__ = ["Count", "FormatVersion", "IsFormatVersion", "Seconds", "Steps", "Updates"]
+__all__ = ["FORMAT_VERSION", "Count", "FormatVersion", "Seconds", "Steps", "Updates"]
 
 _A_BILLION = 1_000_000_000
 _A_YEAR_SECONDS = 365 * 24 * 3600.0
 
+FORMAT_VERSION = "format version"
+"""Marks the type below, for the words of its error messages."""
 
-class IsFormatVersion:
-    """Marks a field as the version of its file's format, for the words of its error messages."""
-
-
-FormatVersion = Annotated[int, Field(strict=True, ge=1, le=1), IsFormatVersion()]
+FormatVersion = Annotated[int, Field(strict=True, ge=1, le=1), FORMAT_VERSION]
 """The version of a file's format; there is one so far."""
 
 Steps = Annotated[int, Field(strict=True, ge=1, le=_A_BILLION)]

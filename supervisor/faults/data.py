@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supervisor.errors import InputError
 from supervisor.faults.model import BatchFault, Fault, InfBatch, NanSample, OutlierBatch
+from supervisor.faults.strike import FaultMisfit
 from supervisor.training.tree import clone, tensors
 
 __all__ = ["SpoiledData"]
@@ -25,7 +25,7 @@ class SpoiledData:
         drawn: gives the number of batches drawn so far, which is that of the batch in hand.
 
     Raises:
-        InputError: rows are named, and the data have no data set with such rows.
+        FaultMisfit: rows are named, and the data have no data set with such rows.
     """
 
     def __init__(self, data: Any, faults: Sequence[Fault], drawn: Callable[[], int]) -> None:
@@ -38,6 +38,7 @@ class SpoiledData:
         self._drawn = drawn
         rows = frozenset(row for _, fault in self._row_faults for row in fault.rows)
         if rows:
+            _check_rows(data, self._row_faults)
             _spoil_rows(data, rows)
 
     def meets(self, index: int, number: int, update: int | None, batch: Any) -> bool:
@@ -122,14 +123,18 @@ class _SpoiledRows(torch.utils.data.Dataset[Any]):
         return spoiled
 
 
-def _spoil_rows(data: Any, rows: frozenset[int]) -> None:
+def _check_rows(data: Any, faults: list[tuple[int, NanSample]]) -> None:
     dataset = getattr(data, "dataset", None)
-    if dataset is None or not hasattr(dataset, "__getitem__"):
-        raise InputError("faults: nan_sample: the trainer's data have no data set with rows: use nan_batch")
-    if max(rows) >= len(dataset):
-        raise InputError(f"faults: nan_sample: rows: {max(rows)}: write indices below {len(dataset)}")
+    for index, fault in faults:
+        if dataset is None or not hasattr(dataset, "__getitem__"):
+            raise FaultMisfit("nan_sample: the trainer's data have no data set with rows: use nan_batch").of(index)
+        if max(fault.rows) >= len(dataset):
+            raise FaultMisfit(f"{max(fault.rows)}: write indices below {len(dataset)}", "rows").of(index)
+
+
+def _spoil_rows(data: Any, rows: frozenset[int]) -> None:
     # Past the loader's own check: it forbids another data set, for it would be of another length.
-    vars(data)["dataset"] = _SpoiledRows(rows, dataset)
+    vars(data)["dataset"] = _SpoiledRows(rows, data.dataset)
 
 
 def _floating(tree: Any) -> list[Tensor]:

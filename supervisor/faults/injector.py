@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor
 
 from supervisor.clock import Clock, SystemClock
-from supervisor.errors import InputError
 from supervisor.faults.data import SpoiledData
 from supervisor.faults.disk import DiskFaults
 from supervisor.faults.model import (
@@ -23,7 +22,7 @@ from supervisor.faults.model import (
 )
 from supervisor.faults.record import FaultJournal, FaultRecord
 from supervisor.faults.step import StepFaults
-from supervisor.faults.strike import Strike
+from supervisor.faults.strike import FaultMisfit, Strike
 from supervisor.faults.tensors import TensorFaults
 from supervisor.run_layout import RunLayout
 from supervisor.training.trainer import Trainer
@@ -44,7 +43,7 @@ class FaultInjector:
         clock: stamps the record.
 
     Raises:
-        InputError: a glob matches nothing, rows are named and the data have no data set, or a fault of the disk
+        FaultMisfit: a glob matches nothing, rows are named and the data have no data set, or a fault of the disk
             has no run directory to strike at.
 
     Attributes:
@@ -64,8 +63,11 @@ class FaultInjector:
         self._tensors = TensorFaults(trainer)
         self._step = StepFaults(trainer)
         self._disk = None if run_dir is None else DiskFaults(run_dir)
-        for fault in faults:
-            self._check(fault)
+        for index, fault in enumerate(faults):
+            try:
+                self._check(fault)
+            except FaultMisfit as error:
+                raise error.of(index) from None
         self._journal = FaultJournal(None if run_dir is None else RunLayout(run_dir).faults)
         self._spoiled = SpoiledData(trainer.data, faults, lambda: self.batches_drawn())
         self.data: Any = self._spoiled
@@ -93,7 +95,7 @@ class FaultInjector:
                 self._tensors.check(fault)
             case CorruptCheckpoint() | DiskFull():
                 if self._disk is None:
-                    raise InputError(f"faults: {fault.kind}: there is no run directory to strike at: give one")
+                    raise FaultMisfit(f"{fault.kind}: there is no run directory to strike at: give one")
             case _:
                 self._step.check(fault)
 

@@ -46,7 +46,7 @@ class StepFaults:
         """Refuse a fault that could never strike.
 
         Raises:
-            InputError: its glob matches no module.
+            FaultMisfit: its glob matches no module.
         """
         if isinstance(fault, ForwardException) and fault.module is not None:
             self._module(fault.module)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from supervisor.errors import InputError
 
-__all__ = ["Strike", "unmatched"]
+__all__ = ["FaultMisfit", "Strike", "unmatched"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,26 @@ class Strike:
     do: Callable[[], None]
 
 
-def unmatched(key: str, pattern: str, names: Iterable[str]) -> InputError:
+class FaultMisfit(InputError):
+    """A fault that is right by itself cannot strike this trainer.
+
+    Args:
+        what: what is wrong, and what to write instead.
+        key: the fault's key at fault; none for the fault itself.
+    """
+
+    def __init__(self, what: str, key: str = "") -> None:
+        super().__init__(f"faults: {key}: {what}" if key else f"faults: {what}")
+        self.what, self.path = what, (key,) if key else ()
+
+    def of(self, index: int) -> FaultMisfit:
+        """The same, with the fault's index in its script before the key."""
+        self.path = ("faults", index, *self.path)
+        return self
+
+
+def unmatched(key: str, pattern: str, names: Iterable[str]) -> FaultMisfit:
     """The error for a glob that matches nothing, with the nearest names."""
     known = list(names)
     nearest = ", ".join(difflib.get_close_matches(pattern, known, n=3, cutoff=0.3) or known[:3])
-    return InputError(f"faults: {key}: {pattern!r} matches no {key}: write one of: {nearest}")
+    return FaultMisfit(f"{pattern!r} matches no {key}: write one of: {nearest}", key)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from supervisor.errors import InputError
 from supervisor.faults.model import (
     BitFlip,
     GradientFault,
@@ -19,7 +18,7 @@ from supervisor.faults.model import (
     OverflowGradient,
     ParameterFault,
 )
-from supervisor.faults.strike import Strike, unmatched
+from supervisor.faults.strike import FaultMisfit, Strike, unmatched
 from supervisor.training.names import named_parameters
 from supervisor.training.optimizers import chained
 from supervisor.training.trainer import Trainer
@@ -52,15 +51,15 @@ class TensorFaults:
         """Refuse a fault that could never strike.
 
         Raises:
-            InputError: its glob matches no parameter, or its bit is none of the parameter's.
+            FaultMisfit: its glob matches no parameter, or its bit is none of the parameter's.
         """
         name, parameter = self._hit(fault)
         if isinstance(fault, BitFlip):
             if parameter.dtype not in _BITS:
-                raise InputError(f"faults: bit_flip: parameter: {name} is of type {parameter.dtype}: choose another")
+                raise FaultMisfit(f"{name} is of type {parameter.dtype}: choose another", "parameter")
             bits = 8 * parameter.element_size()
             if fault.bit is not None and fault.bit >= bits:
-                raise InputError(f"faults: bit_flip: bit: {fault.bit}: {name} has {bits} bits: write less")
+                raise FaultMisfit(f"{fault.bit}: {name} has {bits} bits: write less", "bit")
 
     def prepare(self, fault: ParameterFault | OverflowGradient) -> Strike | None:
         """The strike; None while there is nothing to write to."""

@@ -70,19 +70,13 @@ class Job(Section):
             )
         return trainer
 
-    @field_validator("policy", mode="wrap")
+    @field_validator("policy", "faults", mode="wrap")
     @classmethod
-    def _path_or_mapping(cls, policy: Any, _handler: Any) -> Any:
-        if policy is None or isinstance(policy, dict) or (isinstance(policy, str) and policy.strip()):
-            return policy
-        raise conflict_error(Conflict("is neither a file nor a mapping", "write the path of a policy file"))
-
-    @field_validator("faults")
-    @classmethod
-    def _path_or_list(cls, faults: Any) -> Any:
-        if faults is None or isinstance(faults, list) or (isinstance(faults, str) and faults.strip()):
-            return faults
-        raise conflict_error(Conflict("is neither a file nor a list", "write the path of a faults file"))
+    def _path_or_inline(cls, value: Any, _handler: Any, info: ValidationInfo) -> Any:
+        kind, noun = (dict, "mapping") if info.field_name == "policy" else (list, "list")
+        if value is None or isinstance(value, kind) or (isinstance(value, str) and value.strip()):
+            return value
+        raise conflict_error(Conflict(f"is neither a file nor a {noun}", f"write the path of a {info.field_name} file"))
 
     @field_validator("run_dir", "quarantine")
     @classmethod

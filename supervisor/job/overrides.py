@@ -112,7 +112,7 @@ def _applied(document: Document, override: Override, prefix: KeyPath) -> tuple[D
     for part in override.path:
         key = _key(container, part)
         if key is None:
-            return document, path, [_misdirected(override, container, part, dotted((*prefix, *path)))]
+            return document, override.path, [_misdirected(override, container, part, dotted((*prefix, *path)))]
         path = (*path, key)
         if len(path) == len(override.path):
             container[key] = override.value

@@ -159,4 +159,4 @@ DEFAULT_LADDER: tuple[AnyRung, ...] = (
     ReinitializeRung(),
     HaltRung(),
 )
-"""Cheapest first: lose a batch, then speed, then steps, then a module's weights, then the run."""
+"""One rung for each action, from the one that costs least to the one that ends the run."""

@@ -18,6 +18,8 @@ from supervisor.errors import ExitCode, InputError, PolicyMisfit
 from supervisor.events.console import ConsoleRenderer
 from supervisor.events.schema import RunStatus
 from supervisor.faults import FaultInjector, load_faults
+from supervisor.faults.load import fault_script
+from supervisor.faults.strike import FaultMisfit
 from supervisor.guard import Guard
 from supervisor.process.heartbeat import Heartbeat, Phase
 from supervisor.process.spec import WorkerSpec
@@ -61,7 +63,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     optimizer_to(chained(trainer.optimizer), device)
     console = Console(highlight=False)
     with ConsoleRenderer(job.steps, console) as renderer:
-        with _told_at(spec, "faults"):
+        with _told_in_faults(spec):
             injector = FaultInjector(faults, trainer, run_dir=Path(spec.run_dir)) if faults else None
         with _told_in_policy(spec):
             guard = _guard(spec, trainer, device, _Signs(heartbeat, renderer), injector)
@@ -99,6 +101,15 @@ def _told_in_policy(spec: WorkerSpec) -> Iterator[None]:
     except PolicyMisfit as error:
         inline = ("policy",) if spec.policy_source == spec.source else ()
         refuse([spec.policy_origins.problem(error.path, error.what, prefix=inline)])
+
+
+@contextlib.contextmanager
+def _told_in_faults(spec: WorkerSpec) -> Iterator[None]:
+    """Put the line of the fault before what does not fit the trainer."""
+    try:
+        yield
+    except FaultMisfit as error:
+        refuse([fault_script(spec.faults or [], spec.origins).origins.problem(error.path, error.what)])
 
 
 @contextlib.contextmanager

@@ -78,8 +78,8 @@ WORKER = {
     "cuda": ("device: cuda", r"j\.yaml:1: device: cuda: .*no CUDA device: write `device: auto`"),
     "faults": ("faults: [{kind: nan_wait}]", r"j\.yaml:1: faults\.0\.kind: .*: write `nan_weight`"),
     "fault_parameter": (
-        'faults: [{kind: nan_weight, at_batch: 1, parameter: "3.weight"}]',
-        r"j\.yaml:1: faults: .*matches no parameter: write one of: .*0\.weight",
+        'faults:\n  - {kind: hang, at_batch: 9}\n  - {kind: nan_weight, at_batch: 1,\n     parameter: "3.weight"}',
+        r"j\.yaml:4: faults\.1\.parameter: '3\.weight' matches no parameter: write one of: .*0\.weight",
     ),
     "glob": (
         "policy: {ladder: [{action: reinitialize, modules: [linnear]}]}",

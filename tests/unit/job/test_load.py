@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from supervisor.errors import InputError
-from supervisor.job import Device, dump_job, load_job
-from supervisor.policy import RecoveryPolicy, load_policy, resolved_yaml
+from supervisor.job import Device, load_job
+from supervisor.policy import RecoveryPolicy, SpikeDetection, load_policy
 
 JOB = "trainer: mine:Trainer\nsteps: 5\n"
 
@@ -200,70 +199,6 @@ def test_a_missing_job_suggests_its_neighbour() -> None:
     assert str(caught.value) == "jobs/trian.yaml: no such file: write jobs/train.yaml"
 
 
-plain = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.integers(), inner, max_size=3),
-    max_leaves=10,
-)
-
-
-@settings(deadline=None)
-@given(
-    config=st.dictionaries(st.text(), plain, max_size=4),
-    steps=st.integers(1, 10**9),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_a_written_job_loads_back_the_same(
-    tmp_path_factory: pytest.TempPathFactory, config: dict[str, object], steps: int, seed: int
-) -> None:
-    folder = tmp_path_factory.mktemp("run")
-    text = f"trainer: mine:Trainer\nsteps: {steps}\nseed: {seed}\npolicy: {{cooldown_steps: 3}}\n"
-    text += "faults: f.yaml\nquarantine: q.jsonl\n"
-    first = load_job(write(text, str(folder / "first.yaml")))
-    first = type(first)(**{**vars(first), "job": first.job.model_copy(update={"config": config})})
-    (folder / "policy.yaml").write_text(resolved_yaml(first.policy))
-    again = load_job(str(dump_job(first, folder)))
-    assert again.job.config == config
-    assert (again.policy, again.run_dir, again.faults) == (first.policy, first.run_dir, first.faults)
-    assert again.quarantine == first.quarantine
-    ours, theirs = first.job.model_dump(), again.job.model_dump()
-    differing = {key for key in ours if ours[key] != theirs[key]}
-    assert differing <= {"policy", "run_dir", "faults", "quarantine"}
-    assert [path.name for path in folder.glob(".*")] == []
-
-
-def test_a_written_job_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    write("cooldown_steps: 9\n", "jobs/mine.yaml")
-    first = load_job(
-        write(f"{JOB}policy: mine.yaml\nfaults: faults.yaml\n", "jobs/job.yaml"),
-        overrides=["policy.probation_steps=4"],
-        run_dir="runs/a",
-    )
-    first.run_dir.mkdir(parents=True)
-    written = dump_job(first, first.run_dir)
-    (first.run_dir / "policy.yaml").write_text(resolved_yaml(first.policy))
-    Path("elsewhere").mkdir()
-    monkeypatch.chdir("elsewhere")
-    again = load_job(str(written))
-    assert again.job.policy == "policy.yaml"
-    assert (again.policy.cooldown_steps, again.policy.probation_steps) == (9, 4)
-    assert again.run_dir == first.run_dir
-    assert again.faults == first.faults
-
-
-def test_a_job_that_cannot_be_written_leaves_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    resolved = load_job(write(JOB))
-
-    def full_disk(*_: object) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr("os.fsync", full_disk)
-    with pytest.raises(OSError, match="no space left"):
-        dump_job(resolved, Path.cwd())
-    assert Path("job.yaml").read_text() == JOB
-    assert [path.name for path in Path().iterdir()] == ["job.yaml"]
-
-
 def test_shipped_jobs_load() -> None:
     configs = Path(__file__).parents[3] / "configs"
     main = load_job(str(configs / "jobs/energy_flow.yaml"))
@@ -273,3 +208,111 @@ def test_shipped_jobs_load() -> None:
     assert main.job.run_dir == "runs/energy_flow"
     assert main.policy == load_policy(configs / "policies/default.yaml")
     assert load_job(str(configs / "jobs/energy_flow_debug.yaml")).job.config == {"preset": "debug"}
+
+
+REPLACED: dict[str, tuple[str, dict[str, Any], str]] = {
+    "run_dir, by --run-dir": ("run_dir: [a]\n", {"run_dir": "b"}, "run_dir: a list is not text"),
+    "run_dir, by --set": ("run_dir: [a]\n", {"overrides": ["run_dir=b"]}, "run_dir: a list is not text"),
+    "steps, by --steps": ("steps: many\n", {"steps": 7}, 'steps: "many" is text'),
+    "steps, by --set": ("steps: 0\n", {"overrides": ["steps=7"]}, "steps: 0 is too small"),
+    "policy, by --policy": ("policy: 5\n", {"policy": "good.yaml"}, "policy: is neither a file nor a mapping"),
+    "policy, by --set": ("policy: []\n", {"overrides": ["policy=good.yaml"]}, "policy: is neither a file"),
+    "a key of a policy that --policy replaces": (
+        "policy: {cooldown_steps: 0}\n",
+        {"policy": "good.yaml"},
+        "policy.cooldown_steps: 0 is too small",
+    ),
+    "a contradiction in a policy that --policy replaces": (
+        "policy: {detect: {spike: {warmup_updates: 200}}}\n",
+        {"policy": "good.yaml"},
+        "policy.detect.spike.warmup_updates: a warm-up of 200 never ends",
+    ),
+    "a key of a policy, by --set": (
+        "policy: {cooldown_steps: 0}\n",
+        {"overrides": ["policy.cooldown_steps=3"]},
+        "policy.cooldown_steps: 0 is too small",
+    ),
+    "an empty section that --set fills": ("config:\n", {"overrides": ["config.width=8"]}, "config: is empty"),
+    "faults, by --set": ("faults: 5\n", {"overrides": ["faults=f.yaml"]}, "faults: is neither a file nor a list"),
+    "a fault in a list that --set replaces": (
+        "faults: [{kind: nan_wait}]\n",
+        {"overrides": ["faults=null"]},
+        'faults.0.kind: "nan_wait" is not a kind',
+    ),
+    "a fault without a time in a list that --set replaces": (
+        "faults: [{kind: nan_batch}]\n",
+        {"overrides": ["faults=null"]},
+        "faults.0.at_batch: is missing",
+    ),
+    "a key that there is not, in a section that --set replaces": (
+        "policy: {snapshots: {}}\n",
+        {"overrides": ["policy={}"]},
+        "policy.snapshots: no such key",
+    ),
+} | {
+    f"{key}, by --set": (f"{key}: {wrong}\n", {"overrides": [f"{key}={right}"]}, f"{key}: ")
+    for key, wrong, right in [
+        ("version", "2", "1"),
+        ("trainer", "mine", "mine:Trainer"),
+        ("config", "5", "{}"),
+        ("seed", "-1", "1"),
+        ("device", "gpu", "cpu"),
+        ("log_every_steps", "0", "1"),
+        ("observations", "yes", "true"),
+        ("cpu_threads", "true", "1"),
+        ("quarantine", "''", "null"),
+    ]
+}
+
+
+@pytest.mark.parametrize("name", REPLACED)
+def test_a_flag_does_not_hide_that_the_written_value_is_wrong(name: str) -> None:
+    text, flags, what = REPLACED[name]
+    write("cooldown_steps: 9\n", "good.yaml")
+    rest = "".join(line for line in JOB.splitlines(keepends=True) if line.split(":")[0] != text.split(":")[0])
+    with pytest.raises(InputError) as caught:
+        load_job(write(rest + text), **flags)
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"job.yaml:{len(rest.splitlines()) + 1}: {what}")
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        ({"overrides": ["steps=0", "steps=7"]}, "--set steps=0: 0 is too small"),
+        ({"overrides": ["steps=many"], "steps": 7}, '--set steps=many: "many" is text'),
+        ({"overrides": ["run_dir=[a]"], "run_dir": "b"}, "--set run_dir=[a]: a list is not text"),
+        ({"overrides": ["policy=5"], "policy": "good.yaml"}, "--set policy=5: is neither a file nor a mapping"),
+        ({"overrides": ["policy.cooldown_steps=0", "policy.cooldown_steps=1"]}, "--set policy.cooldown_steps=0: 0 is"),
+        ({"overrides": ["policy.ladder=[{}]", "policy.ladder=[]"]}, "--set policy.ladder=[{}]: policy.ladder.0: has"),
+        ({"overrides": ["stepz=5", "stepz=null"]}, "--set stepz=5: no such key"),
+    ],
+    ids=str,
+)
+def test_a_flag_does_not_hide_that_an_earlier_flag_is_wrong(flags: dict[str, Any], problem: str) -> None:
+    write("cooldown_steps: 9\n", "good.yaml")
+    with pytest.raises(InputError) as caught:
+        load_job(write(JOB), **flags)
+    assert caught.value.problems[0].startswith(problem)
+
+
+def test_flags_together_may_say_what_each_alone_could_not() -> None:
+    job = write("trainer: mine:Trainer\nfaults: [{kind: nan_batch}]\n")
+    overrides = [
+        "policy.detect.spike.window_updates=4",
+        "policy.detect.spike.warmup_updates=4",
+        "policy.ladder=[]",
+        "policy.reactions.loss_spike=lower_lr",
+        "policy.ladder=[{action: lower_lr}]",
+        "faults.0.at_batch=5",
+    ]
+    resolved = load_job(job, overrides=overrides, steps=7)
+    assert resolved.job.steps == 7
+    assert resolved.policy.detect.spike == SpikeDetection(window_updates=4, warmup_updates=4)
+    assert resolved.faults == [{"kind": "nan_batch", "at_batch": 5}]
+
+
+def test_a_policy_file_that_nothing_reads_is_not_looked_into() -> None:
+    write("cooldown_steps: 0\n", "wrong.yaml")
+    write("cooldown_steps: 9\n", "good.yaml")
+    assert load_job(write(f"{JOB}policy: wrong.yaml\n"), policy="good.yaml").policy.cooldown_steps == 9

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from supervisor.config.yaml_dump import plain_yaml
 from supervisor.config.yaml_source import parse_yaml
 from supervisor.errors import InputError
-from supervisor.policy import RecoveryPolicy, load_policy, policy_json_schema, resolved_yaml
+from supervisor.policy import RecoveryPolicy, load_policy, resolved_yaml
 from supervisor.policy.load import check_policy
 from supervisor.policy.reactions import OBSERVABLE_SIGNALS
 from supervisor.records import ActionName, SignalName
@@ -158,31 +158,12 @@ def test_any_text_is_a_document_or_named_mistakes(text: str) -> None:
     assert all(problem.startswith("file:") for problem in problems)
 
 
-@pytest.mark.parametrize(
-    "text", ["1e-4", "5e3", "010", "0o17", "true", "null", "~", "1_000", ".inf", "", "<<", "=", "a\x85b"]
-)
-def test_text_that_looks_like_something_else_is_quoted(text: str) -> None:
-    assert parse_yaml(plain_yaml({"x": text}), "file").value == {"x": text}
-
-
 def test_the_resolved_form_shows_what_was_filled_in() -> None:
     shown = yaml.safe_load(resolved_yaml(load_policy({"ladder": [{"action": "skip_batch"}]})))
     assert shown["ladder"][-1] == {"action": "halt"}
     assert shown["reactions"] == {"sanitized_values": "observe"}
     assert shown["restart"]["max_restarts"] == 5
     assert next(iter(shown["ladder"][0])) == "action"
-
-
-def test_the_schema_describes_every_key() -> None:
-    schema = policy_json_schema()
-    for name, section in {"policy": schema, **schema["$defs"]}.items():
-        for key, entry in section.get("properties", {}).items():
-            described = entry.get("description") or schema["$defs"].get(entry.get("$ref", "")[8:], {}).get(
-                "description"
-            )
-            assert described or key == "action", f"{name}.{key}"
-        assert section.get("additionalProperties", False) is False
-    assert set(schema["properties"]) == set(RecoveryPolicy.model_fields)
 
 
 SHIPPED = sorted((Path(__file__).parents[3] / "configs" / "policies").glob("*.yaml"))

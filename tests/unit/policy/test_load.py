@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 
 from supervisor.errors import InputError
-from supervisor.policy import load_policy
+from supervisor.policy import RecoveryPolicy, load_policy
 
 MISTAKES = {
     "unknown key": (
@@ -335,3 +337,19 @@ def test_objects_are_refused_and_nothing_is_executed(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="is not allowed"):
             load_policy(file)
         assert not proof.exists()
+
+
+def test_a_policy_comes_back_as_it_is() -> None:
+    policy = RecoveryPolicy(cooldown_steps=7)
+    assert load_policy(policy) is policy
+
+
+def test_any_mapping_will_do() -> None:
+    frozen = MappingProxyType({"snapshot": MappingProxyType({"keep": 0})})
+    assert load_policy(frozen).snapshot.keep == 0
+
+
+@pytest.mark.parametrize("source", [5, [1], b"policy.yaml", True])
+def test_other_things_are_no_policy(source: Any) -> None:
+    with pytest.raises(InputError, match="is not a mapping"):
+        load_policy(source)
