@@ -50,6 +50,7 @@ class FaultInjector:
         data: the trainer's data with the script's bad batches.
         batches_drawn: gives the number of batches drawn so far; to be set before the first batch.
         position: gives (step, update) of the step in progress, for the record.
+        flush: waits for the checkpoints that were begun, so that a fault of the disk finds the newest.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class FaultInjector:
     ) -> None:
         self.batches_drawn: Callable[[], int] = lambda: 0
         self.position: Callable[[], tuple[int | None, int | None]] = lambda: (None, None)
+        self.flush: Callable[[], None] = lambda: None
         self._faults = tuple(faults)
         self._trainer = trainer
         self._clock = clock or SystemClock()
@@ -113,6 +115,7 @@ class FaultInjector:
             case ParameterFault() | OverflowGradient():
                 return self._tensors.prepare(fault)
             case CorruptCheckpoint() | DiskFull():
+                self.flush()
                 return None if self._disk is None else self._disk.prepare(fault, number)
             case _:
                 return self._step.prepare(fault, number)

@@ -28,6 +28,16 @@ __all__ = ["Parent"]
 PAUSE_STEP_SECONDS = 0.1
 
 
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Requests to stop wait until the block was left."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Parent:
     """Runs a job in worker processes and outlives whatever they do.
 
@@ -115,10 +125,12 @@ class Parent:
             self._directory.forget_unstarted()
         spec = WorkerSpec.of(self._resolved, run_id=run_id, resume=going_on)
         restarts = budget.failures(self._now())
-        worker = self._worker = WorkerProcess(spec, self._settings, log, self._clock, restarts=restarts)
-        # One that came before there was anyone to pass it on to.
-        for number in self._stop_signals:
-            worker.stop(number)
+        with _signals_held_back():
+            worker = self._worker = WorkerProcess(spec, self._settings, log, self._clock, restarts=restarts)
+            # One that came before there was anyone to pass it on to. One that comes meanwhile is held back, or it would
+            # be passed on here and by its handler: the second request of a user who has sent one.
+            for number in self._stop_signals:
+                worker.stop(number)
         end = worker.wait()
         self._worker = None
         if end.restartable and not self._stop_signals:

@@ -69,6 +69,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
             guard = _guard(spec, trainer, device, _Signs(heartbeat, renderer), injector)
         if injector is not None:
             injector.batches_drawn = lambda: guard.batches_drawn
+            injector.flush = guard.flush
             injector.position = lambda: (guard.steps_done, guard.updates_attempted - 1)
         stop.goes_to(guard)
         heartbeat.enter(Phase.TRAINING)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
-from support.command import strict_json, supervise, write_trainer
+from support.command import ask, strict_json, supervise, write_trainer
 
-from supervisor import load_policy
+from supervisor import InputError, load_policy
+from supervisor.job import load_job
+from supervisor.process.heartbeat import Heartbeat
+from supervisor.process.spec import WorkerSpec
+from supervisor.process.worker import run_job
 
 JOB = "trainer: mine:Tiny\nsteps: 20\nrun_dir: out\n"
 
@@ -87,6 +94,9 @@ WORKER = {
     ),
 }
 
+THROUGH_A_WORKER = {"no_module", "config", "glob"}
+"""The others are asked of what the worker runs, without the seconds that the start of one takes."""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -110,26 +120,40 @@ def test_a_malformed_policy(case: str, folder: Path) -> None:
     (folder / "p.yaml").write_text(text, encoding="utf-8")
     (folder / "j.yaml").write_text(JOB + "policy: p.yaml\n", encoding="utf-8")
     command = ["run", "j.yaml"] if case in THROUGH_RUN else ["policy", "check", "p.yaml"]
-    assert_refused(supervise(*command, cwd=folder), pattern, folder)
+    start = supervise if case in THROUGH_RUN else ask
+    assert_refused(start(*command, cwd=folder), pattern, folder)
 
 
 @pytest.mark.parametrize("case", JOBS)
 def test_a_malformed_job(case: str, folder: Path) -> None:
     text, pattern = JOBS[case]
     (folder / "j.yaml").write_text(text, encoding="utf-8")
-    assert_refused(supervise("run", "j.yaml", cwd=folder), pattern, folder)
+    assert_refused(ask("run", "j.yaml", cwd=folder), pattern, folder)
 
 
 @pytest.mark.parametrize("case", WORKER)
-def test_what_only_the_worker_can_find(case: str, folder: Path) -> None:
+def test_what_only_the_worker_can_find(case: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It leaves nothing behind, so that the mended job can start in the same run directory."""
     line, pattern = WORKER[case]
     (folder / "broken.py").write_text("x = 1\ndef f(:\n", encoding="utf-8")
     key = line.partition(":")[0]
     rest = "".join(each for each in JOB.splitlines(keepends=True) if not each.startswith(f"{key}:"))
     (folder / "j.yaml").write_text(f"{line}\n{rest}", encoding="utf-8")
-    arguments = ["--set", "run_dir=out/a/b"]
-    assert_refused(supervise("run", "j.yaml", *arguments, cwd=folder), pattern, folder)
+    if case in THROUGH_A_WORKER:
+        done = supervise("run", "j.yaml", "--set", "run_dir=out/a/b", cwd=folder)
+        assert_refused(done, pattern, folder)
+        return
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    for name in ("mine", "broken"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    spec = WorkerSpec.of(load_job("j.yaml"), run_id="r", resume=False)
+    stop: Any = SimpleNamespace(goes_to=lambda guard: None)
+    with pytest.raises(InputError, match=pattern):
+        run_job(spec, stop, Heartbeat(folder / "heartbeat", create=True))
+    # As a worker's own, they are gone with it.
+    for name in ("mine", "broken"):
+        sys.modules.pop(name, None)
 
 
 def test_a_refused_job_leaves_an_empty_run_directory_empty(folder: Path) -> None:
@@ -157,7 +181,7 @@ def test_a_run_directory_that_cannot_be_used(run_dir: str, pattern: str, folder:
     (folder / "full" / "x").write_text("mine", encoding="utf-8")
     (folder / "file").write_text("mine", encoding="utf-8")
     (folder / "dangling").symlink_to("nowhere")
-    done = supervise("run", "j.yaml", "--run-dir", run_dir, cwd=folder)
+    done = ask("run", "j.yaml", "--run-dir", run_dir, cwd=folder)
     assert_refused(done, pattern, folder)
     assert (folder / "full" / "x").read_text(encoding="utf-8") == "mine"
     assert (folder / "file").read_text(encoding="utf-8") == "mine"
@@ -188,15 +212,16 @@ def test_a_run_directory_that_cannot_be_used(run_dir: str, pattern: str, folder:
 )
 def test_flags_and_names(arguments: list[str], pattern: str, folder: Path) -> None:
     (folder / "j.yaml").write_text(JOB, encoding="utf-8")
-    assert_refused(supervise(*arguments, cwd=folder), pattern, folder)
+    start = supervise if arguments == ["fly"] else ask
+    assert_refused(start(*arguments, cwd=folder), pattern, folder)
 
 
 def test_policy_check_schema_and_show(folder: Path) -> None:
     (folder / "p.yaml").write_text("cooldown_steps: 7\ngradient_clip: {max_norm: 1e-1}\n", encoding="utf-8")
-    good = supervise("policy", "check", "p.yaml", cwd=folder)
+    good = ask("policy", "check", "p.yaml", cwd=folder)
     assert (good.returncode, good.stderr) == (0, "")
     assert "skip_batch -> lower_lr -> reload_checkpoint -> reinitialize -> halt" in good.stdout
-    schema = supervise("policy", "schema", cwd=folder)
+    schema = ask("policy", "schema", cwd=folder)
     assert schema.returncode == 0
     assert "cooldown_steps" in strict_json(schema.stdout)["properties"]
     shown = supervise("policy", "show", "p.yaml", cwd=folder)
@@ -206,4 +231,4 @@ def test_policy_check_schema_and_show(folder: Path) -> None:
     assert values["gradient_clip"]["max_norm"] == 0.1
     (folder / "again.yaml").write_text(shown.stdout, encoding="utf-8")
     assert load_policy(folder / "again.yaml") == load_policy(folder / "p.yaml")
-    assert supervise("policy", "show", cwd=folder).returncode == 0
+    assert ask("policy", "show", cwd=folder).returncode == 0

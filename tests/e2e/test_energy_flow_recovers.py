@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 from support.command import read_lines, supervise, write_job
+from support.runs import made_once
 
 STEPS = 80
-AT = 40
 POLICY = {
     "snapshot": {"every_steps": 10},
     "probation_steps": 5,
@@ -33,25 +31,20 @@ CONFIG = {
     "learning_rate": 5e-3,
 }
 
-FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
-    "nan_batch": ({"kind": "nan_batch", "at_batch": AT}, "nonfinite_loss", "skip_batch"),
-    "nan_weight": (
-        {"kind": "nan_weight", "at_batch": AT, "parameter": "carrier.gru*"},
-        "nonfinite_parameter",
-        "reload_checkpoint",
-    ),
-    "nan_optimizer_state": (
-        {"kind": "nan_optimizer_state", "at_batch": AT, "parameter": "carrier.gru*"},
-        "nonfinite_optimizer_state",
-        "reload_checkpoint",
-    ),
-    "nan_gradient": (
-        {"kind": "nan_gradient", "at_batch": AT, "parameter": "carrier.gru*"},
-        "nonfinite_gradient",
-        "skip_batch",
-    ),
-    "overflow_gradient": ({"kind": "overflow_gradient", "at_batch": AT}, "gradient_overflow", "skip_batch"),
+GRU = "carrier.gru*"
+
+FAULTS: dict[str, list[tuple[dict[str, Any], str]]] = {
+    "skip_batch": [
+        ({"kind": "nan_batch", "at_batch": 25}, "nonfinite_loss"),
+        ({"kind": "nan_gradient", "at_batch": 40, "parameter": GRU}, "nonfinite_gradient"),
+        ({"kind": "overflow_gradient", "at_batch": 55}, "gradient_overflow"),
+    ],
+    "reload_checkpoint": [
+        ({"kind": "nan_weight", "at_batch": 25, "parameter": GRU}, "nonfinite_parameter"),
+        ({"kind": "nan_optimizer_state", "at_batch": 55, "parameter": GRU}, "nonfinite_optimizer_state"),
+    ],
 }
+"""By the action that cures them, each in an incident of its own: with the signal that tells it."""
 
 
 def run(folder: Path, faults: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Path]:
@@ -79,32 +72,31 @@ def held_out(lines: list[dict[str, Any]]) -> float:
 
 
 @pytest.fixture(scope="session")
-def fault_free(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> float:
-    """Held-out error of the run without a fault; made once, whichever test process comes first."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    found = shared / "energy_flow_fault_free.json"
-    with (shared / "energy_flow_fault_free.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not found.exists():
-            lines, _ = run(shared / "energy_flow_fault_free", [])
-            assert not [line for line in lines if line["event"] == "signal"]
-            found.write_text(json.dumps(held_out(lines)), encoding="utf-8")
-    return float(json.loads(found.read_text(encoding="utf-8")))
+def fault_free(tmp_path_factory: pytest.TempPathFactory) -> float:
+    """Held-out error of the run without a fault."""
+
+    def make(folder: Path) -> None:
+        lines, _ = run(folder, [])
+        assert not [line for line in lines if line["event"] == "signal"]
+
+    return held_out(read_lines(made_once(tmp_path_factory, "energy_flow_fault_free", make) / "run"))
 
 
-@pytest.mark.parametrize("kind", FAULTS)
-def test_a_fault_ends_in_a_finished_run_as_good_as_one_without(kind: str, fault_free: float, tmp_path: Path) -> None:
-    fault, signal, action = FAULTS[kind]
-    lines, run_dir = run(tmp_path, [fault])
+@pytest.mark.parametrize("action", FAULTS)
+def test_faults_end_in_a_finished_run_as_good_as_one_without(action: str, fault_free: float, tmp_path: Path) -> None:
+    faults = FAULTS[action]
+    lines, run_dir = run(tmp_path, [fault for fault, _ in faults])
     signals = [line for line in lines if line["event"] == "signal" and line["signal"] != "sanitized_values"]
-    assert signals[0]["signal"] == signal
+    for fault, name in faults:
+        first = next(line for line in signals if line["update"] >= fault["at_batch"])
+        assert first["signal"] == name
+        if name != "nonfinite_optimizer_state":
+            # The optimizer's state is looked at every few steps, and with every flagged step; the others every step.
+            assert first["update"] == fault["at_batch"]
+    assert signals[0]["update"] == faults[0][0]["at_batch"]
     decisions = [line for line in lines if line["event"] == "decision"]
-    assert [line["action"] for line in decisions] == [action]
-    if kind != "nan_optimizer_state":
-        # The optimizer's state is looked at every few steps, and with every flagged step; the others every step.
-        assert signals[0]["update"] == AT
-    assert [line["cured_by"] for line in lines if line["event"] == "incident_closed"] == [action]
+    assert [line["action"] for line in decisions] == [action] * len(faults)
+    assert [line["cured_by"] for line in lines if line["event"] == "incident_closed"] == [action] * len(faults)
     assert lines[-1]["event"] == "run_finished"
     assert lines[-1]["summary"]["steps"] == STEPS
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
-from support.command import read_lines, supervise
+from support.command import PATIENCE_SECONDS, read_lines, supervise
 from support.runs import alive, assert_same_end, exits, life, named, running, steady_job, until, worker_pids
 
 STEPS = 200
@@ -111,7 +110,7 @@ def test_nothing_of_a_run_outlives_its_parent(tmp_path: Path) -> None:
         group = members(worker)
         assert len(group) >= 3
         parent.kill()
-    until(lambda: not any(alive(pid) for pid in group), seconds=10)
+    until(lambda: not any(alive(pid) for pid in group))
 
 
 def members(group: int) -> list[int]:
@@ -142,12 +141,10 @@ def test_a_second_supervisor_is_refused(tmp_path: Path) -> None:
         assert "another supervisor" in second.stderr
         assert contents(run) == before
         worker = worker_pids(run)[-1]
-        began = time.monotonic()
         # The first request waits for a step that never ends, the second waits for nothing.
         first.send_signal(signal.SIGTERM)
         first.send_signal(signal.SIGINT)
-        first.wait(timeout=30)
-        assert time.monotonic() - began < 5
+        first.wait(timeout=PATIENCE_SECONDS / 2)
     assert first.returncode == 75
     assert not alive(worker)
     # The lock has died with its owner.
@@ -164,4 +161,4 @@ def test_a_parent_killed_while_its_worker_starts_leaves_nothing(tmp_path: Path) 
     with running("run", "job.yaml", cwd=tmp_path) as parent:
         worker = life(tmp_path / "run", 0, parent)
         os.kill(parent.pid, signal.SIGKILL)
-    until(lambda: not alive(worker), seconds=10)
+    until(lambda: not alive(worker))

@@ -12,8 +12,8 @@ import pytest
 from support.command import read_lines, supervise
 from support.runs import assert_same_end, exits, named, steady_job
 
-STALL_SECONDS = 1.0
-"""Shorter than a start takes: that one has a timeout of its own."""
+STALL_SECONDS = 5.0
+"""Longer than a step takes however busy the machine. How it is counted is told to the watch in its own unit test."""
 POLICY: dict[str, Any] = {
     "restart": {
         "max_restarts": 2,
@@ -24,28 +24,32 @@ POLICY: dict[str, Any] = {
 }
 
 
-def test_workers_that_stand_still(tmp_path: Path, unbroken: Path) -> None:
-    """One sleeps, one is in native code, holds the interpreter's lock and ignores SIGTERM."""
-    steady_job(tmp_path, config={"faults": {"sleep": 40, "native_locked": 80}}, policy=POLICY)
-    assert_found(tmp_path, unbroken, ["sleep_for_ever", "native_holding_the_lock"])
+def test_a_worker_that_stands_still(tmp_path: Path, unbroken: Path) -> None:
+    """In native code, with the interpreter's lock, and SIGTERM ignored."""
+    steady_job(tmp_path, config={"faults": {"native_locked": 80}}, policy=POLICY)
+    assert_found(tmp_path, unbroken, {"native_holding_the_lock": 80})
 
 
 @pytest.mark.slow
-def test_a_worker_in_native_code_without_the_lock(tmp_path: Path, unbroken: Path) -> None:
-    steady_job(tmp_path, config={"faults": {"native": 40}}, policy=POLICY)
-    assert_found(tmp_path, unbroken, ["native_for_ever"])
+def test_workers_that_can_be_reached_a_little_further(tmp_path: Path, unbroken: Path) -> None:
+    """One sleeps, one is in native code without the lock."""
+    steady_job(tmp_path, config={"faults": {"sleep": 40, "native": 80}}, policy=POLICY)
+    assert_found(tmp_path, unbroken, {"sleep_for_ever": 40, "native_for_ever": 80})
 
 
-def assert_found(folder: Path, unbroken: Path, functions: list[str]) -> None:
-    """Each stall was found in time, its stack tells the line, and the run has ended as if there had been none."""
+def assert_found(folder: Path, unbroken: Path, functions: dict[str, int]) -> None:
+    """Each stall was found at its step, its stack tells the line, and the run has ended as if there had been none."""
     done = supervise("run", "job.yaml", cwd=folder)
     run = folder / "run"
     assert done.returncode == 0, done.stderr
     assert exits(run) == ["stalled"] * len(functions) + ["finished"]
-    steps = [line["time"] for line in read_lines(run) if line["event"] == "step"]
-    for number, (function, stalled) in enumerate(zip(functions, named(run, "worker_stalled"), strict=True), start=1):
-        last_step = max(at for at in map(datetime.fromisoformat, steps) if at < stalled.time)
-        assert (stalled.time - last_step).total_seconds() < 3 * STALL_SECONDS
+    steps = [
+        (datetime.fromisoformat(line["time"]), line["step"]) for line in read_lines(run) if line["event"] == "step"
+    ]
+    stalls = zip(functions.items(), named(run, "worker_stalled"), strict=True)
+    for number, ((function, at), stalled) in enumerate(stalls, start=1):
+        assert max(each for each in steps if each[0] < stalled.time)[1] == at - 1
+        assert stalled.seconds > STALL_SECONDS
         incident = run / "incidents" / f"process-{number:04d}"
         record = json.loads((incident / "incident.json").read_text())
         assert record["classification"] == "stalled"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.command import environment, read_lines
+from support.command import PATIENCE_SECONDS, environment, read_lines
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -19,7 +19,7 @@ def run(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[st
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
         stdin=subprocess.DEVNULL,
     )

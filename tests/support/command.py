@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import yaml
 
-__all__ = ["read_lines", "start", "strict_json", "supervise", "write_job", "write_trainer"]
+from supervisor.cli.app import main
+from supervisor.process.worker_process import WorkerProcess
+
+__all__ = ["PATIENCE_SECONDS", "ask", "read_lines", "start", "strict_json", "supervise", "write_job", "write_trainer"]
+
+PATIENCE_SECONDS = 400.0
+"""How long a test waits for what takes seconds: only what never comes takes longer, however busy the machine."""
 
 COMMAND = [sys.executable, "-m", "supervisor"]
 
@@ -21,7 +30,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "200"}
 
 
-def supervise(*arguments: str, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def supervise(*arguments: str, cwd: Path, timeout: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
     """Run `supervisor` with these arguments to its end."""
     return subprocess.run(
         [*COMMAND, *arguments],
@@ -33,6 +42,27 @@ def supervise(*arguments: str, cwd: Path, timeout: float = 120) -> subprocess.Co
         check=False,
         stdin=subprocess.DEVNULL,
     )
+
+
+def ask(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process, for a command that ends before it has started a worker: a start costs half a second."""
+    out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
+    os.chdir(cwd)
+    try:
+        with (
+            mock.patch.object(sys, "argv", ["supervisor", *arguments]),
+            mock.patch.object(WorkerProcess, "__init__", side_effect=AssertionError("a worker would be started")),
+            mock.patch.dict(os.environ, environment()),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            main()
+        code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    finally:
+        os.chdir(before)
+    return subprocess.CompletedProcess(list(arguments), code, out.getvalue(), err.getvalue())
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
@@ -76,10 +106,21 @@ TRAINER = '''
 import os
 import signal
 import sys
+import time
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
+
+
+def ask_the_parent(number):
+    """As a scheduler or a terminal would: the parent alone. The step goes on once the parent has passed it on."""
+    came, before = [], signal.getsignal(number)
+    signal.signal(number, lambda *received: (came.append(number), before(*received)))
+    os.kill(os.getppid(), number)
+    while not came:
+        time.sleep(0.001)
+    signal.signal(number, before)
 
 
 class Config(BaseModel):
@@ -121,8 +162,7 @@ class Tiny:
             if fault == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             if fault in ("sigterm", "sigint"):
-                # As a scheduler or a terminal would: to the parent alone.
-                os.kill(os.getppid(), signal.SIGTERM if fault == "sigterm" else signal.SIGINT)
+                ask_the_parent(signal.SIGTERM if fault == "sigterm" else signal.SIGINT)
         if fault == "nan" and self.calls > self.config.at:
             x = x * float("nan")
         return (self.model(x) - y).square().mean()

@@ -18,7 +18,7 @@ import torch
 
 from supervisor.events import read_events
 from supervisor.process.heartbeat import Heartbeat
-from support.command import read_lines, start, write_job
+from support.command import PATIENCE_SECONDS, read_lines, start, write_job
 from support.exact import assert_same
 
 __all__ = [
@@ -28,10 +28,12 @@ __all__ = [
     "checkpoints",
     "end_of",
     "exits",
+    "gate_at",
     "kill_workers",
     "life",
     "made_once",
     "named",
+    "open_gate",
     "running",
     "steady_job",
     "until",
@@ -41,7 +43,7 @@ __all__ = [
 STEADY = "steady:Steady"
 
 
-def until(condition: Callable[[], Any], *, seconds: float = 60, every: float = 0.0005) -> Any:
+def until(condition: Callable[[], Any], *, seconds: float = PATIENCE_SECONDS, every: float = 0.005) -> Any:
     """What `condition` gives once it is true; the one place where tests wait.
 
     Raises:
@@ -159,6 +161,22 @@ def life(run_dir: Path, number: int, parent: subprocess.Popen[str]) -> int:
     return int(until(started, every=0.01))
 
 
+AHEAD = 15
+"""Steps that a worker may go beyond the moment at which it is to be killed: a checkpoint's write is among them."""
+
+
+def gate_at(folder: Path, call: int) -> None:
+    """Have the steady trainer wait before its loss call of this number, and all after it, until the gate is open."""
+    part = folder / ".gate"
+    part.write_text(str(call), encoding="utf-8")
+    part.replace(folder / "gate")
+
+
+def open_gate(folder: Path) -> None:
+    """Let it go on to its end."""
+    (folder / "gate").unlink()
+
+
 def kill_workers(
     run_dir: Path,
     parent: subprocess.Popen[str],
@@ -167,7 +185,9 @@ def kill_workers(
     first: int = 0,
     whole: bool = False,
 ) -> list[int]:
-    """SIGKILL one worker after the other.
+    """SIGKILL one worker after the other, and let the next one after the last go on to its end.
+
+    The steady trainer stands still a few steps after the moment, and so does its disk within a checkpoint's write.
 
     Args:
         run_dir: the run directory.
@@ -179,27 +199,33 @@ def kill_workers(
     Returns:
         The step at which each was killed.
     """
-    return [
-        _kill_one(run_dir, parent, first + index, step, writing, whole) for index, (step, writing) in enumerate(moments)
-    ]
+    killed = []
+    for index, (step, writing) in enumerate(moments):
+        gate_at(run_dir.parent, max(step, 0) + AHEAD)
+        killed.append(_kill_one(run_dir, parent, first + index, step, writing, whole))
+    open_gate(run_dir.parent)
+    return killed
 
 
 def _kill_one(run_dir: Path, parent: subprocess.Popen[str], number: int, step: int, writing: bool, whole: bool) -> int:
     pid = life(run_dir, number, parent)
-    heartbeat = Heartbeat(run_dir / "heartbeat" / "rank0")
+    heartbeat, slow_disk = Heartbeat(run_dir / "heartbeat" / "rank0"), run_dir.parent / "slow-disk"
 
     def there() -> bool:
         pulse = heartbeat.read()
         assert alive(pid), f"worker {number} ended by itself at step {pulse.step}, before {step}"
         if pulse.step < step:
             return False
+        if writing:
+            slow_disk.touch()
         return not writing or any((run_dir / "checkpoints").glob(".unfinished-step-*"))
 
     try:
-        until(there, every=0.0002)
+        until(there, every=0.001)
         at = heartbeat.read().step
     finally:
         heartbeat.close()
+        slow_disk.unlink(missing_ok=True)
     if whole:
         parent.kill()
         parent.wait()

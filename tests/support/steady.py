@@ -1,9 +1,14 @@
-"""A trainer with everything that a resume has to bring back, and faults that happen to processes."""
+"""A trainer with everything that a resume has to bring back, and faults that happen to processes.
+
+However busy the machine: a training of a millisecond a step is over before a test process that waits for a moment of it
+gets the processor back, so it stands at a gate that the test opens, and a fault waits for what it has to come after.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import resource
 import signal
@@ -12,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any, Self
 
 import torch
@@ -94,12 +100,16 @@ class Steady:
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         x_BF, y_B1 = batch
         number = self.calls
+        wait_while(lambda: number >= gate())
         self.calls += 1
         for name, at in self.config.faults.items():
             if name == "raise":
                 if number >= at and self._happens(name):
                     raise ValueError("the user's own mistake")
             elif number == at and name not in ("build", "data") and self._happens(name):
+                if name in ("fill", "limit"):
+                    # What the training thread has handed over at the last multiple of ten is on the disk by then.
+                    wait_while(lambda: not saved(number // 10 * 10))
                 fill(self.config.left_bytes) if name == "fill" else FAULTS[name]()
         x_BF = x_BF + 0.01 * torch.randn_like(x_BF)
         return nn.functional.mse_loss(self.model(x_BF), y_B1)
@@ -119,6 +129,38 @@ class Steady:
             return False
         marker.touch()
         return True
+
+
+GATE, SLOW_DISK = Path("gate"), Path("slow-disk")
+"""Files of the test's: the number of the loss call that waits, with all after it; and while it is there, the disk."""
+
+
+def wait_while(condition: Callable[[], object]) -> None:
+    while condition():
+        time.sleep(0.001)
+
+
+def gate() -> float:
+    """The loss call that may not begin yet."""
+    try:
+        return int(GATE.read_text())
+    except OSError:
+        return math.inf
+
+
+def saved(step: int) -> bool:
+    """Whether the checkpoint of a step is on the disk."""
+    return any(Path().glob(f"**/checkpoints/step-{step:08d}"))
+
+
+def slow_fsync(descriptor: int, fsync: Callable[[int], None] = os.fsync) -> None:
+    """A disk that is not done with a new checkpoint before the test wants it to be."""
+    if "/.unfinished-step-" in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+        wait_while(SLOW_DISK.exists)
+    fsync(descriptor)
+
+
+os.fsync = slow_fsync
 
 
 def sleep_for_ever() -> None:
@@ -167,6 +209,25 @@ def lift_limit() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
+def asking_the_parent(number: signal.Signals) -> Callable[[], None]:
+    """As a scheduler and a terminal do: to the parent alone. The step goes on once the parent has passed it on."""
+
+    def ask() -> None:
+        came: list[int] = []
+        before: Any = signal.getsignal(number)
+
+        def receive(received: int, frame: FrameType | None) -> None:
+            came.append(received)
+            before(received, frame)
+
+        signal.signal(number, receive)
+        os.kill(os.getppid(), number)
+        wait_while(lambda: not came)
+        signal.signal(number, before)
+
+    return ask
+
+
 def signalling(target: Callable[[], int], number: signal.Signals) -> Callable[[], None]:
     return lambda: os.kill(target(), number)
 
@@ -186,9 +247,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "segfault": signalling(os.getpid, signal.SIGSEGV),
     "kill": signalling(os.getpid, signal.SIGKILL),
     "kill_parent": signalling(os.getppid, signal.SIGKILL),
-    # As a scheduler and a terminal do: to the parent alone.
-    "sigterm": signalling(os.getppid, signal.SIGTERM),
-    "sigint": signalling(os.getppid, signal.SIGINT),
+    "sigterm": asking_the_parent(signal.SIGTERM),
+    "sigint": asking_the_parent(signal.SIGINT),
     "sleep": sleep_for_ever,
     "native": native_for_ever,
     "native_locked": native_holding_the_lock,

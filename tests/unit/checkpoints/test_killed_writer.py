@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from support import killed_writer
+from support.command import PATIENCE_SECONDS
 from support.killed_writer import OPERATIONS, tree
 
 from supervisor.checkpoints import CheckpointStore
@@ -46,7 +47,7 @@ def test_a_kill_leaves_the_older_ones_whole_and_nothing_half(operation: str, tmp
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.returncode == 0, done.stderr

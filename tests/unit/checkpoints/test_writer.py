@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
+from support.command import PATIENCE_SECONDS
 
 from supervisor.checkpoints import BackgroundWriter
 from supervisor.errors import CheckpointError
@@ -14,7 +15,7 @@ from supervisor.errors import CheckpointError
 
 def test_the_caller_goes_on_meanwhile() -> None:
     writer, gate, seen = BackgroundWriter(), threading.Event(), []
-    writer.begin(lambda: gate.wait(10), lambda done: seen.append(done.result()))
+    writer.begin(lambda: gate.wait(PATIENCE_SECONDS), lambda done: seen.append(done.result()))
     writer.settle()
     assert seen == []
     gate.set()

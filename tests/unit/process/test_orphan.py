@@ -45,7 +45,7 @@ def test_all_of_it_dies_with_the_parent() -> None:
         group = [int(pid) for pid in parent.stdout.readline().split()]
         assert all(alive(pid) for pid in group)
         parent.send_signal(signal.SIGKILL)
-    until(lambda: not any(alive(pid) for pid in group), seconds=10)
+    until(lambda: not any(alive(pid) for pid in group))
 
 
 @pytest.mark.parametrize("said_before", ["", "more of the parent's\n"])
