@@ -97,7 +97,7 @@ def test_faults_of_the_job_are_injected(resolve: Resolve) -> None:
         ),
         (
             {"faults": [{"kind": "nan_weight", "at_batch": 1, "parameter": "3.weight"}]},
-            r"job\.yaml:\d+: faults: .*matches no parameter",
+            r"job\.yaml:\d+: faults.0.parameter: .*matches no parameter",
         ),
     ],
     ids=["device", "trainer", "policy", "faults"],
