@@ -74,6 +74,18 @@ def test_mixed_precision_calibrates_its_scale_and_skips_what_no_scale_can_hold(t
     assert f"{50 - 2 - int(calibrating[1])} of 50 steps applied" in printed
 
 
+def test_a_loop_of_its_own_loses_two_batches_and_goes_on_where_it_stood(tmp_path: Path) -> None:
+    printed, lines = finished("primitives", 50, tmp_path)
+    assert decisions(lines) == [(20, "skip_batch"), (45, "skip_batch")]
+    assert [line["kind"] for line in lines if line["event"] == "diagnosis"] == ["bad_input", "exception"]
+    assert "48 of 50 steps applied" in printed
+    resumed, lines = finished("primitives", 60, tmp_path)
+    assert [line["checkpoint_step"] for line in lines if line["event"] == "run_resumed"] == [50]
+    unbroken = run("primitives", "--steps", "60", "--run-dir", str(tmp_path / "unbroken"), cwd=tmp_path).stdout
+    said = re.compile("finished: 58 of 60 steps applied, loss .*")
+    assert said.findall(resumed) == said.findall(unbroken) != []
+
+
 def test_a_mistake_in_the_arguments_is_said_in_a_line(tmp_path: Path) -> None:
     done = run("classifier", "--steps", "0", "--run-dir", str(tmp_path / "run"), cwd=tmp_path)
     assert done.returncode == 2
@@ -86,6 +98,7 @@ def test_each_is_short_and_all_are_tested() -> None:
         "classifier",
         "gru_language_model",
         "mixed_precision",
+        "primitives",
     ]
     for path in EXAMPLES.glob("*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) < 100
