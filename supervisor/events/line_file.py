@@ -1,4 +1,4 @@
-"""A file that only ever ends in a whole line, whatever happened to its last writer or to the disk."""
+"""A file of lines: a last line that a crash or a full disk left half-written is removed before the next one."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def whole_lines_end(descriptor: int, size: int) -> int:
     """Where the last whole line ends, in bytes from the start of a file of `size` bytes.
 
     A last line with its newline is still torn where it is not JSON: after a power cut, blocks can be missing
-    before the end of a file. One line is given up so, never more.
+    before the end of a file. At most this one line is lost.
     """
     end = _after_last_newline(descriptor, size)
     if end == 0:

@@ -1,4 +1,4 @@
-"""The restart budget: intensity and period, kept outside the checkpoints so that no resume resets it."""
+"""The restart budget: so many failures within so much time, in a file that no checkpoint or resume resets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker's progress, in memory that the parent can see: no system call can block the training loop."""
+"""The worker's progress, in memory shared with the parent: the training loop makes no system call for it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Phase(enum.IntEnum):
     FINISHING = 2
     """Evaluating."""
     ENDED = 3
-    """Its exit code is its own verdict: a trainer that calls `os._exit(0)` has not finished the run."""
+    """It has ended by itself, so its exit code counts. A trainer that calls `os._exit(0)` never gets here."""
 
 
 @dataclass(frozen=True, slots=True)

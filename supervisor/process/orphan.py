@@ -1,4 +1,4 @@
-"""A worker whose parent is gone must not train on, and nothing that it started may outlive it."""
+"""Ends a worker, and every process that it started, when its parent is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One supervisor a run directory: a lock that dies with its owner."""
+"""Lets only one supervisor run a directory: a lock that is released when its process ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a worker counts as stalled, and how it is made to say where."""
+"""When a worker counts as stalled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a worker process begins: ready to stop, to tell where it stands and to end with its parent, before torch.
+"""Where a worker process begins: what stops it, shows its stacks and ends it with its parent is set up before torch.
 
 Started by the parent as `python -m supervisor.process.worker_entry`, with a `WorkerSpec` on the first line of its
 standard input.
@@ -22,7 +22,7 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    """Run the job; the exit code tells the parent how it went, and the heartbeat that it is to be believed."""
+    """Run the job. The exit code says how it went; the phase `ENDED` in the heartbeat says that the code counts."""
     stop = StopRequest()
     # Unbuffered: a buffered reader's lock would be held by the thread that waits on it when the interpreter ends.
     lifeline = sys.stdin.fileno()

@@ -119,7 +119,7 @@ class WorkerProcess:
         return _text(self._layout.stacks)
 
     def _hand_over(self, spec: WorkerSpec) -> None:
-        # The pipe stays open: its end tells the worker that the parent is gone.
+        # The pipe stays open: when it closes, the worker knows that the parent is gone.
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.write(spec.model_dump_json().encode() + b"\n")

@@ -95,6 +95,14 @@ def test_a_file_is_written_with_its_folders_and_nothing_beside_it(
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_whoever_reads_the_old_file_meanwhile_reads_it_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    replace_file(path, "old content")
+    with path.open() as reader:
+        replace_file(path, "new")
+        assert reader.read() == "old content"
+
+
 def test_what_is_left_of_a_killed_writer_is_replaced_too(tmp_path: Path) -> None:
     path = tmp_path / "file"
     (tmp_path / ".file").write_text("half of a much longer cont")

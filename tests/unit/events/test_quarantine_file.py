@@ -34,12 +34,12 @@ def test_a_list_that_a_person_wrote(tmp_path: Path):
 
 def test_every_line_that_is_no_sample_is_named(tmp_path: Path):
     path = tmp_path / "mine.jsonl"
-    path.write_text('{"index": 3}\n{"row": 4}\n{"index": 1.5}\n17\n', encoding="utf-8")
+    path.write_text('{"index": 3}\n{"row": 4}\n{"index": 1.5}\n17\n{"index": 3, "step": "4"}\n', encoding="utf-8")
 
     with pytest.raises(InputError) as refused:
         read_quarantine(path)
     mend = 'is no quarantined sample: write {"index": 123}'
-    assert refused.value.problems == tuple(f"{path}:{number}: {mend}" for number in (2, 3, 4))
+    assert refused.value.problems == tuple(f"{path}:{number}: {mend}" for number in (2, 3, 4, 5))
 
 
 def test_a_file_that_cannot_be_read_is_bad_input(tmp_path: Path):

@@ -38,6 +38,11 @@ def test_an_event_without_a_place_or_fields_is_short():
     assert describe_event(schema.OtherEvent(time=AT, event="node_drained")).split() == ["12:03:41.532", "node_drained"]
 
 
+def test_what_is_not_known_is_left_out():
+    gone = schema.WorkerExitedEvent(time=AT, pid=7, exit_code=9, signal=None, classification="exception")
+    assert describe_event(gone).endswith("worker_exited         pid=7 exit_code=9 classification=exception")
+
+
 def test_numbers_are_short_and_lists_are_one_word():
     event = schema.MetricsEvent(time=AT, metrics={"mrr": 0.123456789, "loss": math.nan}, seconds=math.inf)
     assert describe_event(event).endswith("metrics={mrr=0.123457 loss=nan} seconds=inf")

@@ -56,7 +56,10 @@ def test_a_worker_ends_when_its_lifeline_does_and_not_when_something_is_said_on_
         assert worker.stdout.readline() == "ready\n"
         worker.stdin.write(said_before)
         worker.stdin.close()
-        assert worker.wait() == -signal.SIGKILL
+        try:
+            assert worker.wait(timeout=30) == -signal.SIGKILL
+        finally:
+            worker.kill()
 
 
 def test_a_group_that_is_gone_already() -> None:

@@ -35,7 +35,11 @@ def worker(resolved: ResolvedJob) -> Iterator[tuple[subprocess.Popen[str], Worke
         assert process.stdin is not None
         process.stdin.write(spec.model_dump_json() + "\n")
         process.stdin.flush()
-        yield process, spec, heartbeat
+        try:
+            yield process, spec, heartbeat
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def told(process: subprocess.Popen[str]) -> str:
@@ -83,4 +87,4 @@ def test_it_ends_with_its_lifeline_whatever_it_is_at(resolve: Resolve, tmp_path:
         # Every thread says where it stands when it is asked to.
         assert spec.layout.stacks.read_text() == ""
         process.stdin.close()
-        assert process.wait() == -signal.SIGKILL
+        assert process.wait(timeout=30) == -signal.SIGKILL
