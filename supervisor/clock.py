@@ -32,9 +32,8 @@ class SystemClock:
         """The wall-clock time, aware, in UTC."""
         return datetime.now(UTC)
 
-    def monotonic(self) -> float:
-        """Seconds since an arbitrary moment, never going back."""
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
+    """Seconds since an arbitrary moment, never going back."""
 
     def sleep(self, seconds: float) -> None:
         """Return after `seconds`, at once where that is zero or less."""

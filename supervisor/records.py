@@ -73,9 +73,11 @@ class Outcome(enum.StrEnum):
     HALTED = "halted"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Observation:
-    """What one update measured, as plain numbers.
+    """What one update measured, as plain numbers. Nothing writes to it.
+
+    One is made at every step, and one that is frozen takes five times as long to make.
 
     Attributes:
         step: position in the training schedule, from 0.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 __all__ = ["Kept", "surplus"]
 
@@ -23,18 +23,6 @@ class Kept:
     update: int
     good: bool
     healthy_steps: int = 0
-
-    def after_healthy_step(self) -> Kept:
-        """One more healthy step has followed it."""
-        return self if self.good else replace(self, healthy_steps=self.healthy_steps + 1)
-
-    def after_flagged_step(self) -> Kept:
-        """Its healthy steps are counted anew."""
-        return self if self.good else replace(self, healthy_steps=0)
-
-    def promoted(self) -> Kept:
-        """It is good from now on."""
-        return replace(self, good=True)
 
 
 def surplus(held: Sequence[Kept], keep: int) -> list[Kept]:

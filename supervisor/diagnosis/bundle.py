@@ -20,7 +20,7 @@ from supervisor.events.incident_file import BATCH_FILE, STATE_FILE
 from supervisor.records import Bundle
 from supervisor.run_layout import replace_file_with
 from supervisor.training.modules import named_modules
-from supervisor.training.optimizer_state import capture_optimizer
+from supervisor.training.optimizer_state import captured_groups, state_by_name
 from supervisor.training.state import Subject
 from supervisor.training.tree import plain, tensors
 from supervisor.update import Attempt
@@ -100,7 +100,13 @@ def _add_optimizer(tree: dict[str, Any], subject: Subject, left: int, notes: lis
     if size > left:
         notes.append(f"the optimizer's state would take {_mb(size)}, more than the {_mb(left)} left for it")
         return left
-    tree["optimizer"] = plain(capture_optimizer(subject.optimizer, subject.names, {}), "optimizer")
+    tree["optimizer"] = plain(
+        {
+            "state": state_by_name(subject.optimizer, subject.names),
+            "groups": captured_groups(subject.optimizer, subject.names),
+        },
+        "optimizer",
+    )
     return left - size
 
 

@@ -64,11 +64,6 @@ class Closed:
     cured_by: ActionName | None = None
     cuts_taken_back: int = 0
 
-    @property
-    def something(self) -> bool:
-        """Whether anything ended at all."""
-        return self.incident is not None or self.cuts_taken_back > 0
-
 
 @dataclass(frozen=True, slots=True)
 class EngineState:

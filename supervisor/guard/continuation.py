@@ -54,11 +54,11 @@ class Continuation:
         seen, ledger = attempt.seen, self.points.ledger
         self.noted(attempt)
         self.detectors.accept(seen)
-        closed, incident = ledger.applied(seen)
+        ended = ledger.applied(seen)
         self.schedule.follow(self.points.data, update_ended=True)
         seconds = ledger.spent_since(attempt.started)
-        if closed.something:
-            self.incident_log.closed(closed, incident, seen, ledger.lr_scale)
+        if ended is not None:
+            self.incident_log.closed(*ended, seen, ledger.lr_scale)
         if not seen.replayed:
             self.states.healthy_step(seen.step, seen.update)
         self.taker.take_due(known_finite=True)

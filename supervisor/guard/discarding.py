@@ -13,7 +13,7 @@ from supervisor.policy import RecoveryPolicy
 from supervisor.records import ActionName
 from supervisor.signals import Detectors
 from supervisor.states import GoodStates
-from supervisor.update import Attempt, Executor, Phase
+from supervisor.update import Attempt, Executor
 
 __all__ = ["Discarding", "Undoing"]
 
@@ -72,12 +72,7 @@ class Discarding:
     continuation: Continuation
 
     def discard(self, attempt: Attempt) -> Verdict:
-        """Discard an update that was flagged.
-
-        One whose optimizer has begun to step has reached the weights: then only a reload can undo it.
-        """
-        attempt.undone = attempt.phase is not Phase.STEPPING
-        attempt.phase = Phase.ENDED
+        """Discard an update that was flagged, and answer it."""
         excused = self.undoing.undo(attempt)
         self.continuation.noted(attempt)
         if excused:

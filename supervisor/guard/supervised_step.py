@@ -58,25 +58,26 @@ class SupervisedStep:
 
         An exception that is no `Exception` passes through, with the attempt still begun, so that it can be given up.
         """
-        self.executor.measured(attempt, loss, error)
-        attempt.signals = self.detectors.inspect(attempt.seen)
+        attempt.signals = self.detectors.inspect(self.executor.measured(attempt, loss, error))
         if not attempt.signals or not self.policy.causes(attempt.signals):
             self.executor.prepare(attempt)
             if attempt.raised is None:
                 attempt.phase = Phase.PASSED
                 return PROCEED
         self.points.data.used()
+        attempt.phase = Phase.ENDED
         return self.discarding.discard(attempt)
 
     def applying(self, attempt: Attempt) -> Applying:
         """The block in which the optimizer steps."""
         self.points.data.used()
-        attempt.phase = Phase.STEPPING
-        return Applying(self.executor.applying(self.points.ledger.lr_scale), attempt, self.executor.raised_in)
+        attempt.phase, attempt.undone = Phase.STEPPING, False
+        scale = self.points.ledger.lr_scale
+        return Applying(None if scale == 1.0 else self.executor.applying(scale), attempt, self.executor.raised_in)
 
     def settle(self, attempt: Attempt) -> Verdict:
         """Look at what the optimizer made of it where that is due, then accept it, or recover from it."""
-        executor = self.executor
+        executor, attempt.phase = self.executor, Phase.ENDED
         if attempt.raised is None:
             executor.after_update(attempt)
         if attempt.raised is not None or self.continuation.check_due(attempt):
@@ -84,7 +85,6 @@ class SupervisedStep:
             attempt.signals = self.detectors.inspect(attempt.seen)
             if attempt.signals and self.policy.causes(attempt.signals):
                 return self.discarding.discard(attempt)
-        attempt.phase = Phase.ENDED
         self.canaries.healthy(attempt)
         return Verdict(apply=False, outcome=self.continuation.accept(attempt))
 
@@ -96,27 +96,29 @@ class SupervisedStep:
         self.points.ledger.cancel(attempt.place)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Applying:
     """Scales the learning rates for its block, and keeps what the user's code raises in it for `settle` to answer.
 
     Attributes:
-        scaled: scales the learning rates.
+        scaled: scales the learning rates; None where there is nothing to scale.
         attempt: the update.
         raised: puts an exception into it.
     """
 
-    scaled: AbstractContextManager[object]
+    scaled: AbstractContextManager[object] | None
     attempt: Attempt
     raised: Callable[[Attempt, Exception], None]
 
     def __enter__(self) -> None:
-        self.scaled.__enter__()
+        if self.scaled is not None:
+            self.scaled.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        self.scaled.__exit__(kind, error, trace)
+        if self.scaled is not None:
+            self.scaled.__exit__(kind, error, trace)
         if error is None:
             return False
         if isinstance(error, Exception):

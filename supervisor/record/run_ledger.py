@@ -42,6 +42,7 @@ class RunLedger:
         counters: the numbers of the run; to be read.
         by_signal: incidents by the signal that opened them.
         cured_by: incidents by the action that cured them.
+        now: the monotonic clock, in seconds.
     """
 
     def __init__(self, policy: RecoveryPolicy, clock: Clock) -> None:
@@ -49,8 +50,8 @@ class RunLedger:
         self.by_signal: Counter[SignalName] = Counter()
         self.cured_by: Counter[ActionName] = Counter()
         self._policy = policy
-        self._clock = clock
-        self._began_at = clock.monotonic()
+        self.now = clock.monotonic
+        self._began_at = self.now()
         self._engine = EngineState()
         # Added to the engine's clock when somebody asks: a healthy step makes no new memory.
         self._ticks = 0
@@ -75,7 +76,7 @@ class RunLedger:
     @property
     def seconds(self) -> float:
         """Wall time of the run, earlier processes included."""
-        return self.counters.seconds + self._clock.monotonic() - self._began_at
+        return self.counters.seconds + self.now() - self._began_at
 
     @property
     def last_update(self) -> int | None:
@@ -87,10 +88,6 @@ class RunLedger:
         """Whether the run has ended in `halt` under this ladder."""
         incident = self._engine.incident
         return incident is not None and self._policy.ladder[incident.rung].action is ActionName.HALT
-
-    def now(self) -> float:
-        """The monotonic clock, in seconds."""
-        return self._clock.monotonic()
 
     def begin(self, batch_number: int) -> Place:
         """Begin an update whose last batch was the `batch_number`-th."""
@@ -105,11 +102,11 @@ class RunLedger:
         self.counters.update -= 1
         self._ticks -= not place.replayed
 
-    def applied(self, observation: Observation) -> tuple[Closed, Incident | None]:
+    def applied(self, observation: Observation) -> tuple[Closed, Incident | None] | None:
         """An update was applied and stands.
 
         Returns:
-            What ended with it, and the record of the incident that did.
+            What ended with it and the record of the incident that did; None where nothing can have ended.
         """
         counters = self.counters
         counters.step += 1
@@ -117,7 +114,7 @@ class RunLedger:
         counters.final_loss = observation.loss
         engine = self._engine
         if observation.replayed or (engine.incident is None and not engine.cuts):
-            return _NOTHING_CLOSED, None
+            return None
         record = self.incident
         self._engine, closed = advance(self.engine, self._policy)
         if closed.cured_by is None or record is None:
@@ -127,7 +124,7 @@ class RunLedger:
 
     def spent_since(self, started: float) -> float:
         """An applied update has taken the time since `started`. Gives that time, in seconds."""
-        seconds = self._clock.monotonic() - started
+        seconds = self.now() - started
         self.counters.useful_seconds += seconds
         return seconds
 
@@ -239,7 +236,7 @@ class RunLedger:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave."""
         self.counters = Counters.from_plain(state["counters"])
-        self._began_at = self._clock.monotonic()
+        self._began_at = self.now()
         self._engine, self._ticks = EngineState.from_plain(state["engine"]), 0
         book = state["book"]
         self.by_signal = Counter({SignalName(name): count for name, count in book["by_signal"].items()})
@@ -258,9 +255,6 @@ class RunLedger:
     def _ended(self, record: Incident, step: int, outcome: Outcome, cured_by: ActionName | None) -> Incident:
         seconds = self.seconds - record.opened_at_seconds
         return replace(record, closed_at_step=step, outcome=outcome, cured_by=cured_by, seconds=seconds)
-
-
-_NOTHING_CLOSED = Closed()
 
 
 def _record_of(plain: Mapping[str, Any]) -> Incident:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from supervisor.checkpoints import Kept, surplus
+from supervisor.checkpoints import Kept
+from supervisor.states.probation import Probation
 from supervisor.states.restore_point import RestorePoint
 from supervisor.states.spare_copies import SpareCopies
 
@@ -26,61 +27,54 @@ class StatesInMemory:
     def __init__(self, keep: int, probation_steps: int, spares: SpareCopies) -> None:
         self.last_remembered: int | None = None
         self._keep = keep
-        self._probation_steps = probation_steps
         self._spares = spares
-        # By update, which tells every state of a run apart.
-        self._held: dict[int, tuple[Kept, RestorePoint]] = {}
+        self._probation = Probation(probation_steps)
+        self._points: dict[int, RestorePoint] = {}
 
     def __iter__(self) -> Iterator[tuple[Kept, RestorePoint]]:
-        """Every snapshot, oldest first."""
-        return iter(tuple(self._held.values()))
+        """Every snapshot, the oldest first."""
+        return ((kept, self._points[kept.update]) for kept in self._probation)
 
     @property
     def updates(self) -> tuple[int, ...]:
         """Which states are held, by update."""
-        return tuple(self._held)
+        return tuple(self._points)
 
     def remember(self, point: RestorePoint, *, good: bool = False) -> None:
         """Hold a finite state, on probation unless it is good already."""
         if self._keep == 0:
             return
-        replaced = self._held.pop(point.update, None)
-        if replaced is not None:
-            self._spares.let_go(replaced[1])
+        if point.update in self._points:
+            self.remove(point.update)
         self._spares.hold(point)
-        kept = Kept(point.step, point.update, good or self._probation_steps == 0)
-        self._held[point.update] = (kept, point)
+        self._points[point.update] = point
+        self._probation.add(Kept(point.step, point.update, good))
         self.last_remembered = point.update
         self._trim()
 
     def healthy_step(self) -> None:
         """Count one healthy step for those on probation, and promote those that have seen enough."""
-        promoted = False
-        for update, (kept, point) in self._held.items():
-            if not kept.good:
-                kept = kept.after_healthy_step()
-                if kept.healthy_steps >= self._probation_steps:
-                    kept, promoted = kept.promoted(), True
-                self._held[update] = (kept, point)
-        if promoted:
+        if self._probation.healthy_step():
+            for kept in self._probation.passed():
+                self._probation.promote(kept.update)
             self._trim()
 
     def flagged_step(self) -> None:
         """Make those on probation count their healthy steps anew."""
-        self._held = {update: (kept.after_flagged_step(), point) for update, (kept, point) in self._held.items()}
+        self._probation.begin_anew()
         self._trim()
 
     def remove(self, update: int) -> None:
         """Let one go."""
-        _, point = self._held.pop(update)
-        self._spares.let_go(point)
+        self._probation.remove(update)
+        self._spares.let_go(self._points.pop(update))
 
     def abandon_after(self, step: int) -> None:
         """Let go of every state newer than `step`, and of those on probation."""
-        for update, (kept, _) in tuple(self._held.items()):
+        for kept in self._probation:
             if kept.step > step or not kept.good:
-                self.remove(update)
+                self.remove(kept.update)
 
     def _trim(self) -> None:
-        for kept in surplus([kept for kept, _ in self._held.values()], self._keep):
+        for kept in self._probation.surplus(self._keep):
             self.remove(kept.update)

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from supervisor.checkpoints import BackgroundWriter, CheckpointInfo, CheckpointStore, Kept, surplus
+from supervisor.checkpoints import BackgroundWriter, CheckpointInfo, CheckpointStore, Kept
 from supervisor.errors import CheckpointError
 from supervisor.events import EventLog
 from supervisor.events.schema import (
@@ -16,6 +16,7 @@ from supervisor.events.schema import (
     CheckpointSavedEvent,
     WarningEvent,
 )
+from supervisor.states.probation import Probation
 from supervisor.states.restore_point import RestorePoint, last_update
 from supervisor.states.spare_copies import SpareCopies
 
@@ -43,22 +44,21 @@ class StatesOnDisk:
         self, keep: int, probation_steps: int, store: CheckpointStore, log: EventLog, spares: SpareCopies
     ) -> None:
         self._keep = keep
-        self._probation_steps = probation_steps
+        self._probation = Probation(probation_steps)
         self._store = store
         self._log = log
         self._spares = spares
         self._writer = BackgroundWriter()
-        # By update, which tells every state of a run apart; a path where the write has ended.
-        self._held: dict[int, Kept] = {}
+        # By update, of those whose write has ended.
         self._paths: dict[int, Path] = {}
 
     def __iter__(self) -> Iterator[Kept]:
         """Every checkpoint that was begun and not let go."""
-        return iter(tuple(self._held.values()))
+        return iter(self._probation)
 
     def holds(self, update: int) -> bool:
         """Whether the state after so many updates is on disk, or on its way there."""
-        return update in self._held
+        return update in self._probation
 
     def save(self, point: RestorePoint, tree: dict[str, Any], *, good: bool = False, wait: bool = False) -> None:
         """Begin to commit a finite state.
@@ -73,8 +73,7 @@ class StatesOnDisk:
         """
         # One at a time, so that a slow disk never holds more than one copy.
         self._writer.settle(wait=True)
-        kept = Kept(point.step, point.update, good or self._probation_steps == 0)
-        self._held[point.update] = kept
+        kept = self._probation.add(Kept(point.step, point.update, good))
         self._spares.hold(point)
         self._writer.begin(
             lambda: self._store.write(point.step, point.update, tree, good=kept.good),
@@ -84,25 +83,18 @@ class StatesOnDisk:
 
     def healthy_step(self, at: At) -> None:
         """Count one healthy step for those on probation, and promote those that have seen enough."""
-        if not self._held:
-            return
         self._writer.settle()
-        passed = False
-        for update, kept in self._held.items():
-            if not kept.good:
-                self._held[update] = kept.after_healthy_step()
-                passed |= self._has_passed(self._held[update])
-        if passed:
+        if self._probation.healthy_step():
             # Promotion belongs to the end of this very step, however slow the disk is.
             self._writer.settle(wait=True)
-            for kept in [kept for kept in self._held.values() if self._has_passed(kept)]:
+            for kept in self._probation.passed():
                 self._promote(kept, at)
             self._trim()
             self._writer.settle(wait=True)
 
     def flagged_step(self) -> None:
         """Make those on probation count their healthy steps anew."""
-        self._held = {update: kept.after_flagged_step() for update, kept in self._held.items()}
+        self._probation.begin_anew()
         self._trim()
 
     def load(self, kept: Kept, at: At) -> RestorePoint | None:
@@ -115,13 +107,13 @@ class StatesOnDisk:
 
     def reject(self, kept: Kept, reason: str, at: At) -> None:
         """One proved bad: never go back to it again. Its files stay where they are, as evidence."""
-        del self._held[kept.update]
+        self._probation.remove(kept.update)
         self._say_rejected(kept, self._paths.pop(kept.update), reason, at)
 
     def abandon_after(self, step: int, at: At) -> None:
         """Let go of every state newer than `step`, and of those on probation: the run has gone back."""
         self._writer.settle(wait=True)
-        for kept in [kept for kept in self._held.values() if kept.step > step or not kept.good]:
+        for kept in [kept for kept in self if kept.step > step or not kept.good]:
             self._abandon(kept, step, at)
 
     def adopt(self, found: Iterable[CheckpointInfo], resumed_step: int, healthy_steps: Mapping[int, int]) -> None:
@@ -135,9 +127,9 @@ class StatesOnDisk:
         for info in found:
             if info.update is not None:
                 healthy = 0 if info.good else healthy_steps.get(info.update, 0)
-                self._held[info.update] = Kept(info.step, info.update, info.good, healthy)
+                self._probation.add(Kept(info.step, info.update, info.good, healthy))
                 self._paths[info.update] = info.path
-        for kept in [kept for kept in self._held.values() if kept.step > resumed_step]:
+        for kept in [kept for kept in self if kept.step > resumed_step]:
             self._abandon(kept, resumed_step, (None, None))
 
     def healthy_steps(self) -> dict[int, int]:
@@ -150,15 +142,16 @@ class StatesOnDisk:
 
     def _written(self, point: RestorePoint, done: Future[Path]) -> None:
         self._spares.let_go(point)
-        update, kept = point.update, self._held[point.update]
+        update, kept = point.update, self._probation[point.update]
         if isinstance(done.exception(), CheckpointError):
-            del self._held[update]
+            self._probation.remove(update)
             message = f"checkpoint: {done.exception()}"
             self._log.emit(WarningEvent(step=kept.step, update=last_update(update), message=message))
             return
         path = done.result()
         for other in [other for other, at in self._paths.items() if at == path]:
-            del self._held[other], self._paths[other]
+            self._probation.remove(other)
+            del self._paths[other]
         self._paths[update] = path
         # The line belongs to the last update that the checkpoint holds, so that a resume from it keeps the line.
         at = (kept.step, last_update(update))
@@ -168,23 +161,19 @@ class StatesOnDisk:
             self._say_promoted(kept, path, at)
         self._trim()
 
-    def _has_passed(self, kept: Kept) -> bool:
-        return not kept.good and kept.healthy_steps >= self._probation_steps
-
     def _promote(self, kept: Kept, at: At) -> None:
         try:
             self._store.promote(self._paths[kept.update])
         except CheckpointError as error:
             # It counts anew, so that a disk that refuses is not asked at every step.
-            self._held[kept.update] = kept.after_flagged_step()
+            self._probation.begin_anew(kept.update)
             self._log.emit(WarningEvent(step=at[0], update=at[1], message=f"checkpoint: {error}"))
             return
-        self._held[kept.update] = kept.promoted()
+        self._probation.promote(kept.update)
         self._say_promoted(kept, self._paths[kept.update], at)
 
     def _trim(self) -> None:
-        on_disk = [kept for update, kept in self._held.items() if update in self._paths]
-        for kept in surplus(on_disk, self._keep):
+        for kept in self._probation.surplus(self._keep, frozenset(self._paths)):
             self._retire(kept)
 
     def _abandon(self, kept: Kept, step: int, at: At) -> None:
@@ -192,7 +181,7 @@ class StatesOnDisk:
         self._retire(kept)
 
     def _retire(self, kept: Kept) -> None:
-        del self._held[kept.update]
+        self._probation.remove(kept.update)
         path = self._paths.pop(kept.update)
         self._writer.begin(lambda: self._store.retire(path), lambda done: self._retired(path, done))
 

@@ -52,7 +52,8 @@ class StateTaker:
 
     def due(self, step: int) -> bool:
         """Whether a state is to be taken after `step` steps."""
-        return _is_due(step, self._snapshot_every) or _is_due(step, self._checkpoint_every)
+        snapshot, checkpoint = self._snapshot_every, self._checkpoint_every
+        return (snapshot > 0 and step % snapshot == 0) or (checkpoint > 0 and step % checkpoint == 0)
 
     def check_due(self, step: int) -> bool:
         """Whether the state is to be looked at after `step` steps: also before any is taken."""
@@ -81,9 +82,9 @@ class StateTaker:
         if not self.due(step) or not (known_finite or self._check.is_finite()):
             return
         point = self._points.take()
-        if _is_due(step, self._snapshot_every):
+        if self._snapshot_every > 0 and step % self._snapshot_every == 0:
             self._states.memory.remember(point)
-        if _is_due(step, self._checkpoint_every):
+        if self._checkpoint_every > 0 and step % self._checkpoint_every == 0:
             self._save(point)
 
     def commit(self, *, good: bool = False) -> None:
@@ -114,7 +115,3 @@ class StateTaker:
             **self._parts.tree(),
         }
         self._states.disk.save(point, tree, good=good, wait=wait)
-
-
-def _is_due(step: int, every: int) -> bool:
-    return every > 0 and step % every == 0

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from supervisor.signals.nonfinite import OVERFLOW_BOUND
-from supervisor.training.modules import buffers_of, named_modules, with_extra_state
+from supervisor.training.modules import ModuleWalk
 from supervisor.training.names import parameter_names
 from supervisor.training.norms import (
     all_finite,
@@ -81,7 +81,8 @@ class GradientInspection:
         if len(self._parameters) != len(self._names):
             self._parameters = list(self._names)
         gradients = [grad for parameter in self._parameters if (grad := parameter.grad) is not None]
-        parts = [loss.detach().reshape(()), *norms(gradients)]
+        loss = loss.detach() if loss.requires_grad else loss
+        parts = [loss.reshape(()) if loss.dim() else loss, *norms(gradients)]
         end = len(parts)
         if buffers:
             parts += norms([buffer for _, buffer in buffers])
@@ -126,7 +127,7 @@ class StateCheck:
         extra: Mapping[str, Stateful] | None = None,
         names: Mapping[Tensor, str] | None = None,
     ) -> None:
-        self._model = model
+        self._modules = ModuleWalk(model)
         self._optimizer = optimizer
         self._extra = dict(extra or {})
         self._names = parameter_names(model, optimizer) if names is None else names
@@ -135,7 +136,7 @@ class StateCheck:
         self._exempt = {name: ~torch.isfinite(dense(tensor)) for name, tensor in held if not all_finite([tensor])}
         self._in_use = [
             (name, module._buffers, key)
-            for name, module, key, buffer in buffers_of(named_modules(model))
+            for name, module, key, buffer in self._modules.buffers()
             if buffer is None or (can_rot(buffer) and has_finite_norm(buffer))
         ]
 
@@ -196,9 +197,9 @@ class StateCheck:
 
     def _beside(self) -> list[tuple[str, Tensor]]:
         """What a forward pass can change: buffers, modules' extra state, registered state."""
-        modules = named_modules(self._model)
-        held = [(name, buffer) for name, _, _, buffer in buffers_of(modules) if buffer is not None]
-        of_modules = {name: module.get_extra_state() for name, module in with_extra_state(modules)}
+        self._modules.refresh()
+        held = [(name, buffer) for name, _, _, buffer in self._modules.buffers() if buffer is not None]
+        of_modules = {name: module.get_extra_state() for name, module in self._modules.with_extra_state}
         return held + _extra_tensors(of_modules, {name: each.state_dict() for name, each in self._extra.items()})
 
     def _judged(self, held: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:

@@ -7,24 +7,7 @@ from collections.abc import Iterator
 
 from supervisor.training.optimizers import AnyOptimizer
 
-__all__ = ["ScaledLearningRates", "nominal_lr", "scaled_learning_rates"]
-
-_UNTOUCHED = contextlib.nullcontext()
-
-
-class ScaledLearningRates:
-    """Scales an optimizer's learning rates for a block; nothing is made where there is nothing to scale.
-
-    Args:
-        optimizer: the optimizer, or several as one.
-    """
-
-    def __init__(self, optimizer: AnyOptimizer) -> None:
-        self._optimizer = optimizer
-
-    def by(self, scale: float) -> contextlib.AbstractContextManager[None]:
-        """As `scaled_learning_rates`."""
-        return _UNTOUCHED if scale == 1.0 else scaled_learning_rates(self._optimizer, scale)
+__all__ = ["nominal_lr", "scaled_learning_rates"]
 
 
 @contextlib.contextmanager

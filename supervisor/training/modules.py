@@ -72,12 +72,17 @@ class ModuleWalk:
         self.plain: list[nn.Module] = []
         self.with_extra_state: Modules = []
         self._children: list[tuple[dict[str, nn.Module | None], tuple[nn.Module | None, ...]]] = []
+        self._leaves: list[dict[str, nn.Module | None]] = []
         self._walk()
 
     def refresh(self) -> None:
         """Walk again where the tree has changed."""
         for children, known in self._children:
             if tuple(children.values()) != known:
+                self._walk()
+                return
+        for none in self._leaves:
+            if none:
                 self._walk()
                 return
 
@@ -89,5 +94,6 @@ class ModuleWalk:
         self.named = named_modules(self._model)
         self.plain = [module for _, module in self.named]
         self.with_extra_state = list(with_extra_state(self.named))
-        # A leaf may be given children later, so that it counts too.
-        self._children = [(module._modules, tuple(module._modules.values())) for module in self.plain]
+        self._children = [(each._modules, tuple(each._modules.values())) for each in self.plain if each._modules]
+        # A leaf may be given children later.
+        self._leaves = [each._modules for each in self.plain if not each._modules]

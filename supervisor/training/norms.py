@@ -11,6 +11,7 @@ from torch import Tensor
 __all__ = ["all_finite", "can_rot", "dense", "first_bad", "has_finite_norm", "norms", "norms_on_host", "on_host"]
 
 
+@torch.no_grad()
 def all_finite(held: Iterable[Tensor]) -> bool:
     """True when no element is NaN or infinite; one synchronisation on the healthy path."""
     floating = [tensor for tensor in held if can_rot(tensor)]
@@ -20,6 +21,7 @@ def all_finite(held: Iterable[Tensor]) -> bool:
     return all(bool(torch.isfinite(dense(tensor)).all()) for tensor in floating)
 
 
+@torch.no_grad()
 def has_finite_norm(tensor: Tensor) -> bool:
     """Whether the L2 norm of a tensor is finite."""
     return math.isfinite(float(norms([tensor])[0]))
@@ -48,16 +50,16 @@ def norms(held: list[Tensor]) -> Sequence[Tensor]:
     """The L2 norm of each tensor, 0-dimensional, accumulated in float32 or wider; in the order of `_grouped`."""
     if not held:
         return ()
-    with torch.no_grad():
-        if _alike(held):
-            return torch._foreach_norm(held, 2)
-        found: list[Tensor] = []
-        for (_, dtype), group in _grouped([dense(tensor) for tensor in held]).items():
-            wide = torch.promote_types(dtype, torch.float32)
-            found += torch._foreach_norm([tensor for _, tensor in group], 2, wide)
-        return found
+    if _alike(held):
+        return torch._foreach_norm(held, 2)
+    found: list[Tensor] = []
+    for (_, dtype), group in _grouped([dense(tensor) for tensor in held]).items():
+        wide = torch.promote_types(dtype, torch.float32)
+        found += torch._foreach_norm([tensor for _, tensor in group], 2, wide)
+    return found
 
 
+@torch.no_grad()
 def norms_on_host(held: list[Tensor]) -> list[float]:
     """The L2 norm of each tensor, in the order of `held`; one synchronisation."""
     if not held:

@@ -9,33 +9,31 @@ import torch
 from torch import Tensor
 
 from supervisor.training.optimizers import AnyOptimizer
-from supervisor.training.tree import clone, copied
+from supervisor.training.tree import clone
 
-__all__ = ["capture_optimizer", "fits", "groups_by_name", "restore_optimizer"]
+__all__ = ["captured_groups", "fits", "groups_by_name", "restore_optimizer", "state_by_name"]
 
 HELD = "params"
 """Key of a group's parameters; a captured group has their names instead."""
 
 
-def capture_optimizer(optimizer: AnyOptimizer, names: Mapping[Tensor, str], spare: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `state` by parameter name, and of the groups' options with the names of their parameters.
+def state_by_name(optimizer: AnyOptimizer, names: Mapping[Tensor, str]) -> dict[Any, Any]:
+    """The optimizer's own `state`, not copied, by the names of its parameters.
 
-    Args:
-        optimizer: the optimizer.
-        names: name of every parameter it holds.
-        spare: `state` of an earlier copy that nobody needs any more; its memory is used again.
+    Some optimizers keep what belongs to no parameter under a key of their own, which stays.
     """
-    # Some optimizers keep what belongs to no parameter under a key of their own.
-    named = {_name(key, names): held for key, held in optimizer.state.items()}
-    state = {name: copied(held, spare.get(name)) for name, held in named.items()}
-    groups = [
+    return {_name(key, names): held for key, held in optimizer.state.items()}
+
+
+def captured_groups(optimizer: AnyOptimizer, names: Mapping[Tensor, str]) -> list[dict[str, Any]]:
+    """A copy of the groups' options, with the names of their parameters."""
+    return [
         {
             **{key: clone(value) for key, value in group.items() if key != HELD},
             HELD: [names[parameter] for parameter in group[HELD]],
         }
         for group in optimizer.param_groups
     ]
-    return {"state": state, "groups": groups}
 
 
 def groups_by_name(groups: Iterable[Mapping[str, Any]], names: Mapping[Tensor, str]) -> dict[str, Any]:

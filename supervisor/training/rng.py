@@ -22,8 +22,12 @@ __all__ = [
 ]
 
 
-MERSENNE_TWISTER_BYTES = 624 * 4 + 4
-"""Size of the state of NumPy's `MT19937`, in bytes: its key and its position."""
+KEY_BYTES, POSITION_BYTES = 624 * 4, 4
+"""Sizes of the two parts of a Mersenne Twister's state."""
+
+TELLING_BYTES = 64 * 4
+"""How much of the key is compared. A draw moves the position, and when it begins again every word of the key changes;
+of two keys that were seeded differently as many words are alike once in 2 to the 2,048th power."""
 
 GENERATOR: Any = random.getstate.__self__  # type: ignore[attr-defined]
 """Python's global generator."""
@@ -36,6 +40,7 @@ def capture_rng() -> dict[str, Any]:
     """State of the global generators of Python, NumPy, torch and every CUDA device in use."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     return {
+        # The second normal number that it keeps in reserve is not among its bytes.
         "python": (*_PYTHON.capture(), GENERATOR.gauss_next),
         "numpy": _NUMPY.capture(),
         "torch": torch.default_generator.get_state(),
@@ -46,27 +51,40 @@ def capture_rng() -> dict[str, Any]:
 class _Unmoved:
     """Captures the state of a generator, and gives the last one again if the generator has not moved since.
 
-    Python and NumPy make a list of 624 numbers to tell their states, which takes longer than all else that is copied
-    before a step, and most steps draw from neither. So the bytes that a generator consists of are compared.
+    Python and NumPy build their states out of 624 numbers, which takes longer than all else that is copied before a
+    step, and most steps draw from neither. So what tells in the generator's memory is compared first.
 
     Args:
         tell: gives the state.
-        views: gives those bytes as they are now, in views that are made once; None where they cannot be had.
+        find: gives views of those bytes; none where they cannot be read.
+        generator: gives the object that the views are of. Where it is another one, they are found anew.
     """
 
-    def __init__(self, tell: Callable[[], Any], views: Callable[[], tuple[memoryview, ...] | None]) -> None:
+    def __init__(
+        self,
+        tell: Callable[[], Any],
+        find: Callable[[Any], tuple[memoryview, ...]],
+        generator: Callable[[], Any],
+    ) -> None:
         self._tell = tell
-        self._views = views
-        self._seen: tuple[object, ...] | None = None
+        self._find = find
+        self._generator = generator
+        # Kept, since a view does not keep alive what it is of.
+        self._known: Any = None
+        self._views: tuple[memoryview, ...] = ()
+        self._seen: tuple[object, ...] = ()
         self._told: Any = None
 
     def capture(self) -> Any:
         """The state now; never written to afterwards."""
-        views = self._views()
-        if views is None:
+        generator = self._generator()
+        if generator is not self._known:
+            self._known, self._seen = generator, ()
+            self._views = self._find(generator) if sys.implementation.name == "cpython" else ()
+        if not self._views:
             return self._tell()
-        if self._seen != views:
-            self._seen, self._told = tuple([bytes(view) for view in views]), self._tell()
+        if self._seen != self._views:
+            self._seen, self._told = tuple([bytes(view) for view in self._views]), self._tell()
         return self._told
 
 
@@ -75,40 +93,17 @@ def _view(address: int, size: int) -> memoryview:
 
 
 def _view_of(held: object) -> memoryview:
-    """What an object holds in its own memory, its header left out; it must outlive the view."""
+    """What an object holds in its own memory, its header left out."""
     header = object.__basicsize__
     return _view(id(held) + header, type(held).__basicsize__ - header)
 
 
-class _PythonViews:
-    """The key and the position of Python's generator. The second normal number in reserve is not among them."""
-
-    def __init__(self) -> None:
-        # The view does not keep it alive.
-        self._generator = GENERATOR
-        self._views = (_view_of(GENERATOR),)
-
-    def __call__(self) -> tuple[memoryview, ...]:
-        return self._views
-
-
-class _NumpyViews:
-    """NumPy's generator: a second normal number in reserve is in the object, the key in what it points to."""
-
-    def __init__(self) -> None:
-        self._state: Any = np.random.get_state.__self__  # type: ignore[attr-defined]
-        self._generator: Any = None
-        self._known: tuple[memoryview, ...] | None = None
-
-    def __call__(self) -> tuple[memoryview, ...] | None:
-        generator = self._state._bit_generator
-        if generator is not self._generator:
-            # Another one may have been put in its place.
-            self._generator = generator
-            plain = type(generator) is np.random.MT19937
-            address = generator.ctypes.state_address if plain else 0
-            self._known = (_view_of(self._state), _view(address, MERSENNE_TWISTER_BYTES)) if plain else None
-        return self._known
+def _numpy_views(generator: Any) -> tuple[memoryview, ...]:
+    # A second normal number in reserve is in the object, the key in what its bit generator points to.
+    if type(generator) is not np.random.MT19937:
+        return ()
+    key = generator.ctypes.state_address
+    return _view_of(_NUMPY_OBJECT), _view(key, TELLING_BYTES), _view(key + KEY_BYTES, POSITION_BYTES)
 
 
 def _tell_numpy() -> NumpyState:
@@ -122,12 +117,10 @@ def _tell_python() -> tuple[int, torch.Tensor]:
     return version, torch.tensor(internal, dtype=torch.int64)
 
 
-def _no_views() -> None:
-    return None
-
-
-_PYTHON = _Unmoved(_tell_python, _PythonViews() if sys.implementation.name == "cpython" else _no_views)
-_NUMPY = _Unmoved(_tell_numpy, _NumpyViews() if sys.implementation.name == "cpython" else _no_views)
+_NUMPY_OBJECT: Any = np.random.get_state.__self__  # type: ignore[attr-defined]
+# Its position comes before its key.
+_PYTHON = _Unmoved(_tell_python, lambda held: (_view_of(held)[: POSITION_BYTES + TELLING_BYTES],), lambda: GENERATOR)
+_NUMPY = _Unmoved(_tell_numpy, _numpy_views, lambda: _NUMPY_OBJECT._bit_generator)
 
 
 def restore_rng(state: dict[str, Any]) -> None:

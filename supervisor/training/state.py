@@ -13,7 +13,13 @@ from torch.amp.grad_scaler import GradScaler
 from supervisor.errors import InputError
 from supervisor.training.modules import ModuleWalk, buffers_of, named_modules, with_extra_state
 from supervisor.training.names import parameter_names
-from supervisor.training.optimizer_state import capture_optimizer, fits, groups_by_name, restore_optimizer
+from supervisor.training.optimizer_state import (
+    captured_groups,
+    fits,
+    groups_by_name,
+    restore_optimizer,
+    state_by_name,
+)
 from supervisor.training.optimizers import AnyOptimizer, members
 from supervisor.training.rng import capture_rng, restore_rng
 from supervisor.training.trainer import Stateful
@@ -55,9 +61,9 @@ class TrainingState:
         return cls(**{name: tree[name] for name in cls.__slots__})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class VolatileState:
-    """What a forward and backward pass may change although the update is then discarded.
+    """What a forward and backward pass may change although the update is then discarded. Nothing writes to it.
 
     `training_modes` says of each module whether it was in training mode: a loss that raises half-way through an
     evaluation leaves it otherwise.
@@ -144,12 +150,14 @@ class Subject:
             spare: an earlier copy that nobody needs any more: its memory is used again.
         """
         volatile = self.capture_volatile()
-        parameters = {name: p.detach() for name, p in self._by_name.items()}
+        held = {"parameters": self._by_name, "state": state_by_name(self.optimizer, self.names)}
+        memory = None if spare is None else {"parameters": spare.parameters, "state": spare.optimizer["state"]}
+        copies = copied(held, memory)
         return TrainingState(
-            parameters=copied(parameters, None if spare is None else spare.parameters),
+            parameters=copies["parameters"],
             buffers=volatile.buffers,
             module_extra=volatile.module_extra,
-            optimizer=capture_optimizer(self.optimizer, self.names, {} if spare is None else spare.optimizer["state"]),
+            optimizer={"state": copies["state"], "groups": captured_groups(self.optimizer, self.names)},
             scheduler=None if self.scheduler is None else clone(self.scheduler.state_dict()),
             scaler=None if self.scaler is None else clone(self.scaler.state_dict()),
             extra=volatile.extra,
@@ -215,11 +223,11 @@ class Subject:
         modules = self._modules
         modules.refresh()
         return VolatileState(
-            buffers={name: clone(buffer) for name, _, _, buffer in modules.buffers()},
-            module_extra={name: clone(module.get_extra_state()) for name, module in modules.with_extra_state},
-            extra={name: clone(held.state_dict()) for name, held in self.extra.items()},
-            rng=capture_rng(),
-            training_modes=tuple([module.training for module in modules.plain]),
+            {name: clone(buffer) for name, _, _, buffer in modules.buffers()},
+            {name: clone(module.get_extra_state()) for name, module in modules.with_extra_state},
+            {name: clone(held.state_dict()) for name, held in self.extra.items()},
+            capture_rng(),
+            tuple([module.training for module in modules.plain]),
         )
 
     def discard_update(self, before: VolatileState) -> None:

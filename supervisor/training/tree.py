@@ -30,6 +30,7 @@ def clone(tree: Any) -> Any:
     return copy.deepcopy(tree, {id(tensor): clone(tensor) for _, tensor in tensors(tree)})
 
 
+@torch.no_grad()
 def copied(tree: Any, spare: Any) -> Any:
     """`clone(tree)`, written into the tensors of `spare` where they fit: fresh memory costs more than the copy.
 
@@ -52,16 +53,16 @@ def _copied(
         fits = (
             isinstance(spare, Tensor)
             and spare.shape == tree.shape
-            and spare.dtype == tree.dtype
-            and spare.device == tree.device
-            and spare.layout == tree.layout == torch.strided
+            and spare.dtype is tree.dtype
+            and spare.layout is tree.layout is torch.strided
             and spare.stride() == tree.stride()
+            and spare.device == tree.device
         )
         if not fits:
             return clone(tree)
         into, held = pending.setdefault((tree.device, tree.dtype), ([], []))
         into.append(spare)
-        held.append(tree.detach())
+        held.append(tree)
         return spare
     if type(tree) is dict:
         known = spare if isinstance(spare, dict) else {}

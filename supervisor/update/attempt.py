@@ -25,7 +25,7 @@ class Phase(enum.Enum):
     """It stands, or it was discarded and answered, or it was given up."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
     """Where an update stands in the run.
 
@@ -74,7 +74,7 @@ class Attempt:
         observation: what it measured; None until its backward pass is over.
         signals: what was found about that, furthest upstream first.
         raised: the exception that ended it, if one did.
-        undone: whether it was discarded before it reached the weights; False where only a reload can undo it.
+        undone: whether it can be discarded; False once the optimizer has begun to step, when only a reload can undo it.
         scaler_before: the gradient scaler's `state_dict` before it backed off, None without a scaler.
         at_fault: positions of the accumulated batches that are bad by themselves.
         reusable: positions of those that may be used again.

@@ -44,9 +44,9 @@ def backward(batches: Sequence[Any], compute: LossFunction, scaler: GradScaler |
     return total
 
 
-def unscale(scaler: GradScaler | None, optimizer: AnyOptimizer) -> None:
+def unscale(scaler: GradScaler, optimizer: AnyOptimizer) -> None:
     """Take the loss scale out of the gradients, of those optimizers whose gradients the caller has not unscaled."""
-    if scaler is None or not scaler.is_enabled():
+    if not scaler.is_enabled():
         return
     for each in members(optimizer):
         if scaler._per_optimizer_states[id(each)]["stage"] is OptState.READY:

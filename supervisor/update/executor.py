@@ -33,8 +33,8 @@ class Executor(Protocol):
         """Forget the gradients and copy what a forward pass can change."""
         ...
 
-    def measured(self, attempt: Attempt, loss: Tensor | None, error: Exception | None) -> None:
-        """Put into the attempt what its passes gave: `observation`, and `raised` where the user's code raised."""
+    def measured(self, attempt: Attempt, loss: Tensor | None, error: Exception | None) -> Observation:
+        """Put into the attempt what its passes gave: its observation, and `raised` where the user's code raised."""
         ...
 
     def prepare(self, attempt: Attempt) -> None:

@@ -15,7 +15,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from supervisor.records import Observation
 from supervisor.training.inspection import GradientInspection, StateCheck
-from supervisor.training.learning_rate import ScaledLearningRates, nominal_lr
+from supervisor.training.learning_rate import nominal_lr, scaled_learning_rates
 from supervisor.training.optimizers import members
 from supervisor.training.schedule import Schedule
 from supervisor.training.state import Subject, VolatileState
@@ -74,7 +74,6 @@ class NativeExecutor:
         self._loss = loss
         self._replay = replay
         self._inspect = GradientInspection(subject.names)
-        self._scaled = ScaledLearningRates(subject.optimizer)
 
     @property
     def no_replay(self) -> str | None:
@@ -102,18 +101,19 @@ class NativeExecutor:
             raise RuntimeError("there is no loss function to compute with")
         return backward(batches, self._loss, self._subject.scaler, self.settings.accumulate)
 
-    def measured(self, attempt: Attempt, loss: Tensor | None, error: Exception | None) -> None:
+    def measured(self, attempt: Attempt, loss: Tensor | None, error: Exception | None) -> Observation:
         """Measure loss and gradients with one host synchronisation, or take note of what was raised."""
         place = attempt.place
         if error is None:
             try:
-                attempt.observation = self._measure(place, loss, self._subject.scaler)
-                return
+                seen = attempt.observation = self._measure(place, loss, self._subject.scaler)
+                return seen
             except Exception as raised:  # noqa: BLE001  (whatever the user's hooks raise is a finding)
                 error = raised
         self._forget_replaced()
         attempt.observation = Observation(place.step, place.update, math.nan, math.nan, replayed=place.replayed)
         self.raised_in(attempt, error)
+        return attempt.seen
 
     def prepare(self, attempt: Attempt) -> None:
         """Call the user's hook, then clip."""
@@ -130,7 +130,7 @@ class NativeExecutor:
 
     def applying(self, lr_scale: float) -> AbstractContextManager[object]:
         """Scale the learning rates inside the block."""
-        return self._scaled.by(lr_scale)
+        return scaled_learning_rates(self._subject.optimizer, lr_scale)
 
     def step_optimizer(self) -> None:
         """The optimizer's step, through the gradient scaler where there is one."""
@@ -144,7 +144,7 @@ class NativeExecutor:
 
     def after_update(self, attempt: Attempt) -> None:
         """Step the schedule at the nominal rate."""
-        if self._schedule is None:
+        if self._schedule is None or self._schedule.scheduler is None:
             return
         try:
             self._schedule.after_update(attempt.seen.loss)
@@ -208,7 +208,8 @@ class NativeExecutor:
     def _measure(self, place: Place, loss: Tensor | None, scaler: GradScaler | None) -> Observation:
         if loss is None:
             raise TypeError("after_backward needs the loss of the update, or the exception that it raised")
-        unscale(scaler, self._subject.optimizer)
+        if scaler is not None:
+            unscale(scaler, self._subject.optimizer)
         sanitized = self.settings.sanitized
         replaced = None if sanitized is None else sanitized()
         value, norm, count, flaws = self._inspect.measure(loss, replaced, self._check.buffers_in_use())

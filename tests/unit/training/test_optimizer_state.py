@@ -13,8 +13,20 @@ from torch.optim import SGD, Adam
 
 from supervisor.testing.tiny import TinyTrainer
 from supervisor.training.names import parameter_names
-from supervisor.training.optimizer_state import capture_optimizer, fits, groups_by_name, restore_optimizer
+from supervisor.training.optimizer_state import (
+    captured_groups,
+    fits,
+    groups_by_name,
+    restore_optimizer,
+    state_by_name,
+)
 from supervisor.training.optimizers import chained
+from supervisor.training.tree import copied
+
+
+def captured(optimizer: Any, names: Any, spare: Any = None) -> dict[str, Any]:
+    """As `Subject.capture` takes it."""
+    return {"state": copied(state_by_name(optimizer, names), spare), "groups": captured_groups(optimizer, names)}
 
 
 class Held:
@@ -32,7 +44,7 @@ class Held:
             self.optimizer.step()
 
     def captured(self, spare: Any = None) -> dict[str, Any]:
-        return capture_optimizer(self.optimizer, self.names, spare or {})
+        return captured(self.optimizer, self.names, spare)
 
     def restore(self, saved: Any) -> None:
         restore_optimizer(self.optimizer, self.names, saved)
@@ -148,10 +160,10 @@ def test_several_optimizers_are_captured_as_one() -> None:
     names = parameter_names(trainer.model, both)
     trainer.loss(trainer.data[0]).backward()  # type: ignore[no-untyped-call]
     both.step()
-    saved = capture_optimizer(both, names, {})
+    saved = captured(both, names)
     both.step()
     restore_optimizer(both, names, saved)
-    assert_same(capture_optimizer(both, names, {}), saved)
+    assert_same(captured(both, names), saved)
     assert [group["lr"] for group in saved["groups"]] == [0.01, 0.1]
 
 
