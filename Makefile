@@ -9,37 +9,33 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
 JOB ?= configs/jobs/energy_flow.yaml
 # A fresh run directory each time.
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 RUN_DIR ?= runs/energy_flow-$(STAMP)
 
-.PHONY: run demo test check torture clean help
+.PHONY: ready run demo test check torture clean help
 
 help:
 	@sed -n '1,7s/^# \{0,1\}//p' Makefile
 
-$(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt setuptools torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@touch $@
+ready:
+	@$(PYTHON) scripts/make_venv.py $(VENV)
 
-run: $(READY)
+run: ready
 	$(BIN)/supervisor run $(JOB) --run-dir $(RUN_DIR)
 
-demo: $(READY)
+demo: ready
 	$(BIN)/supervisor run configs/jobs/demo.yaml --run-dir runs/demo-$(STAMP)
 
-test: $(READY)
+test: ready
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-torture: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+# The long tests, and examples of hypothesis that are not the same ones every time.
+torture: ready
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'slow or hypothesis' --hypothesis-profile searching
 
-check: $(READY)
+check: ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -2,11 +2,14 @@
 
 Each contender has its own copy of the model, of the same seed and on the same batches, and takes a few steps before the
 next one's turn; the order of a round begins one further each time. One thread, fused AdamW, no clipping, the default
-policy. Beside the guard stand a second bare loop, which shows the machine's noise, and what people write by hand.
+policy. Beside the guard stand a second bare loop, which shows the machine's noise, and what people write by hand. Where
+batches are accumulated, each contender does so: the loss over their number, a backward pass each, then one update.
 
-`mean` and `median` are seconds of a step over the bare loop's; a median hides what is not done at every step (the check
-of the state at every tenth, a snapshot at every twentieth). `spread` is the middle half of the ratios of twenty steps
-each, which hold one snapshot.
+A pair is a step of a contender and the bare loop's step on the same batch. `mean` and `median` are seconds of a step
+over the bare loop's; a median hides what is not done at every step (the check of the state at every tenth, a snapshot
+at every twentieth). `spread` is the middle half of the ratios of twenty steps each, which hold one snapshot. `of the
+check by hand` is the time added over that which `clip_grad_norm_(error_if_nonfinite=True)` and `loss.item()` add in
+the same run; that of the second bare loop is the doubt in it.
 """
 
 from __future__ import annotations
@@ -21,10 +24,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from overhead_workloads import WORKLOADS, Batch, Workload
 from torch import Tensor, nn
 
 from supervisor import Guard
@@ -36,78 +39,10 @@ falls into the middle of a turn."""
 UNIT_STEPS = 20
 """Steps of one ratio of the spread: as many as lie between two snapshots."""
 
+LEAST_STEPS = 2 * UNIT_STEPS
+"""A spread needs two ratios."""
+
 BEGIN, END = "<!-- overhead: begin -->", "<!-- overhead: end -->"
-
-LossFunction = Callable[[tuple[Tensor, Tensor]], Tensor]
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A training to measure.
-
-    Attributes:
-        name: as it stands in the table.
-        build: makes the model and gives the loss over its output.
-        batch: draws one batch.
-        steps: steps that count, a multiple of 20.
-        turn_steps: steps until the next contender's turn; many short ones, so that caches are warm for most of them.
-    """
-
-    name: str
-    build: Callable[[], nn.Module]
-    batch: Callable[[], tuple[Tensor, Tensor]]
-    steps: int
-    turn_steps: int = 5
-
-
-class Recurrent(nn.Module):
-    """A GRU and a linear head on its last output."""
-
-    def __init__(self, inputs: int, hidden: int) -> None:
-        super().__init__()
-        self.gru = nn.GRU(inputs, hidden, num_layers=2, batch_first=True)
-        self.head = nn.Linear(hidden, inputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, inputs] -> [B, inputs]."""
-        output: Tensor = self.gru(x)[0][:, -1]
-        return self.head(output)  # type: ignore[no-any-return]
-
-
-class Transformer(nn.Module):
-    """Eight encoder layers over tokens: 99 parameter tensors."""
-
-    def __init__(self, tokens: int, width: int) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(tokens, width)
-        layer = nn.TransformerEncoderLayer(width, 4, 4 * width, batch_first=True)
-        self.encoder = nn.TransformerEncoder(layer, 8, enable_nested_tensor=False)
-        self.head = nn.Linear(width, tokens)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T] -> [B, tokens]."""
-        return self.head(self.encoder(self.embedding(x)).mean(1))  # type: ignore[no-any-return]
-
-
-def _mlp() -> nn.Module:
-    return nn.Sequential(nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 128))
-
-
-def _sequences(batch: int, length: int, inputs: int) -> Callable[[], tuple[Tensor, Tensor]]:
-    return lambda: (torch.randn(batch, length, inputs), torch.randn(batch, inputs))
-
-
-WORKLOADS = (
-    Workload("GRU, 1M parameters", lambda: Recurrent(64, 320), _sequences(32, 16, 64), 160),
-    Workload("GRU, 10M parameters", lambda: Recurrent(128, 1024), _sequences(32, 16, 128), 60),
-    Workload(
-        "transformer, 99 tensors",
-        lambda: Transformer(256, 128),
-        lambda: (torch.randint(256, (16, 32)), torch.randn(16, 256)),
-        100,
-    ),
-    Workload("MLP", _mlp, lambda: (torch.randn(64, 128), torch.randn(64, 128)), 2000, turn_steps=50),
-)
 
 
 class Contender:
@@ -124,17 +59,28 @@ class Contender:
         self.seconds: list[float] = []
         self._parameters = list(self.model.parameters())
         self._inspect = inspect
+        self._bfloat16 = workload.bfloat16
 
-    def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Mean squared error."""
         x, y = batch
-        return nn.functional.mse_loss(self.model(x), y)
+        if not self._bfloat16:
+            return nn.functional.mse_loss(self.model(x), y)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return nn.functional.mse_loss(self.model(x), y)
 
-    def step(self, batch: tuple[Tensor, Tensor]) -> None:
-        """One update."""
+    def step(self, batches: tuple[Batch, ...]) -> None:
+        """One update on all of them."""
         self.optimizer.zero_grad()
-        loss = self.loss(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if len(batches) == 1:
+            loss = self.loss(batches[0])
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            loss = torch.zeros(())
+            for batch in batches:
+                part = self.loss(batch) / len(batches)
+                part.backward()  # type: ignore[no-untyped-call]
+                loss += part.detach()
         if self._inspect is not None:
             self._inspect(loss, self._parameters)
         self.optimizer.step()
@@ -148,11 +94,14 @@ class Guarded(Contender):
 
     def __init__(self, workload: Workload, run_dir: Path | None) -> None:
         super().__init__(workload)
-        self._guard = Guard(model=self.model, optimizer=self.optimizer, loss=self.loss, run_dir=run_dir)
+        accumulate = workload.accumulate
+        self._guard = Guard(
+            model=self.model, optimizer=self.optimizer, loss=self.loss, accumulate=accumulate, run_dir=run_dir
+        )
 
-    def step(self, batch: tuple[Tensor, Tensor]) -> None:
+    def step(self, batches: tuple[Batch, ...]) -> None:
         """One supervised update."""
-        if not self._guard.step(batch).applied:
+        if not self._guard.step(batches if len(batches) > 1 else batches[0]).applied:
             raise RuntimeError("a step was flagged: this is not the healthy path")
 
     def settle(self) -> None:
@@ -163,10 +112,10 @@ class Guarded(Contender):
 class Anomaly(Contender):
     """A loop under autograd's anomaly detection."""
 
-    def step(self, batch: tuple[Tensor, Tensor]) -> None:
-        """One update."""
+    def step(self, batches: tuple[Batch, ...]) -> None:
+        """One update on all of them."""
         with torch.autograd.set_detect_anomaly(True):
-            super().step(batch)
+            super().step(batches)
 
 
 def _isfinite_loop(_: Tensor, parameters: Sequence[Tensor]) -> None:
@@ -180,30 +129,49 @@ def _clip_and_item(loss: Tensor, parameters: Sequence[Tensor]) -> float:
     return loss.item()
 
 
+BARE = "bare loop"
+BY_HAND = "`clip_grad_norm_(error_if_nonfinite=True)`, `loss.item()`"
+
+CONTENDERS: dict[str, tuple[str, Callable[[Workload, Path], Contender]]] = {
+    "memory": ("**guard**, in memory", lambda workload, folder: Guarded(workload, None)),
+    "directory": ("**guard**, with a run directory", lambda workload, folder: Guarded(workload, folder / "run")),
+    "clip": (BY_HAND, lambda workload, folder: Contender(workload, _clip_and_item)),
+    "isfinite": (
+        "`isfinite` over parameters and gradients",
+        lambda workload, folder: Contender(workload, _isfinite_loop),
+    ),
+    "anomaly": ("`set_detect_anomaly(True)`", lambda workload, folder: Anomaly(workload)),
+}
+"""Those that may be left out, by their name on the command line: how they stand in the table, and what makes one."""
+
+
 @contextmanager
-def _contenders(workload: Workload) -> Iterator[dict[str, Contender]]:
+def _contenders(workload: Workload, names: Sequence[str]) -> Iterator[dict[str, Contender]]:
     with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
-        yield {
-            "bare loop": Contender(workload),
-            "bare loop again (noise)": Contender(workload),
-            "**guard**, in memory": Guarded(workload, None),
-            "**guard**, with a run directory": Guarded(workload, Path(folder) / "run"),
-            "`clip_grad_norm_(error_if_nonfinite=True)`, `loss.item()`": Contender(workload, _clip_and_item),
-            "`isfinite` over parameters and gradients": Contender(workload, _isfinite_loop),
-            "`set_detect_anomaly(True)`": Anomaly(workload),
-        }
+        made = {BARE: Contender(workload), "bare loop again (noise)": Contender(workload)}
+        for name in names:
+            shown, make = CONTENDERS[name]
+            made[shown] = make(workload, Path(folder))
+        yield made
 
 
-def measure(workload: Workload, steps: int, clock: Callable[[], float]) -> dict[str, list[float]]:
-    """Seconds of each step that counts, of every contender."""
-    with _contenders(workload) as contenders:
+def measure(
+    workload: Workload, steps: int, clock: Callable[[], float], names: Sequence[str] = tuple(CONTENDERS)
+) -> dict[str, list[float]]:
+    """Seconds of each step that counts, of both bare loops and of the contenders of these names."""
+
+    def update(rows: int | None = None) -> tuple[Batch, ...]:
+        drawn = (workload.batch() for _ in range(workload.accumulate))
+        return tuple((x[:rows], y[:rows]) for x, y in drawn)
+
+    with _contenders(workload, names) as contenders:
         torch.manual_seed(1)
-        batches = [workload.batch() for _ in range(8)]
+        batches = [update() for _ in range(8)]
         # One row each, for speed, and never the same: to a model that knows its rows by heart others are a jump.
-        warmup = [tuple(part[:1] for part in workload.batch()) for _ in range(WARMUP_STEPS)]
+        warmup = [update(rows=1) for _ in range(WARMUP_STEPS)]
         for contender in contenders.values():
-            for x, y in warmup:
-                contender.step((x, y))
+            for each in warmup:
+                contender.step(each)
             contender.settle()
         gc.collect()
         in_turn = list(contenders.values())
@@ -221,19 +189,23 @@ def measure(workload: Workload, steps: int, clock: Callable[[], float]) -> dict[
 
 def table(workload: Workload, seconds: dict[str, list[float]]) -> list[str]:
     """The rows of one workload, in Markdown."""
-    bare = next(iter(seconds.values()))
-    step = f"{statistics.fmean(bare) * 1e3:.2f} ms a step"
+    bare = seconds[BARE]
+    step = f"{statistics.fmean(bare) * 1e3:.2f} ms a step, {len(bare):,} pairs"
+    by_hand = statistics.fmean(seconds[BY_HAND]) - statistics.fmean(bare) if BY_HAND in seconds else 0.0
     lines = [
-        f"| {workload.name}: {step} | mean | median | spread | added a step |",
-        "|---|---|---|---|---|",
+        f"| {workload.name}: {step} | mean | median | spread | added a step | of the check by hand |",
+        "|---|---|---|---|---|---|",
     ]
     for name, taken in itertools.islice(seconds.items(), 1, None):
         mean = statistics.fmean(taken) / statistics.fmean(bare)
         median = statistics.median(taken) / statistics.median(bare)
         ratios = [sum(mine) / sum(theirs) for mine, theirs in zip(_units(taken), _units(bare), strict=True)]
         low, _, high = statistics.quantiles(ratios, n=4)
-        added = (statistics.fmean(taken) - statistics.fmean(bare)) * 1e6
-        lines.append(f"| {name} | {mean:.3f} | {median:.3f} | {low:.3f} to {high:.3f} | {added:+,.0f} µs |")
+        added = statistics.fmean(taken) - statistics.fmean(bare)
+        # A check that seems to cost nothing or less is lost in the noise: nothing can be told in shares of it.
+        share = f"{added / by_hand:.2f}" if by_hand > 0 else "-"
+        spread = f"{low:.3f} to {high:.3f}"
+        lines.append(f"| {name} | {mean:.3f} | {median:.3f} | {spread} | {added * 1e6:+,.0f} µs | {share} |")
     return [*lines, ""]
 
 
@@ -255,8 +227,18 @@ def write(path: Path, lines: list[str]) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer steps, for a first look")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--quick", action="store_true", help="fewer steps, for a first look")
+    length.add_argument("--pairs", metavar="N", type=_pairs, help="steps that count, instead of each workload's own")
     parser.add_argument("--only", metavar="WORD", default="", help="the workloads with this in their name")
+    parser.add_argument(
+        "--contenders",
+        metavar="NAME",
+        nargs="+",
+        choices=tuple(CONTENDERS),
+        default=tuple(CONTENDERS),
+        help=f"beside the bare loops only these, of {', '.join(CONTENDERS)} (`anomaly` takes longest)",
+    )
     parser.add_argument("--cpu-time", action="store_true", help="of the training thread, where the machine is loaded")
     parser.add_argument("--write", metavar="FILE.md", type=Path, help=f"put the table between {BEGIN} and {END}")
     arguments = parser.parse_args()
@@ -270,12 +252,20 @@ def main() -> None:
     print("\n".join(lines), flush=True)
     for workload in WORKLOADS:
         if arguments.only in workload.name:
-            steps = max(40, workload.steps // 4) if arguments.quick else workload.steps
-            rows = table(workload, measure(workload, steps, clock))
+            steps = max(LEAST_STEPS, workload.steps // 4) if arguments.quick else arguments.pairs or workload.steps
+            rows = table(workload, measure(workload, steps, clock, arguments.contenders))
             print("\n".join(rows), flush=True)
             lines += rows
     if arguments.write is not None:
         write(arguments.write, lines)
+
+
+def _pairs(text: str) -> int:
+    """At least as many steps as were asked for, in whole units of the spread."""
+    number = int(text)
+    if number < LEAST_STEPS:
+        raise argparse.ArgumentTypeError(f"{text}: write {LEAST_STEPS} or more")
+    return -(-number // UNIT_STEPS) * UNIT_STEPS
 
 
 def _machine() -> str:
