@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.source_tree import SourceTree
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("supervisor", "energy_flow")
+TREE = SourceTree(ROOT)
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -122,45 +122,15 @@ FREE_OF_TORCH = [
 ]
 
 
-def sources(package: str) -> list[Path]:
-    return sorted(path for path in (ROOT / package).rglob("*.py"))
+UNTESTED: dict[str, str] = {}
+"""Source modules without a unit-test module of their own, with the reason."""
+
+ALLOWED_PRIVATE = frozenset({"_buffers", "_exit", "_forward_hooks", "_forward_pre_hooks", "_replace"})
+"""Attributes that begin with an underscore and are no secret: of the standard library, and of torch's modules."""
 
 
-def module_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def imported(path: Path) -> Iterator[str]:
-    """Every module that a file imports, inside functions too, as absolute names."""
-    package = module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                above = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*above, *([base] if base else [])])
-            for alias in node.names:
-                inner = ROOT / Path(*base.split(".")) / alias.name
-                yield f"{base}.{alias.name}" if inner.is_dir() or inner.with_suffix(".py").is_file() else base
-
-
-def room(module: str) -> str:
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 else ""
-
-
-@pytest.mark.parametrize("path", sources("supervisor"), ids=module_of)
-def test_imports_of_the_supervisor_point_one_way(path: Path) -> None:
-    here = room(module_of(path))
-    if here == "":
-        # The package itself: its public names are resolved lazily, and for type checkers alone.
-        return
-    allowed = MAY_IMPORT[here] | {here}
-    wrong = [name for name in imported(path) if name.split(".")[0] == "supervisor" and room(name) not in allowed]
-    assert wrong == [], f"{module_of(path)} imports {wrong}"
+def test_imports_of_the_supervisor_point_one_way() -> None:
+    assert TREE.wrong_imports(MAY_IMPORT) == []
 
 
 def test_the_rooms_are_in_order() -> None:
@@ -169,17 +139,12 @@ def test_the_rooms_are_in_order() -> None:
     for name, allowed in MAY_IMPORT.items():
         late = [other for other in allowed if order.index(other) >= order.index(name)]
         assert late == [], f"{name} may import {late}, which stand below it"
-    found = {room(module_of(path)) for path in sources("supervisor")} - {""}
-    assert found <= set(order), f"unknown rooms: {found - set(order)}"
+    assert TREE.rooms() <= set(order), f"unknown rooms: {TREE.rooms() - set(order)}"
 
 
 def test_the_two_packages_meet_in_one_file() -> None:
-    for path in sources("supervisor"):
-        assert not [name for name in imported(path) if name.split(".")[0] == "energy_flow"], path.name
-    meeting = {
-        path.name for path in sources("energy_flow") if any(n.split(".")[0] == "supervisor" for n in imported(path))
-    }
-    assert meeting <= {"energy_trainer.py"}
+    assert TREE.importers("supervisor", of="energy_flow") == []
+    assert TREE.importers("energy_flow", of="supervisor") == ["energy_flow.energy_trainer"]
 
 
 def test_the_public_names_are_resolved_lazily() -> None:
@@ -207,15 +172,32 @@ def test_what_the_parent_needs_stays_free_of_torch() -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_file_outgrows_a_reader(package: str) -> None:
-    long = {}
-    for path in sources(package):
-        lines = len(path.read_text(encoding="utf-8").splitlines())
-        if lines > 300:
-            long[module_of(path)] = lines
-    assert long == {}
+    assert TREE.long_files(package, 300) == {}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_module_says_what_it_is_for(package: str) -> None:
-    silent = [module_of(p) for p in sources(package) if not ast.get_docstring(ast.parse(p.read_text(encoding="utf-8")))]
-    assert silent == []
+    assert TREE.silent(package) == []
+
+
+def test_no_part_needs_more_than_seven_others() -> None:
+    """Records, which only hold data, may have more fields, and so may the guard, whose arguments are its users'."""
+    assert TREE.wide_constructors(7) == {
+        "supervisor.engine.state.EngineState": 8,  # a record, with methods that give the next one
+        "supervisor.guard.guard.Guard": 27,
+        "supervisor.job.load.ResolvedJob": 9,  # likewise
+    }
+
+
+def test_every_source_module_has_a_unit_test_module_that_builds_it() -> None:
+    """What a package's `__init__` does is to name what is in it."""
+    assert TREE.untested(PACKAGES) == UNTESTED
+    assert len(UNTESTED) <= 0.1 * len(TREE.modules(*PACKAGES))
+
+
+def test_no_test_reaches_into_another_object() -> None:
+    assert TREE.private_reaches(ALLOWED_PRIVATE) == []
+
+
+def test_the_ledger_alone_changes_where_a_run_stands() -> None:
+    assert TREE.writers_of("counters", "_engine") == ["supervisor.record.run_ledger"]

@@ -103,14 +103,14 @@ class Trace:
     """
 
     model: nn.Module
-    calls: list[Call] = field(default_factory=list)
-    sources: list[Operation] = field(default_factory=list)
-    _count: int = 0
-    _open: list[Call] = field(default_factory=list)
-    _operations: list[Operation] = field(default_factory=list)
-    _handles: list[RemovableHandle] = field(default_factory=list)
-    _culprit: Node | None = None
-    _received: Node | None = None
+    calls: list[Call] = field(default_factory=list, init=False)
+    sources: list[Operation] = field(default_factory=list, init=False)
+    _count: int = field(default=0, init=False)
+    _open: list[Call] = field(default_factory=list, init=False)
+    _operations: list[Operation] = field(default_factory=list, init=False)
+    _handles: list[RemovableHandle] = field(default_factory=list, init=False)
+    _culprit: Node | None = field(default=None, init=False)
+    _received: Node | None = field(default=None, init=False)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
