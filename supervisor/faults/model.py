@@ -7,8 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from supervisor.config.numbers import FormatVersion, Seconds
-from supervisor.config.section import Section
+from supervisor.config.section import FormatVersion, Seconds, Section
 from supervisor.faults.schedule import Scheduled, Spanning
 
 Glob = Annotated[str, Field(strict=True, min_length=1, max_length=500)]

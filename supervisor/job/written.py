@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from supervisor.config.yaml_dump import plain_yaml
+from supervisor.config.yaml_values import plain_yaml
 from supervisor.job.load import ResolvedJob
 from supervisor.run_layout import RunLayout, replace_file
 

@@ -24,8 +24,7 @@ from supervisor.policy.model import (
     SnapshotSettings,
 )
 from supervisor.policy.reactions import OBSERVABLE_SIGNALS, Reaction, Reactions
-from supervisor.policy.resolved import resolved_yaml
-from supervisor.policy.schema import policy_json_schema
+from supervisor.policy.resolved import policy_json_schema, resolved_yaml
 
 __all__ = [
     "OBSERVABLE_SIGNALS",

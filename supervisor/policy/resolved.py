@@ -1,14 +1,14 @@
-"""Writing a policy as plain values, or as YAML that reads back to an equal policy."""
+"""A policy as plain values, as YAML that reads back to an equal policy, and the JSON Schema of every policy."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from supervisor.config.yaml_dump import plain_yaml
+from supervisor.config.yaml_values import plain_yaml
 from supervisor.policy.model import RecoveryPolicy
 from supervisor.policy.reactions import Reactions
 
-__all__ = ["plain_policy", "resolved_yaml"]
+__all__ = ["plain_policy", "policy_json_schema", "resolved_yaml"]
 
 
 def resolved_yaml(policy: RecoveryPolicy) -> str:
@@ -37,3 +37,10 @@ def plain_policy(policy: RecoveryPolicy, *, written_reactions_only: bool = False
         signal: reaction for signal, reaction in values["reactions"].items() if says_something(signal, reaction)
     }
     return values
+
+
+def policy_json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a policy file, for editors, with a description of every key."""
+    schema = RecoveryPolicy.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return schema
