@@ -1,8 +1,7 @@
 """A recorded run decided again under another policy. Pure: no torch, no training."""
 
 from supervisor.replay.recording import RecordedDecision, RecordedRun, RecordedUpdate, read_recording
-from supervisor.replay.replay import Comparison, Replayed, replay
-from supervisor.replay.run import replay_run
+from supervisor.replay.replay import Comparison, Replayed, replay, replay_run
 from supervisor.replay.view import plain_replay, render_replay
 
 __all__ = [
