@@ -10,7 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from supervisor.engine.state import Closed, EngineState, LearningRateCut, OpenIncident
-from supervisor.policy import AnyRung, HaltRung, LowerLrRung, RecoveryPolicy, ReinitializeRung, ReloadCheckpointRung
+from supervisor.policy import (
+    SPIKES,
+    AnyRung,
+    HaltRung,
+    LowerLrRung,
+    RecoveryPolicy,
+    ReinitializeRung,
+    ReloadCheckpointRung,
+)
 from supervisor.records import ActionName, CauseKind, Decision, Signal, SignalName
 
 __all__ = ["advance", "decide", "reject", "restored"]
@@ -20,9 +28,6 @@ NOTHING_CLOSED = Closed()
 
 NOT_THE_RATE = frozenset({CauseKind.BAD_INPUT, CauseKind.EXCEPTION, CauseKind.NOT_REPRODUCIBLE})
 """Causes that a lower learning rate does not help against."""
-
-SPIKES = frozenset({SignalName.DIVERGENCE, SignalName.LOSS_SPIKE, SignalName.GRADIENT_SPIKE})
-"""Findings about a loss and gradients that are finite."""
 
 
 def decide(
@@ -51,7 +56,7 @@ def decide(
     Raises:
         ValueError: every signal is only observed, so that there is nothing to decide.
     """
-    causes = [signal for signal in signals if not policy.observes(signal.name)]
+    causes = policy.causes(signals)
     found: list[SignalName | CauseKind] = [signal.name for signal in causes]
     highest = max(found if cause is None else [*found, cause], key=policy.reaction_rung)
     entry = policy.reaction_rung(highest)

@@ -36,10 +36,11 @@ class SpoiledData:
         self._row_faults = [(index, fault) for index, fault in enumerate(faults) if isinstance(fault, NanSample)]
         self._factors = {index for index, fault in self._batch_faults if isinstance(fault, OutlierBatch)}
         self._drawn = drawn
-        rows = frozenset(row for _, fault in self._row_faults for row in fault.rows)
-        if rows:
+        if self._row_faults:
             _check_rows(data, self._row_faults)
-            _spoil_rows(data, rows)
+            # Past the loader's own check: it forbids another data set, for it would be of another length.
+            rows = frozenset(row for _, fault in self._row_faults for row in fault.rows)
+            vars(data)["dataset"] = _SpoiledRows(rows, data.dataset)
 
     def meets(self, index: int, number: int, update: int | None, batch: Any) -> bool:
         """Whether a fault has spoilt a batch, asked for the first time in this update.
@@ -130,11 +131,6 @@ def _check_rows(data: Any, faults: list[tuple[int, NanSample]]) -> None:
             raise FaultMisfit("nan_sample: the trainer's data have no data set with rows: use nan_batch").of(index)
         if max(fault.rows) >= len(dataset):
             raise FaultMisfit(f"{max(fault.rows)}: write indices below {len(dataset)}", "rows").of(index)
-
-
-def _spoil_rows(data: Any, rows: frozenset[int]) -> None:
-    # Past the loader's own check: it forbids another data set, for it would be of another length.
-    vars(data)["dataset"] = _SpoiledRows(rows, data.dataset)
 
 
 def _floating(tree: Any) -> list[Tensor]:

@@ -85,7 +85,7 @@ class FaultInjector:
             if not self._is_due(index, fault, number, batch):
                 continue
             strike = self._prepare(fault, number)
-            if strike is not None and self._journal.add(self._record(index, fault, number, strike)):
+            if strike is not None and self._put_on_record(index, fault, number, strike.target):
                 strike.do()
         return self._trainer.loss(batch)
 
@@ -108,10 +108,11 @@ class FaultInjector:
 
     def _prepare(self, fault: Fault, number: int) -> Strike | None:
         match fault:
+            # Bad data were spoilt when they were drawn.
             case BatchFault():
-                return Strike(f"samples 0 to {fault.samples - 1}", _already_done)
+                return Strike(f"samples 0 to {fault.samples - 1}", lambda: None)
             case NanSample():
-                return Strike(f"rows {', '.join(map(str, fault.rows))}", _already_done)
+                return Strike(f"rows {', '.join(map(str, fault.rows))}", lambda: None)
             case ParameterFault() | OverflowGradient():
                 return self._tensors.prepare(fault)
             case CorruptCheckpoint() | DiskFull():
@@ -120,18 +121,10 @@ class FaultInjector:
             case _:
                 return self._step.prepare(fault, number)
 
-    def _record(self, index: int, fault: Fault, number: int, strike: Strike) -> FaultRecord:
+    def _put_on_record(self, index: int, fault: Fault, number: int, target: str | None) -> bool:
         step, update = self.position()
-        return FaultRecord(
-            fault=index,
-            kind=fault.kind,
-            batch=number,
-            step=step,
-            update=update,
-            time=self._clock.now(),
-            target=strike.target,
+        now = self._clock.now()
+        record = FaultRecord(
+            fault=index, kind=fault.kind, batch=number, step=step, update=update, time=now, target=target
         )
-
-
-def _already_done() -> None:
-    """Nothing: bad data were spoilt when they were drawn."""
+        return self._journal.add(record)

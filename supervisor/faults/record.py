@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
@@ -78,16 +77,14 @@ def read_fault_records(path: Path) -> list[FaultRecord]:
     Raises:
         InputError: a line before the last is no record.
     """
-    return list(_records(path))
-
-
-def _records(path: Path) -> Iterator[FaultRecord]:
+    records: list[FaultRecord] = []
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     for number, line in enumerate(lines, start=1):
         try:
-            yield FaultRecord.model_validate_json(line)
+            records.append(FaultRecord.model_validate_json(line))
         except ValidationError as error:
             if number == len(lines):
-                return
+                break
             what = error.errors(include_url=False)[0]["msg"]
             raise InputError(f"{path}:{number}: not a record of a fault: {what}: restore or delete it") from error
+    return records

@@ -23,11 +23,12 @@ from supervisor.policy.model import (
     RestartSettings,
     SnapshotSettings,
 )
-from supervisor.policy.reactions import OBSERVABLE_SIGNALS, Reaction, Reactions
+from supervisor.policy.reactions import OBSERVABLE_SIGNALS, SPIKES, Reaction, Reactions
 from supervisor.policy.resolved import policy_json_schema, resolved_yaml
 
 __all__ = [
     "OBSERVABLE_SIGNALS",
+    "SPIKES",
     "AnyRung",
     "CheckpointSettings",
     "DataAfterReload",

@@ -31,12 +31,10 @@ def load_policy(source: str | Path | Mapping[str, Any] | RecoveryPolicy | None) 
         return RecoveryPolicy()
     if isinstance(source, RecoveryPolicy):
         return source
-    if isinstance(source, Mapping):
-        document = Document(_plain(source), Origins("policy"))
-    elif isinstance(source, str | os.PathLike):
+    if isinstance(source, str | os.PathLike):
         document = read_yaml(os.fspath(source), "policy")
     else:
-        document = Document(source, Origins("policy"))
+        document = Document(_plain(source), Origins("policy"))
     policy, problems = check_policy(document)
     refuse(problems)
     assert policy is not None

@@ -9,11 +9,12 @@ from pydantic import ValidationInfo, field_validator
 from supervisor.config.section import Section, conflict
 from supervisor.records import ActionName, CauseKind, SignalName
 
-__all__ = ["OBSERVABLE_SIGNALS", "Reaction", "Reactions"]
+__all__ = ["OBSERVABLE_SIGNALS", "SPIKES", "Reaction", "Reactions"]
 
-OBSERVABLE_SIGNALS = frozenset(
-    {SignalName.LOSS_SPIKE, SignalName.GRADIENT_SPIKE, SignalName.DIVERGENCE, SignalName.SANITIZED_VALUES}
-)
+SPIKES = frozenset({SignalName.DIVERGENCE, SignalName.LOSS_SPIKE, SignalName.GRADIENT_SPIKE})
+"""The findings about a loss and gradients that are finite, by comparison with earlier updates."""
+
+OBSERVABLE_SIGNALS = SPIKES | {SignalName.SANITIZED_VALUES}
 """The signals of a step whose numbers are all finite: they alone may be logged without acting."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from supervisor.policy import RecoveryPolicy
+from supervisor.policy import SPIKES, RecoveryPolicy
 from supervisor.records import Observation, Signal, SignalName
 from supervisor.signals.drift import DriftDetector
 from supervisor.signals.loss_scale import LossScale
@@ -19,9 +19,6 @@ __all__ = ["Detector", "Detectors"]
 
 OVERFLOW = frozenset({SignalName.NONFINITE_GRADIENT, SignalName.SANITIZED_VALUES})
 """The findings with which an overflow can be a gradient scaler's calibration; any other makes it a fault."""
-
-LEARNED = frozenset({SignalName.DIVERGENCE, SignalName.LOSS_SPIKE, SignalName.GRADIENT_SPIKE})
-"""The findings for which earlier updates have to be remembered."""
 
 _ORDER = {name: position for position, name in enumerate(SignalName)}
 
@@ -106,7 +103,7 @@ class Detectors:
 
     def state_dict(self) -> dict[str, Any]:
         """What each detector remembers, by name; nothing for a finding that needs no memory."""
-        state: dict[str, Any] = {name.value: {} for name in SignalName if name not in LEARNED}
+        state: dict[str, Any] = {name.value: {} for name in SignalName if name not in SPIKES}
         state |= {name: detector.state_dict() for name, detector in self._detectors.items()}
         return {**state, "loss_scale": asdict(self._loss_scale)}
 
