@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from supervisor.actions.base import Action, Context, Effect, Restored
+from supervisor.actions.base import Action, Effect, Restored
 from supervisor.actions.going_back import Halt, Reinitialize, ReloadCheckpoint
 from supervisor.policy import AnyRung, HaltRung, LowerLrRung, ReinitializeRung, ReloadCheckpointRung, SkipBatchRung
 
-__all__ = ["Action", "Context", "Effect", "Restored", "action_for"]
+__all__ = ["Action", "Effect", "Restored", "action_for"]
 
 
 def action_for(rung: AnyRung) -> Action:

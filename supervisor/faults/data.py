@@ -11,7 +11,7 @@ from torch import Tensor
 
 from supervisor.faults.model import BatchFault, Fault, InfBatch, NanSample, OutlierBatch
 from supervisor.faults.strike import FaultMisfit
-from supervisor.training.tree import clone, tensors
+from supervisor.training.tree import clone, tensors_in
 
 __all__ = ["SpoiledData"]
 
@@ -134,7 +134,7 @@ def _check_rows(data: Any, faults: list[tuple[int, NanSample]]) -> None:
 
 
 def _floating(tree: Any) -> list[Tensor]:
-    return [tensor for _, tensor in tensors(tree) if tensor.is_floating_point() and tensor.numel()]
+    return [tensor for tensor in tensors_in(tree) if tensor.is_floating_point() and tensor.numel()]
 
 
 def _spoil(values: Tensor, fault: BatchFault) -> None:

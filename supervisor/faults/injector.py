@@ -20,9 +20,8 @@ from supervisor.faults.model import (
     OverflowGradient,
     ParameterFault,
 )
-from supervisor.faults.record import FaultJournal, FaultRecord
 from supervisor.faults.step import StepFaults
-from supervisor.faults.strike import FaultMisfit, Strike
+from supervisor.faults.strike import FaultJournal, FaultMisfit, FaultRecord, Strike
 from supervisor.faults.tensors import TensorFaults
 from supervisor.run_layout import RunLayout
 from supervisor.training.trainer import Trainer

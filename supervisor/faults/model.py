@@ -47,6 +47,7 @@ class BatchFault(Spanning, Expected):
 
     samples: Annotated[int, Field(strict=True, ge=1, le=10**9)] = 1
     """How many samples of each batch, the first ones."""
+    expected_signals: ClassVar[Names] = ("nonfinite_loss", "nonfinite_gradient")
     expected_causes: ClassVar[Names] = ("bad_input",)
 
 
@@ -54,14 +55,12 @@ class NanBatch(BatchFault):
     """NaN in every value of the first samples of some batches."""
 
     kind: Literal["nan_batch"] = "nan_batch"
-    expected_signals = ("nonfinite_loss", "nonfinite_gradient")
 
 
 class InfBatch(BatchFault):
     """Infinity in every value of the first samples of some batches."""
 
     kind: Literal["inf_batch"] = "inf_batch"
-    expected_signals = ("nonfinite_loss", "nonfinite_gradient")
 
 
 class OutlierBatch(BatchFault):
@@ -116,6 +115,7 @@ class BitFlip(ParameterFault):
 class GradientFault(ParameterFault):
     """A wrong number in one element of a parameter's gradient, as the backward pass accumulates it."""
 
+    expected_signals: ClassVar[Names] = ("nonfinite_gradient",)
     expected_causes: ClassVar[Names] = ("not_reproducible",)
 
 
@@ -123,14 +123,12 @@ class NanGradient(GradientFault):
     """NaN in one element of a parameter's gradient."""
 
     kind: Literal["nan_gradient"] = "nan_gradient"
-    expected_signals = ("nonfinite_gradient",)
 
 
 class InfGradient(GradientFault):
     """Infinity in one element of a parameter's gradient."""
 
     kind: Literal["inf_gradient"] = "inf_gradient"
-    expected_signals = ("nonfinite_gradient",)
 
 
 class OverflowGradient(Scheduled, Expected):

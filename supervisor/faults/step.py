@@ -32,11 +32,7 @@ class InjectedError(RuntimeError):
 
 
 class StepFaults:
-    """Strikes at the step.
-
-    Args:
-        trainer: the trainer.
-    """
+    """Strikes at a trainer's step."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._model = trainer.model

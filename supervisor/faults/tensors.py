@@ -36,11 +36,7 @@ _BITS = {
 
 
 class TensorFaults:
-    """Strikes at a trainer's tensors.
-
-    Args:
-        trainer: the trainer.
-    """
+    """Strikes at a trainer's tensors."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._optimizer = chained(trainer.optimizer)

@@ -38,9 +38,6 @@ class DriftDetector:
     above it. Where the losses reach below zero, the last must lie above the first by `factor - 1` times the largest
     magnitude instead. It looks once a block; after a finding it begins anew, as it does after a warm restart of the
     learning rate.
-
-    Args:
-        policy: blocks and bounds.
     """
 
     def __init__(self, policy: DriftDetection) -> None:
