@@ -176,13 +176,9 @@ def _climb(
             break
         passed_over.append(f"{rung.action} ({why_not})")
     attempts = tuple(count + (i == index) for i, count in enumerate(incident.attempts))
-    decision = Decision(
-        incident=incident.id,
-        rung=index,
-        action=rung.action,
-        attempt=attempts[index],
-        reason=_explain(origin, rung, attempts[index], passed_over),
-    )
+    use = "" if isinstance(rung, HaltRung) else f"; attempt {attempts[index]} of {rung.attempts}"
+    over = f"; passed over: {', '.join(passed_over)}" if passed_over else ""
+    decision = Decision(incident.id, index, rung.action, attempts[index], f"{origin}{use}{over}")
     cuts = state.cuts
     if isinstance(rung, LowerLrRung):
         cuts = (*cuts, LearningRateCut(incident.id, index, rung.factor, rung.restore_after_steps))
@@ -219,12 +215,6 @@ def _why_not(
             times = _count(went_back, "time")
             return f"it went back {times}, no further than step {state.furthest_restored_step}"
     return blocked.get(index, None)
-
-
-def _explain(origin: str, rung: AnyRung, attempt: int, passed_over: list[str]) -> str:
-    use = "" if isinstance(rung, HaltRung) else f"; attempt {attempt} of {rung.attempts}"
-    over = f"; passed over: {', '.join(passed_over)}" if passed_over else ""
-    return f"{origin}{use}{over}"
 
 
 def _count(number: int, noun: str) -> str:

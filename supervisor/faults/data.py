@@ -83,7 +83,11 @@ class SpoiledData:
         batch = clone(batch)
         for index, fault in bad:
             for tensor in _floating(batch):
-                _spoil(tensor[: fault.samples] if tensor.dim() else tensor, fault)
+                values = tensor[: fault.samples] if tensor.dim() else tensor
+                if isinstance(fault, OutlierBatch):
+                    values.mul_(fault.factor)
+                else:
+                    values.fill_(math.inf if isinstance(fault, InfBatch) else math.nan)
                 self._bad.add((index, number))
         return batch
 
@@ -135,13 +139,6 @@ def _check_rows(data: Any, faults: list[tuple[int, NanSample]]) -> None:
 
 def _floating(tree: Any) -> list[Tensor]:
     return [tensor for tensor in tensors_in(tree) if tensor.is_floating_point() and tensor.numel()]
-
-
-def _spoil(values: Tensor, fault: BatchFault) -> None:
-    if isinstance(fault, OutlierBatch):
-        values.mul_(fault.factor)
-    else:
-        values.fill_(math.inf if isinstance(fault, InfBatch) else math.nan)
 
 
 def _all_spoiled(item: Any) -> Any:

@@ -58,7 +58,7 @@ class DiskFaults:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, _hard_limit()))
 
     def _newest(self) -> CheckpointInfo | None:
-        """The newest checkpoint; one that is being written is waited for, since it will be."""
+        """The newest checkpoint; one that is being written is waited for, since it will be the newest."""
         deadline = time.monotonic() + LONGEST_WRITE_SECONDS
         while any(self._checkpoints.glob(".unfinished-step-*")) and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -80,7 +80,7 @@ class DiskFaults:
                 self._rewrite_with_nan(info)
 
     def _rewrite_with_nan(self, info: CheckpointInfo) -> None:
-        """As a writer would that was handed a poisoned state."""
+        """Write the checkpoint again with a NaN in its first parameter, so that manifest and hash agree with it."""
         store = CheckpointStore(self._checkpoints, "")
         try:
             tree: Any = store.load(info.path)

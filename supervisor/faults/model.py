@@ -84,7 +84,7 @@ class NanSample(Expected):
 
 
 class ParameterFault(Scheduled, Expected):
-    """A fault of one parameter, once; no reload brings it back."""
+    """A fault of one parameter; it strikes once, also where a reload goes back behind it."""
 
     parameter: Glob = "*"
     """Glob over the parameters' qualified names, whatever the case; the first that matches is hit."""
@@ -221,7 +221,7 @@ class CorruptCheckpoint(Scheduled, Expected):
 
     kind: Literal["corrupt_checkpoint"] = "corrupt_checkpoint"
     mode: Damage = Damage.TRUNCATE
-    """How."""
+    """How it is damaged."""
     expected_signals = ("checkpoint_rejected",)
 
 

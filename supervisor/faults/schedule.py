@@ -1,4 +1,4 @@
-"""When a fault strikes: at a batch, or by a seeded rate that no random generator knows of."""
+"""When a fault strikes: at a batch, or by a seeded rate that leaves every random generator as it is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Scheduled(Section):
     """A fault with a time: `at_batch`, or `rate`."""
 
     at_batch: BatchNumber | None = None
-    """The batch it strikes at, counted from 0 over all epochs; no reload brings it back."""
+    """The batch it strikes at, counted from 0 over all epochs; it does not strike again after a reload."""
     rate: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] | None = None
     """Instead of `at_batch`: the probability that it strikes at any one batch, drawn afresh for each."""
     from_batch: BatchNumber = 0

@@ -24,7 +24,7 @@ __all__ = ["InjectedError", "StepFault", "StepFaults"]
 StepFault: TypeAlias = LrSpike | ForwardException | OutOfMemory | Hang | KillWorker | SlowStep
 
 ABSURD_BYTES = 1 << 56
-"""More than any address space holds, so that nothing is taken from anyone before it fails."""
+"""More than any address space holds: the allocation fails at once, before any memory is taken."""
 
 
 class InjectedError(RuntimeError):
@@ -67,11 +67,11 @@ class StepFaults:
                 return Strike(name, lambda: _raise_in(module, name))
             case OutOfMemory():
                 device = next((parameter.device for parameter in self._model.parameters()), torch.device("cpu"))
-                return Strike(str(device), lambda: _allocate(device))
+                return Strike(str(device), lambda: torch.empty(ABSURD_BYTES, dtype=torch.uint8, device=device))
             case Hang():
                 return Strike(None, _hang)
             case KillWorker():
-                return Strike(f"pid {os.getpid()}", _kill)
+                return Strike(f"pid {os.getpid()}", lambda: os.kill(os.getpid(), signal.SIGKILL))
             case SlowStep():
                 return Strike(None, lambda: time.sleep(fault.seconds))
 
@@ -100,17 +100,9 @@ def _raise_in(module: nn.Module, name: str) -> None:
     handle = module.register_forward_hook(hook)
 
 
-def _allocate(device: torch.device) -> None:
-    torch.empty(ABSURD_BYTES, dtype=torch.uint8, device=device)
-
-
 def _hang() -> None:
     while True:
         time.sleep(3600)
-
-
-def _kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _multiply_rates(optimizer: Optimizer, factor: float) -> tuple[RemovableHandle, RemovableHandle]:

@@ -26,7 +26,7 @@ class Strike:
     """
 
     target: str | None
-    do: Callable[[], None]
+    do: Callable[[], object]
 
 
 class FaultMisfit(InputError):

@@ -75,7 +75,7 @@ class TensorFaults:
         return Strike(name, lambda: _write(parameter.data, math.nan))
 
     def release(self) -> None:
-        """Let the next backward pass be sound."""
+        """Remove the hooks, so that the next backward pass is sound."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

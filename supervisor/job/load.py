@@ -17,9 +17,8 @@ from supervisor.errors import InputError
 from supervisor.faults.load import check_faults, fault_script
 from supervisor.job.model import Job
 from supervisor.job.overrides import Override, apply_overrides, parse_override
-from supervisor.policy.load import check_policy
+from supervisor.policy.load import check_policy, plain_policy
 from supervisor.policy.model import RecoveryPolicy
-from supervisor.policy.resolved import plain_policy
 from supervisor.run_layout import RunLayout, replace_file
 
 __all__ = ["ResolvedJob", "dump_job", "load_job"]

@@ -14,10 +14,9 @@ from supervisor.policy.ladder import (
     SkipBatchRung,
     UseLimit,
 )
-from supervisor.policy.load import load_policy
+from supervisor.policy.load import load_policy, policy_json_schema, resolved_yaml
 from supervisor.policy.model import GradientClip, RecoveryPolicy, RestartSettings
 from supervisor.policy.reactions import OBSERVABLE_SIGNALS, SPIKES, Reaction, Reactions
-from supervisor.policy.resolved import policy_json_schema, resolved_yaml
 
 __all__ = [
     "OBSERVABLE_SIGNALS",
