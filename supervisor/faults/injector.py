@@ -32,7 +32,7 @@ __all__ = ["FaultInjector"]
 class FaultInjector:
     """Stands between a trainer and the guard.
 
-    Bad data are bad whenever they come; every other fault strikes once at its batch, even when the run goes back behind it:
+    Bad data are bad whenever they come. Every other fault strikes once at its batch, even when the run goes back:
     a reload, a replay of the step for its diagnosis, or the next process after the worker's death.
 
     Args:
