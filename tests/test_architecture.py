@@ -104,7 +104,6 @@ FREE_OF_TORCH = [
     "supervisor.engine",
     "supervisor.signals",
     "supervisor.config.fixes",
-    "supervisor.config.yaml_dump",
     "supervisor.config.yaml_source",
     "supervisor.policy",
     "supervisor.events",

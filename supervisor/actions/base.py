@@ -1,4 +1,4 @@
-"""What an action is given, and what it says it did."""
+"""What an action is given, what it says it did, and the action that does nothing beyond the discarded update."""
 
 from __future__ import annotations
 
@@ -48,27 +48,22 @@ class Context(Protocol):
     @property
     def model(self) -> nn.Module:
         """The model under supervision."""
-        ...
 
     @property
     def optimizer(self) -> AnyOptimizer:
         """Its optimizer."""
-        ...
 
     @property
     def any_good_state(self) -> bool:
         """Whether there is a good state to go back to."""
-        ...
 
     @property
     def data_can_go_back(self) -> bool:
         """Whether earlier batches can be had again."""
-        ...
 
     @property
     def blamed_module(self) -> str | None:
         """Qualified name of the module that the diagnosis of the open incident blames, None where it blames none."""
-        ...
 
     def restore_good_state(self, data: DataAfterReload) -> Restored:
         """Put the newest good state back.
@@ -76,27 +71,29 @@ class Context(Protocol):
         Raises:
             ActionError: none could be restored.
         """
-        ...
 
     def next_draw_seed(self) -> int:
         """A seed for the guard's own draws, a new one each time."""
-        ...
 
     def reset_by_trainer(self, name: str, module: nn.Module, generator: torch.Generator) -> bool:
         """Have the trainer redraw a module by its own rule; False where it has none for it."""
-        ...
 
 
-class Action(Protocol):
-    """Carries a decision out. The flagged update is discarded before any action runs."""
+class Action:
+    """Carries a decision out. The flagged update is discarded before any action runs, and this one does no more.
+
+    That is all of `skip_batch`. It is also all of `lower_lr`: the cut is part of the engine's decision, where it
+    outlives reloads and resumes, and the guard applies it for the duration of each `optimizer.step`
+    (`supervisor.training.learning_rate`).
+    """
 
     def unavailable(self, context: Context) -> str | None:
         """Why the action cannot act now, None when it can."""
-        ...
+        return None
 
     def undoes_update(self) -> bool:
         """Whether it leaves a known good state even when the flagged update could not be discarded."""
-        ...
+        return False
 
     def apply(self, context: Context) -> Effect:
         """Do it.
@@ -104,4 +101,4 @@ class Action(Protocol):
         Raises:
             ActionError: it could not be done; the engine then decides again.
         """
-        ...
+        return Effect()

@@ -12,9 +12,8 @@ import annotated_types
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from supervisor.config.numbers import FORMAT_VERSION
 from supervisor.config.origins import KeyPath, Origins, Problem, dotted
-from supervisor.config.section import Conflict, Section
+from supervisor.config.section import FORMAT_VERSION, Conflict, Section
 
 __all__ = ["problems_of", "shown"]
 

@@ -1,13 +1,45 @@
-"""The base class of every section of the user's files, and how a section reports values that contradict each other."""
+"""What every section of the user's files is made of: its base class, strict and bounded numbers, and its conflicts."""
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-__all__ = ["Conflict", "Section", "conflict_error"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Conflict",
+    "Count",
+    "FormatVersion",
+    "Seconds",
+    "Section",
+    "Steps",
+    "Updates",
+    "conflict",
+    "conflict_error",
+]
+
+_A_BILLION = 1_000_000_000
+_A_YEAR_SECONDS = 365 * 24 * 3600.0
+
+FORMAT_VERSION = "format version"
+"""Marks the type below, for the words of its error messages."""
+
+FormatVersion = Annotated[int, Field(strict=True, ge=1, le=1), FORMAT_VERSION]
+"""The version of a file's format; there is one so far."""
+
+Steps = Annotated[int, Field(strict=True, ge=1, le=_A_BILLION)]
+"""Positions in the training schedule."""
+
+Updates = Annotated[int, Field(strict=True, ge=1, le=_A_BILLION)]
+"""Attempted optimizer updates."""
+
+Count = Annotated[int, Field(strict=True, ge=1, le=10_000)]
+"""How many of something: attempts, kept states."""
+
+Seconds = Annotated[float, Field(strict=True, gt=0, le=_A_YEAR_SECONDS, allow_inf_nan=False)]
+"""Wall time; fractions are fine."""
 
 
 class Section(BaseModel):
@@ -42,3 +74,8 @@ def conflict_error(*conflicts: Conflict) -> PydanticCustomError:
     """What a validator raises; the conflicts travel in its context, for the message to name their lines."""
     message = "; ".join(f"{conflict.what}: {conflict.fix}" for conflict in conflicts)
     return PydanticCustomError("conflict", "{message}", {"message": message, "conflicts": conflicts})
+
+
+def conflict(what: str, fix: str, *keys: str) -> PydanticCustomError:
+    """What a validator raises for one mistake; the arguments are those of `Conflict`."""
+    return conflict_error(Conflict(what, fix, keys))

@@ -1,4 +1,4 @@
-"""From composed YAML nodes to plain values, each with its line. Nothing here can build a Python object.
+"""From composed YAML nodes to plain values, each with its line, and back. Nothing here can build a Python object.
 
 The YAML 1.2 core rules decide what a plain word is: `1e-4` is a number, `true` and `false` alone are
 booleans, `010` is ten, a date is text.
@@ -17,14 +17,14 @@ import yaml
 
 from supervisor.config.origins import KeyPath, Origins, Problem
 
-__all__ = ["FLOAT_PATTERN", "MAX_DEPTH", "Document", "LineOf", "Yaml12Loader", "document_of", "lines_of"]
+__all__ = ["MAX_DEPTH", "Document", "LineOf", "Yaml12Loader", "document_of", "lines_of", "plain_yaml"]
 
 _MAX_VALUES = 50_000
 _MAX_CHARACTERS = 1024 * 1024
 MAX_DEPTH = 50
 
 _CORE = "tag:yaml.org,2002:"
-FLOAT_PATTERN = re.compile(
+_FLOAT = re.compile(
     r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 )
 """What YAML 1.2 reads as a number with a fraction or an exponent."""
@@ -67,7 +67,7 @@ class Yaml12Loader(yaml.SafeLoader):
 Yaml12Loader.add_implicit_resolver(_CORE + "null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
 Yaml12Loader.add_implicit_resolver(_CORE + "bool", re.compile(f"^(?:{'|'.join(_BOOLS)})$"), list("tTfF"))
 Yaml12Loader.add_implicit_resolver(_CORE + "int", _INT, list("-+0123456789"))
-Yaml12Loader.add_implicit_resolver(_CORE + "float", FLOAT_PATTERN, list("-+.0123456789"))
+Yaml12Loader.add_implicit_resolver(_CORE + "float", _FLOAT, list("-+.0123456789"))
 Yaml12Loader.add_implicit_resolver(_CORE + "merge", re.compile(r"^<<$"), ["<"])
 
 
@@ -223,7 +223,7 @@ def _int(text: str) -> int:
 
 
 def _float(text: str) -> float:
-    if not FLOAT_PATTERN.match(text) and not _INT.match(text):
+    if not _FLOAT.match(text) and not _INT.match(text):
         raise ValueError(text)
     return float(text.replace(".inf", "inf").replace(".nan", "nan") if "." in text else text)
 
@@ -240,3 +240,26 @@ _SCALARS: dict[str, Callable[[str], Any]] = {
     _CORE + "bool": _BOOLS.__getitem__,
     _CORE + "null": _null,
 }
+
+
+class _Yaml12Dumper(yaml.SafeDumper):
+    """Also quotes the text that YAML 1.2 would read as a number, and writes no anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        # The other styles fold line breaks that are not a plain "\n", as U+0085, and do not give them back.
+        return self.represent_scalar(_CORE + "str", text, style=None if text.isprintable() else '"')
+
+
+_Yaml12Dumper.add_representer(str, _Yaml12Dumper.represent_text)
+_Yaml12Dumper.add_implicit_resolver(_CORE + "float", _FLOAT, list("-+.0123456789"))
+_Yaml12Dumper.add_implicit_resolver(_CORE + "int", _INT, list("-+0123456789"))
+
+
+def plain_yaml(value: Any) -> str:
+    """Plain values as YAML, keys in their order, the innermost collections on one line."""
+    return yaml.dump(
+        value, Dumper=_Yaml12Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None
+    )

@@ -10,7 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from supervisor.engine.state import Closed, EngineState, LearningRateCut, OpenIncident
-from supervisor.policy import AnyRung, HaltRung, LowerLrRung, RecoveryPolicy, ReinitializeRung, ReloadCheckpointRung
+from supervisor.policy import (
+    SPIKES,
+    AnyRung,
+    HaltRung,
+    LowerLrRung,
+    RecoveryPolicy,
+    ReinitializeRung,
+    ReloadCheckpointRung,
+)
 from supervisor.records import ActionName, CauseKind, Decision, Signal, SignalName
 
 __all__ = ["advance", "decide", "reject", "restored"]
@@ -20,9 +28,6 @@ NOTHING_CLOSED = Closed()
 
 NOT_THE_RATE = frozenset({CauseKind.BAD_INPUT, CauseKind.EXCEPTION, CauseKind.NOT_REPRODUCIBLE})
 """Causes that a lower learning rate does not help against."""
-
-SPIKES = frozenset({SignalName.DIVERGENCE, SignalName.LOSS_SPIKE, SignalName.GRADIENT_SPIKE})
-"""Findings about a loss and gradients that are finite."""
 
 
 def decide(
@@ -51,7 +56,7 @@ def decide(
     Raises:
         ValueError: every signal is only observed, so that there is nothing to decide.
     """
-    causes = [signal for signal in signals if not policy.observes(signal.name)]
+    causes = policy.causes(signals)
     found: list[SignalName | CauseKind] = [signal.name for signal in causes]
     highest = max(found if cause is None else [*found, cause], key=policy.reaction_rung)
     entry = policy.reaction_rung(highest)
@@ -171,13 +176,9 @@ def _climb(
             break
         passed_over.append(f"{rung.action} ({why_not})")
     attempts = tuple(count + (i == index) for i, count in enumerate(incident.attempts))
-    decision = Decision(
-        incident=incident.id,
-        rung=index,
-        action=rung.action,
-        attempt=attempts[index],
-        reason=_explain(origin, rung, attempts[index], passed_over),
-    )
+    use = "" if isinstance(rung, HaltRung) else f"; attempt {attempts[index]} of {rung.attempts}"
+    over = f"; passed over: {', '.join(passed_over)}" if passed_over else ""
+    decision = Decision(incident.id, index, rung.action, attempts[index], f"{origin}{use}{over}")
     cuts = state.cuts
     if isinstance(rung, LowerLrRung):
         cuts = (*cuts, LearningRateCut(incident.id, index, rung.factor, rung.restore_after_steps))
@@ -214,12 +215,6 @@ def _why_not(
             times = _count(went_back, "time")
             return f"it went back {times}, no further than step {state.furthest_restored_step}"
     return blocked.get(index, None)
-
-
-def _explain(origin: str, rung: AnyRung, attempt: int, passed_over: list[str]) -> str:
-    use = "" if isinstance(rung, HaltRung) else f"; attempt {attempt} of {rung.attempts}"
-    over = f"; passed over: {', '.join(passed_over)}" if passed_over else ""
-    return f"{origin}{use}{over}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.faults.load import load_faults
 from supervisor.faults.model import Fault, FaultScript
-from supervisor.faults.record import FaultRecord, read_fault_records
+from supervisor.faults.strike import FaultRecord, read_fault_records
 
 if TYPE_CHECKING:
     from supervisor.faults.injector import FaultInjector

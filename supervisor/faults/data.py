@@ -11,7 +11,7 @@ from torch import Tensor
 
 from supervisor.faults.model import BatchFault, Fault, InfBatch, NanSample, OutlierBatch
 from supervisor.faults.strike import FaultMisfit
-from supervisor.training.tree import clone, tensors
+from supervisor.training.tree import clone, tensors_in
 
 __all__ = ["SpoiledData"]
 
@@ -36,10 +36,11 @@ class SpoiledData:
         self._row_faults = [(index, fault) for index, fault in enumerate(faults) if isinstance(fault, NanSample)]
         self._factors = {index for index, fault in self._batch_faults if isinstance(fault, OutlierBatch)}
         self._drawn = drawn
-        rows = frozenset(row for _, fault in self._row_faults for row in fault.rows)
-        if rows:
+        if self._row_faults:
             _check_rows(data, self._row_faults)
-            _spoil_rows(data, rows)
+            # Past the loader's own check: it forbids another data set, for it would be of another length.
+            rows = frozenset(row for _, fault in self._row_faults for row in fault.rows)
+            vars(data)["dataset"] = _SpoiledRows(rows, data.dataset)
 
     def meets(self, index: int, number: int, update: int | None, batch: Any) -> bool:
         """Whether a fault has spoilt a batch, asked for the first time in this update.
@@ -82,7 +83,11 @@ class SpoiledData:
         batch = clone(batch)
         for index, fault in bad:
             for tensor in _floating(batch):
-                _spoil(tensor[: fault.samples] if tensor.dim() else tensor, fault)
+                values = tensor[: fault.samples] if tensor.dim() else tensor
+                if isinstance(fault, OutlierBatch):
+                    values.mul_(fault.factor)
+                else:
+                    values.fill_(math.inf if isinstance(fault, InfBatch) else math.nan)
                 self._bad.add((index, number))
         return batch
 
@@ -132,20 +137,8 @@ def _check_rows(data: Any, faults: list[tuple[int, NanSample]]) -> None:
             raise FaultMisfit(f"{max(fault.rows)}: write indices below {len(dataset)}", "rows").of(index)
 
 
-def _spoil_rows(data: Any, rows: frozenset[int]) -> None:
-    # Past the loader's own check: it forbids another data set, for it would be of another length.
-    vars(data)["dataset"] = _SpoiledRows(rows, data.dataset)
-
-
 def _floating(tree: Any) -> list[Tensor]:
-    return [tensor for _, tensor in tensors(tree) if tensor.is_floating_point() and tensor.numel()]
-
-
-def _spoil(values: Tensor, fault: BatchFault) -> None:
-    if isinstance(fault, OutlierBatch):
-        values.mul_(fault.factor)
-    else:
-        values.fill_(math.inf if isinstance(fault, InfBatch) else math.nan)
+    return [tensor for tensor in tensors_in(tree) if tensor.is_floating_point() and tensor.numel()]
 
 
 def _all_spoiled(item: Any) -> Any:

@@ -16,7 +16,7 @@ from supervisor.errors import CheckpointError
 from supervisor.faults.model import CorruptCheckpoint, Damage, DiskFull
 from supervisor.faults.strike import Strike
 from supervisor.run_layout import RunLayout
-from supervisor.training.tree import tensors
+from supervisor.training.tree import tensors_in
 
 __all__ = ["DiskFaults"]
 
@@ -25,11 +25,7 @@ LONGEST_WRITE_SECONDS = 10.0
 
 
 class DiskFaults:
-    """Strikes at a run's files.
-
-    Args:
-        run_dir: the run directory.
-    """
+    """Strikes at the files of a run directory."""
 
     def __init__(self, run_dir: Path) -> None:
         self._checkpoints = RunLayout(run_dir).checkpoints
@@ -62,7 +58,7 @@ class DiskFaults:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, _hard_limit()))
 
     def _newest(self) -> CheckpointInfo | None:
-        """The newest checkpoint; one that is being written is waited for, since it will be."""
+        """The newest checkpoint; one that is being written is waited for, since it will be the newest."""
         deadline = time.monotonic() + LONGEST_WRITE_SECONDS
         while any(self._checkpoints.glob(".unfinished-step-*")) and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -84,13 +80,12 @@ class DiskFaults:
                 self._rewrite_with_nan(info)
 
     def _rewrite_with_nan(self, info: CheckpointInfo) -> None:
-        """As a writer would that was handed a poisoned state."""
+        """Write the checkpoint again with a NaN in its first parameter, so that manifest and hash agree with it."""
         store = CheckpointStore(self._checkpoints, "")
         try:
             tree: Any = store.load(info.path)
-            for _, tensor in tensors(tree["moment"]["training"]["parameters"]):
+            for tensor in tensors_in(tree["moment"]["training"]["parameters"])[:1]:
                 tensor.view(-1)[0] = torch.nan
-                break
             store.write(info.step, info.update or 0, tree, good=info.good)
         except CheckpointError:
             # Damaged already: another fault was here before.

@@ -20,9 +20,8 @@ from supervisor.faults.model import (
     OverflowGradient,
     ParameterFault,
 )
-from supervisor.faults.record import FaultJournal, FaultRecord
 from supervisor.faults.step import StepFaults
-from supervisor.faults.strike import FaultMisfit, Strike
+from supervisor.faults.strike import FaultJournal, FaultMisfit, FaultRecord, Strike
 from supervisor.faults.tensors import TensorFaults
 from supervisor.run_layout import RunLayout
 from supervisor.training.trainer import Trainer
@@ -33,7 +32,7 @@ __all__ = ["FaultInjector"]
 class FaultInjector:
     """Stands between a trainer and the guard.
 
-    Bad data are bad whenever they come; every other fault strikes once at its batch, whatever goes back behind it:
+    Bad data are bad whenever they come. Every other fault strikes once at its batch, even when the run goes back:
     a reload, a replay of the step for its diagnosis, or the next process after the worker's death.
 
     Args:
@@ -85,7 +84,7 @@ class FaultInjector:
             if not self._is_due(index, fault, number, batch):
                 continue
             strike = self._prepare(fault, number)
-            if strike is not None and self._journal.add(self._record(index, fault, number, strike)):
+            if strike is not None and self._put_on_record(index, fault, number, strike.target):
                 strike.do()
         return self._trainer.loss(batch)
 
@@ -108,10 +107,11 @@ class FaultInjector:
 
     def _prepare(self, fault: Fault, number: int) -> Strike | None:
         match fault:
+            # Bad data were spoilt when they were drawn.
             case BatchFault():
-                return Strike(f"samples 0 to {fault.samples - 1}", _already_done)
+                return Strike(f"samples 0 to {fault.samples - 1}", lambda: None)
             case NanSample():
-                return Strike(f"rows {', '.join(map(str, fault.rows))}", _already_done)
+                return Strike(f"rows {', '.join(map(str, fault.rows))}", lambda: None)
             case ParameterFault() | OverflowGradient():
                 return self._tensors.prepare(fault)
             case CorruptCheckpoint() | DiskFull():
@@ -120,18 +120,10 @@ class FaultInjector:
             case _:
                 return self._step.prepare(fault, number)
 
-    def _record(self, index: int, fault: Fault, number: int, strike: Strike) -> FaultRecord:
+    def _put_on_record(self, index: int, fault: Fault, number: int, target: str | None) -> bool:
         step, update = self.position()
-        return FaultRecord(
-            fault=index,
-            kind=fault.kind,
-            batch=number,
-            step=step,
-            update=update,
-            time=self._clock.now(),
-            target=strike.target,
+        now = self._clock.now()
+        record = FaultRecord(
+            fault=index, kind=fault.kind, batch=number, step=step, update=update, time=now, target=target
         )
-
-
-def _already_done() -> None:
-    """Nothing: bad data were spoilt when they were drawn."""
+        return self._journal.add(record)

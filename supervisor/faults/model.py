@@ -7,8 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from supervisor.config.numbers import FormatVersion, Seconds
-from supervisor.config.section import Section
+from supervisor.config.section import FormatVersion, Seconds, Section
 from supervisor.faults.schedule import Scheduled, Spanning
 
 Glob = Annotated[str, Field(strict=True, min_length=1, max_length=500)]
@@ -48,6 +47,7 @@ class BatchFault(Spanning, Expected):
 
     samples: Annotated[int, Field(strict=True, ge=1, le=10**9)] = 1
     """How many samples of each batch, the first ones."""
+    expected_signals: ClassVar[Names] = ("nonfinite_loss", "nonfinite_gradient")
     expected_causes: ClassVar[Names] = ("bad_input",)
 
 
@@ -55,14 +55,12 @@ class NanBatch(BatchFault):
     """NaN in every value of the first samples of some batches."""
 
     kind: Literal["nan_batch"] = "nan_batch"
-    expected_signals = ("nonfinite_loss", "nonfinite_gradient")
 
 
 class InfBatch(BatchFault):
     """Infinity in every value of the first samples of some batches."""
 
     kind: Literal["inf_batch"] = "inf_batch"
-    expected_signals = ("nonfinite_loss", "nonfinite_gradient")
 
 
 class OutlierBatch(BatchFault):
@@ -86,7 +84,7 @@ class NanSample(Expected):
 
 
 class ParameterFault(Scheduled, Expected):
-    """A fault of one parameter, once; no reload brings it back."""
+    """A fault of one parameter; it strikes once, also where a reload goes back behind it."""
 
     parameter: Glob = "*"
     """Glob over the parameters' qualified names, whatever the case; the first that matches is hit."""
@@ -117,6 +115,7 @@ class BitFlip(ParameterFault):
 class GradientFault(ParameterFault):
     """A wrong number in one element of a parameter's gradient, as the backward pass accumulates it."""
 
+    expected_signals: ClassVar[Names] = ("nonfinite_gradient",)
     expected_causes: ClassVar[Names] = ("not_reproducible",)
 
 
@@ -124,14 +123,12 @@ class NanGradient(GradientFault):
     """NaN in one element of a parameter's gradient."""
 
     kind: Literal["nan_gradient"] = "nan_gradient"
-    expected_signals = ("nonfinite_gradient",)
 
 
 class InfGradient(GradientFault):
     """Infinity in one element of a parameter's gradient."""
 
     kind: Literal["inf_gradient"] = "inf_gradient"
-    expected_signals = ("nonfinite_gradient",)
 
 
 class OverflowGradient(Scheduled, Expected):
@@ -224,7 +221,7 @@ class CorruptCheckpoint(Scheduled, Expected):
 
     kind: Literal["corrupt_checkpoint"] = "corrupt_checkpoint"
     mode: Damage = Damage.TRUNCATE
-    """How."""
+    """How it is damaged."""
     expected_signals = ("checkpoint_rejected",)
 
 

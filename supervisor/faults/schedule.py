@@ -1,4 +1,4 @@
-"""When a fault strikes: at a batch, or by a seeded rate that no random generator knows of."""
+"""When a fault strikes: at a batch, or by a seeded rate that leaves every random generator as it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from supervisor.config.section import Conflict, Section, conflict_error
+from supervisor.config.section import Section, conflict
 
 __all__ = ["BatchNumber", "Scheduled", "Spanning"]
 
@@ -20,7 +20,7 @@ class Scheduled(Section):
     """A fault with a time: `at_batch`, or `rate`."""
 
     at_batch: BatchNumber | None = None
-    """The batch it strikes at, counted from 0 over all epochs; no reload brings it back."""
+    """The batch it strikes at, counted from 0 over all epochs; it does not strike again after a reload."""
     rate: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] | None = None
     """Instead of `at_batch`: the probability that it strikes at any one batch, drawn afresh for each."""
     from_batch: BatchNumber = 0
@@ -32,12 +32,12 @@ class Scheduled(Section):
     def _has_one_time(self) -> Self:
         if self.at_batch is None and self.rate is None:
             key, other = ("rate", "at_batch") if "rate" in self.model_fields_set else ("at_batch", "rate")
-            raise conflict_error(Conflict(f"is missing, and so is {other}", "write `at_batch: 100`", (key,)))
+            raise conflict(f"is missing, and so is {other}", "write `at_batch: 100`", key)
         if self.at_batch is not None and self.rate is not None:
-            raise conflict_error(Conflict("stands beside at_batch", "write one of the two", ("rate",)))
+            raise conflict("stands beside at_batch", "write one of the two", "rate")
         stray = [key for key in ("from_batch", "seed") if key in self.model_fields_set and self.rate is None]
         if stray:
-            raise conflict_error(Conflict("says nothing without rate", "write `rate: 0.01`, or remove it", (stray[0],)))
+            raise conflict("says nothing without rate", "write `rate: 0.01`, or remove it", stray[0])
         return self
 
     def begins_at(self, index: int, number: int) -> bool:
@@ -68,7 +68,7 @@ class Spanning(Scheduled):
     def _short_where_drawn(self) -> Self:
         if self.rate is not None and self.batches > LONGEST_BY_RATE:
             fix = f"write `batches: {LONGEST_BY_RATE}` or less beside a rate"
-            raise conflict_error(Conflict(f"{self.batches} is too large", fix, ("batches",)))
+            raise conflict(f"{self.batches} is too large", fix, "batches")
         return self
 
     def covers(self, index: int, number: int) -> bool:

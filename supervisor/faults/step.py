@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from supervisor.faults.model import ForwardException, Hang, KillWorker, LrSpike, OutOfMemory, SlowStep
 from supervisor.faults.strike import Strike, unmatched
@@ -23,7 +24,7 @@ __all__ = ["InjectedError", "StepFault", "StepFaults"]
 StepFault: TypeAlias = LrSpike | ForwardException | OutOfMemory | Hang | KillWorker | SlowStep
 
 ABSURD_BYTES = 1 << 56
-"""More than any address space holds, so that nothing is taken from anyone before it fails."""
+"""More than any address space holds: the allocation fails at once, before any memory is taken."""
 
 
 class InjectedError(RuntimeError):
@@ -31,16 +32,12 @@ class InjectedError(RuntimeError):
 
 
 class StepFaults:
-    """Strikes at the step.
-
-    Args:
-        trainer: the trainer.
-    """
+    """Strikes at a trainer's step."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._model = trainer.model
         self._optimizers = members(chained(trainer.optimizer))
-        self._spikes: list[_Spike] = []
+        self._spikes: list[tuple[range, RemovableHandle]] = []
 
     def check(self, fault: StepFault) -> None:
         """Refuse a fault that could never strike.
@@ -53,9 +50,10 @@ class StepFaults:
 
     def release(self, number: int) -> None:
         """End what does not last until batch `number`."""
-        for spike in [spike for spike in self._spikes if number not in spike.batches]:
-            spike.end()
-            self._spikes.remove(spike)
+        for batches, handle in self._spikes:
+            if number not in batches:
+                handle.remove()
+        self._spikes = [each for each in self._spikes if number in each[0]]
 
     def prepare(self, fault: StepFault, number: int) -> Strike:
         """The strike at batch `number`."""
@@ -69,17 +67,18 @@ class StepFaults:
                 return Strike(name, lambda: _raise_in(module, name))
             case OutOfMemory():
                 device = next((parameter.device for parameter in self._model.parameters()), torch.device("cpu"))
-                return Strike(str(device), lambda: _allocate(device))
+                return Strike(str(device), lambda: torch.empty(ABSURD_BYTES, dtype=torch.uint8, device=device))
             case Hang():
                 return Strike(None, _hang)
             case KillWorker():
-                return Strike(f"pid {os.getpid()}", _kill)
+                return Strike(f"pid {os.getpid()}", lambda: os.kill(os.getpid(), signal.SIGKILL))
             case SlowStep():
                 return Strike(None, lambda: time.sleep(fault.seconds))
 
     def _spike(self, fault: LrSpike, number: int) -> None:
         batches = range(number, number + fault.batches)
-        self._spikes += [_Spike(each, fault.factor, batches) for each in self._optimizers]
+        for optimizer in self._optimizers:
+            self._spikes += [(batches, handle) for handle in _multiply_rates(optimizer, fault.factor)]
 
     def _module(self, pattern: str) -> tuple[str, nn.Module]:
         modules = dict(named_modules(self._model))
@@ -101,48 +100,25 @@ def _raise_in(module: nn.Module, name: str) -> None:
     handle = module.register_forward_hook(hook)
 
 
-def _allocate(device: torch.device) -> None:
-    torch.empty(ABSURD_BYTES, dtype=torch.uint8, device=device)
-
-
 def _hang() -> None:
     while True:
         time.sleep(3600)
 
 
-def _kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def _multiply_rates(optimizer: Optimizer, factor: float) -> tuple[RemovableHandle, RemovableHandle]:
+    """Have each step made at `factor` times its rates, until the hooks are removed.
 
-
-class _Spike:
-    """Has each step made at another rate; the nominal one is put back after it, as it was.
-
-    Args:
-        optimizer: the optimizer.
-        factor: what its rates are multiplied by.
-        batches: the numbers of the batches whose steps are made so.
+    The nominal rates are put back after each step as they were, and not divided by the factor.
     """
+    nominal: list[Any] = []
 
-    def __init__(self, optimizer: Optimizer, factor: float, batches: range) -> None:
-        self.batches = batches
-        self._optimizer = optimizer
-        self._factor = factor
-        self._nominal: list[Any] = []
-        self._handles = (
-            optimizer.register_step_pre_hook(self._before),
-            optimizer.register_step_post_hook(self._after),
-        )
+    def before(*_: Any) -> None:
+        nominal[:] = [group["lr"] for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] * factor
 
-    def end(self) -> None:
-        """Leave the optimizer alone."""
-        for handle in self._handles:
-            handle.remove()
-
-    def _before(self, *_: Any) -> None:
-        self._nominal = [group["lr"] for group in self._optimizer.param_groups]
-        for group in self._optimizer.param_groups:
-            group["lr"] = group["lr"] * self._factor
-
-    def _after(self, *_: Any) -> None:
-        for group, rate in zip(self._optimizer.param_groups, self._nominal, strict=True):
+    def after(*_: Any) -> None:
+        for group, rate in zip(optimizer.param_groups, nominal, strict=True):
             group["lr"] = rate
+
+    return optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)

@@ -36,11 +36,7 @@ _BITS = {
 
 
 class TensorFaults:
-    """Strikes at a trainer's tensors.
-
-    Args:
-        trainer: the trainer.
-    """
+    """Strikes at a trainer's tensors."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._optimizer = chained(trainer.optimizer)
@@ -79,7 +75,7 @@ class TensorFaults:
         return Strike(name, lambda: _write(parameter.data, math.nan))
 
     def release(self) -> None:
-        """Let the next backward pass be sound."""
+        """Remove the hooks, so that the next backward pass is sound."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

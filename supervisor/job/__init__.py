@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor.job.load import ResolvedJob, load_job
+from supervisor.job.load import ResolvedJob, dump_job, load_job
 from supervisor.job.model import Device, Job
-from supervisor.job.written import dump_job, job_yaml
 
-__all__ = ["Device", "Job", "ResolvedJob", "dump_job", "job_yaml", "load_job"]
+__all__ = ["Device", "Job", "ResolvedJob", "dump_job", "load_job"]

@@ -1,4 +1,4 @@
-"""From a job file and the flags beside it to a job and its resolved policy."""
+"""From a job file and the flags beside it to a job and its resolved policy, and back to a file."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 from supervisor.config.check import check
 from supervisor.config.origins import KeyPath, Origins, Place, Problem, refuse
 from supervisor.config.yaml_source import read_yaml
-from supervisor.config.yaml_values import Document
+from supervisor.config.yaml_values import Document, plain_yaml
 from supervisor.errors import InputError
 from supervisor.faults.load import check_faults, fault_script
 from supervisor.job.model import Job
 from supervisor.job.overrides import Override, apply_overrides, parse_override
-from supervisor.policy.load import check_policy
+from supervisor.policy.load import check_policy, plain_policy
 from supervisor.policy.model import RecoveryPolicy
-from supervisor.policy.resolved import plain_policy
+from supervisor.run_layout import RunLayout, replace_file
 
-__all__ = ["ResolvedJob", "load_job"]
+__all__ = ["ResolvedJob", "dump_job", "load_job"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,29 @@ def load_job(
         origins=document.origins,
         policy_origins=policy_origins,
     )
+
+
+def dump_job(resolved: ResolvedJob, directory: Path) -> Path:
+    """Write `job.yaml` into a run directory, so that `--resume` needs nothing else.
+
+    Paths are absolute, and the policy is `policy.yaml` beside it, which the caller writes (`resolved_yaml`). The file
+    loads back to the same job. It is complete or not there at all.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    layout = RunLayout(directory)
+    values: dict[str, Any] = resolved.job.model_dump(mode="json", exclude={"config", "faults", "quarantine"})
+    values["config"] = resolved.job.config
+    values["policy"] = layout.policy.name
+    values["run_dir"] = str(resolved.run_dir)
+    values["faults"] = str(resolved.faults) if isinstance(resolved.faults, Path) else resolved.faults
+    values["quarantine"] = None if resolved.quarantine is None else str(resolved.quarantine)
+    replace_file(layout.job, plain_yaml({key: values[key] for key in Job.model_fields}), durable=True)
+    return layout.job
 
 
 def _parse_all(texts: Sequence[str]) -> list[Override]:

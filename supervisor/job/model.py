@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from supervisor.config.numbers import FormatVersion, Steps
-from supervisor.config.section import Conflict, Section, conflict_error
+from supervisor.config.section import FormatVersion, Section, Steps, conflict
 
 __all__ = ["Device", "Job"]
 
@@ -62,12 +61,8 @@ class Job(Section):
         module, colon, name = trainer.partition(":")
         parts = [*module.split("."), *name.split(".")]
         if not colon or not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
-            raise conflict_error(
-                Conflict(
-                    f'"{trainer[:60]}" does not name a class',
-                    "write `module:Class`, as `package.module:MyTrainer`",
-                )
-            )
+            fix = "write `module:Class`, as `package.module:MyTrainer`"
+            raise conflict(f'"{trainer[:60]}" does not name a class', fix)
         return trainer
 
     @field_validator("policy", "faults", mode="wrap")
@@ -76,12 +71,12 @@ class Job(Section):
         kind, noun = (dict, "mapping") if info.field_name == "policy" else (list, "list")
         if value is None or isinstance(value, kind) or (isinstance(value, str) and value.strip()):
             return value
-        raise conflict_error(Conflict(f"is neither a file nor a {noun}", f"write the path of a {info.field_name} file"))
+        raise conflict(f"is neither a file nor a {noun}", f"write the path of a {info.field_name} file")
 
     @field_validator("run_dir", "quarantine")
     @classmethod
     def _usable_as_a_path(cls, path: str | None, info: ValidationInfo) -> str | None:
         if path is not None and (not path.strip() or "\0" in path):
             example = {"run_dir": "a folder, as `run_dir: runs/mine`"}.get(str(info.field_name), "the path of a list")
-            raise conflict_error(Conflict("is not a path", f"write {example}"))
+            raise conflict("is not a path", f"write {example}")
         return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor.policy.detection import Detection, DriftDetection, SpikeDetection, WeightWatch
+from supervisor.policy.detection import DriftDetection, SpikeDetection, WeightWatch
 from supervisor.policy.ladder import (
     AnyRung,
     DataAfterReload,
@@ -14,26 +14,15 @@ from supervisor.policy.ladder import (
     SkipBatchRung,
     UseLimit,
 )
-from supervisor.policy.load import load_policy
-from supervisor.policy.model import (
-    CheckpointSettings,
-    DiagnosisSettings,
-    GradientClip,
-    RecoveryPolicy,
-    RestartSettings,
-    SnapshotSettings,
-)
-from supervisor.policy.reactions import OBSERVABLE_SIGNALS, Reaction, Reactions
-from supervisor.policy.resolved import resolved_yaml
-from supervisor.policy.schema import policy_json_schema
+from supervisor.policy.load import load_policy, policy_json_schema, resolved_yaml
+from supervisor.policy.model import GradientClip, RecoveryPolicy, RestartSettings
+from supervisor.policy.reactions import OBSERVABLE_SIGNALS, SPIKES, Reaction, Reactions
 
 __all__ = [
     "OBSERVABLE_SIGNALS",
+    "SPIKES",
     "AnyRung",
-    "CheckpointSettings",
     "DataAfterReload",
-    "Detection",
-    "DiagnosisSettings",
     "DriftDetection",
     "GradientClip",
     "HaltRung",
@@ -46,7 +35,6 @@ __all__ = [
     "ReloadCheckpointRung",
     "RestartSettings",
     "SkipBatchRung",
-    "SnapshotSettings",
     "SpikeDetection",
     "UseLimit",
     "WeightWatch",

@@ -6,8 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from supervisor.config.numbers import Steps
-from supervisor.config.section import Conflict, Section, conflict_error
+from supervisor.config.section import Section, Steps, conflict
 
 __all__ = ["Detection", "DriftDetection", "SpikeDetection", "WeightWatch"]
 
@@ -27,13 +26,9 @@ class SpikeDetection(Section):
     @model_validator(mode="after")
     def _warmup_fits_into_the_window(self) -> Self:
         if self.warmup_updates > self.window_updates:
-            raise conflict_error(
-                Conflict(
-                    f"a warm-up of {self.warmup_updates} never ends in a window of {self.window_updates}",
-                    f"write at most `warmup_updates: {self.window_updates}`, or a longer `window_updates`",
-                    ("warmup_updates", "window_updates"),
-                )
-            )
+            what = f"a warm-up of {self.warmup_updates} never ends in a window of {self.window_updates}"
+            fix = f"write at most `warmup_updates: {self.window_updates}`, or a longer `window_updates`"
+            raise conflict(what, fix, "warmup_updates", "window_updates")
         return self
 
 

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from supervisor.config.numbers import Count, Steps, Updates
-from supervisor.config.section import Conflict, Section, conflict_error
+from supervisor.config.section import Count, Section, Steps, Updates, conflict
 from supervisor.records import ActionName
 
 __all__ = [
@@ -133,9 +132,7 @@ class ReinitializeRung(_LimitedRung):
         globs = (value,) if isinstance(value, str) else value
         listed = isinstance(globs, list | tuple) and all(isinstance(each, str) and each.strip() for each in globs)
         if not listed or not 1 <= len(globs) <= 1000 or ("auto" in globs and len(globs) > 1):
-            raise conflict_error(
-                Conflict("names no modules", 'write `auto`, or a list of globs such as ["encoder.*", "*gru*"]')
-            )
+            raise conflict("names no modules", 'write `auto`, or a list of globs such as ["encoder.*", "*gru*"]')
         return "auto" if tuple(globs) == ("auto",) else tuple(globs)
 
 

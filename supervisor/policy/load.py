@@ -1,4 +1,4 @@
-"""From a file, a mapping or nothing to a resolved policy."""
+"""From a file, a mapping or nothing to a resolved policy, and back to YAML; and the JSON Schema of such files."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 from supervisor.config.check import check
 from supervisor.config.origins import KeyPath, Origins, Problem, refuse
 from supervisor.config.yaml_source import read_yaml
-from supervisor.config.yaml_values import Document
+from supervisor.config.yaml_values import Document, plain_yaml
 from supervisor.policy.model import RecoveryPolicy
+from supervisor.policy.reactions import Reactions
 
-__all__ = ["check_policy", "load_policy"]
+__all__ = ["check_policy", "load_policy", "plain_policy", "policy_json_schema", "resolved_yaml"]
 
 
 def load_policy(source: str | Path | Mapping[str, Any] | RecoveryPolicy | None) -> RecoveryPolicy:
@@ -31,12 +32,10 @@ def load_policy(source: str | Path | Mapping[str, Any] | RecoveryPolicy | None) 
         return RecoveryPolicy()
     if isinstance(source, RecoveryPolicy):
         return source
-    if isinstance(source, Mapping):
-        document = Document(_plain(source), Origins("policy"))
-    elif isinstance(source, str | os.PathLike):
+    if isinstance(source, str | os.PathLike):
         document = read_yaml(os.fspath(source), "policy")
     else:
-        document = Document(source, Origins("policy"))
+        document = Document(_plain(source), Origins("policy"))
     policy, problems = check_policy(document)
     refuse(problems)
     assert policy is not None
@@ -58,3 +57,38 @@ def check_policy(document: Document, *, prefix: KeyPath = ()) -> tuple[RecoveryP
         prefix: shown before every key, for a policy inside a job.
     """
     return check(RecoveryPolicy, document, "`version: 1`", prefix=prefix)
+
+
+def resolved_yaml(policy: RecoveryPolicy) -> str:
+    """The whole policy as YAML, defaults and the last `halt` included; it loads back to an equal policy."""
+    return plain_yaml(plain_policy(policy))
+
+
+def plain_policy(policy: RecoveryPolicy, *, written_reactions_only: bool = False) -> dict[str, Any]:
+    """The whole policy as plain values.
+
+    Args:
+        policy: what to write down.
+        written_reactions_only: leave out the default reactions, so that they adapt to a changed ladder.
+    """
+    values = policy.model_dump(mode="json")
+    default = Reactions().model_dump(mode="json")
+    actions = {rung.action.value for rung in policy.ladder}
+
+    def says_something(signal: str, reaction: str | None) -> bool:
+        if written_reactions_only:
+            return signal in policy.reactions.model_fields_set
+        # A default that does not apply to this ladder goes without saying.
+        return reaction is not None or default[signal] in {*actions, "observe"}
+
+    values["reactions"] = {
+        signal: reaction for signal, reaction in values["reactions"].items() if says_something(signal, reaction)
+    }
+    return values
+
+
+def policy_json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a policy file, for editors, with a description of every key."""
+    schema = RecoveryPolicy.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return schema

@@ -7,12 +7,11 @@ from typing import Annotated, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from supervisor.config.numbers import Count, FormatVersion, Seconds, Steps
-from supervisor.config.section import Conflict, Section, conflict_error
+from supervisor.config.section import Conflict, Count, FormatVersion, Seconds, Section, Steps, conflict, conflict_error
 from supervisor.policy.detection import Detection
 from supervisor.policy.ladder import DEFAULT_LADDER, AnyRung, HaltRung, Rung
 from supervisor.policy.reactions import Reaction, Reactions
-from supervisor.records import ActionName, CauseKind, Signal, SignalName
+from supervisor.records import CauseKind, Signal, SignalName
 
 __all__ = [
     "CheckpointSettings",
@@ -84,16 +83,11 @@ class RestartSettings(Section):
 
     @model_validator(mode="after")
     def _backoff_grows(self) -> Self:
-        if self.backoff_initial_seconds > self.backoff_max_seconds:
-            raise conflict_error(
-                Conflict(
-                    f"the first pause ({self.backoff_initial_seconds:g} s) is longer than the longest one "
-                    f"({self.backoff_max_seconds:g} s)",
-                    f"write at most `backoff_initial_seconds: {self.backoff_max_seconds:g}`, "
-                    "or a larger `backoff_max_seconds`",
-                    ("backoff_initial_seconds", "backoff_max_seconds"),
-                )
-            )
+        first, longest = self.backoff_initial_seconds, self.backoff_max_seconds
+        if first > longest:
+            what = f"the first pause ({first:g} s) is longer than the longest one ({longest:g} s)"
+            fix = f"write at most `backoff_initial_seconds: {longest:g}`, or a larger `backoff_max_seconds`"
+            raise conflict(what, fix, "backoff_initial_seconds", "backoff_max_seconds")
         return self
 
 
@@ -180,7 +174,4 @@ class RecoveryPolicy(Section):
         reaction = self.reactions.of(found)
         if reaction is None or reaction.action is None:
             return 0
-        return self._first_rung(reaction.action)
-
-    def _first_rung(self, action: ActionName) -> int:
-        return next(index for index, rung in enumerate(self.ladder) if rung.action is action)
+        return next(index for index, rung in enumerate(self.ladder) if rung.action is reaction.action)

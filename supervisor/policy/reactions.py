@@ -6,14 +6,15 @@ import enum
 
 from pydantic import ValidationInfo, field_validator
 
-from supervisor.config.section import Conflict, Section, conflict_error
+from supervisor.config.section import Section, conflict
 from supervisor.records import ActionName, CauseKind, SignalName
 
-__all__ = ["OBSERVABLE_SIGNALS", "Reaction", "Reactions"]
+__all__ = ["OBSERVABLE_SIGNALS", "SPIKES", "Reaction", "Reactions"]
 
-OBSERVABLE_SIGNALS = frozenset(
-    {SignalName.LOSS_SPIKE, SignalName.GRADIENT_SPIKE, SignalName.DIVERGENCE, SignalName.SANITIZED_VALUES}
-)
+SPIKES = frozenset({SignalName.DIVERGENCE, SignalName.LOSS_SPIKE, SignalName.GRADIENT_SPIKE})
+"""The findings about a loss and gradients that are finite, by comparison with earlier updates."""
+
+OBSERVABLE_SIGNALS = SPIKES | {SignalName.SANITIZED_VALUES}
 """The signals of a step whose numbers are all finite: they alone may be logged without acting."""
 
 
@@ -88,19 +89,11 @@ class Reactions(Section):
     def _observe_finite_steps_only(cls, value: Reaction | None, info: ValidationInfo) -> Reaction | None:
         if value is Reaction.OBSERVE and info.field_name not in OBSERVABLE_SIGNALS:
             names = ", ".join(signal.value for signal in SignalName if signal in OBSERVABLE_SIGNALS)
-            raise conflict_error(
-                Conflict(
-                    f"{info.field_name} cannot be merely observed: it must not reach the weights",
-                    f"write the action of a rung (`observe` is for {names})",
-                )
-            )
+            what = f"{info.field_name} cannot be merely observed: it must not reach the weights"
+            raise conflict(what, f"write the action of a rung (`observe` is for {names})")
         if value is Reaction.RETRY and info.field_name != CauseKind.NOT_REPRODUCIBLE:
-            raise conflict_error(
-                Conflict(
-                    f"{info.field_name} would only come again",
-                    f"write the action of a rung (`retry` is for {CauseKind.NOT_REPRODUCIBLE})",
-                )
-            )
+            fix = f"write the action of a rung (`retry` is for {CauseKind.NOT_REPRODUCIBLE})"
+            raise conflict(f"{info.field_name} would only come again", fix)
         return value
 
     def of(self, found: SignalName | CauseKind) -> Reaction | None:

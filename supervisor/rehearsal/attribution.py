@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -129,37 +129,36 @@ def _count_steps(strikes: Sequence[Strike]) -> None:
 
 def _look_outside_the_step(strike: Strike, history: History) -> None:
     """Faults of the process and of the disk show in what happens to the worker and to its files."""
-    match strike.fault.kind:
-        case "hang":
-            found = _first(history.processes, strike, lambda event: isinstance(event, schema.WorkerStalledEvent))
-            _died(strike, found, history)
-        case "kill_worker":
-            found = _first(history.processes, strike, lambda event: isinstance(event, schema.WorkerExitedEvent))
-            _died(strike, found, history)
+    struck, kind = strike.record, strike.fault.kind
+
+    def first(events: Iterable[Any], fits: Callable[[Any], bool]) -> Any:
+        return next((event for event in events if event.time >= struck.time and fits(event)), None)
+
+    def warning_of(beginning: str, fits: Callable[[schema.WarningEvent], bool]) -> schema.WarningEvent | None:
+        found: schema.WarningEvent | None
+        found = first(history.warnings, lambda event: event.message.startswith(beginning) and fits(event))
+        return found if found is not None and history.life_at(found.time) == strike.life else None
+
+    match kind:
+        case "hang" | "kill_worker":
+            event = schema.WorkerStalledEvent if kind == "hang" else schema.WorkerExitedEvent
+            _died(strike, first(history.processes, lambda each: isinstance(each, event)), history)
         case "corrupt_checkpoint":
             rejected = [event for event in history.rejected if not event.reason.startswith("abandoned")]
-            found = _first(rejected, strike, lambda event: event.path == strike.record.target)
-            if found is not None:
+            if found := first(rejected, lambda event: event.path == struck.target):
                 _found(strike, found)
                 strike.cured_by = "older checkpoint"
         case "disk_full":
-            found = _first(history.warnings, strike, lambda event: event.message.startswith("checkpoint"))
-            if found is not None and history.life_at(found.time) == strike.life:
-                _found(strike, found)
-                saved = next((event for event in history.saved if event.time > found.time), None)
-                strike.cured_by = None if saved is None else "next write"
+            if warning := warning_of("checkpoint", lambda _: True):
+                _found(strike, warning)
+                saved = any(event.time > warning.time for event in history.saved)
+                strike.cured_by = "next write" if saved else None
         case "slow_step":
-            warnings = [event for event in history.warnings if event.update == strike.record.update]
-            found = _first(warnings, strike, lambda event: event.message.startswith("slow step"))
-            if found is not None and history.life_at(found.time) == strike.life:
-                _found(strike, found)
+            if warning := warning_of("slow step", lambda event: event.update == struck.update):
+                _found(strike, warning)
                 strike.delay_steps = 0
                 strike.cured_by = "waiting"
-                strike.seconds_beside = (found.time - strike.record.time).total_seconds()
-
-
-def _first(events: Sequence[Any], strike: Strike, fits: Any) -> Any:
-    return next((event for event in events if event.time >= strike.record.time and fits(event)), None)
+                strike.seconds_beside = (warning.time - struck.time).total_seconds()
 
 
 def _found(strike: Strike, event: Any) -> None:

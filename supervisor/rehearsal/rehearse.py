@@ -43,7 +43,7 @@ class Rehearsal:
         self._typed = faults
         self._reference = reference
         if reference is not None:
-            _check_reference(Path(reference), reference, resolved)
+            _check_reference(reference, resolved)
         if resolved.run_dir.is_dir() and any(resolved.run_dir.iterdir()):
             raise InputError(f"{self.directory}: holds something already: write another --run-dir")
 
@@ -110,16 +110,15 @@ def _loaded(resolved: ResolvedJob, typed: str | None) -> Sequence[Fault]:
     return faults
 
 
-def _check_reference(directory: Path, shown: str, resolved: ResolvedJob) -> None:
-    written = RunLayout(directory).job
+def _check_reference(typed: str, resolved: ResolvedJob) -> None:
+    written = RunLayout(Path(typed)).job
     if not written.is_file():
-        raise InputError(f"--reference {shown}: holds no run (no job.yaml): name the folder of a finished run")
+        raise InputError(f"--reference {typed}: holds no run (no job.yaml): name the folder of a finished run")
     job = load_job(str(written)).job
-    for key in SAME:
-        if getattr(job, key) != getattr(resolved.job, key):
-            what = f"--reference {shown}: is of another job, {key} differs"
-            raise InputError(f"{what}: leave it out, and one is run first")
+    wrong = [f"is of another job, {key} differs" for key in SAME if getattr(job, key) != getattr(resolved.job, key)]
     if job.faults is not None:
-        raise InputError(f"--reference {shown}: was run with faults: leave it out, and one is run first")
-    if read_status(directory).state is not RunState.FINISHED:
-        raise InputError(f"--reference {shown}: has not finished: leave it out, and one is run first")
+        wrong.append("was run with faults")
+    if not wrong and read_status(Path(typed)).state is not RunState.FINISHED:
+        wrong.append("has not finished")
+    if wrong:
+        raise InputError(f"--reference {typed}: {wrong[0]}: leave it out, and one is run first")

@@ -27,15 +27,9 @@ class _Record(BaseModel):
 
 
 class StrikeScore(_Record):
-    """One strike of a fault.
+    """One strike of a fault: the fields of its `FaultRecord`, and what became of it.
 
     Attributes:
-        fault: its index in the script.
-        kind: its kind.
-        batch: number of the batch.
-        step: schedule position.
-        update: attempted update.
-        target: what was hit.
         detected: what found it, None where nothing did.
         delay_steps: updates from the strike to its detection, None where it was not found in a step.
         delay_seconds: wall time likewise.
@@ -124,14 +118,10 @@ class Ended(_Record):
 class Score(_Record):
     """The score of a rehearsal.
 
+    The counts and what was lost are those of a `FaultScore`, over all faults.
+
     Attributes:
-        strikes: how often faults struck.
-        detected: how many of those were found.
-        diagnosed: how many were given a cause.
-        diagnosed_right: how many of those the right one.
         unexplained: flagged updates that belong to no fault: false alarms.
-        steps_lost: to all faults.
-        seconds_lost: likewise.
         rehearsal: what the run came to.
         reference: what the run without faults came to, None where there is none.
         faults: by fault.
@@ -209,17 +199,11 @@ def score(
 
 
 def _strike_score(strike: Strike, step_seconds: float) -> StrikeScore:
-    record = strike.record
     right = strike.cause in strike.fault.expected_causes if strike.cause and strike.fault.expected_causes else None
     incident = strike.flagged[0].incident if strike.flagged else None
-    delay = None if strike.found_at is None else (strike.found_at - record.time).total_seconds()
+    delay = None if strike.found_at is None else (strike.found_at - strike.record.time).total_seconds()
     return StrikeScore(
-        fault=record.fault,
-        kind=record.kind,
-        batch=record.batch,
-        step=record.step,
-        update=record.update,
-        target=record.target,
+        **strike.record.model_dump(exclude={"time"}),
         detected=strike.found,
         delay_steps=strike.delay_steps,
         delay_seconds=delay,

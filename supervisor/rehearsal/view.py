@@ -101,7 +101,7 @@ def _runs(score: Score) -> Table:
     metrics, _ = compare_metrics({name: value for end in ends for name, value in end.metrics.items()})
     rows = [
         ("ended", [end.status or "did not end" for end in ends]),
-        ("steps", [_plain(end.steps) for end in ends]),
+        ("steps", [NOTHING if end.steps is None else str(end.steps) for end in ends]),
         ("final loss", [_number(end.final_loss) for end in ends]),
         *((name.replace("_", " "), [_number(end.metrics.get(name)) for end in ends]) for name in metrics),
         ("useful seconds", [_number(end.useful_seconds) for end in ends]),
@@ -111,10 +111,6 @@ def _runs(score: Score) -> Table:
     for name, cells in rows:
         table.add_row(name, *cells)
     return table
-
-
-def _plain(value: int | None) -> str:
-    return NOTHING if value is None else str(value)
 
 
 def _number(value: float | None) -> str:

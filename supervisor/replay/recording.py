@@ -84,22 +84,23 @@ def read_recording(events: Iterable[Event]) -> RecordedRun:
     for event in events:
         if event.rank == 0:
             reading.take(event)
-    return reading.run()
+    reading.run.found = dict(sorted(reading.run.found.items()))
+    return reading.run
 
 
 class _Reading:
     def __init__(self) -> None:
-        self._run = RecordedRun()
+        self.run = RecordedRun()
         self._accumulate = 1
 
     def take(self, event: Event) -> None:
         if event.update is not None and not isinstance(event, schema.RunResumedEvent):
-            self._run.updates = max(self._run.updates, event.update + 1)
+            self.run.updates = max(self.run.updates, event.update + 1)
         match event:
             case schema.RunStartedEvent():
                 self._accumulate = event.accumulate
             case schema.RunResumedEvent(update=int(update), ladder_begins_anew=True):
-                self._run.new_ladders.add(update)
+                self.run.new_ladders.add(update)
             case schema.SignalEvent():
                 self._change(event, signals=(*self._at(event).signals, event.signal))
             case schema.DecisionEvent():
@@ -114,16 +115,12 @@ class _Reading:
             case schema.ActionAppliedEvent(update=int(update), restored_step=int(step)):
                 self._change(event, restored_step=step)
                 coming = range(update + 1, update + 1 + event.replayed_batches // self._accumulate)
-                self._run.replayed = {u for u in self._run.replayed if u <= update} | set(coming)
-
-    def run(self) -> RecordedRun:
-        self._run.found = dict(sorted(self._run.found.items()))
-        return self._run
+                self.run.replayed = {u for u in self.run.replayed if u <= update} | set(coming)
 
     def _at(self, event: Event) -> RecordedUpdate:
         assert event.update is not None
-        return self._run.found.get(event.update) or RecordedUpdate(event.update, event.step or 0)
+        return self.run.found.get(event.update) or RecordedUpdate(event.update, event.step or 0)
 
     def _change(self, event: Event, **changes: Any) -> None:
         found = replace(self._at(event), **changes)
-        self._run.found[found.update] = found
+        self.run.found[found.update] = found

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from supervisor.engine import EngineState, advance, decide, reject, restored
-from supervisor.policy import RecoveryPolicy
+from supervisor.errors import InputError
+from supervisor.events import read_events
+from supervisor.events.observation_file import OBSERVATIONS, read_observations
+from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.records import ActionName, Decision, Observation, Signal, SignalName
-from supervisor.replay.recording import RecordedRun, RecordedUpdate
+from supervisor.replay.recording import RecordedRun, RecordedUpdate, read_recording
+from supervisor.run_layout import RunLayout
 from supervisor.signals import Detectors
 
-__all__ = ["Comparison", "Replayed", "replay"]
+__all__ = ["Comparison", "Replayed", "replay", "replay_run"]
 
 GOES_BACK = frozenset({ActionName.RELOAD_CHECKPOINT, ActionName.REINITIALIZE, ActionName.HALT})
 
@@ -66,6 +72,31 @@ class Replayed:
         return next((each for each in self.comparisons if not each.same), None)
 
 
+def replay_run(run_dir: str, policy: str) -> Replayed:
+    """Decide the run in `run_dir` again by the policy in the file `policy`.
+
+    Raises:
+        InputError: one of them cannot be read, the run's own policy is missing, or the two policies detect
+            differently and the run kept no observations.
+    """
+    run = read_recording(read_events(Path(run_dir)))
+    written = RunLayout(Path(run_dir)).policy
+    if not written.is_file():
+        raise InputError(f"{written}: missing: without the policy that it ran by, a run cannot be decided again")
+    before, now = load_policy(str(written)), load_policy(policy)
+    # How often the state is checked decides what a run measures, not what a measurement means.
+    alike = {"state_every_steps": before.detect.state_every_steps}
+    if before.detect == now.detect.model_copy(update=alike):
+        return replay(run, before, now)
+    observations = read_observations(Path(run_dir))
+    if observations is None:
+        raise InputError(
+            f"{policy}: detect: differs from the run's own, and the run kept no {OBSERVATIONS}: "
+            "write the same `detect`, or set `observations: true` in the job of the next run"
+        )
+    return replay(run, before, now, observations)
+
+
 def replay(
     run: RecordedRun,
     recorded_policy: RecoveryPolicy,
@@ -85,78 +116,78 @@ def replay(
         policy: what to decide by now.
         observations: by update, for the policy's own detectors; None: the recorded findings stand.
     """
-    return _Replay(run, recorded_policy, policy, observations).result()
+    return _Replay(run, recorded_policy, policy, observations or {}, Detectors(policy)).result()
 
 
+@dataclass(slots=True)
 class _Replay:
-    def __init__(
-        self,
-        run: RecordedRun,
-        recorded_policy: RecoveryPolicy,
-        policy: RecoveryPolicy,
-        observations: Mapping[int, Observation] | None,
-    ) -> None:
-        self._run = run
-        self._recorded_policy = recorded_policy
-        self._policy = policy
-        self._detectors = Detectors(policy)
-        self._observations = observations or {}
-        self._state = EngineState()
-        self._comparisons: list[Comparison] = []
-        self._cured: dict[ActionName, int] = {}
-        self._halted_at: int | None = None
+    """A replay in progress: what it is given, and what it has come to so far."""
+
+    run: RecordedRun
+    recorded_policy: RecoveryPolicy
+    policy: RecoveryPolicy
+    observations: Mapping[int, Observation]
+    detectors: Detectors
+    state: EngineState = field(default_factory=EngineState)
+    comparisons: list[Comparison] = field(default_factory=list)
+    cured: Counter[ActionName] = field(default_factory=Counter)
+    halted_at: int | None = None
 
     def result(self) -> Replayed:
-        for update in range(self._run.updates):
-            if update in self._run.new_ladders:
-                self._state = self._state.for_new_ladder()
-            if self._halted_at is None or update in self._run.new_ladders:
+        for update in range(self.run.updates):
+            if update in self.run.new_ladders:
+                self.state = self.state.for_new_ladder()
+            if self.halted_at is None or update in self.run.new_ladders:
                 # A run that was resumed after its halt goes on under either policy.
-                self._halted_at = None
-                self._update(update)
-            elif update in self._run.found and self._run.found[update].decisions:
-                self._compare(update, (), ())
-        return Replayed(tuple(self._comparisons), self._run.updates, self._halted_at, self._state.lr_scale, self._cured)
+                self.halted_at = None
+                self._update(self._found(update))
+            elif self._found(update).decisions:
+                self._compare(self._found(update), (), ())
+        return Replayed(tuple(self.comparisons), self.run.updates, self.halted_at, self.state.lr_scale, self.cured)
 
-    def _update(self, update: int) -> None:
-        again = update in self._run.replayed
+    def _found(self, update: int) -> RecordedUpdate:
+        """What is on record about an update; of a healthy one nothing but its number is."""
+        return self.run.found.get(update) or RecordedUpdate(update, step=0)
+
+    def _update(self, found: RecordedUpdate) -> None:
+        update = found.update
+        again = update in self.run.replayed
         if not again:
-            self._state = self._state.tick()
-        found = self._run.found.get(update)
-        if found is not None and found.answered_by_scaler:
+            self.state = self.state.tick()
+        if found.answered_by_scaler:
             return
-        signals = self._signals(update)
-        if any(not self._policy.observes(signal.name) for signal in signals):
-            decisions = self._decide(signals, update, found)
-            self._compare(update, tuple(signal.name for signal in signals), decisions)
+        signals = self._signals(found)
+        names = tuple(signal.name for signal in signals)
+        if self.policy.causes(signals):
+            decisions = self._decide(signals, found)
+            self._compare(found, names, decisions)
             if decisions[-1].action is ActionName.HALT:
-                self._halted_at = update
+                self.halted_at = update
             return
-        if found is not None and found.decisions:
-            self._compare(update, tuple(signal.name for signal in signals), ())
-        if update in self._observations:
-            self._detectors.accept(self._observations[update])
+        if found.decisions:
+            self._compare(found, names, ())
+        if update in self.observations:
+            self.detectors.accept(self.observations[update])
         if not again:
-            self._state, closed = advance(self._state, self._policy)
+            self.state, closed = advance(self.state, self.policy)
             if closed.cured_by is not None:
-                self._cured[closed.cured_by] = self._cured.get(closed.cured_by, 0) + 1
+                self.cured[closed.cured_by] += 1
 
-    def _signals(self, update: int) -> tuple[Signal, ...]:
-        if update in self._observations:
-            return self._detectors.inspect(self._observations[update])
-        found = self._run.found.get(update)
-        return () if found is None else tuple(Signal(name) for name in found.signals)
+    def _signals(self, found: RecordedUpdate) -> tuple[Signal, ...]:
+        if found.update in self.observations:
+            return self.detectors.inspect(self.observations[found.update])
+        return tuple(Signal(name) for name in found.signals)
 
-    def _decide(self, signals: tuple[Signal, ...], update: int, found: RecordedUpdate | None) -> tuple[Decision, ...]:
-        recorded = () if found is None else found.decisions
+    def _decide(self, signals: tuple[Signal, ...], found: RecordedUpdate) -> tuple[Decision, ...]:
+        recorded = found.decisions
         failures = [(index, each) for index, each in enumerate(recorded) if each.error is not None]
         blocked = recorded[0].blocked if recorded else {}
-        self._state, decision = decide(
-            self._state,
+        self.state, decision = decide(
+            self.state,
             signals,
-            self._policy,
+            self.policy,
             blocked=self._mapped(blocked),
-            cause=None if found is None else found.cause,
+            cause=found.cause,
             can_retry=bool(recorded) and recorded[0].can_retry,
         )
         decisions = [decision]
@@ -166,53 +197,49 @@ class _Replay:
             index, failed = failure
             blocked = recorded[index + 1].blocked if index + 1 < len(recorded) else blocked
             error = failed.error or ""
-            self._state, decision = reject(self._state, decision, error, self._policy, blocked=self._mapped(blocked))
+            self.state, decision = reject(self.state, decision, error, self.policy, blocked=self._mapped(blocked))
             decisions.append(decision)
         if decision.action in GOES_BACK:
-            cause = None if found is None else found.cause
-            step = self._restored_step(update, found)
-            self._state = restored(self._state, decision.rung, step, self._policy, cause=cause)
-        self._tell_detectors(update, decision)
+            step = self._restored_step(found)
+            self.state = restored(self.state, decision.rung, step, self.policy, cause=found.cause)
+        self._tell_detectors(found.update, decision)
         return tuple(decisions)
 
     def _tell_detectors(self, update: int, decision: Decision) -> None:
-        if update in self._observations:
-            self._detectors.flagged(self._observations[update])
+        if update in self.observations:
+            self.detectors.flagged(self.observations[update])
         if decision.action is ActionName.REINITIALIZE:
-            self._detectors.forget()
+            self.detectors.forget()
         elif decision.action in GOES_BACK:
-            self._detectors.restored()
+            self.detectors.restored()
 
     def _mapped(self, blocked: Mapping[int, str]) -> dict[int, str]:
         """The recorded reasons why rungs could not act, by rung of this ladder: by place and action, else by action."""
-        actions = [rung.action for rung in self._recorded_policy.ladder]
+        actions = [rung.action for rung in self.recorded_policy.ladder]
         mapped = {}
-        for index, rung in enumerate(self._policy.ladder):
+        for index, rung in enumerate(self.policy.ladder):
             same_place = index < len(actions) and actions[index] is rung.action
             like = index if same_place else actions.index(rung.action) if rung.action in actions else None
             if like is not None and like in blocked:
                 mapped[index] = blocked[like]
         return mapped
 
-    def _restored_step(self, update: int, found: RecordedUpdate | None) -> int:
-        if found is not None and found.restored_step is not None:
+    def _restored_step(self, found: RecordedUpdate) -> int:
+        if found.restored_step is not None:
             return found.restored_step
-        step = self._step_at(update) - self._policy.probation_steps
-        return max(0, step - step % self._policy.snapshot.every_steps)
+        known = [each for number, each in self.run.found.items() if number <= found.update]
+        step_then = known[-1].step + found.update - known[-1].update if known else found.update
+        step = step_then - self.policy.probation_steps
+        return max(0, step - step % self.policy.snapshot.every_steps)
 
-    def _step_at(self, update: int) -> int:
-        known = [each for number, each in self._run.found.items() if number <= update]
-        return known[-1].step + update - known[-1].update if known else update
-
-    def _compare(self, update: int, signals: tuple[SignalName, ...], decisions: tuple[Decision, ...]) -> None:
-        found = self._run.found.get(update)
-        self._comparisons.append(
+    def _compare(self, found: RecordedUpdate, signals: tuple[SignalName, ...], decisions: tuple[Decision, ...]) -> None:
+        self.comparisons.append(
             Comparison(
-                update=update,
-                step=None if found is None else found.step,
-                recorded_signals=() if found is None else found.signals,
+                update=found.update,
+                step=found.step if found.update in self.run.found else None,
+                recorded_signals=found.signals,
                 replayed_signals=signals,
-                recorded=() if found is None else tuple(each.decision for each in found.decisions),
+                recorded=tuple(each.decision for each in found.decisions),
                 replayed=decisions,
             )
         )

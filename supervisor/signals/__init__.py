@@ -1,6 +1,5 @@
 """Detectors: numbers in, a Signal out. No torch, no I/O."""
 
-from supervisor.signals.detectors import Detectors
-from supervisor.signals.protocol import Detector
+from supervisor.signals.detectors import Detector, Detectors
 
 __all__ = ["Detector", "Detectors"]

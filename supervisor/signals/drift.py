@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from supervisor.policy import DriftDetection
@@ -37,9 +38,6 @@ class DriftDetector:
     above it. Where the losses reach below zero, the last must lie above the first by `factor - 1` times the largest
     magnitude instead. It looks once a block; after a finding it begins anew, as it does after a warm restart of the
     learning rate.
-
-    Args:
-        policy: blocks and bounds.
     """
 
     def __init__(self, policy: DriftDetection) -> None:
@@ -104,7 +102,7 @@ class DriftDetector:
         return {
             "losses": list(self._losses),
             "blocks": [list(block) for block in self._blocks],
-            "rate": self._rate.state_dict(),
+            "rate": asdict(self._rate),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -112,7 +110,7 @@ class DriftDetector:
         losses = state["losses"]
         self._losses = list(losses) if len(losses) < self._policy.block_updates else []
         self._blocks = deque((Block(*block) for block in state["blocks"]), maxlen=self._policy.rises)
-        self._rate.load_state_dict(state["rate"])
+        self._rate = RateWatch(**state["rate"])
 
     def _empty(self) -> None:
         self._losses = []

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 __all__ = ["FLOOR", "LONGEST_RUN", "LossScale"]
 
@@ -22,40 +21,30 @@ next, as after a change of data; an overflow after that has another cause than t
 """
 
 
+@dataclass(slots=True)
 class LossScale:
     """Counts the overflows of a gradient scaler.
 
     Until an update was applied, every overflow above the floor is calibration: from 65536, torch's first scale, there
     are 16 halvings at most. Later, up to `LONGEST_RUN` in a row are; one more means that the scale is collapsing.
+
+    Attributes:
+        calibrated: whether an update was applied.
+        in_a_row: the overflows since the last one that was.
     """
 
-    def __init__(self) -> None:
-        self._calibrated = False
-        self._in_a_row = 0
+    calibrated: bool = False
+    in_a_row: int = 0
 
     def expects_overflow(self, scale: float) -> bool:
         """Whether an overflow under this scale, the next in the row, is nothing but calibration."""
-        return scale > FLOOR and (not self._calibrated or self._in_a_row < LONGEST_RUN)
+        return scale > FLOOR and (not self.calibrated or self.in_a_row < LONGEST_RUN)
 
     def overflowed(self) -> None:
         """Note an update whose loss was finite and whose scaled gradients were not."""
-        self._in_a_row += 1
+        self.in_a_row += 1
 
     def applied(self) -> None:
         """Note an applied update: the scale fits."""
-        self._calibrated = True
-        self._in_a_row = 0
-
-    def forget(self) -> None:
-        """Begin to calibrate anew: the model is another one."""
-        self._calibrated = False
-        self._in_a_row = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Whether an update was applied, and the overflows since the last one that was."""
-        return {"calibrated": self._calibrated, "in_a_row": self._in_a_row}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
-        self._calibrated = bool(state["calibrated"])
-        self._in_a_row = int(state["in_a_row"])
+        self.calibrated = True
+        self.in_a_row = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -101,7 +102,7 @@ class SpikeDetector:
             "baseline": None if self._baseline is None else list(self._baseline),
             "since_refresh": self._since_refresh,
             "spiked": self._spiked,
-            "rate": self._rate.state_dict(),
+            "rate": asdict(self._rate),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -114,7 +115,7 @@ class SpikeDetector:
         self._baseline = None if state["baseline"] is None else Baseline(*state["baseline"])
         self._since_refresh = state["since_refresh"]
         self._spiked = bool(state["spiked"])
-        self._rate.load_state_dict(state["rate"])
+        self._rate = RateWatch(**state["rate"])
         self._set_limit()
 
     def _take(self, value: float) -> None:

@@ -34,9 +34,6 @@ class WeightDetector:
     an initialisation that is too large), a fall has to be twice as large as any change of that norm in the windows
     before. The steps up to `warmup_updates` after the first check are never judged, not even when the run has gone back
     to them. If checks are further apart than the window, the bound grows with the distance: what counts is the rate.
-
-    Args:
-        policy: bounds.
     """
 
     def __init__(self, policy: WeightWatch) -> None:

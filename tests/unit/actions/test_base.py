@@ -6,19 +6,16 @@ from typing import Any
 
 import pytest
 from support.bench import Bench, bench
+from support.exact import assert_same
 
-from supervisor.actions import Effect, Restored, action_for
-from supervisor.actions.halt import Halt
-from supervisor.actions.lower_lr import LowerLr
-from supervisor.actions.reinitialize import Reinitialize
-from supervisor.actions.reload_checkpoint import ReloadCheckpoint
-from supervisor.actions.skip_batch import SkipBatch
+from supervisor.actions import Action, Effect, Restored, action_for
+from supervisor.actions.going_back import Halt, Reinitialize, ReloadCheckpoint
 from supervisor.policy import HaltRung, LowerLrRung, ReinitializeRung, ReloadCheckpointRung, SkipBatchRung
 
 GOES_BACK = {ReloadCheckpoint, Reinitialize, Halt}
 RUNGS: list[tuple[Any, type]] = [
-    (SkipBatchRung(), SkipBatch),
-    (LowerLrRung(), LowerLr),
+    (SkipBatchRung(), Action),
+    (LowerLrRung(), Action),
     (ReloadCheckpointRung(), ReloadCheckpoint),
     (ReinitializeRung(), Reinitialize),
     (HaltRung(), Halt),
@@ -48,3 +45,13 @@ class TestEveryAction:
 def test_an_effect_is_nothing_until_it_says_otherwise() -> None:
     assert Effect() == Effect(restored=None, modules=())
     assert Restored(3, "disk").replayed_batches == 0
+
+
+def test_the_one_that_only_drops_the_batch_touches_nothing() -> None:
+    held = Bench()
+    held.step(2)
+    before = held.everything()
+    assert Action().unavailable(held) is None
+    assert Action().apply(held) == Effect()
+    assert_same(held.everything(), before)
+    assert held.restores == []

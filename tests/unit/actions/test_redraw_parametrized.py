@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 from supervisor.actions.module_matching import match_modules, recurrent_modules
-from supervisor.actions.reinitialize import redraw_
+from supervisor.actions.redraw import redraw_
 from supervisor.errors import ActionError
 from supervisor.policy import RedrawMethod
 

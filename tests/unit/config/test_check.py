@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from supervisor.config.check import check
-from supervisor.config.numbers import Count
-from supervisor.config.section import Section
+from supervisor.config.section import Count, Section
 from supervisor.config.yaml_source import parse_yaml
 
 

@@ -12,9 +12,8 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from supervisor.config.fixes import problems_of, shown
-from supervisor.config.numbers import FormatVersion
 from supervisor.config.origins import Origins, Problem
-from supervisor.config.section import Conflict, Section, conflict_error
+from supervisor.config.section import Conflict, FormatVersion, Section, conflict_error
 
 
 class Colour(enum.StrEnum):

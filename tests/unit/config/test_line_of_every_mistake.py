@@ -21,8 +21,8 @@ from supervisor.faults import load_faults
 from supervisor.faults.model import FaultScript
 from supervisor.job import load_job
 from supervisor.policy import RecoveryPolicy, load_policy
+from supervisor.policy.load import plain_policy
 from supervisor.policy.reactions import Reactions
-from supervisor.policy.resolved import plain_policy
 
 Path_ = tuple[str | int, ...]
 

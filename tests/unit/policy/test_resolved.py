@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from supervisor.config.yaml_dump import plain_yaml
 from supervisor.config.yaml_source import parse_yaml
+from supervisor.config.yaml_values import plain_yaml
 from supervisor.errors import InputError
-from supervisor.policy import RecoveryPolicy, load_policy, resolved_yaml
+from supervisor.policy import RecoveryPolicy, load_policy, policy_json_schema, resolved_yaml
 from supervisor.policy.load import check_policy
 from supervisor.policy.reactions import OBSERVABLE_SIGNALS
 from supervisor.records import ActionName, SignalName
@@ -177,3 +177,15 @@ def test_shipped_policies_load(file: Path) -> None:
 
 def test_three_policies_are_shipped() -> None:
     assert {file.stem for file in SHIPPED} >= {"default", "cautious", "aggressive"}
+
+
+def test_the_schema_describes_every_key() -> None:
+    schema = policy_json_schema()
+    for name, section in {"policy": schema, **schema["$defs"]}.items():
+        for key, entry in section.get("properties", {}).items():
+            described = entry.get("description") or schema["$defs"].get(entry.get("$ref", "")[8:], {}).get(
+                "description"
+            )
+            assert described or key == "action", f"{name}.{key}"
+        assert section.get("additionalProperties", False) is False
+    assert set(schema["properties"]) == set(RecoveryPolicy.model_fields)

@@ -1,4 +1,4 @@
-"""Each detector of numbers that are not finite, on the numbers that an update really measures."""
+"""The findings about numbers that are not finite, on the numbers that an update really measures."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.records import Observation, Signal, SignalName
-from supervisor.signals import nonfinite
+from supervisor.signals.nonfinite import nonfinite_signals
 
 INF, NAN = math.inf, math.nan
 HEALTHY = Observation(step=3, update=5, loss=0.7, grad_norm=1.3)
-DETECTORS = tuple(nonfinite.nonfinite_detectors().values())
 
 
-def found(**numbers: Any) -> tuple[Signal, ...]:
-    observation = replace(HEALTHY, **numbers)
-    return tuple(signal for each in DETECTORS if (signal := each.inspect(observation)) is not None)
+def found(**numbers: Any) -> list[Signal]:
+    return nonfinite_signals(replace(HEALTHY, **numbers))
 
 
 def names(**numbers: Any) -> list[SignalName]:
@@ -30,7 +28,7 @@ def names(**numbers: Any) -> list[SignalName]:
 @pytest.mark.parametrize("loss", [0.0, -3.5, 1e-45, 3.4e38, -1e300])
 @pytest.mark.parametrize("grad_norm", [0.0, 1e-45, 1e18])
 def test_finite_numbers_are_healthy(loss: float, grad_norm: float) -> None:
-    assert found(loss=loss, grad_norm=grad_norm) == ()
+    assert found(loss=loss, grad_norm=grad_norm) == []
 
 
 @pytest.mark.parametrize("loss", [NAN, INF, -INF])
@@ -89,36 +87,9 @@ def test_an_exception_says_what_and_where_and_hides_the_numbers_it_left_unmeasur
     assert dict(nowhere.details) == {"exception": "ValueError: no"}
 
 
-NAMES = st.sampled_from([(), ("w",), ("a", "b", "c", "d")])
-NUMBERS = st.one_of(st.floats(), st.sampled_from([0.0, 1.0, 1e18, 1e19, NAN, INF, -INF]))
-FIELDS: dict[str, st.SearchStrategy[Any]] = {
-    "loss": NUMBERS,
-    "grad_norm": NUMBERS,
-    "gradient_elements_finite": st.booleans(),
-    "gradient_max_abs": NUMBERS,
-    "bad_gradients": NAMES,
-    "bad_buffers": NAMES,
-    "bad_batches": st.sampled_from([(), (0, 2)]),
-    "bad_parameters": NAMES,
-    "bad_optimizer_state": NAMES,
-    "sanitized": st.integers(0, 2),
-    "loss_scale": st.just(1024.0),
-    "exception": st.just("ValueError: no"),
-}
-
-
-@pytest.mark.parametrize("field", FIELDS)
-@given(st.data())
-def test_what_is_plainly_nothing_is_nothing(field: str, data: st.DataObject) -> None:
-    other = data.draw(st.sampled_from(list(FIELDS)))
-    observation = replace(HEALTHY, **{other: data.draw(FIELDS[other]), field: data.draw(FIELDS[field])})
-    if nonfinite.finds_nothing(observation):
-        assert [each.inspect(observation) for each in DETECTORS] == [None] * len(DETECTORS)
-
-
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(0, 1e30))
-def test_a_healthy_update_is_plainly_nothing(loss: float, grad_norm: float) -> None:
-    assert nonfinite.finds_nothing(replace(HEALTHY, loss=loss, grad_norm=grad_norm))
+def test_nothing_is_found_about_a_healthy_update(loss: float, grad_norm: float) -> None:
+    assert found(loss=loss, grad_norm=grad_norm) == []
 
 
 @pytest.mark.parametrize("count", [1, 3, 4])

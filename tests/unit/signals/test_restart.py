@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
@@ -89,6 +90,5 @@ def test_it_is_the_rule_described_and_its_state_goes_on_alike(rates: list[float 
     watch, plain = RateWatch(), Plain()
     for number, rate in enumerate(rates):
         if number == cut:
-            saved, watch = watch.state_dict(), RateWatch()
-            watch.load_state_dict(json.loads(json.dumps(saved)))
+            watch = RateWatch(**json.loads(json.dumps(asdict(watch))))
         assert watch.restarted(rate) == plain.restarted(rate)

@@ -1,4 +1,4 @@
-"""How recurrent modules are drawn afresh, gate by gate."""
+"""How modules are drawn afresh: recurrent ones gate by gate, others by their own rule where they have one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from supervisor.actions.recurrent_init import redraw_recurrent_
+from supervisor.actions.redraw import redraw_, redraw_recurrent_
+from supervisor.errors import ActionError
 from supervisor.policy import RedrawMethod
 
 ORTHOGONAL, XAVIER = RedrawMethod.ORTHOGONAL, RedrawMethod.XAVIER
@@ -112,3 +113,63 @@ def test_gates_that_overlap_nowhere_make_a_model_that_runs() -> None:
     redraw_recurrent_(module, ORTHOGONAL)
     output, _ = module(torch.randn(5, 2, 4))
     assert torch.isfinite(output).all()
+
+
+class Own(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2))
+        self.inner = nn.Linear(2, 2)
+
+    def reset_parameters(self) -> None:
+        with torch.no_grad():
+            self.weight.fill_(7.0)
+
+
+class OwnGru(nn.GRU):
+    def reset_parameters(self) -> None:
+        for weight in self.parameters():
+            nn.init.constant_(weight, 0.25)
+
+
+class Bare(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+
+class TestAnyModule:
+    def test_a_modules_own_rule_comes_first_and_is_the_whole_of_it(self) -> None:
+        module = Own()
+        inner = module.inner.weight.detach().clone()
+        redraw_("own", module, ORTHOGONAL)
+        assert module.weight.tolist() == [7.0, 7.0]
+        assert torch.equal(module.inner.weight, inner)
+
+    def test_a_gru_with_its_own_rule_keeps_to_it(self) -> None:
+        module = OwnGru(2, 3)
+        spoil(module)
+        redraw_("gru", module, ORTHOGONAL)
+        assert {weight for w in module.parameters() for weight in w.flatten().tolist()} == {0.25}
+
+    def test_torchs_own_recurrent_modules_are_drawn_stably(self) -> None:
+        module = nn.GRU(2, 3)
+        redraw_("gru", module, ORTHOGONAL)
+        assert module.bias_hh_l0.tolist() == [0.0] * 3 + [1.0] * 3 + [0.0] * 3
+
+    def test_containers_are_drawn_part_by_part(self) -> None:
+        module = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.GRU(2, 2), nn.LayerNorm(2)), nn.ReLU())
+        spoil(module)
+        redraw_("net", module, ORTHOGONAL)
+        assert all(torch.isfinite(p).all() for p in module.parameters())
+
+    def test_running_statistics_start_afresh_too(self) -> None:
+        module = nn.BatchNorm1d(2)
+        module.running_mean.fill_(float("nan"))
+        redraw_("norm", module, ORTHOGONAL)
+        assert module.running_mean.tolist() == [0.0, 0.0]
+
+    def test_parameters_that_nothing_can_draw_are_an_error_that_says_the_mend(self) -> None:
+        module = nn.Sequential(nn.Linear(1, 1), nn.Sequential(Bare()))
+        with pytest.raises(ActionError, match=r"net\.1\.0 \(Bare\) has parameters and no reset_parameters\(\)"):
+            redraw_("net", module, ORTHOGONAL)

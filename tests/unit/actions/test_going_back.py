@@ -1,4 +1,4 @@
-"""`reinitialize`: the good state with some modules drawn afresh, by their own rule where they have one."""
+"""The newest good state is back: as it is, with some modules drawn afresh, or at the end of the run."""
 
 from __future__ import annotations
 
@@ -7,15 +7,40 @@ from typing import Any
 import pytest
 import torch
 from support.bench import Bench, Model, bench, differing
-from torch import Tensor, nn
+from torch import Tensor
 
 from supervisor.actions import Effect, Restored
-from supervisor.actions.reinitialize import Reinitialize, redraw_
+from supervisor.actions.going_back import Halt, Reinitialize, ReloadCheckpoint
 from supervisor.errors import ActionError, InputError
-from supervisor.policy import RedrawMethod, ReinitializeRung
+from supervisor.policy import DataAfterReload, RedrawMethod, ReinitializeRung, ReloadCheckpointRung
 
-ORTHOGONAL = RedrawMethod.ORTHOGONAL
 RECURRENT_WEIGHTS = {"gru.weight_ih_l0", "gru.weight_hh_l0", "gru.bias_ih_l0", "gru.bias_hh_l0"}
+
+
+class TestReloadCheckpoint:
+    @pytest.mark.parametrize("data", list(DataAfterReload))
+    def test_it_restores_the_good_state_and_hands_on_what_becomes_of_the_data(self, data: DataAfterReload) -> None:
+        held = bench()
+        action = ReloadCheckpoint(ReloadCheckpointRung(data=data))
+        assert action.unavailable(held) is None
+        assert action.undoes_update()
+        assert action.apply(held) == Effect(restored=Restored(7, "memory"))
+        assert held.restores == [data]
+
+    def test_it_cannot_act_without_a_good_state(self) -> None:
+        assert ReloadCheckpoint(ReloadCheckpointRung()).unavailable(Bench()) == "there is no good state to go back to"
+
+    def test_replay_needs_data_that_can_go_back(self) -> None:
+        held = bench()
+        held.data_can_go_back = False
+        why = ReloadCheckpoint(ReloadCheckpointRung(data=DataAfterReload.REPLAY)).unavailable(held)
+        assert why is not None
+        assert "write `data: advance`" in why
+        assert ReloadCheckpoint(ReloadCheckpointRung()).unavailable(held) is None
+
+    def test_a_state_that_cannot_be_restored_is_an_error(self) -> None:
+        with pytest.raises(ActionError):
+            ReloadCheckpoint(ReloadCheckpointRung()).apply(Bench())
 
 
 class TestReinitialize:
@@ -119,67 +144,35 @@ class TestReinitialize:
         assert Reinitialize(ReinitializeRung(modules=("norm",))).apply(held).modules == ("norm",)
 
 
-def spoil(module: nn.Module) -> None:
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.fill_(float("nan"))
+class TestHalt:
+    def test_it_leaves_the_good_state(self) -> None:
+        held = bench()
+        assert Halt().unavailable(held) is None
+        assert Halt().apply(held).restored == Restored(7, "memory")
+        assert all(torch.isfinite(p).all() for p in held.model.parameters())
 
+    def test_it_never_fails(self) -> None:
+        held = Bench()
+        assert Halt().apply(held) == Effect()
+        assert held.restores == []
 
-class Own(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(2))
-        self.inner = nn.Linear(2, 2)
+        class Torn(Bench):
+            any_good_state = True  # type: ignore[assignment]
 
-    def reset_parameters(self) -> None:
-        with torch.no_grad():
-            self.weight.fill_(7.0)
+        assert Halt().apply(Torn()) == Effect()
 
+    def test_it_undoes_the_update_and_goes_on_with_the_data(self) -> None:
+        held = bench()
+        assert Halt().undoes_update()
+        Halt().apply(held)
+        assert held.restores == [DataAfterReload.ADVANCE]
 
-class OwnGru(nn.GRU):
-    def reset_parameters(self) -> None:
-        for weight in self.parameters():
-            nn.init.constant_(weight, 0.25)
+    @pytest.mark.parametrize("error", [ValueError, KeyError, RuntimeError])
+    def test_a_state_of_the_users_that_refuses_in_its_own_way_does_not_stop_it(self, error: type[Exception]) -> None:
+        class Refusing(Bench):
+            any_good_state = True  # type: ignore[assignment]
 
+            def restore_good_state(self, data: DataAfterReload) -> Restored:
+                raise error("no")
 
-class Bare(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(1))
-
-
-class TestAnyModule:
-    def test_a_modules_own_rule_comes_first_and_is_the_whole_of_it(self) -> None:
-        module = Own()
-        inner = module.inner.weight.detach().clone()
-        redraw_("own", module, ORTHOGONAL)
-        assert module.weight.tolist() == [7.0, 7.0]
-        assert torch.equal(module.inner.weight, inner)
-
-    def test_a_gru_with_its_own_rule_keeps_to_it(self) -> None:
-        module = OwnGru(2, 3)
-        spoil(module)
-        redraw_("gru", module, ORTHOGONAL)
-        assert {weight for w in module.parameters() for weight in w.flatten().tolist()} == {0.25}
-
-    def test_torchs_own_recurrent_modules_are_drawn_stably(self) -> None:
-        module = nn.GRU(2, 3)
-        redraw_("gru", module, ORTHOGONAL)
-        assert module.bias_hh_l0.tolist() == [0.0] * 3 + [1.0] * 3 + [0.0] * 3
-
-    def test_containers_are_drawn_part_by_part(self) -> None:
-        module = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.GRU(2, 2), nn.LayerNorm(2)), nn.ReLU())
-        spoil(module)
-        redraw_("net", module, ORTHOGONAL)
-        assert all(torch.isfinite(p).all() for p in module.parameters())
-
-    def test_running_statistics_start_afresh_too(self) -> None:
-        module = nn.BatchNorm1d(2)
-        module.running_mean.fill_(float("nan"))
-        redraw_("norm", module, ORTHOGONAL)
-        assert module.running_mean.tolist() == [0.0, 0.0]
-
-    def test_parameters_that_nothing_can_draw_are_an_error_that_says_the_mend(self) -> None:
-        module = nn.Sequential(nn.Linear(1, 1), nn.Sequential(Bare()))
-        with pytest.raises(ActionError, match=r"net\.1\.0 \(Bare\) has parameters and no reset_parameters\(\)"):
-            redraw_("net", module, ORTHOGONAL)
+        assert Halt().apply(Refusing()) == Effect()
