@@ -16,7 +16,7 @@ from supervisor.cli.policy_commands import policy_app
 from supervisor.cli.rehearse_command import rehearse
 from supervisor.errors import ExitCode, InputError
 from supervisor.events import follow, read_events
-from supervisor.events.show import describe_event
+from supervisor.events.narration import describe_event
 from supervisor.job import load_job
 from supervisor.process.incident_rerun import rerun_incident
 from supervisor.process.parent import Parent

@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from supervisor.errors import InputError
+from supervisor.events.base import nonfinite_as_word
 from supervisor.events.line_file import LineFile
-from supervisor.events.numbers import nonfinite_as_word
 from supervisor.records import Observation
 from supervisor.run_layout import RunLayout
 

@@ -9,11 +9,9 @@ from pydantic import NonNegativeInt, PositiveInt, ValidationError
 
 from supervisor.errors import InputError
 from supervisor.events.base import RecordModel
-from supervisor.run_layout import RunLayout, replace_file
+from supervisor.run_layout import replace_file
 
-__all__ = ["QUARANTINE_FILE", "QuarantinedSample", "read_quarantine", "write_quarantine"]
-
-QUARANTINE_FILE = RunLayout(Path()).quarantine.name
+__all__ = ["QuarantinedSample", "read_quarantine", "write_quarantine"]
 
 
 class QuarantinedSample(RecordModel):

@@ -12,8 +12,8 @@ import torch
 
 from supervisor.diagnosis import Origin, Rerun, load_bundle_file, rerun
 from supervisor.errors import ExitCode, InputError
+from supervisor.events.base import nonfinite_as_word
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE, IncidentFile
-from supervisor.events.numbers import nonfinite_as_word
 from supervisor.job import load_job
 from supervisor.process.trainer_loading import build_trainer, find_trainer
 from supervisor.run_layout import INCIDENT_FILE, RunLayout

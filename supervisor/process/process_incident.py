@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from supervisor.events.process_incident_file import ProcessIncident
+from supervisor.events.incident_file import ProcessIncident
 from supervisor.process.exits import WorkerEnd
 from supervisor.run_layout import INCIDENT_FILE, RunLayout, replace_file
 

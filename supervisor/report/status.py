@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from supervisor.events import schema
-from supervisor.events.numbers import Number, UtcTime
+from supervisor.events.base import Number, UtcTime
 from supervisor.events.reader import read_events
 from supervisor.events.schema import Event
 from supervisor.records import ActionName, SignalName

@@ -12,8 +12,7 @@ from pydantic import ValidationError
 
 from supervisor.errors import InputError
 from supervisor.events import Event, read_events, schema
-from supervisor.events.incident_file import IncidentFile
-from supervisor.events.process_incident_file import ProcessIncident
+from supervisor.events.incident_file import IncidentFile, ProcessIncident
 from supervisor.report.advice import advice
 from supervisor.report.status import Status, status_of
 from supervisor.run_layout import INCIDENT_FILE, RunLayout

@@ -17,7 +17,7 @@ from supervisor.cli.app import app, main
 from supervisor.errors import ExitCode, InputError
 from supervisor.events import EventLog, RunStatus, RunSummary, schema
 from supervisor.events.incident_file import IncidentCost, IncidentFile
-from supervisor.events.show import describe_event
+from supervisor.events.narration import describe_event
 from supervisor.job import ResolvedJob
 from supervisor.policy import RecoveryPolicy, resolved_yaml
 from supervisor.records import ActionName, Outcome, SignalName

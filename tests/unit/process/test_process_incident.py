@@ -6,7 +6,7 @@ import signal
 from datetime import UTC, datetime
 from pathlib import Path
 
-from supervisor.events.process_incident_file import ProcessIncident
+from supervisor.events.incident_file import ProcessIncident
 from supervisor.events.schema import ExitClassification
 from supervisor.process.exits import WorkerEnd
 from supervisor.process.process_incident import write_process_incident

@@ -10,8 +10,7 @@ import pytest
 
 from supervisor.errors import InputError
 from supervisor.events import schema
-from supervisor.events.incident_file import IncidentCost, IncidentFile
-from supervisor.events.process_incident_file import ProcessIncident
+from supervisor.events.incident_file import IncidentCost, IncidentFile, ProcessIncident
 from supervisor.events.schema import ExitClassification
 from supervisor.records import ActionName, Outcome, SignalName
 from supervisor.report.advice import advice

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from supervisor.events import schema
-from supervisor.events.incident_file import Bundle, IncidentCost, IncidentFile
-from supervisor.events.process_incident_file import ProcessIncident
+from supervisor.events.incident_file import Bundle, IncidentCost, IncidentFile, ProcessIncident
 from supervisor.events.schema import ExitClassification
 from supervisor.records import ActionName, Cause, CauseKind, Outcome, SignalName
 from supervisor.report.status import Status
