@@ -21,16 +21,10 @@ from supervisor.job import load_job
 from supervisor.process.incident_rerun import rerun_incident
 from supervisor.process.parent import Parent
 from supervisor.replay import plain_replay, render_replay, replay_run
-from supervisor.report import (
-    plain_incident,
-    plain_run,
-    read_status,
-    read_story,
-    render_incident,
-    render_run,
-    render_status,
-    wrapped,
-)
+from supervisor.report.status import read_status
+from supervisor.report.story import plain_incident, plain_run, read_story
+from supervisor.report.story_view import render_incident, render_run, wrapped
+from supervisor.report.tables import render_status
 
 __all__ = ["app", "main"]
 

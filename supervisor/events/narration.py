@@ -10,7 +10,16 @@ from supervisor.events.base import nonfinite_as_word
 from supervisor.events.schema import Event
 from supervisor.records import ActionName, SignalName
 
-__all__ = ["Line", "Narrator", "Tone", "describe_event", "describe_outcome", "describe_signal", "describe_step"]
+__all__ = [
+    "Line",
+    "Narrator",
+    "Tone",
+    "counted",
+    "describe_event",
+    "describe_outcome",
+    "describe_signal",
+    "describe_step",
+]
 
 _MOST_NAMES = 3
 _LEADING = {"event", "run_id", "rank", "step", "update", "schema_version", "time"}
@@ -126,7 +135,7 @@ def describe_step(event: schema.StepEvent, total_steps: int | None) -> str:
         f"lr {event.lr:.4g} x {event.lr_scale:.4g}, {event.step_seconds:.3g} s a step"
     )
     if event.incidents:
-        text += f", {_count(event.incidents, 'incident')}"
+        text += f", {counted(event.incidents, 'incident')}"
     if event.rung is not None:
         text += f", on rung {event.rung}"
     return text
@@ -143,7 +152,7 @@ def _other(event: Event) -> list[Line]:
             why = f": {event.reason}" if event.reason else ""
             return [Line(f"resumed from the checkpoint of step {event.checkpoint_step}{why}", Tone.PLAIN)]
         case schema.IncidentClosedEvent():
-            cost = f"{_count(event.steps_lost, 'step')} lost, {event.seconds:.3g} s"
+            cost = f"{counted(event.steps_lost, 'step')} lost, {event.seconds:.3g} s"
             text = f"{at}incident {event.incident} closed, cured by {event.cured_by}: {cost}"
             return [Line(text, Tone.GOOD)]
         case schema.CanaryEvent() if event.verdict != "sound":
@@ -172,7 +181,7 @@ def _other(event: Event) -> list[Line]:
         case schema.RunHaltedEvent():
             return [Line(f"{at}halted: {event.reason}", Tone.BAD)]
         case schema.RunFinishedEvent():
-            count = _count(event.summary.incidents, "incident")
+            count = counted(event.summary.incidents, "incident")
             return [Line(f"{event.status} after {event.summary.steps} steps, {count}", Tone.GOOD)]
         case _:
             return []
@@ -216,7 +225,8 @@ def _place(event: Event) -> str:
     return f"step {event.step}{update}: "
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """`1 step`, `2 steps`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

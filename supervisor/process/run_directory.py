@@ -12,7 +12,7 @@ from supervisor.config.origins import one_line
 from supervisor.errors import ExitCode, InputError
 from supervisor.job import ResolvedJob, dump_job, load_job
 from supervisor.policy import RecoveryPolicy, load_policy, resolved_yaml
-from supervisor.report import RunState, read_status
+from supervisor.report.status import RunState, read_status
 from supervisor.run_layout import RunLayout, replace_file
 
 __all__ = ["RunDirectory"]

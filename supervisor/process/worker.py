@@ -76,7 +76,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         summary = guard.run(job.steps)
         guard.close()
     # Not before the run: what it imports would delay the first step of a restart.
-    from supervisor.report import render_summary
+    from supervisor.report.tables import render_summary
 
     with _output_may_fail():
         console.print(render_summary(summary, Path(spec.shown_run_dir)))

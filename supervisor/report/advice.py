@@ -35,9 +35,7 @@ def advice(record: IncidentFile) -> tuple[str, ...]:
     Args:
         record: the incident.
     """
-    lines = [] if record.cause is None else list(_by_cause(record.cause))
-    if record.cause is None:
-        lines += _without_cause(record)
+    lines = list(_without_cause(record) if record.cause is None else _by_cause(record.cause))
     if SignalName.DIVERGENCE in record.signals and record.cured_by is not ActionName.LOWER_LR:
         lines.append(
             "The loss or the weights left their usual range over several batches: look at the learning-rate schedule "

@@ -21,7 +21,7 @@ from supervisor.events.narration import describe_event
 from supervisor.job import ResolvedJob
 from supervisor.policy import RecoveryPolicy, resolved_yaml
 from supervisor.records import ActionName, Outcome, SignalName
-from supervisor.report import read_status
+from supervisor.report.status import read_status
 from supervisor.run_layout import INCIDENT_FILE, RunLayout, replace_file
 from supervisor.testing.clock import FakeClock
 
