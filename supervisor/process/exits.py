@@ -1,15 +1,18 @@
-"""Why a worker is gone."""
+"""Why a worker is gone, and the record of it: `incidents/process-0001/`."""
 
 from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from supervisor.errors import ExitCode
+from supervisor.events.incident_file import ProcessIncident
 from supervisor.events.schema import ExitClassification
+from supervisor.run_layout import INCIDENT_FILE, RunLayout, replace_file
 
-__all__ = ["OomKills", "WorkerEnd", "classify"]
+__all__ = ["OomKills", "WorkerEnd", "classify", "write_process_incident"]
 
 _ORDERLY: dict[int, ExitClassification] = {
     ExitCode.FINISHED: ExitClassification.FINISHED,
@@ -42,6 +45,11 @@ class WorkerEnd:
     def how(self) -> str:
         """`SIGKILL` or `exit code 1`."""
         return self.signal or f"exit code {self.returncode}"
+
+    @property
+    def exit_code(self) -> int | None:
+        """What it exited with, None where a signal ended it."""
+        return None if self.returncode < 0 else self.returncode
 
     @property
     def signal(self) -> str | None:
@@ -109,3 +117,31 @@ def _event_files() -> list[Path]:
         if "memory" in controllers.split(",")
     ]
     return [*own, *older, root / "memory.events"]
+
+
+def write_process_incident(layout: RunLayout, end: WorkerEnd, stacks: str | None, time: datetime) -> Path | None:
+    """Write the record of one failure; None where the disk refuses it (the event log has the essence).
+
+    Args:
+        layout: of the run directory.
+        end: how the worker ended.
+        stacks: what its threads were at when it was found to stand still.
+        time: now.
+    """
+    try:
+        folder = layout.process_incident(max(layout.process_incident_numbers(), default=0) + 1)
+        folder.mkdir(parents=True)
+        if stacks is not None:
+            (folder / "stacks.txt").write_text(stacks, encoding="utf-8")
+        record = ProcessIncident(
+            time=time,
+            classification=end.classification,
+            exit_code=end.exit_code,
+            signal=end.signal,
+            reason=end.reason,
+            stacks=None if stacks is None else "stacks.txt",
+        )
+        replace_file(folder / INCIDENT_FILE, record.model_dump_json(indent=2) + "\n")
+    except OSError:
+        return None
+    return folder

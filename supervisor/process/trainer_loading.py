@@ -9,15 +9,36 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+import torch
 from pydantic import BaseModel, ValidationError
 
 from supervisor.config.fixes import problems_of
 from supervisor.config.origins import Origins, refuse
+from supervisor.job import Job
+from supervisor.training.device import optimizer_to
+from supervisor.training.optimizers import chained
+from supervisor.training.rng import seed_everything
 from supervisor.training.trainer import Trainer
 
-__all__ = ["build_trainer", "find_trainer"]
+__all__ = ["build_trainer", "find_trainer", "ready_trainer"]
 
 REQUIRED = ("model", "optimizer", "data", "loss")
+
+
+def ready_trainer(job: Job, origins: Origins, device: torch.device) -> Trainer:
+    """The trainer of a job, built under its seed and threads, with its model and its optimizer's state on `device`.
+
+    Raises:
+        InputError: as `find_trainer` and `build_trainer`.
+    """
+    if job.cpu_threads:
+        torch.set_num_threads(job.cpu_threads)
+    kind = find_trainer(job.trainer, origins)
+    seed_everything(job.seed)
+    trainer = build_trainer(kind, job.config, job.seed, origins)
+    trainer.model.to(device)
+    optimizer_to(chained(trainer.optimizer), device)
+    return trainer
 
 
 def find_trainer(name: str, origins: Origins) -> type[Trainer]:

@@ -16,29 +16,20 @@ from rich.console import Console
 from supervisor.config.origins import refuse
 from supervisor.errors import ExitCode, InputError, PolicyMisfit
 from supervisor.events.console import ConsoleRenderer
-from supervisor.events.schema import RunStatus
 from supervisor.faults import FaultInjector, load_faults
 from supervisor.faults.load import fault_script
 from supervisor.faults.strike import FaultMisfit
 from supervisor.guard import Guard
+from supervisor.process.ending import StopRequest
 from supervisor.process.heartbeat import Heartbeat, Phase
 from supervisor.process.spec import WorkerSpec
-from supervisor.process.stop_request import StopRequest
-from supervisor.process.trainer_loading import build_trainer, find_trainer
+from supervisor.process.trainer_loading import ready_trainer
 from supervisor.record.counters import Progress
 from supervisor.record.run_log import Evaluation
-from supervisor.training.device import batch_to, choose_device, optimizer_to
-from supervisor.training.optimizers import chained
-from supervisor.training.rng import seed_everything
+from supervisor.training.device import batch_to, choose_device
 from supervisor.training.trainer import Stateful, Trainer
 
 __all__ = ["run_job"]
-
-_EXIT = {
-    RunStatus.FINISHED: ExitCode.FINISHED,
-    RunStatus.HALTED: ExitCode.HALTED,
-    RunStatus.INTERRUPTED: ExitCode.INTERRUPTED,
-}
 
 
 def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
@@ -51,21 +42,16 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         InputError: the trainer, its config, the faults, the device or the run directory is wrong.
     """
     job = spec.job
-    if job.cpu_threads:
-        torch.set_num_threads(job.cpu_threads)
-    with _told_at(spec, "device"):
+    try:
         device = choose_device(job.device)
+    except InputError as error:
+        raise InputError(f"{spec.origins.place(('device',)).text}: {error}") from error
     faults = load_faults(spec.faults, spec.origins)
-    kind = find_trainer(job.trainer, spec.origins)
-    seed_everything(job.seed)
-    trainer = build_trainer(kind, job.config, job.seed, spec.origins)
-    trainer.model.to(device)
-    optimizer_to(chained(trainer.optimizer), device)
+    trainer = ready_trainer(job, spec.origins, device)
     console = Console(highlight=False)
     with ConsoleRenderer(job.steps, console) as renderer:
-        with _told_in_faults(spec):
-            injector = FaultInjector(faults, trainer, run_dir=Path(spec.run_dir)) if faults else None
-        with _told_in_policy(spec):
+        with _misfits_told(spec):
+            injector = FaultInjector(faults, trainer, run_dir=spec.run_dir) if faults else None
             guard = _guard(spec, trainer, device, _Signs(heartbeat, renderer), injector)
         if injector is not None:
             injector.batches_drawn = lambda: guard.batches_drawn
@@ -79,9 +65,9 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     from supervisor.report.tables import render_summary
 
     with _output_may_fail():
-        console.print(render_summary(summary, Path(spec.shown_run_dir)))
+        console.print(render_summary(summary, Path(job.run_dir)))
         console.file.flush()
-    return _EXIT[summary.status]
+    return ExitCode[summary.status.name]
 
 
 @contextlib.contextmanager
@@ -95,31 +81,15 @@ def _output_may_fail() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _told_in_policy(spec: WorkerSpec) -> Iterator[None]:
-    """Put the line of the policy before what does not fit the model."""
-    try:
-        yield
-    except PolicyMisfit as error:
-        inline = ("policy",) if spec.policy_source == spec.source else ()
-        refuse([spec.policy_origins.problem(error.path, error.what, prefix=inline)])
-
-
-@contextlib.contextmanager
-def _told_in_faults(spec: WorkerSpec) -> Iterator[None]:
-    """Put the line of the fault before what does not fit the trainer."""
+def _misfits_told(spec: WorkerSpec) -> Iterator[None]:
+    """Put the line of the fault or of the policy before what does not fit the trainer."""
     try:
         yield
     except FaultMisfit as error:
         refuse([fault_script(spec.faults or [], spec.origins).origins.problem(error.path, error.what)])
-
-
-@contextlib.contextmanager
-def _told_at(spec: WorkerSpec, key: str) -> Iterator[None]:
-    """Put the line of the job that `key` stands on before a mistake that only the worker can find."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{spec.origins.place((key,)).text}: {error}") from error
+    except PolicyMisfit as error:
+        inline = ("policy",) if spec.policy_origins.name == spec.origins.name else ()
+        refuse([spec.policy_origins.problem(error.path, error.what, prefix=inline)])
 
 
 class _Signs:
@@ -137,12 +107,7 @@ class _Signs:
         self._slowest, self._last = max(self._slowest, now - self._last), now
         self._heartbeat.beat(progress.step, self._slowest)
         self.renderer.advance(
-            progress.step,
-            progress.loss,
-            progress.grad_norm,
-            progress.lr_scale,
-            progress.rung,
-            progress.incidents,
+            progress.step, progress.loss, progress.grad_norm, progress.lr_scale, progress.rung, progress.incidents
         )
 
     def evaluating(self, evaluate: Evaluation) -> Evaluation:
@@ -194,7 +159,7 @@ def _guard(
             "seed": spec.job.seed,
             "trainer": spec.job.trainer,
             "device": str(device),
-            "policy": spec.policy_source,
-            "log": spec.shown_run_dir,
+            "policy": spec.policy_origins.name,
+            "log": spec.job.run_dir,
         },
     )
