@@ -1,12 +1,13 @@
-"""The checkpoint store: write, verify, commit, promote, load, retire."""
+"""The checkpoint store: write, verify, commit, promote, load, retire; and the thread in which a run lets it write."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from supervisor.errors import CheckpointError
 from supervisor.run_layout import replace_file, sync_folder
 from supervisor.training.tree import plain, tensors
 
-__all__ = ["CheckpointInfo", "CheckpointStore"]
+__all__ = ["BackgroundWriter", "CheckpointInfo", "CheckpointStore"]
 
 STATE_FILE = "state.pt"
 MANIFEST_FILE = "manifest.json"
@@ -249,6 +250,28 @@ class CheckpointStore:
         except (OSError, RuntimeError) as error:
             # torch reports a full disk as a RuntimeError of its archive writer.
             raise CheckpointError(f"{what} could not be written: {_first_line(error)}") from error
+
+
+class BackgroundWriter:
+    """Does one piece of work after the other in a thread of its own, and reports each in the caller's thread.
+
+    The training thread pays for the copy of a state alone.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._begun: deque[tuple[Future[Any], Callable[[Future[Any]], None]]] = deque()
+
+    def begin(self, work: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:
+        """Begin `work`; `then` is called by a later `settle`, with its result or what it raised."""
+        self._begun.append((self._thread.submit(work), then))
+
+    def settle(self, *, wait: bool = False) -> None:
+        """Report what is done, in order; with `wait`, wait until all of it is, what a report begins included."""
+        while self._begun and (wait or self._begun[0][0].done()):
+            future, then = self._begun.popleft()
+            future.exception()
+            then(future)
 
 
 def _names_of(step: int, update: int) -> tuple[str, str]:

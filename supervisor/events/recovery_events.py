@@ -1,4 +1,4 @@
-"""Events of a recovery: signal, incident, decision, action."""
+"""Events of a recovery: signal, incident, decision, action; `schema` exports them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,6 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from supervisor.events.base import DetailValue, EventBase, Number
 from supervisor.records import ActionName, Cause, CauseKind, Decision, Signal, SignalName
-
-__all__ = [
-    "ActionAppliedEvent",
-    "ActionFailedEvent",
-    "CanaryEvent",
-    "DecisionEvent",
-    "DiagnosisEvent",
-    "IncidentClosedEvent",
-    "IncidentOpenedEvent",
-    "LrRestoredEvent",
-    "QuarantinedEvent",
-    "SignalEvent",
-]
 
 
 class SignalEvent(EventBase):

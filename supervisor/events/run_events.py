@@ -1,4 +1,4 @@
-"""Events in the life of a run, of its checkpoints and its worker process, and the summary it ends with."""
+"""Events of a run, its checkpoints and its worker process, and the summary it ends with; `schema` exports them."""
 
 from __future__ import annotations
 
@@ -9,27 +9,6 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from supervisor.events.base import EventBase, Number, RecordModel
 from supervisor.records import ActionName, SignalName
-
-__all__ = [
-    "ORDERLY_EXITS",
-    "BufferExemptEvent",
-    "CheckpointPromotedEvent",
-    "CheckpointRejectedEvent",
-    "CheckpointSavedEvent",
-    "ExitClassification",
-    "MetricsEvent",
-    "RunFinishedEvent",
-    "RunHaltedEvent",
-    "RunResumedEvent",
-    "RunStartedEvent",
-    "RunStatus",
-    "RunSummary",
-    "StepEvent",
-    "WarningEvent",
-    "WorkerExitedEvent",
-    "WorkerStalledEvent",
-    "WorkerStartedEvent",
-]
 
 
 class RunStatus(enum.StrEnum):

@@ -92,11 +92,6 @@ class EventLog:
         with self._lock:
             self._pass_on(event)
 
-    def add_listener(self, listener: Listener) -> None:
-        """Call `listener` with each event from now on."""
-        with self._lock:
-            self._listeners.append(listener)
-
     def close(self) -> None:
         """Close the file. A later `emit` opens it again."""
         with self._lock, contextlib.suppress(OSError):

@@ -11,9 +11,7 @@ from supervisor.policy import RestartSettings
 
 __all__ = ["Heartbeat", "Phase", "Pulse", "StallWatch"]
 
-_WORD = 8
-_FIELDS = 4
-_SIZE = _WORD * _FIELDS
+_SIZE = 4 * 8
 
 
 class Phase(enum.IntEnum):

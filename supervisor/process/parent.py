@@ -64,26 +64,33 @@ class Parent:
             budget = RestartBudget(directory.layout.restarts, self._settings)
             with EventLog(directory.layout.parent_events, run_id, None, self._clock) as log, self._signals_passed_on():
                 if budget.spent(self._now()):
-                    return self._refuse_another(budget, log)
+                    # A resume does not buy the run more restarts: it waits until old failures leave the window.
+                    return self._give_up(
+                        f"the restart budget is spent already: {budget.failures(self._now())} failures within "
+                        f"{self._settings.window_seconds:g} s: mend the cause and resume later, or allow more restarts",
+                        log,
+                    )
                 end = self._supervise(run_id, budget, log)
+                if end.restartable and not self._stop_signals:
+                    return self._give_up(self._what_was_tried(end, budget), log)
             if end.classification is ExitClassification.BAD_INPUT and not self._resume:
                 directory.leave_no_trace()
-        return self._exit_code(end, budget)
+        if end.restartable:
+            sys.stderr.write("supervisor: ended at once; --resume goes on from the last checkpoint\n")
+            return ExitCode.INTERRUPTED
+        return ExitCode(end.returncode)
 
     def _supervise(self, run_id: str, budget: RestartBudget, log: EventLog) -> WorkerEnd:
         while True:
             end = self._work(run_id, budget, log)
-            if not end.restartable or self._stop_signals:
-                return end
-            if budget.spent(self._now()):
-                log.emit(WarningEvent(message=self._what_was_tried(end, budget)))
+            if not end.restartable or self._stop_signals or budget.spent(self._now()):
                 return end
             self._pause(self._backoff(budget.failures(self._now())))
 
     def _backoff(self, failures: int) -> float:
         """Seconds to wait after so many failures within the window: those far apart get the shortest pause each."""
         initial, longest = self._settings.backoff_initial_seconds, self._settings.backoff_max_seconds
-        # Bounded, so that it cannot overflow; by then the pause is the longest one anyway.
+        # The exponent is bounded, so that it cannot overflow.
         pause = initial * 2.0 ** min(max(failures - 1, 0), 60) + random.uniform(0, initial)
         return min(pause, longest)
 
@@ -109,23 +116,9 @@ class Parent:
             write_process_incident(self._directory.layout, end, worker.stacks, self._clock.now())
         return end
 
-    def _refuse_another(self, budget: RestartBudget, log: EventLog) -> ExitCode:
-        """A resume does not buy the run more restarts: it has to wait until old failures leave the window."""
-        message = (
-            f"the restart budget is spent already: {budget.failures(self._now())} failures within "
-            f"{self._settings.window_seconds:g} s: mend the cause and resume later, or allow more restarts"
-        )
-        log.emit(WarningEvent(message=message))
-        sys.stderr.write(f"supervisor: {message}\n")
-        return ExitCode.RESTARTS_SPENT
-
-    def _exit_code(self, end: WorkerEnd, budget: RestartBudget) -> ExitCode:
-        if not end.restartable:
-            return ExitCode(end.returncode)
-        if self._stop_signals:
-            sys.stderr.write("supervisor: ended at once; --resume goes on from the last checkpoint\n")
-            return ExitCode.INTERRUPTED
-        sys.stderr.write(f"supervisor: {self._what_was_tried(end, budget)}\n")
+    def _give_up(self, why: str, log: EventLog) -> ExitCode:
+        log.emit(WarningEvent(message=why))
+        sys.stderr.write(f"supervisor: {why}\n")
         return ExitCode.RESTARTS_SPENT
 
     def _what_was_tried(self, end: WorkerEnd, budget: RestartBudget) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from supervisor.config.origins import one_line
 from supervisor.errors import ExitCode, InputError
 from supervisor.job import ResolvedJob, dump_job, load_job
-from supervisor.policy import RecoveryPolicy, load_policy, resolved_yaml
+from supervisor.policy import load_policy, resolved_yaml
 from supervisor.report.status import RunState, read_status
 from supervisor.run_layout import RunLayout, replace_file
 
@@ -123,14 +123,12 @@ class RunDirectory:
         if status.state is RunState.FINISHED and status.step is not None and status.step >= self._resolved.job.steps:
             said = f"{self.shown}: has finished its {status.step} steps; it goes on with more of them (--steps)"
             return ExitCode.FINISHED, said
-        if status.state is RunState.HALTED and self._policy_before() == self._resolved.policy:
+        written = self.layout.policy
+        halted = status.state is RunState.HALTED and written.is_file()
+        if halted and load_policy(str(written)) == self._resolved.policy:
             said = f"{self.shown}: was halted by this policy ({status.reason}); it goes on under another one (--policy)"
             return ExitCode.HALTED, said
         return None
-
-    def _policy_before(self) -> RecoveryPolicy | None:
-        written = self.layout.policy
-        return load_policy(str(written)) if written.is_file() else None
 
     def prepare(self) -> None:
         """Write `job.yaml` and `policy.yaml`.

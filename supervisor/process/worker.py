@@ -133,23 +133,21 @@ def _guard(
         return loss(batch_to(batch, device))
 
     evaluate = getattr(trainer, "evaluate", None)
+    names = ("scheduler", "scaler", "on_gradients", "sanitized", "reset_module")
+    optional: dict[str, Any] = {name: getattr(trainer, name, None) for name in names}
     return Guard(
         model=trainer.model,
         optimizer=trainer.optimizer,
         loss=loss_on_device,
         data=trainer.data if injector is None else injector.data,
-        scheduler=getattr(trainer, "scheduler", None),
-        scaler=getattr(trainer, "scaler", None),
         extra_state={"trainer": trainer} if isinstance(trainer, Stateful) else None,
+        **optional,
         policy=spec.policy,
         run_dir=spec.run_dir,
         resume=spec.resume,
         quarantine=spec.quarantine,
-        on_gradients=getattr(trainer, "on_gradients", None),
-        sanitized=getattr(trainer, "sanitized", None),
         seed=spec.job.seed,
         evaluate=None if evaluate is None else signs.evaluating(evaluate),
-        reset_module=getattr(trainer, "reset_module", None),
         log_every_steps=spec.job.log_every_steps,
         record_observations=spec.job.observations,
         listeners=[signs.renderer],

@@ -122,8 +122,9 @@ class _Told:
         self._incidents: set[int] = set()
         self._by_signal: Counter[SignalName] = Counter()
         self._cured_by: Counter[ActionName] = Counter()
-        self._unnamed: schema.IncidentOpenedEvent | None = None
-        self._first_signal: schema.SignalEvent | None = None
+        # The newest incident until it is named, with its signals; the newest flagged update, with its first signal.
+        self._unnamed: dict[int, tuple[SignalName, ...]] = {}
+        self._first_signal: dict[int | None, SignalName] = {}
         self._checkpoints: dict[str, bool] = {}
 
     def tell(self, event: Event) -> None:
@@ -193,30 +194,21 @@ class _Told:
     def _tell_incident(self, event: Event) -> None:
         match event:
             case schema.SignalEvent():
-                if self._first_signal is None or self._first_signal.update != event.update:
-                    self._first_signal = event
+                self._first_signal = {event.update: self._first_signal.get(event.update, event.signal)}
             case schema.IncidentOpenedEvent():
                 self._incidents.add(event.incident)
-                self._unnamed = event
+                self._unnamed = {event.incident: event.signals}
                 self._fields["open_incident"] = event.incident
             case schema.DecisionEvent():
                 self._fields["rung"] = event.rung
                 if event.update is not None:
                     self._flagged.add(event.update)
-                self._name_incident(event)
+                named_by = self._unnamed.pop(event.incident, None)
+                if named_by is not None and (name := next(iter(named_by), self._first_signal.get(event.update))):
+                    self._by_signal[name] += 1
             case schema.IncidentClosedEvent():
                 self._cured_by[event.cured_by] += 1
                 self._fields.update(rung=None, open_incident=None)
-
-    def _name_incident(self, event: schema.DecisionEvent) -> None:
-        if self._unnamed is None or self._unnamed.incident != event.incident:
-            return
-        name = self._unnamed.signals[0] if self._unnamed.signals else None
-        if name is None and self._first_signal is not None and self._first_signal.update == event.update:
-            name = self._first_signal.signal
-        if name is not None:
-            self._by_signal[name] += 1
-        self._unnamed = None
 
     def _tell_checkpoint(self, event: Event) -> None:
         match event:

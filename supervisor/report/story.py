@@ -166,27 +166,20 @@ def _sorted_into(found: dict[int, list[Event]], events: Iterable[Event]) -> Iter
         found.setdefault(number, []).append(event)
 
 
-def _taken(events: Iterable[Event]) -> Iterable[Taken]:
-    signals: dict[int | None, list[schema.SignalEvent]] = {}
-    decisions: dict[int, schema.DecisionEvent] = {}
-    failures: dict[int | None, list[schema.ActionFailedEvent]] = {}
-    applied: dict[int | None, schema.ActionAppliedEvent] = {}
+def _taken(events: Iterable[Event]) -> Iterator[Taken]:
+    by_update: dict[int, list[Event]] = {}
     for event in events:
-        match event:
-            case schema.SignalEvent():
-                signals.setdefault(event.update, []).append(event)
-            case schema.DecisionEvent(update=int(update)):
-                decisions[update] = event
-            case schema.ActionFailedEvent():
-                failures.setdefault(event.update, []).append(event)
-            case schema.ActionAppliedEvent():
-                applied[event.update] = event
-    for update, decision in decisions.items():
-        yield Taken(
-            step=decision.step or 0,
-            update=update,
-            signals=tuple(signals.get(update, ())),
-            decision=decision,
-            failures=tuple(failures.get(update, ())),
-            applied=applied.get(update),
-        )
+        if event.update is not None:
+            by_update.setdefault(event.update, []).append(event)
+    for update, told in by_update.items():
+        decisions = [event for event in told if isinstance(event, schema.DecisionEvent)]
+        applied = [event for event in told if isinstance(event, schema.ActionAppliedEvent)]
+        if decisions:
+            yield Taken(
+                step=decisions[-1].step or 0,
+                update=update,
+                signals=tuple(event for event in told if isinstance(event, schema.SignalEvent)),
+                decision=decisions[-1],
+                failures=tuple(event for event in told if isinstance(event, schema.ActionFailedEvent)),
+                applied=applied[-1] if applied else None,
+            )
