@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -122,7 +123,7 @@ class CheckpointStore:
             match = _NAME.fullmatch(path.name)
             if match and path.is_dir():
                 found.append(CheckpointInfo(int(match[1]), _update_of(path), path, self._is_marked(path)))
-        return sorted(found, key=_age, reverse=True)
+        return sorted(found, key=lambda it: (math.inf if it.update is None else it.update, it.step), reverse=True)
 
     def verify(self, path: Path) -> Manifest:
         """The manifest of a checkpoint whose every file is as it was written.
@@ -283,10 +284,6 @@ def _update_of(path: Path) -> int | None:
         return Manifest.model_validate_json((path / MANIFEST_FILE).read_bytes()).update
     except (OSError, ValidationError):
         return None
-
-
-def _age(info: CheckpointInfo) -> tuple[float, int]:
-    return (float("inf") if info.update is None else info.update, info.step)
 
 
 def _first_line(error: BaseException) -> str:

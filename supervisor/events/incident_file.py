@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from supervisor.events.base import Number, RecordModel, UtcTime
 from supervisor.events.run_events import ExitClassification
@@ -45,7 +45,7 @@ class IncidentFile(RecordModel):
     traceback: str | None = None
 
 
-class ProcessIncident(BaseModel):
+class ProcessIncident(RecordModel):
     """One death or stall of a worker process.
 
     Attributes:
@@ -56,8 +56,6 @@ class ProcessIncident(BaseModel):
         reason: its traceback, where it left one.
         stacks: name of the file beside it with every thread's stack, None where there is none.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     time: UtcTime
     classification: ExitClassification

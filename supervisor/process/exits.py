@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from supervisor.events.incident_file import ProcessIncident
 from supervisor.events.schema import ExitClassification
 from supervisor.run_layout import INCIDENT_FILE, RunLayout, replace_file
 
-__all__ = ["OomKills", "WorkerEnd", "classify", "write_process_incident"]
+__all__ = ["WorkerEnd", "classify", "oom_kills", "write_process_incident"]
 
 _ORDERLY: dict[int, ExitClassification] = {
     ExitCode.FINISHED: ExitClassification.FINISHED,
@@ -80,28 +81,15 @@ def classify(returncode: int, *, ended: bool, stalled: bool = False, oom_killed:
     return _ORDERLY.get(returncode, ExitClassification.EXCEPTION) if ended else ExitClassification.EXCEPTION
 
 
-class OomKills:
-    """Counts the kernel's out-of-memory kills in this process's control group, where that can be known."""
-
-    def __init__(self) -> None:
-        self._before = _oom_kills()
-
-    def any_since(self) -> bool:
-        """Whether there was one since this object was made; False where nothing can be known."""
-        now = _oom_kills()
-        return now is not None and self._before is not None and now > self._before
-
-
-def _oom_kills() -> int | None:
+def oom_kills() -> int:
+    """The kernel's out-of-memory kills in this process's control group so far; 0 where that cannot be known."""
     for path in _event_files():
-        try:
+        with contextlib.suppress(OSError, ValueError):
             for line in path.read_text().splitlines():
                 name, _, count = line.partition(" ")
                 if name == "oom_kill":
                     return int(count)
-        except (OSError, ValueError):
-            continue
-    return None
+    return 0
 
 
 def _event_files() -> list[Path]:

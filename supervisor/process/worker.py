@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,22 +111,14 @@ class _Signs:
             progress.step, progress.loss, progress.grad_norm, progress.lr_scale, progress.rung, progress.incidents
         )
 
-    def evaluating(self, evaluate: Evaluation) -> Evaluation:
-        """`evaluate`, announced to the parent: it may take its time."""
-
-        def announced() -> Mapping[str, float]:
-            self._heartbeat.enter(Phase.FINISHING)
-            return evaluate()
-
-        return announced
+    def evaluate(self, evaluation: Evaluation) -> Mapping[str, float]:
+        """Do an evaluation, which may take its time, announced to the parent."""
+        self._heartbeat.enter(Phase.FINISHING)
+        return evaluation()
 
 
 def _guard(
-    spec: WorkerSpec,
-    trainer: Trainer,
-    device: torch.device,
-    signs: _Signs,
-    injector: FaultInjector | None,
+    spec: WorkerSpec, trainer: Trainer, device: torch.device, signs: _Signs, injector: FaultInjector | None
 ) -> Guard:
     loss = trainer.loss if injector is None else injector.loss
 
@@ -147,7 +140,7 @@ def _guard(
         resume=spec.resume,
         quarantine=spec.quarantine,
         seed=spec.job.seed,
-        evaluate=None if evaluate is None else signs.evaluating(evaluate),
+        evaluate=None if evaluate is None else partial(signs.evaluate, evaluate),
         log_every_steps=spec.job.log_every_steps,
         record_observations=spec.job.observations,
         listeners=[signs.renderer],

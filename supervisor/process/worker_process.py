@@ -15,7 +15,7 @@ from supervisor.events.schema import WorkerExitedEvent, WorkerStalledEvent, Work
 from supervisor.events.writer import EventLog
 from supervisor.policy import RestartSettings
 from supervisor.process.ending import end_group_with_parent, stopping_held_back
-from supervisor.process.exits import OomKills, WorkerEnd, classify
+from supervisor.process.exits import WorkerEnd, classify, oom_kills
 from supervisor.process.heartbeat import Heartbeat, Phase, StallWatch
 from supervisor.process.spec import WorkerSpec
 
@@ -52,7 +52,7 @@ class WorkerProcess:
             left_over.unlink(missing_ok=True)
         self._stalled = False
         self._stop_requests = 0
-        self._oom_kills = OomKills()
+        self._oom_kills = oom_kills()
         # Blocked until the worker can handle them: one that comes while its interpreter starts is kept for it.
         with stopping_held_back():
             self._process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, process_group=0)
@@ -91,7 +91,7 @@ class WorkerProcess:
             self._process.returncode,
             ended=self._heartbeat.read().phase is Phase.ENDED,
             stalled=self._stalled,
-            oom_killed=self._oom_kills.any_since(),
+            oom_killed=oom_kills() > self._oom_kills,
         )
         self._heartbeat.close()
         end = WorkerEnd(self._process.returncode, kind, (_text(self._layout.last_error) or "").strip() or None)

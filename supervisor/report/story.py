@@ -27,16 +27,12 @@ class Taken:
     """One flagged update of an incident: what was found and what was done.
 
     Attributes:
-        step: its schedule position.
-        update: its number.
         signals: the findings, furthest upstream first.
         decision: what was decided last for it.
         failures: actions that failed before it, with their errors.
         applied: what the action did, None where that is not on record.
     """
 
-    step: int
-    update: int
     signals: tuple[schema.SignalEvent, ...]
     decision: schema.DecisionEvent
     failures: tuple[schema.ActionFailedEvent, ...] = ()
@@ -171,13 +167,11 @@ def _taken(events: Iterable[Event]) -> Iterator[Taken]:
     for event in events:
         if event.update is not None:
             by_update.setdefault(event.update, []).append(event)
-    for update, told in by_update.items():
+    for told in by_update.values():
         decisions = [event for event in told if isinstance(event, schema.DecisionEvent)]
         applied = [event for event in told if isinstance(event, schema.ActionAppliedEvent)]
         if decisions:
             yield Taken(
-                step=decisions[-1].step or 0,
-                update=update,
                 signals=tuple(event for event in told if isinstance(event, schema.SignalEvent)),
                 decision=decisions[-1],
                 failures=tuple(event for event in told if isinstance(event, schema.ActionFailedEvent)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 
 from supervisor.events.narration import counted, describe_outcome, describe_signal
 from supervisor.records import ActionName, Cause, CauseKind, Outcome
@@ -98,14 +99,9 @@ def _headline(story: Story) -> str:
 def _seen(taken: tuple[Taken, ...]) -> list[str]:
     """A line for each finding; the same at several updates in a row is told once."""
     lines: list[str] = []
-    groups: list[tuple[Taken, Taken, tuple[str, ...]]] = []
-    for each in taken:
-        told = tuple(describe_signal(signal) for signal in each.signals)
-        if groups and groups[-1][2] == told:
-            groups[-1] = (groups[-1][0], each, told)
-        else:
-            groups.append((each, each, told))
-    for first, last, told in groups:
+    for told, alike in groupby(taken, key=lambda each: [describe_signal(signal) for signal in each.signals]):
+        group = [*alike]
+        first, last = group[0].decision, group[-1].decision
         place = (
             f"step {first.step} (update {first.update})"
             if first is last
@@ -127,10 +123,10 @@ def _why(cause: Cause | None, later: int) -> Iterator[str]:
 def _tried(taken: tuple[Taken, ...]) -> list[str]:
     lines = []
     for each in taken:
-        lines += [f"step {each.step}: {failure.action} failed: {failure.error}" for failure in each.failures]
+        lines += [f"step {each.decision.step}: {failure.action} failed: {failure.error}" for failure in each.failures]
         done = "" if each.applied is None else describe_outcome(each.applied)
         chosen = f"{each.decision.action} (rung {each.decision.rung})"
-        lines.append(f"step {each.step}: {chosen}, for {each.decision.reason}{done}")
+        lines.append(f"step {each.decision.step}: {chosen}, for {each.decision.reason}{done}")
     return _at_most(lines)
 
 
