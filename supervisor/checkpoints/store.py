@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -232,11 +233,10 @@ class CheckpointStore:
         return path
 
     def _is_marked(self, path: Path) -> bool:
-        try:
+        with contextlib.suppress(OSError, ValidationError):
             mark = GoodMark.model_validate_json((path / GOOD_FILE).read_bytes())
             return mark.manifest_sha256 == sha256_of(path / MANIFEST_FILE).sha256
-        except (OSError, ValidationError):
-            return False
+        return False
 
     def _retried(self, work: Callable[[], Path], what: str) -> Path:
         retrying = tenacity.Retrying(
@@ -280,10 +280,9 @@ def _names_of(step: int, update: int) -> tuple[str, str]:
 
 
 def _update_of(path: Path) -> int | None:
-    try:
+    with contextlib.suppress(OSError, ValidationError):
         return Manifest.model_validate_json((path / MANIFEST_FILE).read_bytes()).update
-    except (OSError, ValidationError):
-        return None
+    return None
 
 
 def _first_line(error: BaseException) -> str:

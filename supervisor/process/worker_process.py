@@ -153,7 +153,6 @@ class WorkerProcess:
 
 
 def _text(path: Path) -> str | None:
-    try:
+    with contextlib.suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace") or None
-    except OSError:
-        return None
+    return None

@@ -137,6 +137,7 @@ class _Told:
         self._tell_checkpoint(event)
 
     def status(self) -> Status:
+        good = [path for path, is_good in self._checkpoints.items() if is_good]
         tried = self._attempted > 0
         return Status.model_validate(
             {
@@ -149,9 +150,7 @@ class _Told:
                 "incidents_by_signal": self._by_signal,
                 "cured_by": self._cured_by,
                 "last_checkpoint": next(reversed(self._checkpoints), None),
-                "last_good_checkpoint": next(
-                    (path for path, good in reversed(self._checkpoints.items()) if good), None
-                ),
+                "last_good_checkpoint": good[-1] if good else None,
                 "seconds": self._times.seconds,
                 "goodput": self._fields.get("goodput", self._times.goodput),
                 "mttr_seconds": self._times.mttr_seconds,
