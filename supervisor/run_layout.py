@@ -1,18 +1,4 @@
-"""Where everything of a run lies in its directory, and how a file there is replaced.
-
-```
-RUN_DIR/
-  job.yaml  policy.yaml           the job and the policy as resolved
-  .lock  restarts.json            one supervisor a directory; the restart budget
-  events/rank0.jsonl              the event log of a rank, and supervisor.jsonl of the parent
-  checkpoints/                    one folder each
-  incidents/0001/                 one folder an incident; process-0001/ for a death of the worker
-  heartbeat/rank0                 the progress of a rank, rank0.stacks and rank0.error beside it
-  quarantine.jsonl                the samples left out
-  observations.jsonl              what every update measured, where that is asked for
-  faults.jsonl  score.json        the faults injected by a rehearsal, and its score
-```
-"""
+"""Where everything of a run lies in its directory, and how a file there is replaced."""
 
 from __future__ import annotations
 
@@ -29,6 +15,16 @@ INCIDENT_FILE = "incident.json"
 """The record in the folder of an incident, of the training or of a process."""
 
 
+class _Entry:
+    """A path in the run directory, as an attribute of the layout; `{rank}` in it is the layout's rank."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, layout: RunLayout, owner: type[RunLayout]) -> Path:
+        return layout.root / self._name.format(rank=layout.rank)
+
+
 @dataclass(frozen=True, slots=True)
 class RunLayout:
     """The paths of one run directory. Only those that list what is there touch the disk.
@@ -41,74 +37,27 @@ class RunLayout:
     root: Path
     rank: int = 0
 
-    @property
-    def job(self) -> Path:
-        """The job, as resolved when the run was started or resumed last."""
-        return self.root / "job.yaml"
-
-    @property
-    def policy(self) -> Path:
-        """The policy, likewise."""
-        return self.root / "policy.yaml"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the one supervisor that runs the directory."""
-        return self.root / ".lock"
-
-    @property
-    def restarts(self) -> Path:
-        """When workers failed, for the restart budget."""
-        return self.root / "restarts.json"
-
-    @property
-    def quarantine(self) -> Path:
-        """The samples of the data set that are left out, one a line."""
-        return self.root / "quarantine.jsonl"
-
-    @property
-    def observations(self) -> Path:
-        """What every update measured, one a line."""
-        return self.root / "observations.jsonl"
-
-    @property
-    def faults(self) -> Path:
-        """The faults that were injected, one a line."""
-        return self.root / "faults.jsonl"
-
-    @property
-    def score(self) -> Path:
-        """How a rehearsal was recovered from."""
-        return self.root / "score.json"
-
-    @property
-    def events(self) -> Path:
-        """The folder of the event logs."""
-        return self.root / "events"
-
-    @property
-    def rank_events(self) -> Path:
-        """The event log of this rank."""
-        return self.events / f"rank{self.rank}.jsonl"
-
-    @property
-    def parent_events(self) -> Path:
-        """The event log of the parent."""
-        return self.events / "supervisor.jsonl"
+    job = _Entry("job.yaml")  # as resolved when the run was started or resumed last
+    policy = _Entry("policy.yaml")  # likewise
+    lock = _Entry(".lock")  # held by the one supervisor that runs the directory
+    restarts = _Entry("restarts.json")  # when workers failed, for the restart budget
+    quarantine = _Entry("quarantine.jsonl")  # the samples of the data set that are left out
+    observations = _Entry("observations.jsonl")  # what every update measured, where that is asked for
+    faults = _Entry("faults.jsonl")  # the faults that a rehearsal injected
+    score = _Entry("score.json")  # how the rehearsal was recovered from
+    events = _Entry("events")  # the folder of the event logs
+    rank_events = _Entry("events/rank{rank}.jsonl")  # the log of this rank
+    parent_events = _Entry("events/supervisor.jsonl")  # the log of the parent
+    checkpoints = _Entry("checkpoints")  # one folder each
+    incidents = _Entry("incidents")  # one folder each, of the training and of the processes
+    heartbeats = _Entry("heartbeat")  # the folder of what the workers tell the parent
+    heartbeat = _Entry("heartbeat/rank{rank}")  # the memory that the progress of this rank is written to
+    stacks = _Entry("heartbeat/rank{rank}.stacks")  # its worker's threads, when it was asked for them
+    last_error = _Entry("heartbeat/rank{rank}.error")  # the traceback of what its worker died of
 
     def event_files(self) -> list[Path]:
         """The event logs that are there, the parent's first: it acts before the worker that it starts."""
         return sorted(self.events.glob("*.jsonl"), key=lambda path: (path != self.parent_events, path.name))
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of the checkpoints."""
-        return self.root / "checkpoints"
-
-    @property
-    def incidents(self) -> Path:
-        """The folder of the incidents, of the training and of the processes."""
-        return self.root / "incidents"
 
     def incident(self, number: int) -> Path:
         """The folder of an incident of the training, numbered from 1."""
@@ -125,26 +74,6 @@ class RunLayout:
     def process_incident_numbers(self) -> list[int]:
         """The deaths and stalls of workers that have a folder, in order."""
         return _numbers(path.name.removeprefix("process-") for path in self.incidents.glob("process-*"))
-
-    @property
-    def heartbeats(self) -> Path:
-        """The folder of what the workers tell the parent."""
-        return self.root / "heartbeat"
-
-    @property
-    def heartbeat(self) -> Path:
-        """The memory that the progress of this rank is written to."""
-        return self.heartbeats / f"rank{self.rank}"
-
-    @property
-    def stacks(self) -> Path:
-        """Where the worker of this rank writes its threads' stacks when it is asked to."""
-        return self.heartbeats / f"rank{self.rank}.stacks"
-
-    @property
-    def last_error(self) -> Path:
-        """Where the worker of this rank leaves the traceback of what it died of."""
-        return self.heartbeats / f"rank{self.rank}.error"
 
 
 def replace_file(path: Path, content: str | bytes, *, durable: bool = False) -> None:

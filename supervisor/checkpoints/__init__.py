@@ -2,7 +2,6 @@
 
 from supervisor.checkpoints.manifest import Manifest
 from supervisor.checkpoints.retention import Kept, surplus
-from supervisor.checkpoints.store import CheckpointInfo, CheckpointStore
-from supervisor.checkpoints.writer import BackgroundWriter
+from supervisor.checkpoints.store import BackgroundWriter, CheckpointInfo, CheckpointStore
 
 __all__ = ["BackgroundWriter", "CheckpointInfo", "CheckpointStore", "Kept", "Manifest", "surplus"]

@@ -1,12 +1,15 @@
-"""The checkpoint store: write, verify, commit, promote, load, retire."""
+"""The checkpoint store: write, verify, commit, promote, load, retire; and the thread in which a run lets it write."""
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import re
 import shutil
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from supervisor.errors import CheckpointError
 from supervisor.run_layout import replace_file, sync_folder
 from supervisor.training.tree import plain, tensors
 
-__all__ = ["CheckpointInfo", "CheckpointStore"]
+__all__ = ["BackgroundWriter", "CheckpointInfo", "CheckpointStore"]
 
 STATE_FILE = "state.pt"
 MANIFEST_FILE = "manifest.json"
@@ -121,7 +124,7 @@ class CheckpointStore:
             match = _NAME.fullmatch(path.name)
             if match and path.is_dir():
                 found.append(CheckpointInfo(int(match[1]), _update_of(path), path, self._is_marked(path)))
-        return sorted(found, key=_age, reverse=True)
+        return sorted(found, key=lambda it: (math.inf if it.update is None else it.update, it.step), reverse=True)
 
     def verify(self, path: Path) -> Manifest:
         """The manifest of a checkpoint whose every file is as it was written.
@@ -230,11 +233,10 @@ class CheckpointStore:
         return path
 
     def _is_marked(self, path: Path) -> bool:
-        try:
+        with contextlib.suppress(OSError, ValidationError):
             mark = GoodMark.model_validate_json((path / GOOD_FILE).read_bytes())
             return mark.manifest_sha256 == sha256_of(path / MANIFEST_FILE).sha256
-        except (OSError, ValidationError):
-            return False
+        return False
 
     def _retried(self, work: Callable[[], Path], what: str) -> Path:
         retrying = tenacity.Retrying(
@@ -251,19 +253,36 @@ class CheckpointStore:
             raise CheckpointError(f"{what} could not be written: {_first_line(error)}") from error
 
 
+class BackgroundWriter:
+    """Does one piece of work after the other in a thread of its own, and reports each in the caller's thread.
+
+    The training thread pays for the copy of a state alone.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._begun: deque[tuple[Future[Any], Callable[[Future[Any]], None]]] = deque()
+
+    def begin(self, work: Callable[[], Any], then: Callable[[Future[Any]], None]) -> None:
+        """Begin `work`; `then` is called by a later `settle`, with its result or what it raised."""
+        self._begun.append((self._thread.submit(work), then))
+
+    def settle(self, *, wait: bool = False) -> None:
+        """Report what is done, in order; with `wait`, wait until all of it is, what a report begins included."""
+        while self._begun and (wait or self._begun[0][0].done()):
+            future, then = self._begun.popleft()
+            future.exception()
+            then(future)
+
+
 def _names_of(step: int, update: int) -> tuple[str, str]:
     return f"step-{step:08d}", f"step-{step:08d}-update-{update:08d}"
 
 
 def _update_of(path: Path) -> int | None:
-    try:
+    with contextlib.suppress(OSError, ValidationError):
         return Manifest.model_validate_json((path / MANIFEST_FILE).read_bytes()).update
-    except (OSError, ValidationError):
-        return None
-
-
-def _age(info: CheckpointInfo) -> tuple[float, int]:
-    return (float("inf") if info.update is None else info.update, info.step)
+    return None
 
 
 def _first_line(error: BaseException) -> str:

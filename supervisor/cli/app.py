@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -11,28 +12,22 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from supervisor.cli.output import reader_may_leave
+from supervisor.cli.output import output_on_stderr, reader_may_leave
 from supervisor.cli.policy_commands import policy_app
-from supervisor.cli.rehearse_command import rehearse
 from supervisor.errors import ExitCode, InputError
 from supervisor.events import follow, read_events
-from supervisor.events.show import describe_event
+from supervisor.events.narration import describe_event
 from supervisor.job import load_job
 from supervisor.process.incident_rerun import rerun_incident
 from supervisor.process.parent import Parent
+from supervisor.rehearsal import Rehearsal, render_score
 from supervisor.replay import plain_replay, render_replay, replay_run
-from supervisor.report import (
-    plain_incident,
-    plain_run,
-    read_status,
-    read_story,
-    render_incident,
-    render_run,
-    render_status,
-    wrapped,
-)
+from supervisor.report.status import read_status
+from supervisor.report.story import plain_incident, plain_run, read_story
+from supervisor.report.story_view import render_incident, render_run, wrapped
+from supervisor.report.tables import render_status
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "rehearse"]
 
 app = typer.Typer(
     name="supervisor",
@@ -44,17 +39,23 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(policy_app, name="policy")
-app.command()(rehearse)
 
+TABLE_WIDTH = 120
+"""Least width of a table in a pipe, which has none of its own: it breaks no words then."""
+
+JobFile = Annotated[str, typer.Argument(help="The job file.", metavar="JOB.yaml", show_default=False)]
+PolicyFile = Annotated[str | None, typer.Option(help="A policy file instead of the job's.", metavar="P.yaml")]
+Steps = Annotated[int | None, typer.Option(help="Where the schedule ends, instead of the job's.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")]
 RunDir = Annotated[str, typer.Argument(help="The run directory.", metavar="RUN_DIR", show_default=False)]
 
 
 @app.command()
 def run(
-    job: Annotated[str, typer.Argument(help="The job file.", metavar="JOB.yaml", show_default=False)],
-    policy: Annotated[str | None, typer.Option(help="A policy file instead of the job's.", metavar="P.yaml")] = None,
+    job: JobFile,
+    policy: PolicyFile = None,
     run_dir: Annotated[str | None, typer.Option(help="Run directory instead of the job's.", metavar="DIR")] = None,
-    steps: Annotated[int | None, typer.Option(help="Where the schedule ends, instead of the job's.")] = None,
+    steps: Steps = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that the run directory holds, bit for bit.")
     ] = False,
@@ -82,7 +83,7 @@ def run(
 @app.command()
 def status(
     run_dir: RunDir,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Where a run stands: step, loss, rung, learning-rate scale, incidents, goodput."""
     found = read_status(Path(run_dir))
@@ -147,7 +148,7 @@ def explain(
 def replay(
     run_dir: RunDir,
     policy: Annotated[str, typer.Option(help="The policy to decide by.", metavar="P.yaml", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for machines.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """The findings of a run through another policy, side by side with what was decided.
 
@@ -159,6 +160,54 @@ def replay(
             typer.echo(json.dumps(plain_replay(replayed), indent=2))
         else:
             Console(highlight=False).print(render_replay(replayed, policy))
+
+
+@app.command()
+def rehearse(
+    job: JobFile,
+    faults: Annotated[
+        str | None, typer.Option(help="What goes wrong; without it the job's own `faults`.", metavar="F.yaml")
+    ] = None,
+    policy: PolicyFile = None,
+    run_dir: Annotated[
+        str | None,
+        typer.Option(help="Where both runs go; without it the job's run directory and `-rehearsal`.", metavar="DIR"),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="A finished run of the same job without faults, to compare with.", metavar="RUN_DIR"),
+    ] = None,
+    steps: Steps = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Set one value, as in `run`. May be repeated.", metavar="a.b=VALUE"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The score as one JSON object, for machines.")] = False,
+) -> None:
+    """Run a job with injected faults and score how its policy recovers them.
+
+    First the job without faults (DIR/reference), then with them (DIR/rehearsal); DIR/rehearsal/score.json gets the
+    score.
+
+    Exit codes: as `run`, of the run with the faults.
+    """
+    resolved = load_job(job, overrides=overrides or (), policy=policy, run_dir=run_dir, steps=steps)
+    if run_dir is None:
+        directory = f"{resolved.job.run_dir}-rehearsal"
+        resolved = load_job(job, overrides=overrides or (), policy=policy, run_dir=directory, steps=steps)
+    rehearsal = Rehearsal(resolved, faults, reference)
+    with output_on_stderr() if as_json else contextlib.nullcontext():
+        code, score = rehearsal.run(lambda text: typer.echo(f"\n{text}"))
+    with reader_may_leave():
+        if score is not None and as_json:
+            typer.echo(score.model_dump_json(indent=2))
+        elif score is not None:
+            typer.echo()
+            console = Console(highlight=False)
+            if not console.is_terminal:
+                console.width = max(console.width, TABLE_WIDTH)
+            console.print(render_score(score))
+    raise typer.Exit(code)
 
 
 def main() -> None:

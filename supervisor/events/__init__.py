@@ -3,17 +3,7 @@
 from __future__ import annotations
 
 from supervisor.events.reader import follow, read_events
-from supervisor.events.schema import Event, KnownEvent, RunStatus, RunSummary, parse_event
-from supervisor.events.writer import EventLog, Listener
+from supervisor.events.schema import Event, RunStatus, RunSummary
+from supervisor.events.writer import EventLog
 
-__all__ = [
-    "Event",
-    "EventLog",
-    "KnownEvent",
-    "Listener",
-    "RunStatus",
-    "RunSummary",
-    "follow",
-    "parse_event",
-    "read_events",
-]
+__all__ = ["Event", "EventLog", "RunStatus", "RunSummary", "follow", "read_events"]

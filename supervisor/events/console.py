@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -49,7 +48,8 @@ class ConsoleRenderer:
         if self._progress is None:
             self._print(Line(describe_step(event, self._total_steps), Tone.PLAIN))
         elif event.step is not None:
-            self._draw(event.step, event.loss, event.grad_norm, event.lr_scale, event.rung, event.incidents)
+            self._drawn_at = float("-inf")  # due at once
+            self.advance(event.step, event.loss, event.grad_norm, event.lr_scale, event.rung, event.incidents)
 
     def advance(
         self, step: int, loss: float, grad_norm: float, lr_scale: float, rung: int | None, incidents: int
@@ -66,7 +66,13 @@ class ConsoleRenderer:
         """
         if self._progress is None or self._clock.monotonic() - self._drawn_at < _REFRESH_SECONDS:
             return
-        self._draw(step, loss, grad_norm, lr_scale, rung, incidents)
+        on_rung = "-" if rung is None else str(rung)
+        numbers = f"loss {loss:.4g}  grad {grad_norm:.4g}  lr x{lr_scale:.4g}"
+        description = f"{numbers}  rung {on_rung}  incidents {incidents}"
+        with self._reader_may_leave():
+            self._progress.update(self._task, completed=step + 1, description=description)
+            self._progress.refresh()
+        self._drawn_at = self._clock.monotonic()
 
     def __enter__(self) -> ConsoleRenderer:
         if self._console.is_terminal:
@@ -87,9 +93,7 @@ class ConsoleRenderer:
                 self._progress = progress
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for line in self._narrator.rest():
             self._print(line)
         if self._progress is not None:
@@ -97,18 +101,6 @@ class ConsoleRenderer:
                 self._progress.refresh()
                 self._progress.stop()
             self._progress = None
-
-    def _draw(
-        self, step: int, loss: float, grad_norm: float, lr_scale: float, rung: int | None, incidents: int
-    ) -> None:
-        assert self._progress is not None
-        on_rung = "-" if rung is None else str(rung)
-        numbers = f"loss {loss:.4g}  grad {grad_norm:.4g}  lr x{lr_scale:.4g}"
-        description = f"{numbers}  rung {on_rung}  incidents {incidents}"
-        with self._reader_may_leave():
-            self._progress.update(self._task, completed=step + 1, description=description)
-            self._progress.refresh()
-        self._drawn_at = self._clock.monotonic()
 
     def _print(self, line: Line) -> None:
         # Soft wrap: a line stays one line in a file, and a terminal folds it by itself.

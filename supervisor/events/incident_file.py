@@ -1,14 +1,14 @@
-"""`incidents/0001/incident.json`: one incident, for people and for machines."""
+"""`incident.json`, in `incidents/0001/` for the training and in `incidents/process-0001/` for a worker process."""
 
 from __future__ import annotations
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from supervisor.events.base import RecordModel
-from supervisor.events.numbers import Number
+from supervisor.events.base import Number, RecordModel, UtcTime
+from supervisor.events.run_events import ExitClassification
 from supervisor.records import ActionName, Bundle, Cause, Decision, Outcome, SignalName
 
-__all__ = ["BATCH_FILE", "STATE_FILE", "IncidentCost", "IncidentFile"]
+__all__ = ["BATCH_FILE", "STATE_FILE", "IncidentCost", "IncidentFile", "ProcessIncident"]
 
 BATCH_FILE = "batch.pt"
 STATE_FILE = "state.pt"
@@ -43,3 +43,23 @@ class IncidentFile(RecordModel):
     later_causes: tuple[Cause, ...] = ()
     bundle: Bundle | None = None
     traceback: str | None = None
+
+
+class ProcessIncident(RecordModel):
+    """One death or stall of a worker process.
+
+    Attributes:
+        time: when the worker was found to be gone.
+        classification: why it is gone.
+        exit_code: what it exited with, None where a signal ended it.
+        signal: the signal that ended it, else None.
+        reason: its traceback, where it left one.
+        stacks: name of the file beside it with every thread's stack, None where there is none.
+    """
+
+    time: UtcTime
+    classification: ExitClassification
+    exit_code: int | None
+    signal: str | None
+    reason: str | None
+    stacks: str | None

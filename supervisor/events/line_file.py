@@ -102,7 +102,7 @@ def whole_lines_end(descriptor: int, size: int) -> int:
         return 0
     start = _after_last_newline(descriptor, end - 1)
     try:
-        json.loads(_read(descriptor, start, end))
+        json.loads(os.pread(descriptor, end - start, start))
     except ValueError:
         return start
     return end
@@ -111,12 +111,8 @@ def whole_lines_end(descriptor: int, size: int) -> int:
 def _after_last_newline(descriptor: int, before: int) -> int:
     while before > 0:
         start = max(0, before - _BLOCK_BYTES)
-        found = _read(descriptor, start, before).rfind(b"\n")
+        found = os.pread(descriptor, before - start, start).rfind(b"\n")
         if found >= 0:
             return start + found + 1
         before = start
     return 0
-
-
-def _read(descriptor: int, start: int, end: int) -> bytes:
-    return os.pread(descriptor, end - start, start)

@@ -1,4 +1,4 @@
-"""Turns events into lines for people: one line for each recovery, from the signal to what was done."""
+"""Events as lines for people: one line for each recovery, from the signal to what was done, or one for each event."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ import enum
 from typing import NamedTuple
 
 from supervisor.events import schema
+from supervisor.events.base import nonfinite_as_word
 from supervisor.events.schema import Event
 from supervisor.records import ActionName, SignalName
 
-__all__ = ["Line", "Narrator", "Tone", "describe_outcome", "describe_signal", "describe_step"]
+__all__ = [
+    "Line",
+    "Narrator",
+    "Tone",
+    "counted",
+    "describe_event",
+    "describe_outcome",
+    "describe_signal",
+    "describe_step",
+]
 
 _MOST_NAMES = 3
+_LEADING = {"event", "run_id", "rank", "step", "update", "schema_version", "time"}
 
 
 class Tone(enum.StrEnum):
@@ -105,6 +116,16 @@ class Narrator:
         return Tone.BAD if action is ActionName.HALT else Tone.RECOVERY
 
 
+def describe_event(event: Event) -> str:
+    """`12:03:41.532  step 120 (update 124)  decision  incident=1 rung=0 action=skip_batch …`."""
+    at = event.time.strftime("%H:%M:%S.%f")[:-3]
+    where = "" if event.step is None else f"step {event.step}"
+    where += "" if event.update is None else f" (update {event.update})"
+    values = event.model_dump(exclude=_LEADING, exclude_none=True)
+    fields = " ".join(f"{name}={_field(value)}" for name, value in values.items())
+    return f"{at}  {where:<24}  {event.event:<20}  {fields}".rstrip()
+
+
 def describe_step(event: schema.StepEvent, total_steps: int | None) -> str:
     """One plain line for a `step` event, for where there is no progress bar."""
     done = "" if event.step is None else f"{event.step + 1}"
@@ -114,7 +135,7 @@ def describe_step(event: schema.StepEvent, total_steps: int | None) -> str:
         f"lr {event.lr:.4g} x {event.lr_scale:.4g}, {event.step_seconds:.3g} s a step"
     )
     if event.incidents:
-        text += f", {_count(event.incidents, 'incident')}"
+        text += f", {counted(event.incidents, 'incident')}"
     if event.rung is not None:
         text += f", on rung {event.rung}"
     return text
@@ -124,19 +145,14 @@ def _other(event: Event) -> list[Line]:
     at = _place(event)
     match event:
         case schema.RunStartedEvent():
-            told = {
-                "steps": event.steps,
-                "trainer": event.trainer,
-                "seed": event.seed,
-                "device": event.device,
-            }
+            told = {name: getattr(event, name) for name in ("steps", "trainer", "seed", "device")}
             known = ", ".join(f"{name} {value}" for name, value in told.items() if value is not None)
             return [Line(f"run {event.run_id} started{': ' if known else ''}{known}", Tone.PLAIN)]
         case schema.RunResumedEvent():
             why = f": {event.reason}" if event.reason else ""
             return [Line(f"resumed from the checkpoint of step {event.checkpoint_step}{why}", Tone.PLAIN)]
         case schema.IncidentClosedEvent():
-            cost = f"{_count(event.steps_lost, 'step')} lost, {event.seconds:.3g} s"
+            cost = f"{counted(event.steps_lost, 'step')} lost, {event.seconds:.3g} s"
             text = f"{at}incident {event.incident} closed, cured by {event.cured_by}: {cost}"
             return [Line(text, Tone.GOOD)]
         case schema.CanaryEvent() if event.verdict != "sound":
@@ -165,7 +181,7 @@ def _other(event: Event) -> list[Line]:
         case schema.RunHaltedEvent():
             return [Line(f"{at}halted: {event.reason}", Tone.BAD)]
         case schema.RunFinishedEvent():
-            count = _count(event.summary.incidents, "incident")
+            count = counted(event.summary.incidents, "incident")
             return [Line(f"{event.status} after {event.summary.steps} steps, {count}", Tone.GOOD)]
         case _:
             return []
@@ -209,5 +225,17 @@ def _place(event: Event) -> str:
     return f"step {event.step}{update}: "
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """`1 step`, `2 steps`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _field(value: object) -> str:
+    if isinstance(value, float):
+        return str(nonfinite_as_word(float(f"{value:.6g}")))
+    if isinstance(value, dict):
+        return "{" + " ".join(f"{key}={_field(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, (tuple, list)):
+        return ",".join(_field(each) for each in value)
+    text = str(value)
+    return repr(text) if " " in text or "\n" in text else text

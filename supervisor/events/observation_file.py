@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from supervisor.errors import InputError
+from supervisor.events.base import nonfinite_as_word
 from supervisor.events.line_file import LineFile
-from supervisor.events.numbers import nonfinite_as_word
 from supervisor.records import Observation
 from supervisor.run_layout import RunLayout
 
@@ -35,10 +36,8 @@ class ObservationFile:
     def write(self, observation: Observation) -> None:
         """Append what one update measured."""
         fields = {name: nonfinite_as_word(value) for name, value in asdict(observation).items()}
-        try:
+        with contextlib.suppress(OSError):
             self._file.append(json.dumps(fields, allow_nan=False), durable=False)
-        except OSError:
-            return
 
     def close(self) -> None:
         """Close the file; a later `write` opens it again."""

@@ -1,20 +1,24 @@
-"""Reads a run's events back: all files merged, in order, without what a resume made void."""
+"""Reads a run's events back: all files merged, in order, whole lines only, and none that a resume made void."""
 
 from __future__ import annotations
 
 import heapq
+import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from operator import attrgetter
+from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import InputError
 from supervisor.events import schema
-from supervisor.events.event_file import EventFile
-from supervisor.events.schema import Event
+from supervisor.events.schema import Event, parse_event
 from supervisor.run_layout import RunLayout
 
-__all__ = ["follow", "read_events"]
+__all__ = ["EventFile", "follow", "read_events"]
 
 _FINAL_EXITS = schema.ORDERLY_EXITS | {schema.ExitClassification.BAD_INPUT}
 
@@ -102,3 +106,99 @@ def _check(run_dir: Path) -> None:
 
 def _merged(files: Iterable[EventFile]) -> Iterator[Event]:
     return heapq.merge(*(file.events() for file in files), key=attrgetter("time"))
+
+
+@dataclass
+class EventFile:
+    """A file, and how far it has been read.
+
+    Attributes:
+        path: the file.
+        offset: where the next line to read starts, in bytes.
+        line: how many lines have been read.
+        with_void: whether lines that a resume made void are given too.
+    """
+
+    path: Path
+    offset: int = 0
+    line: int = 0
+    with_void: bool = False
+
+    def events(self) -> Iterator[Event]:
+        """The events from where the last call stopped to the last whole line that there is now.
+
+        Raises:
+            InputError: a line that another one follows is not an event.
+        """
+        end, resumes = self._scan()
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            while self.offset < end:
+                text = file.readline()
+                if not text.endswith(b"\n"):
+                    # A writer cut the file meanwhile.
+                    return
+                try:
+                    event = parse_event(text)
+                except ValueError as error:
+                    if self.offset + len(text) >= end:
+                        # Torn by a power cut, newline and all. Read again when there is more.
+                        return
+                    where = f"{self.path}:{self.line + 1}"
+                    raise InputError(f"{where}: not an event: {_why(error)}: restore or delete it") from error
+                self.offset += len(text)
+                self.line += 1
+                if self.with_void or not resumes.void(self.line, event):
+                    yield event
+
+    def _scan(self) -> tuple[int, _Resumes]:
+        """Where the last whole line ends, and the resumes before it."""
+        resumes = _Resumes()
+        end, line = self.offset, self.line
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            for text in file:
+                if not text.endswith(b"\n"):
+                    break
+                end += len(text)
+                line += 1
+                if b'"run_resumed"' in text:
+                    resumes.note(text, line)
+        return end, resumes
+
+
+class _Resumes:
+    """The resumes of one file: tells which lines they made void, in the logarithm of their number."""
+
+    def __init__(self) -> None:
+        self._by_rank: dict[int | None, list[tuple[int, int]]] = {}
+
+    def note(self, text: bytes, line: int) -> None:
+        """Take in the resume on `line` (from 1)."""
+        try:
+            event = json.loads(text)
+            if event["event"] != "run_resumed" or event["update"] is None:
+                return
+            rank, update = event["rank"], int(event["update"])
+        except (ValueError, TypeError, KeyError):
+            # Not an event: the reading that follows says so, and where.
+            return
+        resumes = self._by_rank.setdefault(rank, [])
+        # Earlier ones that did not go further back void nothing that this one does not.
+        while resumes and resumes[-1][1] >= update:
+            resumes.pop()
+        resumes.append((line, update))
+
+    def void(self, line: int, event: Event) -> bool:
+        """Whether `event`, which stands on `line` (from 1), was lost in a later resume."""
+        resumes = self._by_rank.get(event.rank, [])
+        later = bisect_right(resumes, line, key=itemgetter(0))
+        return event.update is not None and later < len(resumes) and resumes[later][1] <= event.update
+
+
+def _why(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    return f"{where}: {first['msg']}" if where else first["msg"]

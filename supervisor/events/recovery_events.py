@@ -1,29 +1,15 @@
-"""Events of a recovery: signal, incident, decision, action."""
+"""Events of a recovery: signal, incident, decision, action; `schema` exports them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict
 from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from supervisor.events.base import EventBase
-from supervisor.events.numbers import DetailValue, Number
+from supervisor.events.base import DetailValue, EventBase, Number
 from supervisor.records import ActionName, Cause, CauseKind, Decision, Signal, SignalName
-
-__all__ = [
-    "ActionAppliedEvent",
-    "ActionFailedEvent",
-    "CanaryEvent",
-    "DecisionEvent",
-    "DiagnosisEvent",
-    "IncidentClosedEvent",
-    "IncidentOpenedEvent",
-    "LrRestoredEvent",
-    "QuarantinedEvent",
-    "SignalEvent",
-]
 
 
 class SignalEvent(EventBase):
@@ -47,29 +33,31 @@ class SignalEvent(EventBase):
         return cls.model_validate({**signal.details, "signal": signal.name, "step": step, "update": update})
 
 
-class IncidentOpenedEvent(EventBase):
-    """An incident opens.
+class _IncidentEvent(EventBase):
+    """What belongs to an incident.
 
     Attributes:
         incident: its number, from 1.
+    """
+
+    incident: PositiveInt
+
+
+class IncidentOpenedEvent(_IncidentEvent):
+    """An incident opens.
+
+    Attributes:
         signals: what opened it, furthest upstream first.
     """
 
     event: Literal["incident_opened"] = "incident_opened"
-    incident: PositiveInt
     signals: tuple[SignalName, ...] = ()
 
 
-class DiagnosisEvent(EventBase):
-    """What the diagnosis of a flagged update found; the fields of `records.Cause`.
-
-    Attributes:
-        incident: the incident that the update belongs to.
-        kind: the kind of cause.
-    """
+class DiagnosisEvent(_IncidentEvent):
+    """What the diagnosis of a flagged update found; the fields of `records.Cause`."""
 
     event: Literal["diagnosis"] = "diagnosis"
-    incident: PositiveInt
     kind: CauseKind
     explanation: str = ""
     batch_number: NonNegativeInt | None = None
@@ -89,7 +77,7 @@ class DiagnosisEvent(EventBase):
     @classmethod
     def from_cause(cls, cause: Cause, *, incident: int) -> DiagnosisEvent:
         """The event for a cause."""
-        return cls(incident=incident, **{field.name: getattr(cause, field.name) for field in fields(cause)})
+        return cls(incident=incident, **asdict(cause))
 
 
 class CanaryEvent(EventBase):
@@ -110,20 +98,18 @@ class CanaryEvent(EventBase):
     expected_loss: Number
 
 
-class QuarantinedEvent(EventBase):
+class QuarantinedEvent(_IncidentEvent):
     """Samples of the data set are left out from now on.
 
     Attributes:
-        incident: the incident they caused.
         dataset_indices: their indices in the data set.
     """
 
     event: Literal["quarantined"] = "quarantined"
-    incident: PositiveInt
     dataset_indices: tuple[int | str, ...] = ()
 
 
-class DecisionEvent(EventBase):
+class DecisionEvent(_IncidentEvent):
     """What the engine chose and why; the fields of `records.Decision`.
 
     Attributes:
@@ -134,7 +120,6 @@ class DecisionEvent(EventBase):
     """
 
     event: Literal["decision"] = "decision"
-    incident: PositiveInt
     rung: NonNegativeInt
     action: ActionName
     attempt: PositiveInt
@@ -154,25 +139,14 @@ class DecisionEvent(EventBase):
         can_retry: bool = False,
     ) -> DecisionEvent:
         """The event for a decision."""
-        return cls(
-            step=step,
-            update=update,
-            incident=decision.incident,
-            rung=decision.rung,
-            action=decision.action,
-            attempt=decision.attempt,
-            reason=decision.reason,
-            blocked=dict(blocked or {}),
-            can_retry=can_retry,
-            retry=decision.retry,
-        )
+        told = {**asdict(decision), "blocked": dict(blocked or {}), "can_retry": can_retry}
+        return cls(step=step, update=update, **told)
 
 
-class ActionAppliedEvent(EventBase):
+class ActionAppliedEvent(_IncidentEvent):
     """An action did its work.
 
     Attributes:
-        incident: the incident it answers.
         action: its name.
         seconds: wall time it took.
         restored_step: schedule position it went back to.
@@ -183,7 +157,6 @@ class ActionAppliedEvent(EventBase):
     """
 
     event: Literal["action_applied"] = "action_applied"
-    incident: PositiveInt
     action: ActionName
     seconds: Number
     restored_step: NonNegativeInt | None = None
@@ -193,27 +166,24 @@ class ActionAppliedEvent(EventBase):
     modules: tuple[str, ...] | None = None
 
 
-class ActionFailedEvent(EventBase):
+class ActionFailedEvent(_IncidentEvent):
     """An action could not do its work; the engine decides again."""
 
     event: Literal["action_failed"] = "action_failed"
-    incident: PositiveInt
     action: ActionName
     error: str
 
 
-class IncidentClosedEvent(EventBase):
+class IncidentClosedEvent(_IncidentEvent):
     """An incident is over.
 
     Attributes:
-        incident: its number.
         cured_by: action of the rung used last.
         steps_lost: flagged steps plus the steps that reloads went back over.
         seconds: wall time from the first signal to the end of the cool-down.
     """
 
     event: Literal["incident_closed"] = "incident_closed"
-    incident: PositiveInt
     cured_by: ActionName
     steps_lost: NonNegativeInt
     seconds: Number

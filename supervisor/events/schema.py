@@ -16,16 +16,6 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from supervisor.events.base import EventBase, OtherEvent
-from supervisor.events.durability_events import (
-    ORDERLY_EXITS,
-    CheckpointPromotedEvent,
-    CheckpointRejectedEvent,
-    CheckpointSavedEvent,
-    ExitClassification,
-    WorkerExitedEvent,
-    WorkerStalledEvent,
-    WorkerStartedEvent,
-)
 from supervisor.events.recovery_events import (
     ActionAppliedEvent,
     ActionFailedEvent,
@@ -39,7 +29,12 @@ from supervisor.events.recovery_events import (
     SignalEvent,
 )
 from supervisor.events.run_events import (
+    ORDERLY_EXITS,
     BufferExemptEvent,
+    CheckpointPromotedEvent,
+    CheckpointRejectedEvent,
+    CheckpointSavedEvent,
+    ExitClassification,
     MetricsEvent,
     RunFinishedEvent,
     RunHaltedEvent,
@@ -49,6 +44,9 @@ from supervisor.events.run_events import (
     RunSummary,
     StepEvent,
     WarningEvent,
+    WorkerExitedEvent,
+    WorkerStalledEvent,
+    WorkerStartedEvent,
 )
 
 __all__ = [

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import structlog
@@ -61,16 +60,22 @@ class EventLog:
         self.run_id = run_id
         self.rank = rank
         self._clock = clock or SystemClock()
-        self._sinks = _Sinks(path, list(listeners), self._announce)
+        self._listeners = list(listeners)
+        self._missing = 0
         # Reentrant, for a listener that emits.
         self._lock = threading.RLock()
-        self._logger: _EventLogger = structlog.wrap_logger(
-            self._sinks,
-            processors=[self._stamp, _render],
-            wrapper_class=_EventLogger,
-            run_id=run_id,
-            rank=rank,
+        self._logger: structlog.BoundLogger = structlog.wrap_logger(
+            structlog.ReturnLogger(), [self._stamp], structlog.BoundLogger, run_id=run_id, rank=rank
         ).bind()
+        self._file = None if path is None else LineFile(path)
+        if self._file is not None:
+            try:
+                self._file.open()
+            except OSError as error:
+                # A full disk may recover, and the first event that does not get through says so.
+                if error.errno in _HOPELESS:
+                    problem = f"{path}: cannot be written ({error.strerror}): choose another run directory"
+                    raise InputError(problem) from error
 
     def emit(self, event: KnownEvent) -> None:
         """Stamp `event` with the time, the run and the rank, write it, and tell the listeners.
@@ -85,93 +90,51 @@ class EventLog:
             unknown = ", ".join(sorted(event.model_extra))
             raise TypeError(f"{type(event).__name__} has no field {unknown}")
         with self._lock:
-            self._logger.emit(event)
-
-    def add_listener(self, listener: Listener) -> None:
-        """Call `listener` with each event from now on."""
-        with self._lock:
-            self._sinks.listeners.append(listener)
+            self._pass_on(event)
 
     def close(self) -> None:
         """Close the file. A later `emit` opens it again."""
-        with self._lock:
-            self._sinks.close()
+        with self._lock, contextlib.suppress(OSError):
+            if self._file is not None:
+                self._file.close()
 
     def __enter__(self) -> EventLog:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _stamp(self, logger: Any, method: str, fields: EventDict) -> EventDict:
-        return {**fields, "time": self._clock.now()}
+    def _stamp(self, logger: Any, method: str, fields: EventDict) -> tuple[tuple[EventBase], dict[str, Any]]:
+        stamp = {"time": self._clock.now(), "run_id": fields["run_id"], "rank": fields["rank"]}
+        return (fields["body"].model_copy(update=stamp),), {}
 
-    def _announce(self, message: str, *, in_file: bool) -> None:
-        self._logger.emit(WarningEvent(message=message), in_file=in_file)
-
-
-class _EventLogger(structlog.BoundLoggerBase):
-    """The one method of the log; `run_id` and `rank` are its bound context."""
-
-    def emit(self, event: EventBase, *, in_file: bool = True) -> None:
-        self._proxy_to_logger("emit", event.event, body=event, in_file=in_file)
-
-
-def _render(logger: Any, method: str, fields: EventDict) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    stamp = {name: fields[name] for name in ("time", "run_id", "rank")}
-    event: EventBase = fields["body"].model_copy(update=stamp)
-    return (event.model_dump_json(by_alias=True), event), {"in_file": fields["in_file"]}
-
-
-class _Sinks:
-    """Where a rendered event goes: the file, then the listeners."""
-
-    def __init__(self, path: Path | None, listeners: list[Listener], announce: Callable[..., None]) -> None:
-        self.listeners = listeners
-        self._announce = announce
-        self._file = None if path is None else LineFile(path)
-        self._missing = 0
-        if self._file is not None:
-            try:
-                self._file.open()
-            except OSError as error:
-                # A full disk may recover, and the first event that does not get through says so.
-                if error.errno in _HOPELESS:
-                    problem = f"{path}: cannot be written ({error.strerror}): choose another run directory"
-                    raise InputError(problem) from error
-
-    def emit(self, line: str, event: Event, *, in_file: bool) -> None:
+    def _pass_on(self, event: EventBase, *, in_file: bool = True) -> None:
+        """Stamp an event; write it, where it goes into the file too; tell the listeners."""
+        stamped = self._logger.msg(event.event, body=event)
         missing = self._missing
         if in_file and self._file is not None:
-            self._write(self._file, line, event.event)
-        for listener in tuple(self.listeners):
+            self._write(self._file, stamped)
+        for listener in tuple(self._listeners):
             try:
-                listener(event)
+                listener(stamped)
             except Exception as error:  # noqa: BLE001  (a broken display must not stop the training)
-                self.listeners.remove(listener)
+                self._listeners.remove(listener)
                 _say(f"event listener {listener!r} left out: {type(error).__name__}: {error}")
         if missing and self._missing == 0:
             message = f"up to {missing} events before the last are missing: the disk refused them"
-            self._announce(message, in_file=True)
+            self._pass_on(WarningEvent(message=message))
 
-    def _write(self, file: LineFile, line: str, name: str) -> None:
+    def _write(self, file: LineFile, event: EventBase) -> None:
         try:
-            file.append(line, durable=name in _DURABLE)
+            file.append(event.model_dump_json(by_alias=True), durable=event.event in _DURABLE)
         except OSError as error:
             self._missing += 1
             if self._missing == 1:
                 message = f"{file.path}: cannot write events ({error.strerror or error}): the run goes on"
                 _say(message)
-                self._announce(message, in_file=False)
+                self._pass_on(WarningEvent(message=message), in_file=False)
         else:
             self._missing = 0
-
-    def close(self) -> None:
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.close()
 
 
 def _say(message: str) -> None:

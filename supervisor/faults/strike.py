@@ -10,8 +10,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from supervisor.errors import InputError
+from supervisor.events.base import UtcTime
 from supervisor.events.line_file import LineFile
-from supervisor.events.numbers import UtcTime
 
 __all__ = ["FaultJournal", "FaultMisfit", "FaultRecord", "Strike", "read_fault_records", "unmatched"]
 

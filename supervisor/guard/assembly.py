@@ -148,7 +148,7 @@ def assemble(
     states = GoodStates(policy, files.store, log)
     points = RestorePoints(subject, data, ledger, states.spares)
     # The names are those of the first checkpoints that were written.
-    parts = CheckpointParts(ledger=ledger, panel=detectors, quarantine=quarantine)
+    parts = CheckpointParts(panel=detectors, quarantine=quarantine)
     taker = StateTaker(policy, check, points, states, parts, log)
     canaries = Canaries(policy, subject, executor, states.memory, log)
     recovery = Recovery(

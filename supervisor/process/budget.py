@@ -30,7 +30,9 @@ class RestartBudget:
     def __init__(self, path: Path, settings: RestartSettings) -> None:
         self._path = path
         self._settings = settings
-        self._failures = _read(path)
+        self._failures: list[float] = []
+        with contextlib.suppress(OSError, ValidationError):
+            self._failures = _Record.model_validate_json(path.read_bytes()).failures
 
     def fail(self, now: float) -> None:
         """Count a failure, durably.
@@ -54,10 +56,3 @@ class RestartBudget:
     def _recent(self, now: float) -> list[float]:
         # A clock that was set back must not make failures last for ever.
         return [at for at in self._failures if abs(now - at) < self._settings.window_seconds]
-
-
-def _read(path: Path) -> list[float]:
-    try:
-        return _Record.model_validate_json(path.read_bytes()).failures
-    except (OSError, ValidationError):
-        return []

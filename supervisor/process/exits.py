@@ -1,15 +1,19 @@
-"""Why a worker is gone."""
+"""Why a worker is gone, and the record of it: `incidents/process-0001/`."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from supervisor.errors import ExitCode
+from supervisor.events.incident_file import ProcessIncident
 from supervisor.events.schema import ExitClassification
+from supervisor.run_layout import INCIDENT_FILE, RunLayout, replace_file
 
-__all__ = ["OomKills", "WorkerEnd", "classify"]
+__all__ = ["WorkerEnd", "classify", "oom_kills", "write_process_incident"]
 
 _ORDERLY: dict[int, ExitClassification] = {
     ExitCode.FINISHED: ExitClassification.FINISHED,
@@ -44,6 +48,11 @@ class WorkerEnd:
         return self.signal or f"exit code {self.returncode}"
 
     @property
+    def exit_code(self) -> int | None:
+        """What it exited with, None where a signal ended it."""
+        return None if self.returncode < 0 else self.returncode
+
+    @property
     def signal(self) -> str | None:
         """Name of the signal that ended it."""
         if self.returncode >= 0:
@@ -72,28 +81,15 @@ def classify(returncode: int, *, ended: bool, stalled: bool = False, oom_killed:
     return _ORDERLY.get(returncode, ExitClassification.EXCEPTION) if ended else ExitClassification.EXCEPTION
 
 
-class OomKills:
-    """Counts the kernel's out-of-memory kills in this process's control group, where that can be known."""
-
-    def __init__(self) -> None:
-        self._before = _oom_kills()
-
-    def any_since(self) -> bool:
-        """Whether there was one since this object was made; False where nothing can be known."""
-        now = _oom_kills()
-        return now is not None and self._before is not None and now > self._before
-
-
-def _oom_kills() -> int | None:
+def oom_kills() -> int:
+    """The kernel's out-of-memory kills in this process's control group so far; 0 where that cannot be known."""
     for path in _event_files():
-        try:
+        with contextlib.suppress(OSError, ValueError):
             for line in path.read_text().splitlines():
                 name, _, count = line.partition(" ")
                 if name == "oom_kill":
                     return int(count)
-        except (OSError, ValueError):
-            continue
-    return None
+    return 0
 
 
 def _event_files() -> list[Path]:
@@ -109,3 +105,31 @@ def _event_files() -> list[Path]:
         if "memory" in controllers.split(",")
     ]
     return [*own, *older, root / "memory.events"]
+
+
+def write_process_incident(layout: RunLayout, end: WorkerEnd, stacks: str | None, time: datetime) -> Path | None:
+    """Write the record of one failure; None where the disk refuses it (the event log has the essence).
+
+    Args:
+        layout: of the run directory.
+        end: how the worker ended.
+        stacks: what its threads were at when it was found to stand still.
+        time: now.
+    """
+    try:
+        folder = layout.process_incident(max(layout.process_incident_numbers(), default=0) + 1)
+        folder.mkdir(parents=True)
+        if stacks is not None:
+            (folder / "stacks.txt").write_text(stacks, encoding="utf-8")
+        record = ProcessIncident(
+            time=time,
+            classification=end.classification,
+            exit_code=end.exit_code,
+            signal=end.signal,
+            reason=end.reason,
+            stacks=None if stacks is None else "stacks.txt",
+        )
+        replace_file(folder / INCIDENT_FILE, record.model_dump_json(indent=2) + "\n")
+    except OSError:
+        return None
+    return folder

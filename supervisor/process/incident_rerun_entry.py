@@ -8,19 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from supervisor.diagnosis import Origin, Rerun, load_bundle_file, rerun
 from supervisor.errors import ExitCode, InputError
+from supervisor.events.base import nonfinite_as_word
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE, IncidentFile
-from supervisor.events.numbers import nonfinite_as_word
 from supervisor.job import load_job
-from supervisor.process.trainer_loading import build_trainer, find_trainer
+from supervisor.process.trainer_loading import ready_trainer
 from supervisor.run_layout import INCIDENT_FILE, RunLayout
-from supervisor.training.device import batch_to, choose_device, optimizer_to
+from supervisor.training.device import batch_to, choose_device
 from supervisor.training.names import parameter_names
 from supervisor.training.optimizers import chained
-from supervisor.training.rng import seed_everything
 from supervisor.training.state import Subject
 from supervisor.training.trainer import Stateful
 from supervisor.update import UpdateSettings
@@ -48,16 +45,9 @@ def main(arguments: list[str]) -> int:
 
 def _rerun(run_dir: Path, folder: Path) -> Rerun:
     resolved = load_job(str(RunLayout(run_dir).job))
-    job = resolved.job
-    if job.cpu_threads:
-        torch.set_num_threads(job.cpu_threads)
-    device = choose_device(job.device)
-    kind = find_trainer(job.trainer, resolved.origins)
-    seed_everything(job.seed)
-    trainer = build_trainer(kind, job.config, job.seed, resolved.origins)
-    trainer.model.to(device)
+    device = choose_device(resolved.job.device)
+    trainer = ready_trainer(resolved.job, resolved.origins, device)
     optimizer = chained(trainer.optimizer)
-    optimizer_to(optimizer, device)
     extra = {"trainer": trainer} if isinstance(trainer, Stateful) else {}
     scaler = getattr(trainer, "scaler", None)
     subject = Subject(trainer.model, optimizer, None, scaler, extra, parameter_names(trainer.model, optimizer))

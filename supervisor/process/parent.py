@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import signal
 import sys
 from collections.abc import Iterator
 from types import FrameType
-
-import tenacity
 
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import ExitCode
@@ -16,26 +15,15 @@ from supervisor.events.schema import ExitClassification, WarningEvent
 from supervisor.events.writer import EventLog
 from supervisor.job import ResolvedJob
 from supervisor.process.budget import RestartBudget
-from supervisor.process.exits import WorkerEnd
-from supervisor.process.process_incident import write_process_incident
-from supervisor.process.run_directory import RunDirectory
-from supervisor.process.run_lock import RunLock
+from supervisor.process.ending import STOPPING, stopping_held_back
+from supervisor.process.exits import WorkerEnd, write_process_incident
+from supervisor.process.run_directory import RunDirectory, run_lock
 from supervisor.process.spec import WorkerSpec
-from supervisor.process.worker_process import STOPPING, WorkerProcess
+from supervisor.process.worker_process import WorkerProcess
 
 __all__ = ["Parent"]
 
 PAUSE_STEP_SECONDS = 0.1
-
-
-@contextlib.contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Requests to stop wait until the block was left."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Parent:
@@ -66,7 +54,7 @@ class Parent:
     def run(self) -> ExitCode:
         """Start a worker, and another one when it dies, until the run has ended or the budget is spent."""
         directory = self._directory
-        with RunLock(directory.path, directory.shown):
+        with run_lock(directory.path, directory.shown):
             over = directory.already_over() if self._resume else None
             if over is not None:
                 sys.stdout.write(f"{over[1]}\n")
@@ -76,45 +64,35 @@ class Parent:
             budget = RestartBudget(directory.layout.restarts, self._settings)
             with EventLog(directory.layout.parent_events, run_id, None, self._clock) as log, self._signals_passed_on():
                 if budget.spent(self._now()):
-                    return self._refuse_another(budget, log)
+                    # A resume does not buy the run more restarts: it waits until old failures leave the window.
+                    return self._give_up(
+                        f"the restart budget is spent already: {budget.failures(self._now())} failures within "
+                        f"{self._settings.window_seconds:g} s: mend the cause and resume later, or allow more restarts",
+                        log,
+                    )
                 end = self._supervise(run_id, budget, log)
+                if end.restartable and not self._stop_signals:
+                    return self._give_up(self._what_was_tried(end, budget), log)
             if end.classification is ExitClassification.BAD_INPUT and not self._resume:
                 directory.leave_no_trace()
-        return self._exit_code(end, budget)
+        if end.restartable:
+            sys.stderr.write("supervisor: ended at once; --resume goes on from the last checkpoint\n")
+            return ExitCode.INTERRUPTED
+        return ExitCode(end.returncode)
 
     def _supervise(self, run_id: str, budget: RestartBudget, log: EventLog) -> WorkerEnd:
-        settings = self._settings
-        backoff = tenacity.wait_exponential_jitter(
-            initial=settings.backoff_initial_seconds,
-            max=settings.backoff_max_seconds,
-            jitter=settings.backoff_initial_seconds,
-        )
+        while True:
+            end = self._work(run_id, budget, log)
+            if not end.restartable or self._stop_signals or budget.spent(self._now()):
+                return end
+            self._pause(self._backoff(budget.failures(self._now())))
 
-        def wait(state: tenacity.RetryCallState) -> float:
-            # Failures far apart are separate incidents: each begins with the shortest pause.
-            state.attempt_number = max(1, budget.failures(self._now()))
-            return backoff(state)
-
-        def over(state: tenacity.RetryCallState) -> bool:
-            return bool(self._stop_signals) or budget.spent(self._now())
-
-        def last(state: tenacity.RetryCallState) -> WorkerEnd:
-            if state.outcome is None:
-                raise RuntimeError("no worker was started")
-            end: WorkerEnd = state.outcome.result()
-            return end
-
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_result(lambda end: end.restartable),
-            stop=over,
-            wait=wait,
-            sleep=self._pause,
-            retry_error_callback=last,
-        )
-        end: WorkerEnd = retrying(self._work, run_id, budget, log)
-        if end.restartable and not self._stop_signals:
-            log.emit(WarningEvent(message=self._what_was_tried(end, budget)))
-        return end
+    def _backoff(self, failures: int) -> float:
+        """Seconds to wait after so many failures within the window: those far apart get the shortest pause each."""
+        initial, longest = self._settings.backoff_initial_seconds, self._settings.backoff_max_seconds
+        # The exponent is bounded, so that it cannot overflow.
+        pause = initial * 2.0 ** min(max(failures - 1, 0), 60) + random.uniform(0, initial)
+        return min(pause, longest)
 
     def _work(self, run_id: str, budget: RestartBudget, log: EventLog) -> WorkerEnd:
         """One worker from start to end."""
@@ -125,7 +103,7 @@ class Parent:
             self._directory.forget_unstarted()
         spec = WorkerSpec.of(self._resolved, run_id=run_id, resume=going_on)
         restarts = budget.failures(self._now())
-        with _signals_held_back():
+        with stopping_held_back():
             worker = self._worker = WorkerProcess(spec, self._settings, log, self._clock, restarts=restarts)
             # One that came before there was anyone to pass it on to. One that comes meanwhile is held back, or it would
             # be passed on here and by its handler: the second request of a user who has sent one.
@@ -138,23 +116,9 @@ class Parent:
             write_process_incident(self._directory.layout, end, worker.stacks, self._clock.now())
         return end
 
-    def _refuse_another(self, budget: RestartBudget, log: EventLog) -> ExitCode:
-        """A resume does not buy the run more restarts: it has to wait until old failures leave the window."""
-        message = (
-            f"the restart budget is spent already: {budget.failures(self._now())} failures within "
-            f"{self._settings.window_seconds:g} s: mend the cause and resume later, or allow more restarts"
-        )
-        log.emit(WarningEvent(message=message))
-        sys.stderr.write(f"supervisor: {message}\n")
-        return ExitCode.RESTARTS_SPENT
-
-    def _exit_code(self, end: WorkerEnd, budget: RestartBudget) -> ExitCode:
-        if not end.restartable:
-            return ExitCode(end.returncode)
-        if self._stop_signals:
-            sys.stderr.write("supervisor: ended at once; --resume goes on from the last checkpoint\n")
-            return ExitCode.INTERRUPTED
-        sys.stderr.write(f"supervisor: {self._what_was_tried(end, budget)}\n")
+    def _give_up(self, why: str, log: EventLog) -> ExitCode:
+        log.emit(WarningEvent(message=why))
+        sys.stderr.write(f"supervisor: {why}\n")
         return ExitCode.RESTARTS_SPENT
 
     def _what_was_tried(self, end: WorkerEnd, budget: RestartBudget) -> str:

@@ -1,24 +1,53 @@
-"""The run directory as the parent sees it: prepared for a new run, checked for a resumed one."""
+"""The run directory as the parent sees it: held by one, prepared for a new run, checked for a resumed one."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from supervisor.config.origins import one_line
 from supervisor.errors import ExitCode, InputError
 from supervisor.job import ResolvedJob, dump_job, load_job
-from supervisor.policy import RecoveryPolicy, load_policy, resolved_yaml
-from supervisor.report import RunState, read_status
+from supervisor.policy import load_policy, resolved_yaml
+from supervisor.report.status import RunState, read_status
 from supervisor.run_layout import RunLayout, replace_file
 
-__all__ = ["RunDirectory"]
+__all__ = ["RunDirectory", "run_lock"]
 
 FIXED = ("trainer", "config", "seed", "device", "faults", "quarantine")
 """What may not change between a start and a resume."""
+
+
+@contextlib.contextmanager
+def run_lock(directory: Path, shown: str) -> Iterator[None]:
+    """Hold a run directory for one supervisor, until the block is left or the process is gone, however it went.
+
+    Args:
+        directory: the run directory; it exists.
+        shown: the same as the user typed it.
+
+    Raises:
+        InputError: another supervisor holds it, or the directory cannot be written.
+    """
+    try:
+        descriptor = os.open(RunLayout(directory).lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise _unusable(shown, "written", error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            problem = f"{shown}: another supervisor is running it: wait for it, or choose another run directory"
+            raise InputError(problem) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class RunDirectory:
@@ -56,9 +85,7 @@ class RunDirectory:
         except NotADirectoryError:
             raise InputError(f"{self.shown}: is a file, or lies in one: choose another run directory") from None
         except OSError as error:
-            raise InputError(
-                f"{self.shown}: cannot be read ({error.strerror}): choose another run directory"
-            ) from error
+            raise _unusable(self.shown, "read", error) from error
         if held is not None:
             raise InputError(
                 f"{self.shown}: holds something already ({held.name}): add --resume to go on with it, "
@@ -67,9 +94,7 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(
-                f"{self.shown}: cannot be made ({error.strerror}): choose another run directory"
-            ) from error
+            raise _unusable(self.shown, "made", error) from error
 
     def open_again(self) -> None:
         """Take one that a run was started in.
@@ -98,14 +123,12 @@ class RunDirectory:
         if status.state is RunState.FINISHED and status.step is not None and status.step >= self._resolved.job.steps:
             said = f"{self.shown}: has finished its {status.step} steps; it goes on with more of them (--steps)"
             return ExitCode.FINISHED, said
-        if status.state is RunState.HALTED and self._policy_before() == self._resolved.policy:
+        written = self.layout.policy
+        halted = status.state is RunState.HALTED and written.is_file()
+        if halted and load_policy(str(written)) == self._resolved.policy:
             said = f"{self.shown}: was halted by this policy ({status.reason}); it goes on under another one (--policy)"
             return ExitCode.HALTED, said
         return None
-
-    def _policy_before(self) -> RecoveryPolicy | None:
-        written = self.layout.policy
-        return load_policy(str(written)) if written.is_file() else None
 
     def prepare(self) -> None:
         """Write `job.yaml` and `policy.yaml`.
@@ -117,8 +140,7 @@ class RunDirectory:
             dump_job(self._resolved, self.path)
             replace_file(self.layout.policy, resolved_yaml(self._resolved.policy))
         except OSError as error:
-            problem = f"{self.shown}: cannot be written ({error.strerror}): choose another run directory"
-            raise InputError(problem) from error
+            raise _unusable(self.shown, "written", error) from error
 
     def run_id(self) -> str:
         """The run's name: the one its events have, or a new one."""
@@ -161,6 +183,10 @@ class RunDirectory:
         # A replacement that was killed half-way stands under another name until the store is opened.
         folder = self.layout.checkpoints
         return any(folder.glob("step-*")) or any(folder.glob(".replaced-step-*"))
+
+
+def _unusable(shown: str, verb: str, error: OSError) -> InputError:
+    return InputError(f"{shown}: cannot be {verb} ({error.strerror}): choose another run directory")
 
 
 def _difference(key: str, old: object, new: object) -> str:

@@ -9,15 +9,37 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+import torch
 from pydantic import BaseModel, ValidationError
 
 from supervisor.config.fixes import problems_of
 from supervisor.config.origins import Origins, refuse
+from supervisor.errors import InputError
+from supervisor.job import Job
+from supervisor.training.device import optimizer_to
+from supervisor.training.optimizers import chained
+from supervisor.training.rng import seed_everything
 from supervisor.training.trainer import Trainer
 
-__all__ = ["build_trainer", "find_trainer"]
+__all__ = ["build_trainer", "find_trainer", "ready_trainer"]
 
 REQUIRED = ("model", "optimizer", "data", "loss")
+
+
+def ready_trainer(job: Job, origins: Origins, device: torch.device) -> Trainer:
+    """The trainer of a job, built under its seed and threads, with its model and its optimizer's state on `device`.
+
+    Raises:
+        InputError: as `find_trainer` and `build_trainer`.
+    """
+    if job.cpu_threads:
+        torch.set_num_threads(job.cpu_threads)
+    kind = find_trainer(job.trainer, origins)
+    seed_everything(job.seed)
+    trainer = build_trainer(kind, job.config, job.seed, origins)
+    trainer.model.to(device)
+    optimizer_to(chained(trainer.optimizer), device)
+    return trainer
 
 
 def find_trainer(name: str, origins: Origins) -> type[Trainer]:
@@ -39,11 +61,11 @@ def find_trainer(name: str, origins: Origins) -> type[Trainer]:
     for part in class_name.split("."):
         if not hasattr(found, part):
             mend = f"write one of its classes: {', '.join(_classes(module)) or 'it has none'}"
-            refuse([origins.problem(("trainer",), f"{module_name} has no {class_name}", mend)])
+            raise _mistake(origins, f"{module_name} has no {class_name}", mend)
         found = getattr(found, part)
     if not callable(getattr(found, "from_config", None)):
         mend = "give it a classmethod from_config(config, *, seed)"
-        refuse([origins.problem(("trainer",), f"{class_name} has no from_config", mend)])
+        raise _mistake(origins, f"{class_name} has no from_config", mend)
     return cast("type[Trainer]", found)
 
 
@@ -64,8 +86,12 @@ def build_trainer(kind: type[Trainer], config: dict[Any, Any], seed: int, origin
     missing = [part for part in REQUIRED if not hasattr(trainer, part)]
     if missing:
         what = f"{kind.__name__} has no {', '.join(missing)}"
-        refuse([origins.problem(("trainer",), what, f"a trainer needs {', '.join(REQUIRED)}")])
+        raise _mistake(origins, what, f"a trainer needs {', '.join(REQUIRED)}")
     return trainer
+
+
+def _mistake(origins: Origins, what: str, mend: str) -> InputError:
+    return InputError(str(origins.problem(("trainer",), what, mend)))
 
 
 def _import(name: str, origins: Origins) -> ModuleType:
@@ -75,17 +101,15 @@ def _import(name: str, origins: Origins) -> ModuleType:
         missing = error.name or name
         if name == missing or name.startswith(f"{missing}."):
             mend = "write `module:Class` of a module in the working directory or an installed package"
-            refuse([origins.problem(("trainer",), f"there is no module {missing}", mend)])
+            raise _mistake(origins, f"there is no module {missing}", mend) from error
         what, mend = f"{name} needs the module {missing}, which is not there", f"install {missing}"
-        refuse([origins.problem(("trainer",), what, mend)])
-        raise
+        raise _mistake(origins, what, mend) from error
     except Exception as error:
         # Whatever a module of the user's raises, it cannot be trained with.
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
         what = f"{name} cannot be imported ({type(error).__name__}: {error}; {where[0]}:{where[1]})"
-        refuse([origins.problem(("trainer",), what, "mend the module")])
-        raise
+        raise _mistake(origins, what, "mend the module") from error
 
 
 def _classes(module: ModuleType) -> list[str]:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,29 +17,20 @@ from rich.console import Console
 from supervisor.config.origins import refuse
 from supervisor.errors import ExitCode, InputError, PolicyMisfit
 from supervisor.events.console import ConsoleRenderer
-from supervisor.events.schema import RunStatus
 from supervisor.faults import FaultInjector, load_faults
 from supervisor.faults.load import fault_script
 from supervisor.faults.strike import FaultMisfit
 from supervisor.guard import Guard
+from supervisor.process.ending import StopRequest
 from supervisor.process.heartbeat import Heartbeat, Phase
 from supervisor.process.spec import WorkerSpec
-from supervisor.process.stop_request import StopRequest
-from supervisor.process.trainer_loading import build_trainer, find_trainer
+from supervisor.process.trainer_loading import ready_trainer
 from supervisor.record.counters import Progress
 from supervisor.record.run_log import Evaluation
-from supervisor.training.device import batch_to, choose_device, optimizer_to
-from supervisor.training.optimizers import chained
-from supervisor.training.rng import seed_everything
+from supervisor.training.device import batch_to, choose_device
 from supervisor.training.trainer import Stateful, Trainer
 
 __all__ = ["run_job"]
-
-_EXIT = {
-    RunStatus.FINISHED: ExitCode.FINISHED,
-    RunStatus.HALTED: ExitCode.HALTED,
-    RunStatus.INTERRUPTED: ExitCode.INTERRUPTED,
-}
 
 
 def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
@@ -51,21 +43,16 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         InputError: the trainer, its config, the faults, the device or the run directory is wrong.
     """
     job = spec.job
-    if job.cpu_threads:
-        torch.set_num_threads(job.cpu_threads)
-    with _told_at(spec, "device"):
+    try:
         device = choose_device(job.device)
+    except InputError as error:
+        raise InputError(f"{spec.origins.place(('device',)).text}: {error}") from error
     faults = load_faults(spec.faults, spec.origins)
-    kind = find_trainer(job.trainer, spec.origins)
-    seed_everything(job.seed)
-    trainer = build_trainer(kind, job.config, job.seed, spec.origins)
-    trainer.model.to(device)
-    optimizer_to(chained(trainer.optimizer), device)
+    trainer = ready_trainer(job, spec.origins, device)
     console = Console(highlight=False)
     with ConsoleRenderer(job.steps, console) as renderer:
-        with _told_in_faults(spec):
-            injector = FaultInjector(faults, trainer, run_dir=Path(spec.run_dir)) if faults else None
-        with _told_in_policy(spec):
+        with _misfits_told(spec):
+            injector = FaultInjector(faults, trainer, run_dir=spec.run_dir) if faults else None
             guard = _guard(spec, trainer, device, _Signs(heartbeat, renderer), injector)
         if injector is not None:
             injector.batches_drawn = lambda: guard.batches_drawn
@@ -76,12 +63,12 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         summary = guard.run(job.steps)
         guard.close()
     # Not before the run: what it imports would delay the first step of a restart.
-    from supervisor.report import render_summary
+    from supervisor.report.tables import render_summary
 
     with _output_may_fail():
-        console.print(render_summary(summary, Path(spec.shown_run_dir)))
+        console.print(render_summary(summary, Path(job.run_dir)))
         console.file.flush()
-    return _EXIT[summary.status]
+    return ExitCode[summary.status.name]
 
 
 @contextlib.contextmanager
@@ -95,31 +82,15 @@ def _output_may_fail() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _told_in_policy(spec: WorkerSpec) -> Iterator[None]:
-    """Put the line of the policy before what does not fit the model."""
-    try:
-        yield
-    except PolicyMisfit as error:
-        inline = ("policy",) if spec.policy_source == spec.source else ()
-        refuse([spec.policy_origins.problem(error.path, error.what, prefix=inline)])
-
-
-@contextlib.contextmanager
-def _told_in_faults(spec: WorkerSpec) -> Iterator[None]:
-    """Put the line of the fault before what does not fit the trainer."""
+def _misfits_told(spec: WorkerSpec) -> Iterator[None]:
+    """Put the line of the fault or of the policy before what does not fit the trainer."""
     try:
         yield
     except FaultMisfit as error:
         refuse([fault_script(spec.faults or [], spec.origins).origins.problem(error.path, error.what)])
-
-
-@contextlib.contextmanager
-def _told_at(spec: WorkerSpec, key: str) -> Iterator[None]:
-    """Put the line of the job that `key` stands on before a mistake that only the worker can find."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{spec.origins.place((key,)).text}: {error}") from error
+    except PolicyMisfit as error:
+        inline = ("policy",) if spec.policy_origins.name == spec.origins.name else ()
+        refuse([spec.policy_origins.problem(error.path, error.what, prefix=inline)])
 
 
 class _Signs:
@@ -137,30 +108,17 @@ class _Signs:
         self._slowest, self._last = max(self._slowest, now - self._last), now
         self._heartbeat.beat(progress.step, self._slowest)
         self.renderer.advance(
-            progress.step,
-            progress.loss,
-            progress.grad_norm,
-            progress.lr_scale,
-            progress.rung,
-            progress.incidents,
+            progress.step, progress.loss, progress.grad_norm, progress.lr_scale, progress.rung, progress.incidents
         )
 
-    def evaluating(self, evaluate: Evaluation) -> Evaluation:
-        """`evaluate`, announced to the parent: it may take its time."""
-
-        def announced() -> Mapping[str, float]:
-            self._heartbeat.enter(Phase.FINISHING)
-            return evaluate()
-
-        return announced
+    def evaluate(self, evaluation: Evaluation) -> Mapping[str, float]:
+        """Do an evaluation, which may take its time, announced to the parent."""
+        self._heartbeat.enter(Phase.FINISHING)
+        return evaluation()
 
 
 def _guard(
-    spec: WorkerSpec,
-    trainer: Trainer,
-    device: torch.device,
-    signs: _Signs,
-    injector: FaultInjector | None,
+    spec: WorkerSpec, trainer: Trainer, device: torch.device, signs: _Signs, injector: FaultInjector | None
 ) -> Guard:
     loss = trainer.loss if injector is None else injector.loss
 
@@ -168,23 +126,21 @@ def _guard(
         return loss(batch_to(batch, device))
 
     evaluate = getattr(trainer, "evaluate", None)
+    names = ("scheduler", "scaler", "on_gradients", "sanitized", "reset_module")
+    optional: dict[str, Any] = {name: getattr(trainer, name, None) for name in names}
     return Guard(
         model=trainer.model,
         optimizer=trainer.optimizer,
         loss=loss_on_device,
         data=trainer.data if injector is None else injector.data,
-        scheduler=getattr(trainer, "scheduler", None),
-        scaler=getattr(trainer, "scaler", None),
         extra_state={"trainer": trainer} if isinstance(trainer, Stateful) else None,
+        **optional,
         policy=spec.policy,
         run_dir=spec.run_dir,
         resume=spec.resume,
         quarantine=spec.quarantine,
-        on_gradients=getattr(trainer, "on_gradients", None),
-        sanitized=getattr(trainer, "sanitized", None),
         seed=spec.job.seed,
-        evaluate=None if evaluate is None else signs.evaluating(evaluate),
-        reset_module=getattr(trainer, "reset_module", None),
+        evaluate=None if evaluate is None else partial(signs.evaluate, evaluate),
         log_every_steps=spec.job.log_every_steps,
         record_observations=spec.job.observations,
         listeners=[signs.renderer],
@@ -194,7 +150,7 @@ def _guard(
             "seed": spec.job.seed,
             "trainer": spec.job.trainer,
             "device": str(device),
-            "policy": spec.policy_source,
-            "log": spec.shown_run_dir,
+            "policy": spec.policy_origins.name,
+            "log": spec.job.run_dir,
         },
     )

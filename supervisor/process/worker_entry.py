@@ -13,10 +13,9 @@ import sys
 import traceback
 
 from supervisor.errors import ExitCode, InputError
+from supervisor.process.ending import StopRequest, end_with_parent
 from supervisor.process.heartbeat import Heartbeat, Phase
-from supervisor.process.orphan import end_with_parent
 from supervisor.process.spec import WorkerSpec
-from supervisor.process.stop_request import StopRequest
 
 __all__ = ["main"]
 

@@ -14,16 +14,12 @@ from supervisor.clock import Clock
 from supervisor.events.schema import WorkerExitedEvent, WorkerStalledEvent, WorkerStartedEvent
 from supervisor.events.writer import EventLog
 from supervisor.policy import RestartSettings
-from supervisor.process.exits import OomKills, WorkerEnd, classify
-from supervisor.process.heartbeat import Heartbeat, Phase
-from supervisor.process.orphan import end_group_with_parent
+from supervisor.process.ending import end_group_with_parent, stopping_held_back
+from supervisor.process.exits import WorkerEnd, classify, oom_kills
+from supervisor.process.heartbeat import Heartbeat, Phase, StallWatch
 from supervisor.process.spec import WorkerSpec
-from supervisor.process.stall import StallWatch
 
-__all__ = ["STOPPING", "WorkerProcess"]
-
-STOPPING = (signal.SIGTERM, signal.SIGINT)
-"""The signals that ask a run to end in good order."""
+__all__ = ["WorkerProcess"]
 
 COMMAND = (sys.executable, "-m", "supervisor.process.worker_entry")
 """What a worker is started as."""
@@ -56,14 +52,11 @@ class WorkerProcess:
             left_over.unlink(missing_ok=True)
         self._stalled = False
         self._stop_requests = 0
-        self._oom_kills = OomKills()
+        self._oom_kills = oom_kills()
         # Blocked until the worker can handle them: one that comes while its interpreter starts is kept for it.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-        try:
+        with stopping_held_back():
             self._process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, process_group=0)
             self._watchman = end_group_with_parent(self._process.pid)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._log.emit(WorkerStartedEvent(pid=self._process.pid, restarts=restarts))
         self._hand_over(spec)
 
@@ -94,18 +87,17 @@ class WorkerProcess:
                     process.stdin.close()
         if self._watchman is not None:
             self._watchman.wait()
-        returncode = self._process.returncode
         kind = classify(
-            returncode,
+            self._process.returncode,
             ended=self._heartbeat.read().phase is Phase.ENDED,
             stalled=self._stalled,
-            oom_killed=self._oom_kills.any_since(),
+            oom_killed=oom_kills() > self._oom_kills,
         )
         self._heartbeat.close()
-        end = WorkerEnd(returncode, kind, (_text(self._layout.last_error) or "").strip() or None)
+        end = WorkerEnd(self._process.returncode, kind, (_text(self._layout.last_error) or "").strip() or None)
         event = WorkerExitedEvent(
             pid=self._process.pid,
-            exit_code=None if returncode < 0 else returncode,
+            exit_code=end.exit_code,
             signal=end.signal,
             classification=kind,
             reason=end.reason,
@@ -161,7 +153,6 @@ class WorkerProcess:
 
 
 def _text(path: Path) -> str | None:
-    try:
+    with contextlib.suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace") or None
-    except OSError:
-        return None
+    return None

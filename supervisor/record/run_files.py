@@ -82,10 +82,16 @@ class RunFiles:
         if record_observations:
             self.observations = ObservationFile(layout.observations)
         try:
-            replace_file(layout.policy, resolved_yaml(policy))
+            _write_if_changed(layout.policy, resolved_yaml(policy))
         except OSError as error:
             problem = f"{run_dir}: cannot be written ({error.strerror}): choose another run directory"
             raise InputError(problem) from error
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    """A run that is resumed on a full disk needs no room for what stands there already."""
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        replace_file(path, text)
 
 
 def _new_run_id() -> str:

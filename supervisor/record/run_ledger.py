@@ -227,7 +227,10 @@ class RunLedger:
             "counters": {**self.counters.to_plain(), "seconds": self.seconds},
             "engine": self.engine.to_plain(),
             "book": {
-                "incident": None if record is None else asdict(record),
+                "incident": None if record is None else _plain(record),
+                "seconds": 0.0 if record is None else self.seconds - record.opened_at_seconds,
+                "traceback": None if record is None else record.traceback,
+                "bundle": None if record is None or record.bundle is None else asdict(record.bundle),
                 "by_signal": {str(name): count for name, count in self.by_signal.items()},
                 "cured_by": {str(name): count for name, count in self.cured_by.items()},
             },
@@ -242,10 +245,8 @@ class RunLedger:
         self.by_signal = Counter({SignalName(name): count for name, count in book["by_signal"].items()})
         self.cured_by = Counter({ActionName(name): count for name, count in book["cured_by"].items()})
         if book["incident"] is not None and self._engine.incident is not None:
-            # The first version had these beside the incident.
-            beside = {name: book[name] for name in ("traceback", "bundle") if name in book}
-            since = {"opened_at_seconds": self.counters.seconds - book["seconds"]} if "seconds" in book else {}
-            self._set(_record_of({**book["incident"], **beside, **since}))
+            opened_at = self.counters.seconds - book["seconds"]
+            self._set(_record_of(book["incident"], opened_at, book["traceback"], book["bundle"]))
 
     def _set(self, record: Incident) -> None:
         if self._engine.incident is None:
@@ -257,7 +258,17 @@ class RunLedger:
         return replace(record, closed_at_step=step, outcome=outcome, cured_by=cured_by, seconds=seconds)
 
 
-def _record_of(plain: Mapping[str, Any]) -> Incident:
+BESIDE = frozenset({"opened_at_seconds", "traceback", "bundle"})
+"""Fields of an incident that stand beside it in a checkpoint."""
+
+
+def _plain(record: Incident) -> dict[str, Any]:
+    return {name: value for name, value in asdict(record).items() if name not in BESIDE}
+
+
+def _record_of(
+    plain: Mapping[str, Any], opened_at_seconds: float, traceback: str | None, bundle: Mapping[str, Any] | None
+) -> Incident:
     decisions = (Decision(**{**each, "action": ActionName(each["action"])}) for each in plain["decisions"])
     causes = (Cause(**{**each, "kind": CauseKind(each["kind"])}) for each in plain["causes"])
     changed: dict[str, Any] = {
@@ -266,6 +277,8 @@ def _record_of(plain: Mapping[str, Any]) -> Incident:
         "outcome": Outcome(plain["outcome"]),
         "causes": tuple(causes),
         "cured_by": None,
-        "bundle": None if plain["bundle"] is None else Bundle(**plain["bundle"]),
+        "opened_at_seconds": opened_at_seconds,
+        "traceback": traceback,
+        "bundle": None if bundle is None else Bundle(**bundle),
     }
     return Incident(**{**plain, **changed})

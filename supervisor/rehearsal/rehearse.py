@@ -11,7 +11,7 @@ from supervisor.faults import Fault, load_faults
 from supervisor.job import ResolvedJob, load_job
 from supervisor.process.parent import Parent
 from supervisor.rehearsal.score import Score, score_run
-from supervisor.report import RunState, read_status
+from supervisor.report.status import RunState, read_status
 from supervisor.run_layout import RunLayout, replace_file
 
 __all__ = ["Rehearsal"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from supervisor.events import read_events
-from supervisor.events.numbers import Number
+from supervisor.events.base import Number
 from supervisor.events.schema import Event
 from supervisor.faults import Fault, FaultRecord, read_fault_records
 from supervisor.rehearsal.attribution import Strike, attribute

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from supervisor.rehearsal.score import FaultScore, Score, StrikeScore
-from supervisor.report.summary import compare_metrics
+from supervisor.report.tables import compare_metrics
 
 __all__ = ["render_score"]
 

@@ -35,9 +35,14 @@ def advice(record: IncidentFile) -> tuple[str, ...]:
     Args:
         record: the incident.
     """
-    lines = [] if record.cause is None else list(_by_cause(record.cause))
-    if record.cause is None:
-        lines += _without_cause(record)
+    if record.cause is not None:
+        lines = list(_by_cause(record.cause))
+    elif SignalName.STEP_EXCEPTION in record.signals:
+        lines = ["Mend the exception: the traceback is in incident.json."]
+    else:
+        lines = [
+            "The cause is not known: switch the diagnosis on (`diagnose: {enabled: true}`) to have it looked into."
+        ]
     if SignalName.DIVERGENCE in record.signals and record.cured_by is not ActionName.LOWER_LR:
         lines.append(
             "The loss or the weights left their usual range over several batches: look at the learning-rate schedule "
@@ -126,10 +131,3 @@ def _numerics(cause: Cause) -> Iterable[str]:
         yield f"Every module is finite and the loss is not{at}: look for a logarithm of zero, or zero times one."
     else:
         yield f"Finite inputs and finite weights gave a non-finite output{at}: bound what goes into it, or its scale."
-
-
-def _without_cause(record: IncidentFile) -> Iterable[str]:
-    if SignalName.STEP_EXCEPTION in record.signals:
-        yield "Mend the exception: the traceback is in incident.json."
-    else:
-        yield "The cause is not known: switch the diagnosis on (`diagnose: {enabled: true}`) to have it looked into."

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from supervisor.events import schema
-from supervisor.events.numbers import Number, UtcTime
+from supervisor.events.base import Number, UtcTime
 from supervisor.events.reader import read_events
 from supervisor.events.schema import Event
 from supervisor.records import ActionName, SignalName
 from supervisor.report.times import RunTimes
 
 __all__ = ["RunState", "Status", "read_status", "status_of"]
+
+_OF_AN_UPDATE = (schema.StepEvent, schema.SignalEvent, schema.DecisionEvent, schema.IncidentClosedEvent)
 
 
 class RunState(enum.StrEnum):
@@ -114,13 +117,14 @@ class _Told:
     def __init__(self) -> None:
         self._fields: dict[str, object] = {}
         self._times = RunTimes()
-        self._update: int | None = None
+        self._attempted = 0
         self._flagged: set[int] = set()
         self._incidents: set[int] = set()
-        self._by_signal: dict[SignalName, int] = {}
-        self._cured_by: dict[ActionName, int] = {}
-        self._unnamed: schema.IncidentOpenedEvent | None = None
-        self._first_signal: schema.SignalEvent | None = None
+        self._by_signal: Counter[SignalName] = Counter()
+        self._cured_by: Counter[ActionName] = Counter()
+        # The newest incident until it is named, with its signals; the newest flagged update, with its first signal.
+        self._unnamed: dict[int, tuple[SignalName, ...]] = {}
+        self._first_signal: dict[int | None, SignalName] = {}
         self._checkpoints: dict[str, bool] = {}
 
     def tell(self, event: Event) -> None:
@@ -133,15 +137,14 @@ class _Told:
         self._tell_checkpoint(event)
 
     def status(self) -> Status:
-        attempted = None if self._update is None else self._update + 1
         good = [path for path, is_good in self._checkpoints.items() if is_good]
-        step = self._times.position
+        tried = self._attempted > 0
         return Status.model_validate(
             {
                 **self._fields,
-                "step": None if self._fields.get("state") is None else step,
-                "update": self._update,
-                "applied_updates": None if attempted is None else attempted - len(self._flagged),
+                "step": self._times.position if "state" in self._fields else None,
+                "update": self._attempted - 1 if tried else None,
+                "applied_updates": self._attempted - len(self._flagged) if tried else None,
                 "flagged_updates": len(self._flagged),
                 "incidents": len(self._incidents),
                 "incidents_by_signal": self._by_signal,
@@ -176,9 +179,10 @@ class _Told:
                 self._fields.update(state=RunState.CRASHED, reason=text)
 
     def _tell_numbers(self, event: Event) -> None:
+        if isinstance(event, _OF_AN_UPDATE) and event.update is not None:
+            self._attempted = max(self._attempted, event.update + 1)
         match event:
             case schema.StepEvent():
-                self._heard_of(event.update)
                 self._fields.update(loss=event.loss, grad_norm=event.grad_norm, lr=event.lr, lr_scale=event.lr_scale)
             case schema.LrRestoredEvent():
                 self._fields["lr_scale"] = event.lr_scale
@@ -187,40 +191,24 @@ class _Told:
             case schema.MetricsEvent():
                 self._fields["metrics"] = event.metrics
 
-    def _heard_of(self, update: int | None) -> None:
-        if update is not None:
-            self._update = update if self._update is None else max(self._update, update)
-
     def _tell_incident(self, event: Event) -> None:
         match event:
             case schema.SignalEvent():
-                self._heard_of(event.update)
-                if self._first_signal is None or self._first_signal.update != event.update:
-                    self._first_signal = event
+                self._first_signal = {event.update: self._first_signal.get(event.update, event.signal)}
             case schema.IncidentOpenedEvent():
                 self._incidents.add(event.incident)
-                self._unnamed = event
+                self._unnamed = {event.incident: event.signals}
                 self._fields["open_incident"] = event.incident
             case schema.DecisionEvent():
-                self._heard_of(event.update)
                 self._fields["rung"] = event.rung
                 if event.update is not None:
                     self._flagged.add(event.update)
-                self._name_incident(event)
+                named_by = self._unnamed.pop(event.incident, None)
+                if named_by is not None and (name := next(iter(named_by), self._first_signal.get(event.update))):
+                    self._by_signal[name] += 1
             case schema.IncidentClosedEvent():
-                self._heard_of(event.update)
-                self._cured_by[event.cured_by] = self._cured_by.get(event.cured_by, 0) + 1
+                self._cured_by[event.cured_by] += 1
                 self._fields.update(rung=None, open_incident=None)
-
-    def _name_incident(self, event: schema.DecisionEvent) -> None:
-        if self._unnamed is None or self._unnamed.incident != event.incident:
-            return
-        name = self._unnamed.signals[0] if self._unnamed.signals else None
-        if name is None and self._first_signal is not None and self._first_signal.update == event.update:
-            name = self._first_signal.signal
-        if name is not None:
-            self._by_signal[name] = self._by_signal.get(name, 0) + 1
-        self._unnamed = None
 
     def _tell_checkpoint(self, event: Event) -> None:
         match event:

@@ -12,8 +12,7 @@ from pydantic import ValidationError
 
 from supervisor.errors import InputError
 from supervisor.events import Event, read_events, schema
-from supervisor.events.incident_file import IncidentFile
-from supervisor.events.process_incident_file import ProcessIncident
+from supervisor.events.incident_file import IncidentFile, ProcessIncident
 from supervisor.report.advice import advice
 from supervisor.report.status import Status, status_of
 from supervisor.run_layout import INCIDENT_FILE, RunLayout
@@ -28,16 +27,12 @@ class Taken:
     """One flagged update of an incident: what was found and what was done.
 
     Attributes:
-        step: its schedule position.
-        update: its number.
         signals: the findings, furthest upstream first.
         decision: what was decided last for it.
         failures: actions that failed before it, with their errors.
         applied: what the action did, None where that is not on record.
     """
 
-    step: int
-    update: int
     signals: tuple[schema.SignalEvent, ...]
     decision: schema.DecisionEvent
     failures: tuple[schema.ActionFailedEvent, ...] = ()
@@ -167,27 +162,18 @@ def _sorted_into(found: dict[int, list[Event]], events: Iterable[Event]) -> Iter
         found.setdefault(number, []).append(event)
 
 
-def _taken(events: Iterable[Event]) -> Iterable[Taken]:
-    signals: dict[int | None, list[schema.SignalEvent]] = {}
-    decisions: dict[int, schema.DecisionEvent] = {}
-    failures: dict[int | None, list[schema.ActionFailedEvent]] = {}
-    applied: dict[int | None, schema.ActionAppliedEvent] = {}
+def _taken(events: Iterable[Event]) -> Iterator[Taken]:
+    by_update: dict[int, list[Event]] = {}
     for event in events:
-        match event:
-            case schema.SignalEvent():
-                signals.setdefault(event.update, []).append(event)
-            case schema.DecisionEvent(update=int(update)):
-                decisions[update] = event
-            case schema.ActionFailedEvent():
-                failures.setdefault(event.update, []).append(event)
-            case schema.ActionAppliedEvent():
-                applied[event.update] = event
-    for update, decision in decisions.items():
-        yield Taken(
-            step=decision.step or 0,
-            update=update,
-            signals=tuple(signals.get(update, ())),
-            decision=decision,
-            failures=tuple(failures.get(update, ())),
-            applied=applied.get(update),
-        )
+        if event.update is not None:
+            by_update.setdefault(event.update, []).append(event)
+    for told in by_update.values():
+        decisions = [event for event in told if isinstance(event, schema.DecisionEvent)]
+        applied = [event for event in told if isinstance(event, schema.ActionAppliedEvent)]
+        if decisions:
+            yield Taken(
+                signals=tuple(event for event in told if isinstance(event, schema.SignalEvent)),
+                decision=decisions[-1],
+                failures=tuple(event for event in told if isinstance(event, schema.ActionFailedEvent)),
+                applied=applied[-1] if applied else None,
+            )

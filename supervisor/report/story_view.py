@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 
-from supervisor.events.narration import describe_outcome, describe_signal
+from supervisor.events.narration import counted, describe_outcome, describe_signal
 from supervisor.records import ActionName, Cause, CauseKind, Outcome
-from supervisor.report.status_view import duration
 from supervisor.report.story import ProcessStory, RunStory, Story, Taken
+from supervisor.report.tables import duration
 
 __all__ = ["render_incident", "render_run", "wrapped"]
 
@@ -35,12 +36,14 @@ def render_incident(story: Story, run_dir: str) -> list[str]:
         run_dir: as the user typed it.
     """
     when = "" if story.opened_at is None else f", {story.opened_at:%Y-%m-%d %H:%M:%S} UTC"
+    trace = "the skipped batch leaves no trace: parameters, optimizer and generators are as if it was never seen"
+    left_behind = [trace] if story.record.cured_by is ActionName.SKIP_BATCH else []
     return [
         f"Incident {story.record.id}: {_headline(story)}{when}",
         *_section("What was seen", _seen(story.taken)),
         *_section("Where it comes from", _why(story.record.cause, len(story.record.later_causes))),
         *_section("What was tried, and why", _tried(story.taken)),
-        *_section("How it ended, and what it cost", [*_end(story), *_left_behind(story)]),
+        *_section("How it ended, and what it cost", [*_end(story), *left_behind]),
         *_section("What to change", [f"- {line}" for line in story.advice]),
         *_section("Evidence", _evidence(story, run_dir)),
     ]
@@ -57,8 +60,8 @@ def render_run(story: RunStory, run_dir: str) -> list[str]:
         return [f"{run_dir}: no incidents"]
     lost = sum(each.record.cost.steps_lost for each in story.incidents)
     seconds = sum(each.record.cost.seconds for each in story.incidents)
-    total = f"{len(story.incidents)} incident{'s' if len(story.incidents) != 1 else ''}"
-    lines = [f"{run_dir}: {total}, {_steps(lost)} lost, {duration(seconds)} in them"]
+    total = counted(len(story.incidents), "incident")
+    lines = [f"{run_dir}: {total}, {counted(lost, 'step')} lost, {duration(seconds)} in them"]
     for each in story.incidents:
         lines += _section(f"{each.record.id}. {_headline(each)}", [*_why(each.record.cause, 0), *_end(each)])
     for process in story.processes:
@@ -96,14 +99,9 @@ def _headline(story: Story) -> str:
 def _seen(taken: tuple[Taken, ...]) -> list[str]:
     """A line for each finding; the same at several updates in a row is told once."""
     lines: list[str] = []
-    groups: list[tuple[Taken, Taken, tuple[str, ...]]] = []
-    for each in taken:
-        told = tuple(describe_signal(signal) for signal in each.signals)
-        if groups and groups[-1][2] == told:
-            groups[-1] = (groups[-1][0], each, told)
-        else:
-            groups.append((each, each, told))
-    for first, last, told in groups:
+    for told, alike in groupby(taken, key=lambda each: [describe_signal(signal) for signal in each.signals]):
+        group = [*alike]
+        first, last = group[0].decision, group[-1].decision
         place = (
             f"step {first.step} (update {first.update})"
             if first is last
@@ -125,28 +123,23 @@ def _why(cause: Cause | None, later: int) -> Iterator[str]:
 def _tried(taken: tuple[Taken, ...]) -> list[str]:
     lines = []
     for each in taken:
-        lines += [f"step {each.step}: {failure.action} failed: {failure.error}" for failure in each.failures]
+        lines += [f"step {each.decision.step}: {failure.action} failed: {failure.error}" for failure in each.failures]
         done = "" if each.applied is None else describe_outcome(each.applied)
         chosen = f"{each.decision.action} (rung {each.decision.rung})"
-        lines.append(f"step {each.step}: {chosen}, for {each.decision.reason}{done}")
+        lines.append(f"step {each.decision.step}: {chosen}, for {each.decision.reason}{done}")
     return _at_most(lines)
 
 
 def _end(story: Story) -> Iterator[str]:
     record = story.record
-    cost = f"{_steps(record.cost.steps_lost)} and {duration(record.cost.seconds)}"
+    cost = f"{counted(record.cost.steps_lost, 'step')} and {duration(record.cost.seconds)}"
     match record.outcome:
         case Outcome.RECOVERED:
             yield f"{record.cured_by} cured it; closed at step {record.closed_at_step}; it cost {cost}"
         case Outcome.HALTED:
             yield f"the run halted at step {record.closed_at_step}, the model in its newest good state; {cost} lost"
         case Outcome.OPEN:
-            yield f"still open; {_steps(record.cost.steps_lost)} lost so far"
-
-
-def _left_behind(story: Story) -> Iterator[str]:
-    if story.record.cured_by is ActionName.SKIP_BATCH:
-        yield "the skipped batch leaves no trace: parameters, optimizer and generators are as if it was never seen"
+            yield f"still open; {counted(record.cost.steps_lost, 'step')} lost so far"
 
 
 def _evidence(story: Story, run_dir: str) -> Iterator[str]:
@@ -187,7 +180,3 @@ def _shared_advice(incidents: tuple[Story, ...]) -> Iterator[str]:
 def _at_most(lines: list[str]) -> list[str]:
     more = len(lines) - _MOST_LINES
     return lines if more <= 0 else [*lines[:_MOST_LINES], f"and {more} more: see `supervisor events`"]
-
-
-def _steps(count: int) -> str:
-    return "1 step" if count == 1 else f"{count} steps"

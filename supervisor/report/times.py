@@ -21,6 +21,9 @@ class RunTimes:
     updates: from its first signal to the end of its last action, plus one mean step, for the healthy one
     that follows. Of a process it lasts from the stall or the exit to the `run_resumed` (or `run_started`),
     plus one mean step. A halt is no recovery.
+
+    Attributes:
+        position: steps used up so far: the schedule position that comes next.
     """
 
     def __init__(self) -> None:
@@ -29,7 +32,7 @@ class RunTimes:
         self._last: datetime | None = None
         self._step_seconds = 0.0
         self._step_events = 0
-        self._position = 0
+        self.position = 0
         self._flagged_steps: set[int] = set()
         self._recoveries: list[timedelta] = []
         self._streak = _Streak()
@@ -40,11 +43,6 @@ class RunTimes:
         self._tell_wall(event)
         self._tell_progress(event)
         self._tell_recovery(event)
-
-    @property
-    def position(self) -> int:
-        """Steps used up so far: the schedule position that comes next."""
-        return self._position
 
     @property
     def seconds(self) -> float:
@@ -59,7 +57,7 @@ class RunTimes:
         """Useful preserved training time over wall time, 0 to 1; None before the first `step` event."""
         if not self._step_events or self.seconds <= 0:
             return None
-        kept = self._position - sum(step < self._position for step in self._flagged_steps)
+        kept = self.position - sum(step < self.position for step in self._flagged_steps)
         return max(0.0, min(1.0, kept * self._mean_step_seconds / self.seconds))
 
     @property
@@ -87,23 +85,23 @@ class RunTimes:
     def _tell_progress(self, event: Event) -> None:
         match event:
             case schema.StepEvent(step=int(step)):
-                self._position = step + 1
+                self.position = step + 1
                 self._step_seconds += event.step_seconds
                 self._step_events += 1
             case schema.DecisionEvent(step=int(step)):
-                self._position = step + 1
+                self.position = step + 1
                 self._flagged_steps.add(step)
             case schema.ActionAppliedEvent(restored_step=int(step)):
                 self._go_back(step)
             case schema.RunResumedEvent():
                 self._go_back(event.checkpoint_step)
             case schema.IncidentClosedEvent(step=int(step)):
-                self._position = max(self._position, step + 1)
+                self.position = max(self.position, step + 1)
             case schema.RunFinishedEvent():
-                self._position = event.summary.steps
+                self.position = event.summary.steps
 
     def _go_back(self, step: int) -> None:
-        self._position = step
+        self.position = step
         self._flagged_steps = {flagged for flagged in self._flagged_steps if flagged < step}
 
     def _tell_recovery(self, event: Event) -> None:

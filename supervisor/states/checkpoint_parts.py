@@ -1,4 +1,4 @@
-"""What a checkpoint carries beside the restore point: a registry of named parts."""
+"""What a checkpoint carries beside the restore point and the ledger: a registry of named parts."""
 
 from __future__ import annotations
 

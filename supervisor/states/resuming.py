@@ -79,8 +79,8 @@ class Resuming:
 
     def _take_up(self, tree: Mapping[str, Any], info: CheckpointInfo) -> None:
         point, ledger = RestorePoint.from_tree(tree["moment"]), self.points.ledger
-        # The first version had the parts of the ledger side by side at the top.
-        self.parts.load({"ledger": tree, **tree})
+        ledger.load_state_dict(tree)
+        self.parts.load(tree)
         policy = self.policy.model_dump(mode="json")
         same_ladder = tree["policy"]["ladder"] == policy["ladder"]
         # A halted run goes on under any other policy, whatever was changed in it.

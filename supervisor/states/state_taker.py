@@ -112,6 +112,7 @@ class StateTaker:
             "moment": {**point.to_tree(), "data": data},
             "policy": self._policy.model_dump(mode="json"),
             "probation": self._states.disk.healthy_steps(),
+            **self._points.ledger.state_dict(),
             **self._parts.tree(),
         }
         self._states.disk.save(point, tree, good=good, wait=wait)

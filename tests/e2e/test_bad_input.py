@@ -72,6 +72,7 @@ JOBS = {
     "policy_file": (JOB + "policy: nothere.yaml\n", r"j\.yaml:4: policy: .*nothere\.yaml: no such file: write"),
     "inline_policy": (JOB + "policy:\n  cooldown: 5\n", r"j\.yaml:5: policy\.cooldown: no such key: "),
     "python_object": (JOB + "config: !!python/object/new:os.system [ls]\n", r"j\.yaml:4: .*python/object.*: "),
+    "faults": (JOB + "faults: [{kind: nan_wait}]\n", r"j\.yaml:4: faults\.0\.kind: .*: write `nan_weight`"),
     "run_dir": ("trainer: mine:Tiny\nsteps: 20\nrun_dir: ''\n", r"j\.yaml:3: run_dir: .*: write"),
     "all_at_once": ("trainer: x\nsteps: 0\nseed: x\n", r"(?s)j\.yaml:1: trainer.*j\.yaml:2: steps.*j\.yaml:3: seed"),
 }
@@ -83,7 +84,6 @@ WORKER = {
     "config": ("config: {width: wide}", r"j\.yaml:1: config\.width: .*: write"),
     "config_key": ("config: {widht: 3}", r"j\.yaml:1: config\.widht: no such key: .*width"),
     "cuda": ("device: cuda", r"j\.yaml:1: device: cuda: .*no CUDA device: write `device: auto`"),
-    "faults": ("faults: [{kind: nan_wait}]", r"j\.yaml:1: faults\.0\.kind: .*: write `nan_weight`"),
     "fault_parameter": (
         'faults:\n  - {kind: hang, at_batch: 9}\n  - {kind: nan_weight, at_batch: 1,\n     parameter: "3.weight"}',
         r"j\.yaml:4: faults\.1\.parameter: '3\.weight' matches no parameter: write one of: .*0\.weight",

@@ -13,7 +13,8 @@ from support.training import build, guard_of, healthy_batches, nan_batch, quiet
 
 from supervisor.errors import InputError
 from supervisor.records import CauseKind
-from supervisor.report import plain_incident, read_story, render_incident, render_run
+from supervisor.report.story import plain_incident, read_story
+from supervisor.report.story_view import render_incident, render_run
 
 BATCHES = healthy_batches(60)
 POLICY = quiet(

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: what was written comes back, and what was altered does not."""
+"""The checkpoint store: whole or absent, verified before it is read; and writing in a thread beside the training."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ import os
 import pickle
 import resource
 import shutil
+import threading
 import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from support.command import PATIENCE_SECONDS
 
-from supervisor.checkpoints import CheckpointStore
+from supervisor.checkpoints import BackgroundWriter, CheckpointStore
 from supervisor.checkpoints.manifest import GoodMark, sha256_of
 from supervisor.errors import CheckpointError
 from supervisor.testing.clock import FakeClock
@@ -413,3 +416,67 @@ class TestFullDisk:
         with pytest.raises(CheckpointError, match=os.strerror(errno.EEXIST)):
             CheckpointStore(tmp_path / "checkpoints", "run", clock).write(1, 1, {})
         assert len(clock.sleeps) == 2
+
+
+def test_the_caller_goes_on_meanwhile() -> None:
+    writer, gate, seen = BackgroundWriter(), threading.Event(), []
+    writer.begin(lambda: gate.wait(PATIENCE_SECONDS), lambda done: seen.append(done.result()))
+    writer.settle()
+    assert seen == []
+    gate.set()
+    writer.settle(wait=True)
+    assert seen == [True]
+
+
+def test_one_after_the_other_and_reported_in_order_by_the_caller() -> None:
+    writer, running, order = BackgroundWriter(), [], []
+    threads: set[str] = set()
+
+    def work(number: int) -> int:
+        running.append(number)
+        assert len(running) == 1
+        running.pop()
+        return number
+
+    def report(done: Future[int]) -> None:
+        threads.add(threading.current_thread().name)
+        order.append(done.result())
+
+    for number in range(50):
+        writer.begin(lambda number=number: work(number), report)  # type: ignore[misc]
+    writer.settle(wait=True)
+    assert order == list(range(50))
+    assert threads == {threading.current_thread().name}
+
+
+def test_what_went_wrong_reaches_the_report() -> None:
+    writer, found = BackgroundWriter(), []
+
+    def fail() -> None:
+        raise CheckpointError("no space")
+
+    writer.begin(fail, lambda done: found.append(done.exception()))
+    writer.begin(lambda: 1, lambda done: found.append(done.result()))
+    writer.settle(wait=True)
+    assert [str(each) for each in found] == ["no space", "1"]
+
+
+def test_a_report_that_begins_more_is_waited_for_too() -> None:
+    writer, found = BackgroundWriter(), []
+    writer.begin(lambda: 1, lambda _: writer.begin(lambda: 2, lambda done: found.append(done.result())))
+    writer.settle(wait=True)
+    assert found == [2]
+
+
+def test_a_report_that_raises_loses_no_other() -> None:
+    writer, found = BackgroundWriter(), []
+
+    def refuse(done: Future[Any]) -> None:
+        raise TypeError("a bug")
+
+    writer.begin(lambda: 1, refuse)
+    writer.begin(lambda: 2, lambda done: found.append(done.result()))
+    with pytest.raises(TypeError):
+        writer.settle(wait=True)
+    writer.settle(wait=True)
+    assert found == [2]

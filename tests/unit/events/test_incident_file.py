@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import UTC, datetime
 
-from supervisor.events.incident_file import BATCH_FILE, STATE_FILE, Bundle, IncidentCost, IncidentFile
+import pytest
+from pydantic import ValidationError
+
+from supervisor.events.incident_file import BATCH_FILE, STATE_FILE, Bundle, IncidentCost, IncidentFile, ProcessIncident
+from supervisor.events.run_events import ExitClassification
 from supervisor.records import ActionName, Cause, CauseKind, Decision, Outcome, SignalName
 
 RECORD = IncidentFile(
@@ -40,3 +45,32 @@ def test_fields_of_a_later_version_pass_through():
     plain = {**json.loads(RECORD.model_dump_json()), "blame": "data"}
 
     assert json.loads(IncidentFile.model_validate(plain).model_dump_json())["blame"] == "data"
+
+
+PROCESS = ProcessIncident(
+    time=datetime(2026, 1, 1, 12, tzinfo=UTC),
+    classification=ExitClassification.STALLED,
+    exit_code=None,
+    signal="SIGTERM",
+    reason=None,
+    stacks="stacks.txt",
+)
+
+
+def test_a_record_is_json_that_reads_back():
+    text = PROCESS.model_dump_json()
+
+    assert json.loads(text) == {
+        "time": "2026-01-01T12:00:00.000000Z",
+        "classification": "stalled",
+        "exit_code": None,
+        "signal": "SIGTERM",
+        "reason": None,
+        "stacks": "stacks.txt",
+    }
+    assert ProcessIncident.model_validate_json(text) == PROCESS
+
+
+def test_every_field_has_to_be_there():
+    with pytest.raises(ValidationError, match="stacks"):
+        ProcessIncident.model_validate(PROCESS.model_dump(exclude={"stacks"}))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor.errors import InputError
-from supervisor.events.reader import follow, read_events
+from supervisor.events.reader import EventFile, follow, read_events
 from supervisor.events.schema import (
     Event,
     ExitClassification,
@@ -265,3 +265,63 @@ def test_reading_does_not_hold_the_whole_log(tmp_path: Path):
     first = [next(events) for _ in range(24)]
 
     assert all(before.time < after.time for before, after in pairwise(first))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> EventLog:
+    return EventLog(tmp_path / "rank0.jsonl", "r", 0, FakeClock())
+
+
+def file_of(log: EventLog, *, with_void: bool = False) -> EventFile:
+    assert log.path is not None
+    return EventFile(log.path, with_void=with_void)
+
+
+def note_at(update: int) -> WarningEvent:
+    return WarningEvent(message=f"at {update}", update=update)
+
+
+def told_by(file: EventFile) -> list[str]:
+    def text(event: Event) -> str:
+        return event.message if isinstance(event, WarningEvent) else event.event
+
+    return [text(event) for event in file.events()]
+
+
+def test_a_second_reading_goes_on_where_the_first_stopped(log: EventLog):
+    log.emit(note_at(1))
+    file = file_of(log)
+    assert told_by(file) == ["at 1"]
+    assert told_by(file) == []
+    log.emit(note_at(2))
+    assert told_by(file) == ["at 2"]
+    assert file.line == 2
+    assert file.offset == file.path.stat().st_size
+
+
+def test_a_line_that_is_being_written_is_read_when_it_is_whole(log: EventLog):
+    log.emit(note_at(1))
+    file = file_of(log)
+    whole = file.path.read_bytes()
+    file.path.write_bytes(whole + whole[:20])
+    assert told_by(file) == ["at 1"]
+    file.path.write_bytes(whole * 2)
+    assert told_by(file) == ["at 1"]
+
+
+def test_what_a_resume_made_void_is_given_only_when_asked_for(log: EventLog):
+    for event in (note_at(4), note_at(5), RunResumedEvent(checkpoint_step=5, update=5), note_at(5)):
+        log.emit(event)
+    assert told_by(file_of(log)) == ["at 4", "run_resumed", "at 5"]
+    assert told_by(file_of(log, with_void=True)) == ["at 4", "at 5", "run_resumed", "at 5"]
+
+
+def test_a_line_that_is_no_event_is_named_where_another_follows(log: EventLog):
+    log.emit(note_at(1))
+    file = file_of(log)
+    whole = file.path.read_bytes()
+    file.path.write_bytes(whole + b'{"event":"warning"}\n')
+    assert told_by(file) == ["at 1"]
+    file.path.write_bytes(whole + b'{"event":"warning"}\n' + whole)
+    with pytest.raises(InputError, match=r"rank0\.jsonl:2: not an event: message: .*: restore or delete it"):
+        told_by(file)

@@ -45,8 +45,7 @@ def test_one_call_reaches_the_file_and_every_listener_with_the_stamps(tmp_path: 
     path = tmp_path / "events" / "rank0.jsonl"
     clock = FakeClock(datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC))
 
-    with EventLog(path, "run-1", 0, clock, listeners=[first.append]) as log:
-        log.add_listener(second.append)
+    with EventLog(path, "run-1", 0, clock, listeners=[first.append, second.append]) as log:
         log.emit(WarningEvent(step=7, update=9, message="hé\nho"))
 
         # Flushed at once: readable while the log is open.
@@ -193,8 +192,12 @@ def test_a_listener_that_breaks_is_left_out_and_the_others_still_hear(
 
 def test_a_listener_may_emit(tmp_path: Path):
     path = tmp_path / "a.jsonl"
-    log = EventLog(path, "r", 0, FakeClock())
-    log.add_listener(lambda event: log.emit(WarningEvent(message="echo")) if event.step == 1 else None)
+
+    def echo(event: Event) -> None:
+        if event.step == 1:
+            log.emit(WarningEvent(message="echo"))
+
+    log = EventLog(path, "r", 0, FakeClock(), listeners=[echo])
 
     log.emit(WarningEvent(step=1, message="a"))
 

@@ -12,11 +12,11 @@ import pytest
 from supervisor.errors import ExitCode
 from supervisor.events.incident_file import BATCH_FILE
 from supervisor.job import ResolvedJob
+from supervisor.process.ending import StopRequest
 from supervisor.process.heartbeat import Heartbeat
 from supervisor.process.incident_rerun_entry import main
 from supervisor.process.run_directory import RunDirectory
 from supervisor.process.spec import WorkerSpec
-from supervisor.process.stop_request import StopRequest
 from supervisor.process.worker import run_job
 from supervisor.run_layout import INCIDENT_FILE, RunLayout
 

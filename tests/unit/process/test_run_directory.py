@@ -1,7 +1,9 @@
-"""The run directory as the parent prepares, checks and clears it."""
+"""The run directory as the parent holds, prepares, checks and clears it."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from supervisor.events import EventLog, RunStatus, RunSummary
 from supervisor.events.schema import KnownEvent, RunFinishedEvent, RunHaltedEvent, RunStartedEvent
 from supervisor.job import ResolvedJob, load_job
 from supervisor.policy import load_policy
-from supervisor.process.run_directory import RunDirectory
+from supervisor.process.run_directory import RunDirectory, run_lock
 from supervisor.testing.clock import FakeClock
 
 Resolve = Callable[..., ResolvedJob]
@@ -207,3 +209,61 @@ def test_a_run_that_has_told_something_is_not_removed(resolve: Resolve) -> None:
     directory.leave_no_trace()
     assert directory.layout.rank_events.exists()
     assert directory.layout.job.exists()
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from supervisor.process.run_directory import run_lock
+with run_lock(Path(sys.argv[1]), "run"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def hold_and_let_go(directory: Path) -> None:
+    with run_lock(directory, "my run"):
+        pass
+
+
+def test_the_second_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
+    with run_lock(tmp_path, "my run"):
+        with pytest.raises(InputError, match="my run: another supervisor is running it"):
+            hold_and_let_go(tmp_path)
+        with pytest.raises(InputError):
+            hold_and_let_go(tmp_path)
+    hold_and_let_go(tmp_path)
+
+
+def test_it_is_let_go_of_when_what_it_was_held_for_fails(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), run_lock(tmp_path, "my run"):
+        raise RuntimeError
+    hold_and_let_go(tmp_path)
+
+
+def test_it_dies_with_its_owner(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(InputError):
+            hold_and_let_go(tmp_path)
+        holder.kill()
+        holder.wait()
+        hold_and_let_go(tmp_path)
+
+
+def test_a_process_that_was_started_meanwhile_does_not_hold_it(tmp_path: Path) -> None:
+    """Else a worker that lives a moment longer than its killed parent would refuse the resume."""
+    with run_lock(tmp_path, "run"):
+        child = subprocess.Popen(["sleep", "60"], close_fds=False)
+    with child:
+        hold_and_let_go(tmp_path)
+        child.kill()
+
+
+def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written"):
+        hold_and_let_go(tmp_path / "gone")

@@ -12,9 +12,9 @@ import torch
 from supervisor.errors import ExitCode, InputError
 from supervisor.events import read_events
 from supervisor.job import ResolvedJob
+from supervisor.process.ending import StopRequest
 from supervisor.process.heartbeat import Heartbeat, Phase
 from supervisor.process.spec import WorkerSpec
-from supervisor.process.stop_request import StopRequest
 from supervisor.process.worker import run_job
 
 Resolve = Callable[..., ResolvedJob]

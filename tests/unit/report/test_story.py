@@ -10,8 +10,7 @@ import pytest
 
 from supervisor.errors import InputError
 from supervisor.events import schema
-from supervisor.events.incident_file import IncidentCost, IncidentFile
-from supervisor.events.process_incident_file import ProcessIncident
+from supervisor.events.incident_file import IncidentCost, IncidentFile, ProcessIncident
 from supervisor.events.schema import ExitClassification
 from supervisor.records import ActionName, Outcome, SignalName
 from supervisor.report.advice import advice
@@ -79,10 +78,11 @@ def test_an_incident_is_its_record_with_what_was_done_at_each_flagged_update(run
     assert (found.record, found.folder) == (written, RunLayout(run.run_dir).incident(1))
     assert (found.opened_at, found.advice) == (AT, advice(written))
     first, second = found.taken
-    assert (first.step, first.update, [signal.signal for signal in first.signals]) == (20, 20, ["nonfinite_loss"])
+    assert (first.decision.step, first.decision.update) == (20, 20)
+    assert [signal.signal for signal in first.signals] == ["nonfinite_loss"]
     assert first.applied is not None
     assert (first.decision.action, first.applied.action, first.failures) == ("skip_batch", "skip_batch", ())
-    assert (second.update, [signal.signal for signal in second.signals]) == (21, ["loss_spike"])
+    assert (second.decision.update, [signal.signal for signal in second.signals]) == (21, ["loss_spike"])
     assert (second.decision.action, second.applied) == ("halt", None)
     assert [failure.error for failure in second.failures] == ["no rate"]
 

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from supervisor.events import schema
-from supervisor.events.incident_file import Bundle, IncidentCost, IncidentFile
-from supervisor.events.process_incident_file import ProcessIncident
+from supervisor.events.incident_file import Bundle, IncidentCost, IncidentFile, ProcessIncident
 from supervisor.events.schema import ExitClassification
 from supervisor.records import ActionName, Cause, CauseKind, Outcome, SignalName
 from supervisor.report.status import Status
@@ -23,8 +22,6 @@ def taken(step: int, *, failed: str | None = None, restored_step: int | None = N
     action = ActionName.SKIP_BATCH if restored_step is None else ActionName.RELOAD_CHECKPOINT
     done = {**place, "incident": 1, "action": action}
     return Taken(
-        step=step,
-        update=step,
         signals=(schema.SignalEvent.model_validate({**place, "signal": "nonfinite_loss", "loss": "nan"}),),
         decision=schema.DecisionEvent(**done, rung=0, attempt=1, reason="the lowest rung"),
         failures=() if failed is None else (schema.ActionFailedEvent(**done, error=failed),),

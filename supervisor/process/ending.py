@@ -1,4 +1,4 @@
-"""Ends a worker, and every process that it started, when its parent is gone."""
+"""How a run is ended from outside: it is asked to stop, or its parent is gone and nothing of it may live on."""
 
 from __future__ import annotations
 
@@ -9,8 +9,56 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Protocol
 
-__all__ = ["end_group_with_parent", "end_with_parent"]
+__all__ = ["STOPPING", "StopRequest", "end_group_with_parent", "end_with_parent", "stopping_held_back"]
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+"""The signals that ask a run to end in good order."""
+
+
+@contextlib.contextmanager
+def stopping_held_back() -> Iterator[None]:
+    """Requests to stop wait until the block was left."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Stoppable(Protocol):
+    """What a request to stop is passed on to."""
+
+    def request_stop(self) -> None:
+        """End after the step in progress."""
+        ...
+
+
+class StopRequest:
+    """SIGTERM or SIGINT: the run ends after the step in progress, also one that has not begun."""
+
+    def __init__(self) -> None:
+        self._received = False
+        self._receiver: Stoppable | None = None
+        for number in STOPPING:
+            signal.signal(number, self._receive)
+        # The parent blocked them, so that none was lost while the interpreter started.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+
+    def goes_to(self, receiver: Stoppable) -> None:
+        """Pass the request on, at once where it came already."""
+        self._receiver = receiver
+        if self._received:
+            receiver.request_stop()
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._received = True
+        if self._receiver is not None:
+            self._receiver.request_stop()
+
 
 _PR_SET_PDEATHSIG = 1
 _WAIT_THEN_KILL = "trap '' HUP INT TERM; read -r _; kill -s KILL 0"

@@ -1,4 +1,4 @@
-"""The end-of-run summary for people."""
+"""A status, and the summary at the end of a run, as people see them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,63 @@ import io
 import re
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from supervisor.events import schema
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.records import ActionName, SignalName
-from supervisor.report.summary import compare_metrics, render_summary
+from supervisor.report.status import Status
+from supervisor.report.tables import compare_metrics, duration, render_status, render_summary
+
+
+def show_status(status: Status) -> str:
+    out = io.StringIO()
+    Console(file=out, width=120).print(render_status(status))
+    return out.getvalue()
+
+
+def test_the_view_says_what_is_known(run):
+    run.step(10, 19, loss=0.75)
+    run.flag(11, 20, 20, opens=True)
+    run.at(12, schema.MetricsEvent(metrics={"mrr": 0.05}))
+
+    shown = " ".join(show_status(run.status()).split())
+
+    for expected in (
+        "run run-1",
+        "state running",
+        "step 21 of 100",
+        "updates 21 attempted: 20 applied, 1 flagged and discarded",
+        "loss 0.75",
+        "learning rate 0.01 x 1",
+        "incidents 1 (nonfinite_loss 1)",
+        "rung 0 (incident 1 is open)",
+        "metrics mrr 0.05",
+        "last event 2026-01-01 00:00:12 UTC",
+    ):
+        assert expected in shown
+
+
+def test_the_view_of_nothing_is_short(unstarted):
+    assert show_status(unstarted.status()).split() == ["state", "unknown", "incidents", "0"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-1, "0 s"),
+        (0.25, "0.25 s"),
+        (48, "48 s"),
+        (60, "1 min"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+        (273600, "3 d 4 h"),
+    ],
+)
+def test_durations_read_as_a_person_says_them(seconds: float, text: str):
+    assert duration(seconds) == text
+
 
 METRICS = {
     "squared_error": 0.91,

@@ -1,4 +1,4 @@
-"""What becomes of a worker and its group when the parent is gone."""
+"""A run that is asked to stop by real signals, and what becomes of a worker and its group when the parent is gone."""
 
 from __future__ import annotations
 
@@ -6,15 +6,64 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 from support.runs import alive, until
 
-from supervisor.process.orphan import end_group_with_parent
+from supervisor.process.ending import StopRequest, end_group_with_parent
+
+NUMBERS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Run:
+    """Counts how often it is asked to end."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def request_stop(self) -> None:
+        self.asked += 1
+
+
+@pytest.fixture(autouse=True)
+def _handlers_and_mask_as_before() -> Iterator[None]:
+    handlers = {number: signal.getsignal(number) for number in NUMBERS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_reaches_the_run(number: signal.Signals) -> None:
+    stop, run = StopRequest(), Run()
+    stop.goes_to(run)
+    assert run.asked == 0
+    signal.raise_signal(number)
+    assert run.asked == 1
+
+
+def test_one_that_came_before_the_run_began_is_passed_on_when_it_does() -> None:
+    stop, run = StopRequest(), Run()
+    signal.raise_signal(signal.SIGTERM)
+    stop.goes_to(run)
+    assert run.asked == 1
+
+
+def test_one_that_came_while_the_interpreter_started_is_not_lost() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
+    signal.raise_signal(signal.SIGTERM)
+    stop, run = StopRequest(), Run()
+    stop.goes_to(run)
+    assert run.asked == 1
+    assert not set(NUMBERS) & signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
 
 PARENT = """
 import subprocess, sys
-from supervisor.process.orphan import end_group_with_parent
+from supervisor.process.ending import end_group_with_parent
 leader = subprocess.Popen(["sleep", "3600"], process_group=0)
 helper = subprocess.Popen(["sleep", "3600"], process_group=leader.pid)
 watchman = end_group_with_parent(leader.pid)
@@ -24,7 +73,7 @@ sys.stdin.read()
 
 WORKER = """
 import signal, sys
-from supervisor.process.orphan import end_with_parent
+from supervisor.process.ending import end_with_parent
 end_with_parent(sys.stdin.fileno())
 print("ready", flush=True)
 signal.pause()

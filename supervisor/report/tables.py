@@ -1,0 +1,177 @@
+"""Where a run stands and what it came to, as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import zip_longest
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from supervisor.events.schema import RunStatus, RunSummary
+from supervisor.records import ActionName, SignalName
+from supervisor.report.status import RunState, Status
+from supervisor.run_layout import RunLayout
+
+__all__ = ["compare_metrics", "duration", "render_status", "render_summary"]
+
+_STYLES = {RunState.FINISHED: "green", RunState.HALTED: "bold red", RunState.CRASHED: "bold red"}
+# Seconds and name of a unit, and of the smaller one that its remainder is told in.
+_UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+_ENDED = {
+    RunStatus.FINISHED: "Finished",
+    RunStatus.INTERRUPTED: "Interrupted; to go on, run again with --resume",
+    RunStatus.HALTED: "Halted by the policy; the model is left in the newest good state",
+}
+
+
+def render_status(status: Status) -> RenderableType:
+    """A table of what is known; what is not known is left out."""
+    of_steps = "" if status.steps is None else f" of {status.steps}"
+    judged = f"{status.applied_updates} applied, {status.flagged_updates} flagged and discarded"
+    attempted = None if status.update is None else f"{status.update + 1} attempted: {judged}"
+    state = f"{status.state}: {status.reason}" if status.reason else str(status.state)
+    kinds = _counts(status.incidents_by_signal)
+    return _facts(
+        {
+            "run": status.run_id,
+            "state": Text(state, style=_STYLES.get(status.state, "")),
+            "step": None if status.step is None else f"{status.step}{of_steps}",
+            "updates": attempted,
+            "loss": _number(status.loss),
+            "gradient norm": _number(status.grad_norm),
+            "learning rate": None if status.lr is None else f"{status.lr:.4g} x {status.lr_scale:.4g}",
+            "incidents": f"{status.incidents}{f' ({kinds})' if kinds else ''}",
+            "cured by": _counts(status.cured_by),
+            "rung": None if status.rung is None else f"{status.rung} (incident {status.open_incident} is open)",
+            "last checkpoint": status.last_checkpoint,
+            "last good": status.last_good_checkpoint,
+            "metrics": ", ".join(f"{name} {value:.4g}" for name, value in status.metrics.items()),
+            "goodput": _share(status.goodput),
+            "time to recover": None if status.mttr_seconds is None else f"{status.mttr_seconds:.3g} s",
+            "last event": None if status.updated is None else f"{status.updated:%Y-%m-%d %H:%M:%S} UTC",
+        }
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person would say them: `48 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
+    if seconds < 60:
+        return f"{max(seconds, 0.0):.3g} s"
+    total = round(seconds)
+    size, name, smaller, smaller_name = next(units for units in _UNITS if total >= units[0])
+    rest = total % size // smaller
+    return f"{total // size} {name}" + (f" {rest} {smaller_name}" if rest else "")
+
+
+def render_summary(summary: RunSummary, run_dir: Path | None = None) -> RenderableType:
+    """The end-of-run summary: steps, incidents and cures, metrics beside baselines, where the logs are.
+
+    Args:
+        summary: what to show.
+        run_dir: where the run wrote, as the user typed it; None where it wrote nothing.
+    """
+    parts: list[RenderableType] = [Text(_ENDED[summary.status], style="bold"), _sums(summary, run_dir)]
+    if summary.incidents_by_signal or summary.cured_by:
+        parts += [Text(), _kinds_and_cures(summary)]
+    if summary.metrics:
+        parts += [Text(), _metrics(summary.metrics)]
+    return Group(*parts)
+
+
+def compare_metrics(metrics: Mapping[str, float]) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Sort metrics beside their baselines.
+
+    A key `<name>_<metric>`, where `<metric>` is a key of its own, is the baseline `<name>` of that metric. Any
+    other key is a metric.
+
+    Args:
+        metrics: values by key.
+
+    Returns:
+        For each metric its baselines by name; and the names of all baselines. In order of first appearance.
+    """
+    rows: dict[str, dict[str, float]] = {}
+    names: list[str] = []
+    owners = {key: _metric_of(key, metrics) for key in metrics}
+    for key, owner in owners.items():
+        if owner is None:
+            rows.setdefault(key, {})
+            continue
+        name = key.removesuffix(f"_{owner}")
+        rows.setdefault(owner, {})[name] = metrics[key]
+        if name not in names:
+            names.append(name)
+    return rows, names
+
+
+def _metric_of(key: str, metrics: Mapping[str, float]) -> str | None:
+    fitting = [metric for metric in metrics if key.endswith(f"_{metric}") and len(key) > len(metric) + 1]
+    # A baseline is not itself measured against baselines.
+    return next((metric for metric in fitting if _metric_of(metric, metrics) is None), None)
+
+
+def _sums(summary: RunSummary, run_dir: Path | None) -> Table:
+    cut = None if summary.lr_scale == 1.0 else f"cut to {summary.lr_scale:.4g} of the nominal one"
+    return _facts(
+        {
+            "steps": f"{summary.steps}: {summary.applied_steps} applied",
+            "skipped": f"{summary.skipped_steps} flagged updates discarded",
+            "incidents": str(summary.incidents),
+            "final loss": _number(summary.final_loss),
+            "learning rate": cut,
+            "wall time": duration(summary.seconds),
+            "goodput": _share(summary.goodput),
+            "logs": None if run_dir is None else str(RunLayout(run_dir).events),
+        }
+    )
+
+
+def _facts(rows: Mapping[str, str | Text | None]) -> Table:
+    """A row for each name that has a value."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, value if isinstance(value, Text) else Text(value))
+    return table
+
+
+def _kinds_and_cures(summary: RunSummary) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("incidents by kind")
+    table.add_column("", justify="right")
+    table.add_column("cured by")
+    table.add_column("", justify="right")
+    both = zip_longest(summary.incidents_by_signal.items(), summary.cured_by.items(), fillvalue=("", ""))
+    for kind, cure in both:
+        table.add_row(*(str(cell) for cell in (*kind, *cure)))
+    return table
+
+
+def _metrics(metrics: Mapping[str, float]) -> Table:
+    rows, baselines = compare_metrics(metrics)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("validation")
+    table.add_column("this run", justify="right")
+    for baseline in baselines:
+        table.add_column(Text(baseline.replace("_", " ")), justify="right")
+    for metric, values in rows.items():
+        cells = [f"{values[baseline]:.4g}" if baseline in values else "" for baseline in baselines]
+        table.add_row(Text(metric.replace("_", " ")), f"{metrics[metric]:.4g}", *cells)
+    return table
+
+
+def _counts(counts: Mapping[SignalName, int] | Mapping[ActionName, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4g}"
+
+
+def _share(value: float | None) -> str | None:
+    return None if value is None else f"{value:.1%}"
