@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import signal
 import sys
 from collections.abc import Iterator
 from types import FrameType
+
+import tenacity
 
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import ExitCode
@@ -81,18 +82,16 @@ class Parent:
         return ExitCode(end.returncode)
 
     def _supervise(self, run_id: str, budget: RestartBudget, log: EventLog) -> WorkerEnd:
+        initial, longest = self._settings.backoff_initial_seconds, self._settings.backoff_max_seconds
+        backoff = tenacity.wait_exponential(initial) + tenacity.wait_random(0, initial)
+        state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
         while True:
             end = self._work(run_id, budget, log)
             if not end.restartable or self._stop_signals or budget.spent(self._now()):
                 return end
-            self._pause(self._backoff(budget.failures(self._now())))
-
-    def _backoff(self, failures: int) -> float:
-        """Seconds to wait after so many failures within the window: those far apart get the shortest pause each."""
-        initial, longest = self._settings.backoff_initial_seconds, self._settings.backoff_max_seconds
-        # The exponent is bounded, so that it cannot overflow.
-        pause = initial * 2.0 ** min(max(failures - 1, 0), 60) + random.uniform(0, initial)
-        return min(pause, longest)
+            # Failures far apart are separate incidents: each begins with the shortest pause.
+            state.attempt_number = max(1, budget.failures(self._now()))
+            self._pause(min(backoff(state), longest))
 
     def _work(self, run_id: str, budget: RestartBudget, log: EventLog) -> WorkerEnd:
         """One worker from start to end."""
