@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -78,3 +81,41 @@ def test_frames_are_given_from_the_inside_out() -> None:
     assert frames[0][1] < frames[1][1]
     assert "pytest" in frames[-1][0] or "runpy" in frames[-1][0] or frames[-1][0].endswith("__main__.py")
     assert list(frames_outwards(None)) == []
+
+
+SCRIPT = """
+import supervisor_jobs.losses as losses
+import torch
+from supervisor.diagnosis.trace import Trace
+from supervisor.update.raised import raised_from
+
+model = torch.nn.Linear(2, 2)
+try:
+    losses.raises()
+except ValueError as error:
+    print(raised_from(error, model).where)
+trace = Trace(model)
+with trace.watching():
+    trace.loss(lambda batch: losses.overflows(model(batch)))(torch.ones(1, 2))
+print(trace.loss_origin().where)
+"""
+LOSSES = """
+def raises():
+    raise ValueError("of the user")
+
+def overflows(x):
+    return (x + 100).exp().sum()
+"""
+
+
+def test_in_an_exception_and_in_a_trace_of_a_package_that_is_installed_beside_ours(tmp_path: Path) -> None:
+    """In one folder, so that the path of the one begins with the path of the other."""
+    shutil.copytree(OURS, tmp_path / "supervisor", ignore=shutil.ignore_patterns("__pycache__"))
+    package = tmp_path / "supervisor_jobs"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "losses.py").write_text(LOSSES, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [f"{package / 'losses.py'}:3", f"{package / 'losses.py'}:6"], done.stderr
