@@ -158,6 +158,15 @@ class TestNotReproducible:
 
         assert found(spoilt(differs), BATCHES[0]).deterministic is False
 
+    def test_and_one_whose_loss_alone_differs(self) -> None:
+        calls = [0]
+
+        def differs(loss: Tensor) -> Tensor:
+            calls[0] += 1
+            return loss * math.nan if calls[0] == 1 else loss + calls[0]
+
+        assert found(spoilt(differs), BATCHES[0]).deterministic is False
+
 
 class TestForward:
     def test_a_module_that_makes_it(self) -> None:

@@ -77,7 +77,12 @@ def test_an_update_that_reached_the_weights_says_so(tmp_path: Path) -> None:
     attempt = parts.applied(BATCHES[0])
     attempt.undone = False
     assert write_bundle(tmp_path, attempt, parts.subject, most_bytes=ROOM).update_applied
-    assert load_bundle_file(tmp_path / "state.pt")["update_applied"] is True
+    state = load_bundle_file(tmp_path / "state.pt")
+    assert state["update_applied"] is True
+    # The weights are those from after it; what a forward pass changes is from before it.
+    assert torch.equal(state["parameters"]["inner.weight"], parts.model.get_parameter("inner.weight").detach())
+    assert_same(state["buffers"], attempt.before.buffers)
+    assert not torch.equal(state["buffers"]["norm.running_mean"], parts.model.get_buffer("norm.running_mean"))
 
 
 class TestRoom:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -90,6 +91,19 @@ def hangs() -> None:
 def test_a_failure_is_said_and_no_error(then: Callable[[], object], seconds: float, said: str) -> None:
     found = found_by(always_nan(then), BATCHES[0], bounds=Bounds(50, seconds))
     assert found == Diagnosis(None, said, replays=1)
+
+
+def test_the_time_is_that_of_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_to: list[float] = []
+
+    class Timer(threading.Timer):
+        def start(self) -> None:
+            set_to.append(self.interval)
+            super().start()
+
+    monkeypatch.setattr(threading, "Timer", Timer)
+    found_by(always_nan(), BATCHES[0], bounds=Bounds(50, 45.5))
+    assert set_to == [45.5]
 
 
 def test_an_exception_without_a_text_is_called_by_its_name() -> None:

@@ -26,7 +26,7 @@ def drawing() -> Parts:
 
     def loss(batch: Any) -> Tensor:
         x_BF, y_B = batch
-        return plain((x_BF + torch.rand(()) + statistics.sum(), y_B))
+        return (1 + torch.rand(()) + statistics.sum()) * plain((x_BF, y_B))
 
     return Parts.of(parts.model, loss, scaler=GradScaler("cpu", init_scale=8.0))
 

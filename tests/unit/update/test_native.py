@@ -329,11 +329,25 @@ class TestReplaying:
         assert [batch is known for batch, known in zip(calls, BATCHES[:2], strict=True)] == [True, True]
 
     def test_one_of_several_batches_weighs_what_it_does_in_the_update_and_is_not_scaled(self) -> None:
-        parts = Parts.of(scaler=GradScaler("cpu", init_scale=8.0), settings=UpdateSettings(accumulate=2))
-        seen = parts.executor.replay_one(BATCHES[0], PLACE)
-        plain = Parts.of(settings=UpdateSettings(accumulate=2)).executor.replay(BATCHES[:1], PLACE)
-        assert seen == plain
-        assert seen.loss == pytest.approx(float(Parts.of().loss(BATCHES[0]).detach()) / 2)
+        """By the scale it overflows, which says nothing about the batch."""
+
+        def steep(scaler: GradScaler | None) -> Parts:
+            parts = Parts.of()
+            plain = parts.loss
+            return Parts.of(
+                parts.model,
+                lambda batch: 1000 * plain(batch),
+                scaler=scaler,
+                settings=UpdateSettings(accumulate=2),
+            )
+
+        scaled, plain = steep(GradScaler("cpu", init_scale=1e38)), steep(None)
+        before = scaled.begun(BATCHES[0]).before
+        assert not math.isfinite(scaled.executor.replay(BATCHES[:1], PLACE).grad_norm)
+        scaled.subject.forget_update(before)
+        seen = scaled.executor.replay_one(BATCHES[0], PLACE)
+        assert seen == plain.executor.replay(BATCHES[:1], PLACE)
+        assert seen.loss == pytest.approx(500 * float(Parts.of().loss(BATCHES[0]).detach()))
 
     def test_an_exception_is_part_of_what_is_seen(self) -> None:
         count = Count()
