@@ -96,7 +96,9 @@ class Stateful(nn.Tanh):
 
 
 def rename(model: nn.Sequential) -> None:
-    model.add_module("other", model._modules.pop("0"))
+    held = model[0]
+    delattr(model, "0")
+    model.add_module("other", held)
 
 
 class TestWalk:
