@@ -125,7 +125,7 @@ FREE_OF_TORCH = [
 UNTESTED: dict[str, str] = {}
 """Source modules without a unit-test module of their own, with the reason."""
 
-ALLOWED_PRIVATE = frozenset({"_buffers", "_exit", "_forward_hooks", "_forward_pre_hooks", "_replace"})
+ALLOWED_PRIVATE = frozenset({"_buffers", "_exit", "_forward_hooks", "_forward_pre_hooks", "_getframe", "_replace"})
 """Attributes that begin with an underscore and are no secret: of the standard library, and of torch's modules."""
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import is_dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-
-from supervisor.training.tree import tensors
 
 __all__ = ["Flaws", "flaws", "held"]
 
@@ -39,8 +37,16 @@ def flaws(*groups: Iterable[Tensor]) -> Flaws:
 
 
 def held(tree: Any) -> Iterator[Tensor]:
-    """Every tensor in nested containers, dataclasses among them."""
-    if is_dataclass(tree) and not isinstance(tree, type):
-        tree = vars(tree)
-    for _, tensor in tensors(tree):
-        yield tensor
+    """Every tensor in nested containers, dataclasses among them, in no particular order."""
+    waiting, seen = [tree], dict[int, Any]()
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, Tensor):
+            yield here
+        elif id(here) not in seen:
+            # Nodes of a tree may hold their parents. They are kept, so that no other gets the same id.
+            seen[id(here)] = here
+            if is_dataclass(here) and not isinstance(here, type):
+                waiting += [getattr(here, field.name, None) for field in fields(here)]
+            elif isinstance(here, (Mapping, list, tuple)):
+                waiting += here.values() if isinstance(here, Mapping) else here

@@ -32,6 +32,7 @@ class Rerun:
         bad_samples: positions along dimension 0 of the samples that hold a NaN or an infinity, for each batch.
         bad_parameters: parameters and buffers that are not finite before the step.
         bad_gradients: parameters whose gradient is not finite after it.
+        gradient_max_abs: the largest gradient element where the norm is beyond the overflow bound, else None.
         bad_buffers: buffers that its forward pass has spoilt, where loss and gradients are finite.
         sanitized: values that the model has replaced.
         forward: where the first bad value of the forward pass was made, None where none was.
@@ -46,6 +47,7 @@ class Rerun:
     bad_samples: tuple[tuple[int, ...], ...]
     bad_parameters: tuple[str, ...]
     bad_gradients: tuple[str, ...]
+    gradient_max_abs: float | None
     bad_buffers: tuple[str, ...]
     sanitized: int
     forward: Origin | None
@@ -55,8 +57,8 @@ class Rerun:
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing that is not finite was met."""
-        finite = math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+        """Whether nothing was met that is not finite, or that would not stay so in an optimizer."""
+        finite = math.isfinite(self.loss) and math.isfinite(self.grad_norm) and self.gradient_max_abs is None
         return finite and not (self.exception or self.bad_parameters or self.bad_buffers or self.sanitized)
 
 
@@ -92,6 +94,7 @@ def rerun(
         bad_samples=tuple(bad_samples(batch) if sample_count(batch) is not None else () for batch in batches),
         bad_parameters=bad,
         bad_gradients=found.bad_gradients,
+        gradient_max_abs=found.gradient_max_abs,
         bad_buffers=found.bad_buffers,
         sanitized=found.sanitized,
         forward=trace.forward_origin() or (loss_made_it if trace.surfaced() is None else None),

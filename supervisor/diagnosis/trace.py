@@ -118,7 +118,7 @@ class Trace:
         try:
             for name, module in named_modules(self.model):
                 self._handles.append(module.register_forward_pre_hook(self._enter(name), with_kwargs=True))
-                self._handles.append(module.register_forward_hook(self._leave, with_kwargs=True))
+                self._handles.append(module.register_forward_hook(self._leave(name), with_kwargs=True))
             yield
         finally:
             for handle in self._handles:
@@ -193,11 +193,16 @@ class Trace:
 
         return hook
 
-    def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        call = self._open.pop()
-        call.last, call.ended = _next_number(), self._tick()
-        call.leaving = flaws(held(output))
-        self.calls.append(call)
+    def _leave(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            # What stands above it raised, and was caught in the model.
+            while (call := self._open.pop()).module != name:
+                pass
+            call.last, call.ended = _next_number(), self._tick()
+            call.leaving = flaws(held(output))
+            self.calls.append(call)
+
+        return hook
 
     def _watch_graph(self, root: Node) -> None:
         seen = {root}

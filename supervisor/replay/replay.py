@@ -128,10 +128,10 @@ class _Replay:
     policy: RecoveryPolicy
     observations: Mapping[int, Observation]
     detectors: Detectors
-    state: EngineState = field(default_factory=EngineState)
-    comparisons: list[Comparison] = field(default_factory=list)
-    cured: Counter[ActionName] = field(default_factory=Counter)
-    halted_at: int | None = None
+    state: EngineState = field(default_factory=EngineState, init=False)
+    comparisons: list[Comparison] = field(default_factory=list, init=False)
+    cured: Counter[ActionName] = field(default_factory=Counter, init=False)
+    halted_at: int | None = field(default=None, init=False)
 
     def result(self) -> Replayed:
         for update in range(self.run.updates):

@@ -74,7 +74,10 @@ class DataCursor:
 
     def give(self, count: int) -> tuple[Any, ...]:
         """Draw the batches of one update. Until `used` is called they can be taken back."""
-        self._given = tuple([self.next() for _ in range(count)])
+        self._given = ()
+        for _ in range(count):
+            # One by one, so that those before one that raises can be taken back too.
+            self._given += (self.next(),)
         return self._given
 
     def gave(self, batches: Sequence[Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ def with_extra_state(modules: Modules) -> Iterator[tuple[str, nn.Module]]:
 
 
 class ModuleWalk:
-    """The modules of a model, walked again only when one was added, taken away or replaced.
+    """The modules of a model, walked again only when one was added, taken away, renamed or replaced.
 
     Args:
         model: the model.
@@ -71,18 +72,16 @@ class ModuleWalk:
         self.named: Modules = []
         self.plain: list[nn.Module] = []
         self.with_extra_state: Modules = []
-        self._children: list[tuple[dict[str, nn.Module | None], tuple[nn.Module | None, ...]]] = []
-        self._leaves: list[dict[str, nn.Module | None]] = []
+        self._children: list[tuple[dict[str, nn.Module | None], tuple[str, ...], tuple[nn.Module | None, ...]]] = []
         self._walk()
 
     def refresh(self) -> None:
         """Walk again where the tree has changed."""
-        for children, known in self._children:
-            if tuple(children.values()) != known:
-                self._walk()
-                return
-        for none in self._leaves:
-            if none:
+        for children, names, known in self._children:
+            # Most are leaves. By identity, since a module may say that it equals another.
+            if (children or known) and (
+                tuple(children) != names or not all(map(operator.is_, children.values(), known))
+            ):
                 self._walk()
                 return
 
@@ -94,6 +93,5 @@ class ModuleWalk:
         self.named = named_modules(self._model)
         self.plain = [module for _, module in self.named]
         self.with_extra_state = list(with_extra_state(self.named))
-        self._children = [(each._modules, tuple(each._modules.values())) for each in self.plain if each._modules]
-        # A leaf may be given children later.
-        self._leaves = [each._modules for each in self.plain if not each._modules]
+        # A leaf may be given children later, so that it counts too.
+        self._children = [(held := module._modules, tuple(held), tuple(held.values())) for module in self.plain]

@@ -32,9 +32,6 @@ of two keys that were seeded differently as many words are alike once in 2 to th
 GENERATOR: Any = random.getstate.__self__  # type: ignore[attr-defined]
 """Python's global generator."""
 
-NumpyState = tuple[str, torch.Tensor, int, int, float]
-"""As `numpy.random.get_state` has it."""
-
 
 def capture_rng() -> dict[str, Any]:
     """State of the global generators of Python, NumPy, torch and every CUDA device in use."""
@@ -106,9 +103,20 @@ def _numpy_views(generator: Any) -> tuple[memoryview, ...]:
     return _view_of(_NUMPY_OBJECT), _view(key, TELLING_BYTES), _view(key + KEY_BYTES, POSITION_BYTES)
 
 
-def _tell_numpy() -> NumpyState:
-    kind, keys, *rest = np.random.get_state(legacy=True)
-    return (str(kind), torch.from_numpy(np.asarray(keys).copy()), *rest)
+def _tell_numpy() -> tuple[Any, ...]:
+    state = np.random.get_state(legacy=False)
+    kind = str(state["bit_generator"])
+    if kind != "MT19937":
+        return kind, _converted(state, np.ndarray, torch.tensor)
+    key, position = state["state"]["key"], state["state"]["pos"]
+    return kind, torch.from_numpy(key.copy()), position, state["has_gauss"], state["gauss"]
+
+
+def _converted(state: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
+    """Nested dictionaries with every value of a kind converted."""
+    if isinstance(state, dict):
+        return {name: _converted(value, kind, convert) for name, value in state.items()}
+    return convert(state) if isinstance(state, kind) else state
 
 
 def _tell_python() -> tuple[int, torch.Tensor]:
@@ -127,8 +135,12 @@ def restore_rng(state: dict[str, Any]) -> None:
     """Put back what `capture_rng` gave."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal.tolist()), gauss))
-    kind, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, keys.numpy(), position, has_gauss, cached))
+    kind, held, *rest = state["numpy"]
+    if kind == "MT19937":
+        np.random.set_state((kind, held.numpy(), *rest))
+    else:
+        # Another bit generator, which `numpy.random.set_bit_generator` has put in its place.
+        np.random.set_state(_converted(held, torch.Tensor, torch.Tensor.numpy))
     torch.set_rng_state(state["torch"].cpu())
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([part.cpu() for part in state["cuda"]])

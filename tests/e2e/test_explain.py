@@ -130,6 +130,43 @@ def test_the_command_tells_and_runs_the_step_again(job_run: Path) -> None:
     assert isinstance(plain["grad_norm"], float)
 
 
+STATISTICS = """
+import torch
+from torch import nn
+
+
+class Spoils:
+    def __init__(self, seed):
+        generator = torch.Generator().manual_seed(seed)
+        self.data = [torch.randn(8, 4, generator=generator) for _ in range(8)]
+        self.data[5][0] = 1e25
+        self.model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01)
+
+    @classmethod
+    def from_config(cls, mapping, *, seed):
+        return cls(seed)
+
+    def loss(self, batch):
+        return self.model(batch).square().mean()
+"""
+
+
+def test_statistics_that_a_batch_spoilt_are_not_called_healthy(tmp_path: Path) -> None:
+    """Loss and gradients are finite, then as now."""
+    (tmp_path / "mine.py").write_text(STATISTICS, encoding="utf-8")
+    policy = {"ladder": [{"action": "halt"}], "detect": {"spike": None}}
+    write_job(tmp_path, trainer="mine:Spoils", steps=8, policy=policy, run_dir="run", device="cpu")
+    assert supervise("run", "job.yaml", cwd=tmp_path).returncode == 3
+    record = json.loads((tmp_path / "run" / "incidents" / "0001" / "incident.json").read_text(encoding="utf-8"))
+    assert record["signals"] == ["nonfinite_buffer"]
+    done = supervise("explain", "run", "1", "--replay", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    again = json.loads(done.stdout)
+    assert math.isfinite(again["loss"] + again["grad_norm"])
+    assert (again["healthy"], again["bad_buffers"]) == (False, ["1.running_var"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -10,6 +10,8 @@ from typing import IO
 
 import pytest
 
+from supervisor.cli.output import reader_may_leave
+
 PRINTS = {
     "text": "sys.stdout.write('line\\n' * 100)",
     "table": "Console().print('line\\n' * 100)",
@@ -56,3 +58,8 @@ print("after")
     ended = done(body, subprocess.PIPE)
     assert (ended.returncode, ended.stdout) == (0, "before\nafter\n")
     assert sorted(ended.stderr.split()) == ["child", "own"]
+
+
+def test_other_failures_pass_through() -> None:
+    with pytest.raises(KeyError), reader_may_leave():
+        raise KeyError("a bug of ours")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from support.exact import assert_same, everything
 from support.training import EventList, Training, build, guard_of, healthy_batches, quiet
 from torch import Tensor
 
-from supervisor.diagnosis.watchdog import Overrun, _Watchdog, time_limit
+from supervisor.diagnosis.watchdog import Overrun, time_limit
 
 BATCHES = healthy_batches(12)
 AT = 5
@@ -198,13 +197,6 @@ def hooked(training: Training) -> list[str]:
 def test_the_time_limit_interrupts_python_code() -> None:
     with pytest.raises(Overrun), time_limit(0.05):
         hangs()
-
-
-def test_a_watchdog_that_was_silenced_does_not_bark() -> None:
-    watchdog = _Watchdog(threading.get_ident())
-    watchdog.silence()
-    watchdog.bark()
-    assert sum(range(1000)) == 499_500
 
 
 def test_nothing_is_raised_once_the_block_was_left() -> None:

@@ -489,3 +489,81 @@ def test_a_loader_that_is_its_own_iterator_but_resumable_goes_back() -> None:
     assert cursor.next() == 3
     cursor.seek(start)
     assert cursor.next() == 1
+
+
+class TestGiving:
+    """The batches of one update, which come again where they were never used."""
+
+    def cursor(self) -> DataCursor:
+        return DataCursor([torch.tensor([i]) for i in range(EPOCH)])
+
+    def test_as_many_as_an_update_takes_in_order(self) -> None:
+        cursor = self.cursor()
+        assert [batch.item() for batch in cursor.give(3)] == [0, 1, 2]
+        assert (cursor.batch_number, cursor.last_number) == (3, 2)
+
+    def test_the_very_batches_are_known_again_and_no_others(self) -> None:
+        cursor = self.cursor()
+        given = cursor.give(2)
+        assert cursor.gave(given)
+        assert cursor.gave(list(given))
+        assert not cursor.gave(given[::-1])
+        assert not cursor.gave(given[:1])
+        assert not cursor.gave([batch.clone() for batch in given])
+        assert not self.cursor().gave(given)
+
+    def test_once_used_they_are_not_known_any_more_and_do_not_come_again(self) -> None:
+        cursor = self.cursor()
+        given = cursor.give(2)
+        cursor.used()
+        assert not cursor.gave(given)
+        cursor.take_back()
+        assert cursor.next().item() == 2
+
+    def test_unused_they_come_again_once_under_their_numbers(self) -> None:
+        cursor = self.cursor()
+        given = cursor.give(2)
+        cursor.take_back()
+        assert not cursor.gave(given)
+        assert (cursor.batch_number, cursor.last_number) == (2, None)
+        cursor.take_back()
+        again = cursor.give(3)
+        assert [batch.item() for batch in again] == [0, 1, 2]
+        assert all(one is other for one, other in zip(again, given, strict=False))
+        assert cursor.batch_number == 3
+
+    def test_those_before_one_that_raises_come_again(self) -> None:
+        class Torn(Dataset[Tensor]):
+            torn = True
+
+            def __len__(self) -> int:
+                return 4
+
+            def __getitem__(self, index: int) -> Tensor:
+                if index == 2 and self.torn:
+                    raise OSError("torn record")
+                return torch.tensor(index)
+
+        data = Torn()
+        cursor = DataCursor(DataLoader(data, batch_size=1))
+        with pytest.raises(OSError, match="torn record"):
+            cursor.give(3)
+        cursor.take_back()
+        assert [batch.item() for batch in cursor.give(2)] == [0, 1]
+
+    def test_what_is_handed_to_a_step_was_counted_as_it_was_drawn(self) -> None:
+        cursor = self.cursor()
+        cursor.give(2)
+        cursor.handed(2)
+        assert cursor.batch_number == 2
+
+    def test_to_resume_is_to_seek_where_the_data_can_go_back_and_nothing_where_they_cannot(self) -> None:
+        cursor = self.cursor()
+        cursor.give(2)
+        position = cursor.position()
+        resumed = self.cursor()
+        resumed.resume(position)
+        assert resumed.next().item() == 2
+        once = DataCursor(iter([7]))
+        once.resume(position)
+        assert once.next() == 7

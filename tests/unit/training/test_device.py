@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from supervisor.errors import InputError
 from supervisor.testing.tiny import TinyTrainer
-from supervisor.training.device import batch_to, choose_device, optimizer_to
+from supervisor.training.device import batch_to, choose_device, devices_of, optimizer_to, placed
 from supervisor.training.optimizers import chained
 
 META = torch.device("meta")
@@ -85,3 +85,25 @@ def test_several_optimizers_are_moved_as_one() -> None:
     both = chained([Adam(trainer.model.inner.parameters()), SGD(trainer.model.outer.parameters(), momentum=0.9)])
     stepped(both, trainer)
     assert moved(both) == {"exp_avg", "exp_avg_sq", "momentum_buffer"}
+
+
+class TestPlacing:
+    BATCH: ClassVar[dict[str, Any]] = {"x": torch.ones(2), "of": [torch.zeros(1), "text"]}
+
+    def test_the_devices_of_a_batch_are_told_each_once(self) -> None:
+        assert devices_of(self.BATCH) == {"cpu"}
+        assert devices_of({**self.BATCH, "y": torch.ones(1, device="meta")}) == {"cpu", "meta"}
+        assert devices_of(["text", 3]) == set()
+
+    def test_a_batch_that_is_where_it_was_drawn_stays_the_very_object(self) -> None:
+        assert placed(self.BATCH, ["cpu"]) is self.BATCH
+        assert placed("text", []) == "text"
+
+    def test_one_that_is_elsewhere_is_moved_there(self) -> None:
+        moved_there = placed(self.BATCH, ["meta"])
+        assert devices_of(moved_there) == {"meta"}
+        assert moved_there["of"][1] == "text"
+
+    def test_where_its_device_is_missing_it_stays(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        assert placed(self.BATCH, ["cuda:0"]) is self.BATCH

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from supervisor.training.modules import buffers_of, named_modules, with_extra_state
+from supervisor.training.modules import ModuleWalk, buffers_of, named_modules, with_extra_state
 
 
 class Inner(nn.Module):
@@ -68,3 +70,93 @@ def test_only_modules_with_extra_state_of_their_own_are_given() -> None:
 
     model = nn.Sequential(nn.Linear(1, 1), Extra(1, 1))
     assert list(with_extra_state(named_modules(model))) == [("1", model[1])]
+
+
+class Equal(nn.Linear):
+    """Says of itself that it equals whatever it is compared with."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = nn.Linear.__hash__
+
+
+class Unwilling(nn.Linear):
+    """Cannot be compared at all, as what compares its tensors element by element."""
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("ambiguous")
+
+    __hash__ = nn.Linear.__hash__
+
+
+class Stateful(nn.Tanh):
+    def get_extra_state(self) -> int:
+        return 3
+
+
+def rename(model: nn.Sequential) -> None:
+    held = model[0]
+    delattr(model, "0")
+    model.add_module("other", held)
+
+
+class TestWalk:
+    """A walk that is refreshed is one that was made anew."""
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda model: model.append(Stateful()),
+            lambda model: model[1].add_module("below", nn.BatchNorm1d(2)),
+            lambda model: model[0].add_module("of_a_leaf", nn.BatchNorm1d(2)),
+            lambda model: model.pop(1),
+            lambda model: model[1].__delitem__(slice(None)),
+            lambda model: model.__setitem__(0, nn.Linear(1, 1)),
+            lambda model: model[1].__setitem__(0, Equal(1, 1)),
+            lambda model: model[1].__setitem__(1, Unwilling(1, 1)),
+            lambda model: model[1].register_module("0", None),
+            lambda model: model.register_module("unset", Stateful()),
+            rename,
+        ],
+        ids=[
+            "added",
+            "added below",
+            "added to a leaf",
+            "removed",
+            "emptied",
+            "replaced",
+            "replaced by an equal one",
+            "replaced by one that cannot be compared",
+            "unset",
+            "set",
+            "renamed",
+        ],
+    )
+    def test_a_change_is_noticed(self, change: Callable[[nn.Sequential], object]) -> None:
+        model = nn.Sequential(nn.Linear(1, 1), nn.Sequential(Equal(1, 1), Unwilling(1, 1)))
+        model.register_module("unset", None)
+        walk = ModuleWalk(model)
+        change(model)
+        walk.refresh()
+        fresh = named_modules(model)
+        assert [name for name, _ in walk.named] == [name for name, _ in fresh]
+        assert all(one is other for (_, one), (_, other) in zip(walk.named, fresh, strict=True))
+        assert [id(module) for module in walk.plain] == [id(module) for _, module in fresh]
+        assert [name for name, _ in walk.with_extra_state] == [name for name, _ in with_extra_state(fresh)]
+        assert [name for name, *_ in walk.buffers()] == [name for name, *_ in buffers_of(fresh)]
+
+    def test_where_nothing_changed_it_is_not_walked_again(self) -> None:
+        model = nn.Sequential(Unwilling(1, 1), nn.BatchNorm1d(1))
+        model.register_module("unset", None)
+        walk = ModuleWalk(model)
+        before = walk.named
+        walk.refresh()
+        assert walk.named is before
+
+    def test_a_buffer_that_comes_later_is_given(self) -> None:
+        model = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
+        walk = ModuleWalk(model)
+        model[0].register_buffer("late", torch.ones(1))
+        walk.refresh()
+        assert next(name for name, *_ in walk.buffers()) == "0.late"
