@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from supervisor.signals.nonfinite import finds_nothing, nonfinite_detectors
+from supervisor.records import Observation
+from supervisor.signals.nonfinite import nonfinite_signals
 from supervisor.testing.tiny import Batch, TinyTrainer, tiny_batches
 from supervisor.training.inspection import StateCheck
 from supervisor.training.names import parameter_names
@@ -28,8 +29,10 @@ __all__ = ["BATCHES", "PLACE", "Parts", "is_healthy", "spoils_statistics", "unli
 BATCHES = tiny_batches(6)
 PLACE = Place(step=3, update=5, replayed=False)
 
-is_healthy = finds_nothing
-"""Whether none of the detectors that no policy can turn off finds anything."""
+
+def is_healthy(observation: Observation) -> bool:
+    """Whether none of the detectors that no policy can turn off finds anything."""
+    return not nonfinite_signals(observation)
 
 
 @dataclass
@@ -90,9 +93,7 @@ class Parts:
             loss, error = self.executor.compute(batches), None
         except Exception as raised:  # noqa: BLE001  (whatever a test's loss raises)
             loss, error = None, raised
-        self.executor.measured(attempt, loss, error)
-        found = [detector.inspect(attempt.seen) for detector in nonfinite_detectors().values()]
-        attempt.signals = tuple(signal for signal in found if signal is not None)
+        attempt.signals = tuple(nonfinite_signals(self.executor.measured(attempt, loss, error)))
         return attempt
 
     def flagged(self, *batches: Any) -> Attempt:

@@ -213,5 +213,5 @@ def test_numbers_are_short_and_lists_are_one_word():
 
 
 def test_what_is_not_known_is_left_out():
-    gone = schema.WorkerExitedEvent(time=AT, pid=7, exit_code=9, signal=None, classification="exception")
+    gone = schema.WorkerExitedEvent(time=NOON, pid=7, exit_code=9, signal=None, classification="exception")
     assert describe_event(gone).endswith("worker_exited         pid=7 exit_code=9 classification=exception")
