@@ -489,3 +489,12 @@ def test_a_loader_that_is_its_own_iterator_but_resumable_goes_back() -> None:
     assert cursor.next() == 3
     cursor.seek(start)
     assert cursor.next() == 1
+
+
+def test_data_that_became_shorter_than_the_position_are_refused() -> None:
+    cursor = DataCursor([1, 2, 3, 4])
+    for _ in range(3):
+        cursor.next()
+    shorter = DataCursor([1, 2])
+    with pytest.raises(InputError, match="an epoch ends before its batch 3, where the run stands: give the data"):
+        shorter.seek(cursor.position())
