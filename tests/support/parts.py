@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import resource
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ from supervisor.training.inspection import StateCheck
 from supervisor.training.names import parameter_names
 from supervisor.training.state import Subject, TrainingState, VolatileState
 from supervisor.training.trainer import Stateful
+from supervisor.training.tree import plain
 from supervisor.update import Attempt, Phase, Place
 from support.training import quiet
 
@@ -91,10 +93,12 @@ def attempt_of(
     return attempt
 
 
-def through_a_file(tree: Any, folder: Any) -> Any:
+def through_a_file(tree: Any) -> Any:
     """A tree as a checkpoint gives it back: nothing pickled is executed."""
-    torch.save(tree, folder / "tree.pt")
-    return torch.load(folder / "tree.pt", weights_only=True)
+    file = io.BytesIO()
+    torch.save(plain(tree), file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
 
 
 @contextlib.contextmanager

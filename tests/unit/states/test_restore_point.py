@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from support.exact import assert_same
 from support.parts import point_of, subject_of, through_a_file
@@ -12,12 +10,12 @@ from supervisor.states.restore_point import RestorePoint, last_update
 from supervisor.testing.tiny import TinyTrainer
 
 
-def test_it_comes_back_from_a_file_with_all_it_holds(tmp_path: Path) -> None:
+def test_it_comes_back_from_a_file_with_all_it_holds() -> None:
     trainer = TinyTrainer()
     trainer.loss(trainer.data[0]).backward()  # type: ignore[no-untyped-call]
     trainer.optimizer.step()
     point = RestorePoint(3, 5, 2, 1.25, subject_of(trainer).capture(), {"batch_number": 6, "pending": []})
-    back = RestorePoint.from_tree(through_a_file(point.to_tree(), tmp_path))
+    back = RestorePoint.from_tree(through_a_file(point.to_tree()))
     assert (back.step, back.update, back.applied_steps, back.useful_seconds) == (3, 5, 2, 1.25)
     assert_same(back.data, point.data)
     assert_same(back.training.to_tree(), point.training.to_tree())
