@@ -90,9 +90,9 @@ class RunLedger:
         return incident is not None and self._policy.ladder[incident.rung].action is ActionName.HALT
 
     def begin(self, batch_number: int) -> Place:
-        """Begin an update whose last batch was the `batch_number`-th."""
+        """Begin an update whose last batch was the `batch_number`-th; 0 where none was drawn, and none comes again."""
         counters = self.counters
-        place = Place(counters.step, counters.update, batch_number <= counters.replay_until)
+        place = Place(counters.step, counters.update, 0 < batch_number <= counters.replay_until)
         counters.update += 1
         self._ticks += not place.replayed
         return place

@@ -142,10 +142,11 @@ class StatesOnDisk:
 
     def _written(self, point: RestorePoint, done: Future[Path]) -> None:
         self._spares.let_go(point)
-        update, kept = point.update, self._probation[point.update]
-        if isinstance(done.exception(), CheckpointError):
+        update, kept, error = point.update, self._probation[point.update], done.exception()
+        if error is not None:
             self._probation.remove(update)
-            message = f"checkpoint: {done.exception()}"
+        if isinstance(error, CheckpointError):
+            message = f"checkpoint: {error}"
             self._log.emit(WarningEvent(step=kept.step, update=last_update(update), message=message))
             return
         path = done.result()

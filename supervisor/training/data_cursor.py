@@ -233,7 +233,9 @@ class DataCursor:
             if begun:
                 self._iterator = self._iterate(from_start=self._stateful is None)
                 for _ in range(self.batch_in_epoch if self._stateful is None else 0):
-                    next(self._iterator)
+                    if next(self._iterator, _NOTHING_LEFT) is _NOTHING_LEFT:
+                        what = f"data: an epoch ends before its batch {self.batch_in_epoch}, where the run stands"
+                        raise InputError(f"{what}: give the data that it was trained on")
                     if self._recorder is not None:
                         self._recorder.take()
         # A loader draws from its generator after the point its own state goes back to.

@@ -39,6 +39,8 @@ def raised_from(error: Exception, model: nn.Module) -> Raised:
 def _module_of(trace: TracebackType | None, model: nn.Module) -> str | None:
     names = {id(module): name for name, module in named_modules(model)}
     found = None
+    # Not of the frame that caught it and still runs: it would keep the copy of its locals, and the exception in it.
+    trace = None if trace is None else trace.tb_next
     while trace is not None:
         found = names.get(id(trace.tb_frame.f_locals.get("self")), found)
         trace = trace.tb_next

@@ -7,12 +7,10 @@ import errno
 import json
 import os
 import pickle
-import resource
 import shutil
 import threading
 import zipfile
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from support.command import PATIENCE_SECONDS
+from support.rooms import files_no_larger_than
 
 from supervisor.checkpoints import BackgroundWriter, CheckpointStore
 from supervisor.checkpoints.manifest import GoodMark, sha256_of
@@ -364,17 +363,6 @@ class TestRecover:
         store.write(6, 6, {})
         store.recover()
         assert sorted(each.name for each in store.directory.iterdir()) == ["step-00000005", "step-00000006"]
-
-
-@contextlib.contextmanager
-def files_no_larger_than(size: int) -> Iterator[None]:
-    """The kernel refuses to let any file of this process grow further, as a full disk would."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 class TestFullDisk:

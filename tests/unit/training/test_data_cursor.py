@@ -567,3 +567,12 @@ class TestGiving:
         once = DataCursor(iter([7]))
         once.resume(position)
         assert once.next() == 7
+
+
+def test_data_that_became_shorter_than_the_position_are_refused() -> None:
+    cursor = DataCursor([1, 2, 3, 4])
+    for _ in range(3):
+        cursor.next()
+    shorter = DataCursor([1, 2])
+    with pytest.raises(InputError, match="an epoch ends before its batch 3, where the run stands: give the data"):
+        shorter.seek(cursor.position())

@@ -1,0 +1,248 @@
+"""One update from its beginning to its end, with an executor that follows a script."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from support.recorder import Calls, Recorder
+from support.rooms import policy_of
+
+from supervisor.guard.continuation import Continuation
+from supervisor.guard.discarding import Discarding
+from supervisor.guard.outcome import PROCEED, StepOutcome, Verdict
+from supervisor.guard.supervised_step import SupervisedStep
+from supervisor.record.run_ledger import RunLedger
+from supervisor.records import Observation
+from supervisor.signals import Detectors
+from supervisor.states import Canaries, RestorePoints
+from supervisor.states.spare_copies import SpareCopies
+from supervisor.testing.clock import FakeClock
+from supervisor.training.data_position import DataPosition
+from supervisor.training.state import Subject, VolatileState
+from supervisor.update import Attempt, Executor, Phase, Raised
+
+OUTCOME = StepOutcome(0, 1.0, 1.0, True)
+DISCARDED = Verdict(apply=False, outcome=replace(OUTCOME, applied=False))
+BEFORE = VolatileState({}, {}, {}, {}, ())
+LOSS = torch.tensor(1.0)
+
+
+class Setting:
+    """A step whose executor measures, prepares and finds what it is told; detectors and ledger are real ones."""
+
+    def __init__(self, *, raises_in: str = "", check_due: bool = False, found: Any = None, **measured: Any) -> None:
+        self.calls = calls = Calls()
+        self.ledger = RunLedger(policy_of(), FakeClock())
+        self.measured = {"loss": 1.0, "grad_norm": 1.0, **measured}
+        self.found = found or {}
+        subject: Any = Recorder(Subject, "subject", calls)
+        self.data: Any = Recorder(DataPosition, "data", calls, batch_number=4, gave=True)
+
+        def verb(name: str) -> Any:
+            def does(attempt: Attempt) -> None:
+                if raises_in == name:
+                    self.raise_in(attempt, RuntimeError(name))
+
+            return does
+
+        self.executor: Any = Recorder(
+            Executor,
+            "executor",
+            calls,
+            begin=BEFORE,
+            measured=self.measure,
+            prepare=verb("prepare"),
+            after_update=verb("after_update"),
+            check_state=self.check_state,
+            raised_in=self.raise_in,
+            applying=self.block,
+        )
+        parts: Any = {
+            "canaries": Recorder(Canaries, "canaries", calls),
+            "continuation": Recorder(Continuation, "continuation", calls, check_due=check_due, accept=OUTCOME),
+            "discarding": Recorder(Discarding, "discarding", calls, discard=DISCARDED),
+        }
+        points = RestorePoints(subject, self.data, self.ledger, SpareCopies())
+        self.step = SupervisedStep(policy_of(), points, self.executor, Detectors(policy_of()), **parts)
+
+    def measure(self, attempt: Attempt, loss: Any, error: Exception | None) -> None:
+        attempt.observation = Observation(attempt.place.step, attempt.place.update, **self.measured)
+        if error is not None:
+            self.raise_in(attempt, error)
+
+    def raise_in(self, attempt: Attempt, error: Exception) -> None:
+        attempt.raised = Raised(type(error).__name__, str(error), None, None, "Traceback")
+        attempt.observation = replace(attempt.seen, exception=f"{type(error).__name__}: {error}")
+
+    def check_state(self, attempt: Attempt) -> None:
+        attempt.observation = replace(attempt.seen, **self.found)
+
+    @contextlib.contextmanager
+    def block(self, scale: float) -> Iterator[None]:
+        self.calls.append(f"scaled {scale:g}")
+        try:
+            yield
+        finally:
+            self.calls.append("nominal")
+
+    def passed(self) -> Attempt:
+        attempt = self.step.begin(("batch",))
+        assert self.step.judge(attempt, LOSS, None) is PROCEED
+        self.calls.clear()
+        return attempt
+
+    def stepped(self) -> Attempt:
+        attempt = self.passed()
+        with self.step.applying(attempt):
+            pass
+        self.calls.clear()
+        return attempt
+
+
+class TestBeginning:
+    def test_the_state_is_copied_before_anything_else(self) -> None:
+        setting = Setting()
+        attempt = setting.step.begin(("one", "two"))
+        assert setting.calls == ["executor.begin", "data.handed", "data.gave", "canaries.begin"]
+        assert setting.calls.given["data.handed"] == [(2,)]
+        assert (attempt.before, attempt.batches, attempt.drawn, attempt.phase) == (
+            BEFORE,
+            ("one", "two"),
+            True,
+            Phase.BEGUN,
+        )
+        assert (attempt.place.step, attempt.place.update, attempt.place.replayed) == (0, 0, False)
+        assert setting.ledger.counters.update == 1
+
+    def test_one_that_is_given_up_had_never_begun(self) -> None:
+        setting = Setting()
+        attempt = setting.step.begin(("one", "two"))
+        setting.calls.clear()
+        setting.step.give_up(attempt)
+        assert setting.calls == ["executor.give_up", "data.handed"]
+        assert setting.calls.given["data.handed"][-1] == (-2,)
+        assert (attempt.phase, setting.ledger.counters.update, setting.ledger.engine.clock) == (Phase.ENDED, 0, 0)
+
+
+class TestJudging:
+    def test_a_sound_one_passes_once_its_gradients_are_prepared(self) -> None:
+        setting = Setting()
+        attempt = setting.step.begin(("batch",))
+        setting.calls.clear()
+        assert setting.step.judge(attempt, LOSS, None) is PROCEED
+        assert setting.calls == ["executor.measured", "executor.prepare"]
+        assert setting.calls.given["executor.measured"] == [(attempt, LOSS, None)]
+        assert attempt.phase is Phase.PASSED
+
+    def test_a_bad_one_is_discarded_before_anything_can_change_its_gradients(self) -> None:
+        setting = Setting(loss=math.nan)
+        attempt = setting.step.begin(("batch",))
+        setting.calls.clear()
+        assert setting.step.judge(attempt, LOSS, None) is DISCARDED
+        assert setting.calls == ["executor.measured", "data.used", "discarding.discard"]
+        assert [signal.name for signal in attempt.signals] == ["nonfinite_loss"]
+        # What has begun to step is told by the phase.
+        assert attempt.phase is Phase.BEGUN
+
+    def test_findings_that_are_only_observed_do_not_stop_it(self) -> None:
+        setting = Setting(sanitized=3)
+        attempt = setting.step.begin(("batch",))
+        assert setting.step.judge(attempt, LOSS, None) is PROCEED
+        assert [signal.name for signal in attempt.signals] == ["sanitized_values"]
+
+    def test_an_exception_of_the_passes_is_a_finding(self) -> None:
+        setting = Setting()
+        attempt = setting.step.begin(("batch",))
+        assert setting.step.judge(attempt, None, RuntimeError("no")) is DISCARDED
+        assert [signal.name for signal in attempt.signals] == ["step_exception"]
+        assert "executor.prepare" not in setting.calls
+
+    def test_so_is_one_of_what_prepares_the_gradients(self) -> None:
+        setting = Setting(raises_in="prepare")
+        attempt = setting.step.begin(("batch",))
+        assert setting.step.judge(attempt, LOSS, None) is DISCARDED
+        assert setting.calls[-2:] == ["data.used", "discarding.discard"]
+        assert attempt.phase is Phase.BEGUN
+
+
+class TestApplying:
+    def test_rates_are_scaled_inside_and_nominal_after(self) -> None:
+        setting = Setting()
+        attempt = setting.passed()
+        with setting.step.applying(attempt):
+            setting.calls.append("step")
+            assert attempt.phase is Phase.STEPPING
+        assert setting.calls == ["data.used", "executor.applying", "scaled 1", "step", "nominal"]
+        assert attempt.raised is None
+
+    def test_an_exception_inside_is_kept_for_the_end_of_the_step(self) -> None:
+        setting = Setting()
+        attempt = setting.passed()
+        with setting.step.applying(attempt):
+            raise RuntimeError("half a step")
+        assert setting.calls[-2:] == ["nominal", "executor.raised_in"]
+        assert attempt.raised is not None
+        assert (attempt.raised.message, attempt.phase) == ("half a step", Phase.STEPPING)
+
+    @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+    def test_an_interrupt_passes_through_and_the_update_is_over(self, interrupt: type[BaseException]) -> None:
+        setting = Setting()
+        attempt = setting.passed()
+        with pytest.raises(interrupt), setting.step.applying(attempt):
+            raise interrupt
+        assert setting.calls[-1] == "nominal"
+        assert (attempt.raised, attempt.phase) == (None, Phase.ENDED)
+
+
+class TestSettling:
+    def test_a_sound_one_stands(self) -> None:
+        setting = Setting()
+        attempt = setting.stepped()
+        assert setting.step.settle(attempt) == Verdict(apply=False, outcome=OUTCOME)
+        assert setting.calls == [
+            "executor.after_update",
+            "continuation.check_due",
+            "canaries.healthy",
+            "continuation.accept",
+        ]
+        assert attempt.phase is Phase.ENDED
+
+    def test_the_state_is_looked_at_where_that_is_due(self) -> None:
+        setting = Setting(check_due=True)
+        assert setting.step.settle(setting.stepped()).outcome is OUTCOME
+        assert setting.calls == [
+            "executor.after_update",
+            "continuation.check_due",
+            "executor.check_state",
+            "canaries.healthy",
+            "continuation.accept",
+        ]
+
+    def test_what_it_finds_reached_the_weights(self) -> None:
+        setting = Setting(check_due=True, found={"bad_parameters": ("outer.bias",)})
+        attempt = setting.stepped()
+        assert setting.step.settle(attempt) is DISCARDED
+        assert setting.calls[-1] == "discarding.discard"
+        assert [signal.name for signal in attempt.signals] == ["nonfinite_parameter"]
+        assert attempt.phase is Phase.STEPPING
+
+    def test_an_exception_of_the_optimizer_is_answered_and_the_schedule_does_not_step(self) -> None:
+        setting = Setting()
+        attempt = setting.passed()
+        with setting.step.applying(attempt):
+            raise RuntimeError("half a step")
+        setting.calls.clear()
+        assert setting.step.settle(attempt) is DISCARDED
+        assert setting.calls == ["executor.check_state", "discarding.discard"]
+        assert attempt.phase is Phase.STEPPING
+
+    def test_so_is_one_of_the_scheduler(self) -> None:
+        setting = Setting(raises_in="after_update")
+        assert setting.step.settle(setting.stepped()) is DISCARDED
+        assert setting.calls == ["executor.after_update", "executor.check_state", "discarding.discard"]

@@ -1,0 +1,200 @@
+"""What a run says of itself."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.exact import assert_same, generators, seed_all
+from support.rooms import NAN_LOSS, attempt_of, log_to, policy_of
+from torch import nn
+from torch.optim import SGD
+
+from supervisor.events.observation_file import ObservationFile, read_observations
+from supervisor.events.schema import RunStatus
+from supervisor.record.counters import Progress
+from supervisor.record.run_ledger import RunLedger
+from supervisor.record.run_log import RunLog
+from supervisor.records import Observation
+from supervisor.testing.clock import FakeClock
+from supervisor.testing.events import EventList
+from supervisor.training.rng import preserved_rng
+from supervisor.version import __version__
+
+OPTIMIZER = SGD(nn.Linear(1, 1).parameters(), lr=0.25)
+
+
+class Run:
+    def __init__(self, *, every: int = 1, folder: Path | None = None, **policy: Any) -> None:
+        self.heard, self.shown, self.clock = EventList(), [], FakeClock()
+        self.shown: list[Progress] = []
+        self.ledger = RunLedger(policy_of(**policy), self.clock)
+        observations = None if folder is None else ObservationFile(folder / "observations.jsonl")
+        self.log = RunLog(
+            log_to(self.heard),
+            self.ledger,
+            log_every_steps=every,
+            on_progress=self.shown.append,
+            observations=observations,
+        )
+
+    def step(self, seconds: float = 0.5, loss: float = 2.0) -> None:
+        started, place = self.ledger.now(), self.ledger.begin(self.ledger.counters.update + 1)
+        seen = Observation(place.step, place.update, loss, 3.0)
+        self.clock.advance(seconds)
+        self.ledger.applied(seen)
+        self.log.step(seen, OPTIMIZER, self.ledger.spent_since(started))
+
+    def flag(self) -> Observation:
+        place = self.ledger.begin(self.ledger.counters.update + 1)
+        attempt = attempt_of(place.step, place.update, loss=math.nan)
+        self.ledger.flagged()
+        self.ledger.decide(attempt, NAN_LOSS, {}, cause=None, can_retry=False)
+        self.ledger.used_up()
+        self.log.step(attempt.seen, OPTIMIZER, None)
+        return attempt.seen
+
+
+def test_the_start_is_on_record_with_what_is_exempt() -> None:
+    run = Run()
+    run.log.started(9, {"seed": 3, "accumulate": 2}, ("mask",))
+    start, exempt = run.heard
+    assert (start.event, start.steps, start.seed, start.accumulate) == ("run_started", 9, 3, 2)
+    assert (start.version, start.step, start.update) == (__version__, None, None)
+    assert (exempt.event, exempt.buffers) == ("buffer_exempt", ("mask",))
+    run = Run()
+    run.log.started(None, {}, ())
+    assert [event.event for event in run.heard] == ["run_started"]
+
+
+def test_one_step_in_so_many_is_on_record_and_every_one_is_shown() -> None:
+    run = Run(every=3)
+    for _ in range(7):
+        run.step()
+    steps = run.heard.named("step")
+    assert [(event.step, event.update) for event in steps] == [(2, 2), (5, 5)]
+    event = steps[0]
+    assert (event.loss, event.grad_norm, event.lr, event.lr_scale, event.step_seconds) == (2.0, 3.0, 0.25, 1.0, 0.5)
+    assert (event.rung, event.incidents) == (None, 0)
+    assert [progress.step for progress in run.shown] == list(range(7))
+
+
+def test_a_discarded_step_is_shown_and_not_on_record() -> None:
+    run = Run(ladder=[{"action": "lower_lr", "factor": 0.5, "attempts": 3}])
+    run.flag()
+    assert not run.heard.named("step")
+    (progress,) = run.shown
+    assert (progress.step, progress.lr_scale, progress.rung, progress.incidents) == (0, 0.5, 0, 1)
+    assert math.isnan(progress.loss)
+    run.step()
+    assert (run.heard[0].rung, run.heard[0].incidents, run.heard[0].lr_scale, run.heard[0].lr) == (0, 1, 0.5, 0.25)
+
+
+def test_what_every_update_measured_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
+    seen = Observation(4, 5, 1.0, 2.0)
+    Run(folder=tmp_path).log.observed(seen)
+    assert read_observations(tmp_path) == {5: seen}
+    Run().log.observed(seen)
+
+
+@pytest.mark.parametrize(
+    ("usual", "last", "warned"),
+    [(0.5, 5.0, False), (0.5, 5.5, True), (0.05, 0.9, False), (2.0, 19.0, False), (2.0, 21.0, True)],
+)
+def test_a_step_ten_times_slower_than_the_mean_and_than_a_second_is_told(
+    usual: float, last: float, warned: bool
+) -> None:
+    run = Run(every=100)
+    for _ in range(4):
+        run.step(usual)
+    run.step(last)
+    assert [event.event for event in run.heard] == ["warning"] * warned
+    if warned:
+        assert run.heard[0].message == f"slow step: {last:.3g} s, where the mean is {usual:.3g} s"
+        assert (run.heard[0].step, run.heard[0].update) == (4, 4)
+
+
+def test_the_first_step_has_no_mean_to_be_slower_than() -> None:
+    run = Run(every=100)
+    run.step(100.0)
+    assert run.heard == []
+
+
+class TestEvaluation:
+    def test_its_metrics_are_on_record_and_in_the_summary(self) -> None:
+        run = Run(every=100)
+        run.step()
+
+        def evaluate() -> Any:
+            run.clock.advance(3.0)
+            return {"mrr": torch.tensor(0.5), "worst": math.nan}
+
+        run.log.evaluate(evaluate)
+        (event,) = run.heard
+        assert (event.event, event.step, event.update, event.seconds) == ("metrics", 1, 0, 3.0)
+        assert event.metrics["mrr"] == 0.5
+        assert run.log.summary(RunStatus.FINISHED).metrics["mrr"] == 0.5
+
+    @pytest.mark.parametrize("metrics", [{"mrr": "high"}, None, 3])
+    def test_one_that_fails_is_a_warning(self, metrics: Any) -> None:
+        run = Run(every=100)
+        run.step()
+        run.log.evaluate(lambda: metrics)
+        (event,) = run.heard
+        assert (event.event, event.step, event.update) == ("warning", 1, 0)
+        assert event.message.startswith("evaluation failed: ")
+        assert run.log.summary(RunStatus.FINISHED).metrics == {}
+
+    def test_it_moves_no_generator(self) -> None:
+        with preserved_rng():
+            seed_all(3)
+            before = generators()
+
+            def evaluate() -> Any:
+                return {"drawn": float(torch.rand(())) + random.random()}
+
+            Run().log.evaluate(evaluate)
+            assert_same(generators(), before)
+
+
+class TestTheEnd:
+    def test_it_is_on_record_with_the_summary(self) -> None:
+        run = Run(every=100, cooldown_steps=1)
+        run.step(loss=4.0)
+        run.flag()
+        run.step(seconds=1.5, loss=3.0)
+        run.clock.advance(2.0)
+        run.log.finished(RunStatus.FINISHED)
+        (event,) = run.heard
+        assert (event.event, event.status, event.step, event.update) == ("run_finished", "finished", 3, 2)
+        summary = event.summary
+        assert summary == run.log.summary(RunStatus.FINISHED)
+        assert (summary.steps, summary.applied_steps, summary.skipped_steps, summary.incidents) == (3, 2, 1, 1)
+        assert (summary.incidents_by_signal, summary.cured_by) == ({"nonfinite_loss": 1}, {"skip_batch": 1})
+        assert (summary.final_loss, summary.lr_scale, summary.seconds, summary.goodput) == (3.0, 1.0, 4.0, 0.5)
+
+    def test_one_that_was_asked_for_says_so(self) -> None:
+        run = Run()
+        run.log.finished(RunStatus.INTERRUPTED)
+        assert (run.heard[0].status, run.heard[0].summary.status) == ("interrupted", "interrupted")
+        assert (run.heard[0].step, run.heard[0].update, run.heard[0].summary.goodput) == (0, None, None)
+
+    def test_a_halt_says_why(self) -> None:
+        run = Run(every=100)
+        run.step()
+        seen = run.flag()
+        run.log.halted("no rung is left", seen)
+        (event,) = run.heard
+        assert (event.event, event.reason, event.step, event.update) == ("run_halted", "no rung is left", 1, 1)
+        assert event.summary.status == "halted"
+
+    def test_useful_time_never_exceeds_all_of_it(self) -> None:
+        """A resumed run's clocks are those of two processes."""
+        run = Run()
+        run.step()
+        run.ledger.stands_at(1, 1, 99.0, 0)
+        assert run.log.summary(RunStatus.FINISHED).goodput == 1.0
