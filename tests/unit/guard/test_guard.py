@@ -48,9 +48,27 @@ class TestArguments:
             bare.run(3)
         assert bare.updates_attempted == 0
 
-    @pytest.mark.parametrize(("replay", "can"), [(None, True), (True, True), (False, False), (len, True)])
-    def test_the_loss_may_be_called_again_unless_that_is_forbidden(self, replay: Any, can: bool) -> None:
-        assert (guard_of(build(), replay=replay).parts.executor.no_replay is None) is can
+    @pytest.mark.parametrize("replay", [None, True, False, "another"])
+    def test_a_step_is_run_again_by_the_loss_or_by_another_function_or_never(self, replay: Any) -> None:
+        training, again, heard = build(), [], EventList()
+
+        def another(batch: Any) -> Any:
+            again.append(batch)
+            return training.loss(batch)
+
+        guard = guard_of(training, replay=another if replay == "another" else replay, listeners=[heard])
+        guard.step(nan_batch(BATCHES[0]))
+        found = [event.kind for event in heard.named("diagnosis")]
+        assert found == ([] if replay is False else ["bad_input"])
+        assert bool(again) is (replay == "another")
+        assert [event.message for event in heard.named("warning")] == (
+            []
+            if found
+            else [
+                "the cause of incident 1 is not known: "
+                "the guard was given no loss function that it may call again (`replay`)"
+            ]
+        )
 
     def test_every_listener_and_the_clock_are_the_given_ones(self) -> None:
         heard, shown, clock = EventList(), [], FakeClock()

@@ -176,6 +176,7 @@ class TestAnIncident:
 
     def test_its_cure_is_counted_and_its_record_handed_out(self) -> None:
         run = Run()
+        run.clock.advance(3.0)
         run.flag()
         run.clock.advance(4.0)
         (first, nothing), (closed, record) = run.healthy(2)
@@ -273,6 +274,7 @@ class TestAnIncident:
 
     def test_a_halt_ends_it_as_such_and_it_stays(self) -> None:
         run = Run(policy_of({"action": "halt"}))
+        run.clock.advance(3.0)
         run.flag(used_up=False)
         run.clock.advance(2.0)
         run.ledger.halt(5)
@@ -304,10 +306,10 @@ class TestALadderBegunAnew:
         run = Run(policy_of({"action": "halt"}))
         run.flag(used_up=False)
         assert run.ledger.halted
+        run.ledger.begin(2)
         run.ledger.begin_ladder_anew()
         assert (run.ledger.incident, run.ledger.halted, run.ledger.engine.incidents) == (None, False, 1)
-        assert run.ledger.counters.update == 1
-        assert run.ledger.engine.clock == 1
+        assert (run.ledger.counters.update, run.ledger.engine.clock) == (2, 2)
 
     def test_cuts_stay(self) -> None:
         run = Run()

@@ -67,16 +67,17 @@ def test_a_healthy_and_a_flagged_step_count_for_both(tmp_path: Path) -> None:
 
 def test_the_newest_comes_first_and_memory_before_the_disk(tmp_path: Path) -> None:
     """By step, and within a step by update: weights redrawn on a state are newer than it."""
-    states = states_of(tmp_path)
+    states = states_of(tmp_path, keep=9)
     for step, update in ((4, 4), (8, 8), (4, 11)):
         states.memory.remember(point_of(step, update), good=True)
-    for step, update in ((0, 0), (8, 8), (6, 6)):
+    for step, update in ((0, 0), (8, 8), (6, 6), (4, 12)):
         save(states, point_of(step, update), good=True)
-    states.memory.remember(point_of(9, 12))
+    states.memory.remember(point_of(9, 13))
     assert newest_first(states) == [
         (8, 8, "memory"),
         (8, 8, "disk"),
         (6, 6, "disk"),
+        (4, 12, "disk"),
         (4, 11, "memory"),
         (4, 4, "memory"),
         (0, 0, "disk"),

@@ -76,6 +76,17 @@ def test_beyond_those_to_keep_the_oldest_good_one_goes_and_its_memory_is_spare()
     assert spares.take() is points[0].training
 
 
+def test_the_memory_of_a_snapshot_that_the_disk_still_needs_is_not_spare() -> None:
+    states, spares = memory()
+    point = point_of(3)
+    spares.hold(point)
+    states.remember(point)
+    states.remove(3)
+    assert spares.take() is None
+    spares.let_go(point)
+    assert spares.take() is point.training
+
+
 def test_a_snapshot_on_probation_drives_no_good_one_out() -> None:
     states, spares = memory(keep=1)
     states.remember(point_of(0), good=True)
