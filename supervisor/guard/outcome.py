@@ -9,7 +9,7 @@ from supervisor.records import ActionName, Signal
 __all__ = ["StepOutcome", "Verdict"]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class StepOutcome:
     """One update, once it is over.
 
@@ -30,7 +30,7 @@ class StepOutcome:
     action: ActionName | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What a loop of one's own does next.
 

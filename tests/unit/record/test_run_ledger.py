@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.rooms import NAN_LOSS, attempt_of, policy_of, through_a_file
 
 from supervisor.diagnosis import Diagnosis
-from supervisor.engine import EngineState
+from supervisor.engine import Closed, EngineState
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.record.run_ledger import RunLedger
 from supervisor.records import (
@@ -55,7 +56,9 @@ class Run:
         found = []
         for _ in range(times):
             place = self.ledger.begin(self.ledger.counters.update + 1)
-            found.append(self.ledger.applied(Observation(place.step, place.update, 1.0, 1.0, **seen)))
+            found.append(
+                self.ledger.applied(Observation(place.step, place.update, 1.0, 1.0, **seen)) or (Closed(), None)
+            )
         return found
 
     def flag(self, signals: Any = NAN_LOSS, *, used_up: bool = True, **options: Any) -> tuple[Decision, bool]:
@@ -180,7 +183,7 @@ class TestAnIncident:
         run.flag()
         run.clock.advance(4.0)
         (first, nothing), (closed, record) = run.healthy(2)
-        assert (first.something, nothing) == (False, None)
+        assert (first, nothing) == (Closed(), None)
         assert (closed.incident, closed.cured_by) == (1, ActionName.SKIP_BATCH)
         assert record is not None
         assert (record.outcome, record.cured_by, record.closed_at_step, record.seconds) == (
@@ -194,7 +197,7 @@ class TestAnIncident:
     def test_replayed_updates_are_no_cure(self) -> None:
         run = Run()
         run.flag()
-        assert [closed.something for closed, _ in run.healthy(5, replayed=True)] == [False] * 5
+        assert [closed for closed, _ in run.healthy(5, replayed=True)] == [Closed()] * 5
         assert run.ledger.incident is not None
         assert run.ledger.counters.applied_steps == 5
 
@@ -459,7 +462,8 @@ class AnySequence(RuleBasedStateMachine):
     def applied(self) -> None:
         place, step = self.open, self.ledger.counters.step
         assert place is not None
-        closed, record = self.ledger.applied(Observation(place.step, place.update, 1.0, 1.0, replayed=place.replayed))
+        seen = Observation(place.step, place.update, 1.0, 1.0, replayed=place.replayed)
+        closed, record = self.ledger.applied(seen) or (Closed(), None)
         assert (record is not None) == (closed.incident is not None)
         assert self.ledger.counters.step == step + 1
         self.open = None
@@ -531,3 +535,4 @@ class AnySequence(RuleBasedStateMachine):
 
 
 TestAnySequence: Callable[..., Any] = AnySequence.TestCase
+TestAnySequence.settings = settings(max_examples=20, stateful_step_count=30)  # type: ignore[attr-defined]
