@@ -44,11 +44,15 @@ class SpikeDetector:
         self._value_of: Callable[[Observation], float] = attrgetter(quantity)
         self._policy = policy
         self._name = SignalName.LOSS_SPIKE if quantity == "loss" else SignalName.GRADIENT_SPIKE
-        self._window: deque[float] = deque(maxlen=policy.window_updates)
-        # Kept beside, since taking the logarithms of the whole window is most of a refresh.
-        self._logs: deque[float] = deque(maxlen=policy.window_updates)
+        self._margin = policy.margin * MARGIN_FACTOR[quantity]
+        # Longer than the window, so that the baseline of the last refresh can be found when it is asked for.
+        longest = policy.window_updates + REFRESH_UPDATES
+        self._window: deque[float] = deque(maxlen=longest)
+        # Kept beside, since taking the logarithms of the whole window is most of a baseline.
+        self._logs: deque[float] = deque(maxlen=longest)
         self._baseline: Baseline | None = None
-        self._limit = math.inf
+        self._is_due = False
+        self._safe = self._limit = math.inf
         self._since_refresh = 0
         self._spiked = False
         self._rate = RateWatch()
@@ -56,7 +60,7 @@ class SpikeDetector:
     def inspect(self, observation: Observation) -> Signal | None:
         """`loss_spike`, `gradient_spike` or `divergence` with the value, the expected one and the score."""
         value = self._value_of(observation)
-        if not self._limit < value < math.inf or self._baseline is None:
+        if value <= self._safe or not self._is_spike(value) or self._baseline is None:
             return None
         # A batch that comes again is no other batch.
         goes_on = self._spiked and not observation.replayed
@@ -69,7 +73,7 @@ class SpikeDetector:
         The first of several observed spikes in a row stays out of it; the others are taken, as the new level.
         """
         value = self._value_of(observation)
-        before, self._spiked = self._spiked, self._limit < value < math.inf
+        before, self._spiked = self._spiked, self._is_spike(value)
         # A gradient norm of zero says that nothing was learnt, not how large gradients are.
         if (self._spiked and not before) or not math.isfinite(value) or (value <= 0 and self._quantity == "grad_norm"):
             return
@@ -77,12 +81,12 @@ class SpikeDetector:
             self._empty()
         self._take(value)
         self._since_refresh += 1
-        if self._since_refresh >= REFRESH_UPDATES or self._baseline is None:
+        if self._since_refresh >= REFRESH_UPDATES or (self._baseline is None and not self._is_due):
             self._refresh()
 
     def flagged(self, observation: Observation) -> None:
         """Remember whether this flagged update was a spike."""
-        self._spiked = self._limit < self._value_of(observation) < math.inf
+        self._spiked = self._is_spike(self._value_of(observation))
 
     def restored(self) -> None:
         """Forget that the last update was a spike: the next one is on another state, so that it is no divergence."""
@@ -97,8 +101,9 @@ class SpikeDetector:
 
     def state_dict(self) -> dict[str, Any]:
         """The window, what was found in it, and whether the last update spiked."""
+        self._find_baseline()
         return {
-            "window": list(self._window),
+            "window": list(self._window)[-self._policy.window_updates :],
             "baseline": None if self._baseline is None else list(self._baseline),
             "since_refresh": self._since_refresh,
             "spiked": self._spiked,
@@ -113,6 +118,7 @@ class SpikeDetector:
         for value in state["window"]:
             self._take(value)
         self._baseline = None if state["baseline"] is None else Baseline(*state["baseline"])
+        self._safe = -math.inf if self._baseline is not None else math.inf
         self._since_refresh = state["since_refresh"]
         self._spiked = bool(state["spiked"])
         self._rate = RateWatch(**state["rate"])
@@ -125,19 +131,42 @@ class SpikeDetector:
     def _empty(self) -> None:
         self._window.clear()
         self._logs.clear()
-        self._baseline = None
+        self._baseline, self._is_due = None, False
         self._since_refresh = 0
+        self._safe = math.inf
         self._set_limit()
 
+    def _is_spike(self, value: float) -> bool:
+        if value <= self._safe:
+            return False
+        self._find_baseline()
+        return self._limit < value < math.inf
+
     def _refresh(self) -> None:
+        """Have a baseline drawn through the window as it is now, when a value asks for it.
+
+        Most never do: the limit is at least `margin` times the newest value where all are above zero, and at least the
+        newest value elsewhere (`Baseline.limit`).
+        """
         if len(self._window) < self._policy.warmup_updates:
             return
         self._since_refresh = 0
+        self._is_due = True
+        newest = min(self._window[-1], 1e300)
+        # A little less, for what rounding may take from it.
+        self._safe = 0.999 * self._margin * newest if min(self._window) > 0 else newest
+
+    def _find_baseline(self) -> None:
+        if not self._is_due:
+            return
+        self._is_due = False
+        end = len(self._window) - self._since_refresh
+        start = max(0, end - self._policy.window_updates)
+        window, logs = list(self._window)[start:end], list(self._logs)[start:end]
         quiet = LEAST_SPREAD[self._quantity]
-        self._baseline = Baseline.of(self._window, quiet=quiet, ahead=REFRESH_UPDATES, logs=self._logs)
+        self._baseline = Baseline.of(window, quiet=quiet, ahead=REFRESH_UPDATES, logs=logs)
         self._set_limit()
 
     def _set_limit(self) -> None:
-        policy, baseline = self._policy, self._baseline
-        margin = policy.margin * MARGIN_FACTOR[self._quantity]
-        self._limit = math.inf if baseline is None else baseline.limit(policy.threshold, margin)
+        baseline = self._baseline
+        self._limit = math.inf if baseline is None else baseline.limit(self._policy.threshold, self._margin)

@@ -500,3 +500,34 @@ def test_what_it_compares_with_is_the_baseline_of_its_window(values: list[float]
         if state["since_refresh"] == 0 and state["baseline"] is not None:
             plain = Baseline.of(state["window"], quiet=LEAST_SPREAD["loss"], ahead=REFRESH_UPDATES)
             assert state["baseline"] == list(plain)
+
+
+@pytest.mark.parametrize("quantity", ["loss", "grad_norm"])
+@given(
+    start=st.floats(-3.0, 3.0),
+    steps=st.lists(
+        st.tuples(st.floats(-0.4, 0.4), st.sampled_from([1.0] * 12 + [1.5, 3.0, 30.0, -1.0, 0.0]), st.booleans()),
+        min_size=20,
+        max_size=90,
+    ),
+)
+def test_a_baseline_that_is_found_when_it_is_asked_for_is_the_one_of_its_refresh(
+    quantity: Any, start: float, steps: list[tuple[float, float, bool]]
+) -> None:
+    """One detector is asked for all that it knows after every update, the other never."""
+    policy = load_policy({"detect": {"spike": {"window_updates": 24, "threshold": 3.5, "warmup_updates": 8}}})
+    assert policy.detect.spike is not None
+    lazy, eager = SpikeDetector(quantity, policy.detect.spike), SpikeDetector(quantity, policy.detect.spike)
+    level = start
+    for number, (drift, factor, flagged) in enumerate(steps):
+        level += drift
+        value = math.exp(level) * factor
+        seen = Observation(number, number, value, value, lr=0.1)
+        assert lazy.inspect(seen) == eager.inspect(seen)
+        for detector in (lazy, eager):
+            if flagged and factor > 2:
+                detector.flagged(seen)
+            else:
+                detector.accept(seen)
+        eager.state_dict()
+    assert lazy.state_dict() == eager.state_dict()
