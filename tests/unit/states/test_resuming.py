@@ -66,7 +66,7 @@ class Run:
         self.points = RestorePoints(self.subject, self.cursor, self.ledger, self.states.spares)
         self.detectors = Detectors(self.policy)
         quarantine = Quarantine(True, self.cursor, None, log)
-        parts = CheckpointParts(ledger=self.ledger, panel=self.detectors, quarantine=quarantine)
+        parts = CheckpointParts(panel=self.detectors, quarantine=quarantine)
         check = check_of(self.subject)
         self.taker = StateTaker(self.policy, check, self.points, self.states, parts, log)
         self.resuming = Resuming(self.policy, self.store, check, self.points, parts, self.states.disk, log)
