@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import pytest
+from support.parts import NAN_LOSS, attempt_of
 from support.recorder import Calls, Recorder
-from support.rooms import NAN_LOSS, attempt_of
 
 from supervisor.actions import Effect, Restored
 from supervisor.engine import Closed
@@ -105,7 +105,7 @@ class TestAccepting:
     @pytest.mark.parametrize(
         ("closed", "incident"), [(Closed(1, SKIP), INCIDENT), (Closed(cuts_taken_back=1), None), (Closed(), None)]
     )
-    def test_what_ended_with_it_is_told_to_the_record_where_anything_can_have(self, closed: Closed, incident: Incident | None) -> None:
+    def test_what_ended_with_it_is_on_record(self, closed: Closed, incident: Incident | None) -> None:
         setting, attempt = Setting(closed), attempt_of(8, 9)
         setting.continuation.accept(attempt)
         assert setting.calls[4:6] == ["ledger.spent_since", "incident_log.closed"]

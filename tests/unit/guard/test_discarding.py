@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.parts import NAN_LOSS, attempt_of, policy_of
 from support.recorder import Calls, Recorder
-from support.rooms import NAN_LOSS, attempt_of, policy_of
 
 from supervisor.actions import Effect
 from supervisor.diagnosis import Diagnosis

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from support.parts import NAN_LOSS, attempt_of, policy_of
 from support.recorder import Calls, Recorder
-from support.rooms import NAN_LOSS, attempt_of, policy_of
 
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.discarding import Discarding

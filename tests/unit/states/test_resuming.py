@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from support.exact import assert_same
+from support.parts import attempt_of, check_of, log_to, policy_of, subject_of
 from support.recorder import Calls, Recorder
-from support.rooms import attempt_of, check_of, log_to, policy_of, subject_of
 from support.training import Training, build, healthy_batches
 
 from supervisor.checkpoints import CheckpointStore
