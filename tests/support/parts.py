@@ -1,11 +1,14 @@
-"""The parts below the guard, built by themselves around a small training."""
+"""The parts below the guard, each built by itself around a tiny training or around nothing at all."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
+import io
+import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,19 +18,45 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from supervisor.records import Observation
+from supervisor.events import EventLog
+from supervisor.policy import RecoveryPolicy, load_policy
+from supervisor.records import Observation, Signal, SignalName
 from supervisor.signals.nonfinite import nonfinite_signals
+from supervisor.states.restore_point import RestorePoint
+from supervisor.testing.clock import FakeClock
+from supervisor.testing.events import EventList
 from supervisor.testing.tiny import Batch, TinyTrainer, tiny_batches
 from supervisor.training.inspection import StateCheck
 from supervisor.training.names import parameter_names
 from supervisor.training.optimizers import chained
-from supervisor.training.state import Subject
+from supervisor.training.state import Subject, TrainingState, VolatileState
+from supervisor.training.trainer import Stateful
+from supervisor.training.tree import plain
 from supervisor.update import Attempt, LossFunction, NativeExecutor, Place, UpdateSettings
+from support.training import quiet
 
-__all__ = ["BATCHES", "PLACE", "Parts", "is_healthy", "spoils_statistics", "unlike", "users_package"]
+__all__ = [
+    "BATCHES",
+    "NAN_LOSS",
+    "PLACE",
+    "Parts",
+    "attempt_of",
+    "check_of",
+    "files_no_larger_than",
+    "is_healthy",
+    "log_to",
+    "point_of",
+    "policy_of",
+    "spoils_statistics",
+    "subject_of",
+    "through_a_file",
+    "unlike",
+    "users_package",
+]
 
 BATCHES = tiny_batches(6)
 PLACE = Place(step=3, update=5, replayed=False)
+NAN_LOSS = (Signal(SignalName.NONFINITE_LOSS),)
 
 
 def is_healthy(observation: Observation) -> bool:
@@ -72,7 +101,7 @@ class Parts:
         extra = objects.get("extra", {})
         names = parameter_names(model, made)
         subject = Subject(model, made, None, objects.get("scaler"), extra, names)
-        check = StateCheck(model, made, extra, names)
+        check = check_of(subject)
         replay = loss if objects.get("replayed", True) else None
         executor = NativeExecutor(subject, check, settings, schedule=objects.get("schedule"), loss=loss, replay=replay)
         return cls(subject, check, executor, loss)
@@ -131,6 +160,78 @@ def users_package(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) ->
         monkeypatch.setitem(sys.modules, name, sys)
         monkeypatch.delitem(sys.modules, name)
     return importlib.import_module("supervisor_jobs.losses")
+
+
+def policy_of(*rungs: Mapping[str, Any], **changes: Any) -> RecoveryPolicy:
+    """A policy in which only what a test provokes is found; its ladder where `rungs` are given."""
+    return load_policy(quiet(**({"ladder": [*rungs]} if rungs else {}), **changes))
+
+
+def subject_of(training: Any, extra: Mapping[str, Stateful] | None = None, scaler: Any = None) -> Subject:
+    """The objects of a training, under supervision."""
+    names = parameter_names(training.model, training.optimizer)
+    return Subject(training.model, training.optimizer, None, scaler, extra or {}, names)
+
+
+def check_of(subject: Subject) -> StateCheck:
+    """The state check of these objects."""
+    return StateCheck(subject.model, subject.optimizer, subject.extra, subject.names)
+
+
+def log_to(heard: EventList) -> EventLog:
+    """An event log without a file."""
+    return EventLog(None, "run", 0, FakeClock(), [heard])
+
+
+def point_of(step: int, update: int | None = None, size: int = 3) -> RestorePoint:
+    """A restore point of one parameter, `w`, whose every element is the update."""
+    update = step if update is None else update
+    training = TrainingState(
+        parameters={"w": torch.full((size,), float(update))},
+        buffers={},
+        module_extra={},
+        optimizer={"state": {}, "groups": []},
+        scheduler=None,
+        scaler=None,
+        extra={},
+        rng={},
+    )
+    return RestorePoint(step, update, step, float(step), training, {"batch_number": update, "pending": []})
+
+
+def attempt_of(
+    step: int = 0,
+    update: int | None = None,
+    *batches: Any,
+    before: VolatileState | None = None,
+    replayed: bool = False,
+    **seen: Any,
+) -> Attempt:
+    """An update that has measured a loss of 1 and whatever `seen` says."""
+    place = Place(step, step if update is None else update, replayed)
+    attempt = Attempt(place, batches or ("batch",), before or VolatileState({}, {}, {}, {}, ()), 0.0)
+    fields = {"loss": 1.0, "grad_norm": 1.0, "replayed": replayed, **seen}
+    attempt.observation = Observation(place.step, place.update, **fields)
+    return attempt
+
+
+def through_a_file(tree: Any) -> Any:
+    """A tree as a checkpoint gives it back: nothing pickled is executed."""
+    file = io.BytesIO()
+    torch.save(plain(tree), file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)
+
+
+@contextlib.contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """The kernel refuses to let any file of this process grow further, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def unlike(protocol: type, implementation: object) -> list[str]:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from support.command import PATIENCE_SECONDS
-from support.rooms import files_no_larger_than
+from support.parts import files_no_larger_than
 
 from supervisor.checkpoints import BackgroundWriter, CheckpointStore
 from supervisor.checkpoints.manifest import GoodMark, sha256_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.rooms import policy_of
+from support.parts import policy_of
 from torch import nn
 from torch.optim import LBFGS, SGD, Adam
 

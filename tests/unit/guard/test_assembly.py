@@ -95,8 +95,8 @@ def test_a_checkpoint_has_the_parts_under_the_names_of_the_file_format(tmp_path:
     parts = assembled(build(), tmp_path / "run")
     parts.taker.begin()
     tree = torch.load(tmp_path / "run" / "checkpoints" / "step-00000000" / "state.pt", weights_only=True)
-    assert tree.keys() == {"moment", "policy", "probation", "ledger", "panel", "quarantine"}
-    assert tree["ledger"].keys() == {"counters", "engine", "book"}
+    assert tree.keys() == {"moment", "policy", "probation", "counters", "engine", "book", "panel", "quarantine"}
+    assert {name: tree[name] for name in ("counters", "engine", "book")} == parts.ledger.state_dict()
 
 
 def test_a_resumed_one_stands_where_the_run_stood(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import pytest
+from support.parts import NAN_LOSS, attempt_of
 from support.recorder import Calls, Recorder
-from support.rooms import NAN_LOSS, attempt_of
 
 from supervisor.actions import Effect, Restored
 from supervisor.engine import Closed
@@ -35,7 +35,7 @@ class Setting:
 
     def __init__(self, closed: Closed | None = None) -> None:
         self.calls = calls = Calls()
-        ended = (closed or Closed(), INCIDENT if closed and closed.incident else None)
+        ended = None if closed is None else (closed, INCIDENT if closed.incident else None)
         ledger: Any = Recorder(
             RunLedger, "ledger", calls, applied=ended, spent_since=0.5, lr_scale=0.25, incident=INCIDENT
         )
@@ -102,10 +102,13 @@ class TestAccepting:
         assert setting.continuation.accept(attempt).signals == NAN_LOSS
         assert setting.given("incident_log.signals") == (NAN_LOSS, attempt.seen)
 
-    @pytest.mark.parametrize(("closed", "incident"), [(Closed(1, SKIP), INCIDENT), (Closed(cuts_taken_back=1), None)])
+    @pytest.mark.parametrize(
+        ("closed", "incident"), [(Closed(1, SKIP), INCIDENT), (Closed(cuts_taken_back=1), None), (Closed(), None)]
+    )
     def test_what_ended_with_it_is_on_record(self, closed: Closed, incident: Incident | None) -> None:
         setting, attempt = Setting(closed), attempt_of(8, 9)
         setting.continuation.accept(attempt)
+        assert setting.calls[4:6] == ["ledger.spent_since", "incident_log.closed"]
         assert setting.given("incident_log.closed") == (closed, incident, attempt.seen, 0.25)
 
     def test_a_replayed_update_proves_no_state(self) -> None:

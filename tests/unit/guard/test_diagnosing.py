@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from support.exact import assert_same
+from support.parts import NAN_LOSS, attempt_of, policy_of, subject_of
 from support.recorder import Calls, Recorder
-from support.rooms import NAN_LOSS, attempt_of, policy_of, subject_of
 
 from supervisor.diagnosis import Diagnosis, load_bundle_file
 from supervisor.guard.diagnosing import Diagnostician

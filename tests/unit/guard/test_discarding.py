@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.parts import NAN_LOSS, attempt_of, policy_of
 from support.recorder import Calls, Recorder
-from support.rooms import NAN_LOSS, attempt_of, policy_of
 
 from supervisor.actions import Effect
 from supervisor.diagnosis import Diagnosis
@@ -21,7 +21,7 @@ from supervisor.guard.recovery import Recovered, Recovery
 from supervisor.records import ActionName, Decision, Signal, SignalName
 from supervisor.signals import Detectors
 from supervisor.states import GoodStates
-from supervisor.update import Attempt, Executor, Phase
+from supervisor.update import Attempt, Executor
 
 OUTCOME = StepOutcome(8, math.nan, math.nan, False)
 DIAGNOSIS = Diagnosis(None, "nobody knows")
@@ -53,8 +53,10 @@ class Setting:
         attempt.observation = replace(attempt.seen, **found)
 
 
-def bad(phase: Phase = Phase.BEGUN, **seen: Any) -> Attempt:
-    return attempt_of(8, 9, phase=phase, **{"loss": math.nan, **seen})
+def bad(*, undone: bool = True, **seen: Any) -> Attempt:
+    attempt = attempt_of(8, 9, **{"loss": math.nan, **seen})
+    attempt.undone = undone
+    return attempt
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_it_is_undone_looked_into_flagged_and_answered_in_this_order(action: Act
         "recovery.answer",
         "continuation.go_on",
     ]
-    assert (attempt.undone, attempt.phase) == (True, Phase.ENDED)
+    assert attempt.undone
     answered, signals, diagnosis, diagnostician = setting.calls.given["recovery.answer"][0]
     assert answered is attempt
     assert [signal.name for signal in signals] == ["nonfinite_loss"]
@@ -92,9 +94,9 @@ def test_a_halt_ends_the_run_and_says_why() -> None:
 
 def test_one_whose_optimizer_has_begun_to_step_reached_the_weights() -> None:
     """What is wrong with them was found already; looking again would find what the update itself did."""
-    setting, attempt = Setting(), bad(Phase.STEPPING, bad_parameters=("outer.bias",))
+    setting, attempt = Setting(), bad(undone=False, bad_parameters=("outer.bias",))
     setting.discarding.discard(attempt)
-    assert (attempt.undone, attempt.phase) == (False, Phase.ENDED)
+    assert not attempt.undone
     assert setting.calls[:4] == ["executor.undo", "states.flush", "continuation.noted", "diagnostician.diagnose"]
     assert [signal.name for signal in attempt.signals] == ["nonfinite_parameter", "nonfinite_loss"]
 
@@ -140,7 +142,7 @@ class TestOverflow:
 
     def test_so_is_one_that_reached_the_weights(self) -> None:
         setting = Setting()
-        setting.discarding.discard(bad(Phase.STEPPING, **OVERFLOW))
+        setting.discarding.discard(bad(undone=False, **OVERFLOW))
         assert setting.calls[-1] == "continuation.go_on"
 
 

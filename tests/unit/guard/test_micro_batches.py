@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from support.exact import assert_same
+from support.parts import attempt_of, check_of, policy_of, subject_of
 from support.recorder import Calls, Recorder
-from support.rooms import attempt_of, check_of, policy_of, subject_of
 
 from supervisor.guard.micro_batches import MicroBatchJudge
 from supervisor.records import Observation, SignalName

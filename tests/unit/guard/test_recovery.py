@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from support.parts import NAN_LOSS, attempt_of, policy_of, subject_of
 from support.recorder import Calls, Recorder
-from support.rooms import NAN_LOSS, attempt_of, policy_of, subject_of
 from torch import nn
 
 from supervisor.actions import Restored

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from support.parts import NAN_LOSS, attempt_of, policy_of
 from support.recorder import Calls, Recorder
-from support.rooms import policy_of
 
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.discarding import Discarding
@@ -34,11 +34,20 @@ LOSS = torch.tensor(1.0)
 
 
 class Setting:
-    """A step whose executor measures, prepares and finds what it is told; detectors and ledger are real ones."""
+    """A step whose executor measures, prepares and finds what it is told; detectors and ledger are real ones.
 
-    def __init__(self, *, raises_in: str = "", check_due: bool = False, found: Any = None, **measured: Any) -> None:
+    Attributes:
+        discarded: the phase of each update that was handed on to be discarded, and whether it can be undone.
+    """
+
+    def __init__(
+        self, *, raises_in: str = "", check_due: bool = False, found: Any = None, cut: bool = False, **measured: Any
+    ) -> None:
         self.calls = calls = Calls()
-        self.ledger = RunLedger(policy_of(), FakeClock())
+        self.discarded: list[tuple[Phase, bool]] = []
+        self.ledger = RunLedger(policy_of({"action": "lower_lr", "factor": 0.5}, {"action": "halt"}), FakeClock())
+        if cut:
+            self.ledger.decide(attempt_of(loss=math.nan), NAN_LOSS, {}, cause=None, can_retry=False)
         self.measured = {"loss": 1.0, "grad_norm": 1.0, **measured}
         self.found = found or {}
         subject: Any = Recorder(Subject, "subject", calls)
@@ -66,15 +75,20 @@ class Setting:
         parts: Any = {
             "canaries": Recorder(Canaries, "canaries", calls),
             "continuation": Recorder(Continuation, "continuation", calls, check_due=check_due, accept=OUTCOME),
-            "discarding": Recorder(Discarding, "discarding", calls, discard=DISCARDED),
+            "discarding": Recorder(Discarding, "discarding", calls, discard=self.discard),
         }
         points = RestorePoints(subject, self.data, self.ledger, SpareCopies())
         self.step = SupervisedStep(policy_of(), points, self.executor, Detectors(policy_of()), **parts)
 
-    def measure(self, attempt: Attempt, loss: Any, error: Exception | None) -> None:
+    def discard(self, attempt: Attempt) -> Verdict:
+        self.discarded.append((attempt.phase, attempt.undone))
+        return DISCARDED
+
+    def measure(self, attempt: Attempt, loss: Any, error: Exception | None) -> Observation:
         attempt.observation = Observation(attempt.place.step, attempt.place.update, **self.measured)
         if error is not None:
             self.raise_in(attempt, error)
+        return attempt.seen
 
     def raise_in(self, attempt: Attempt, error: Exception) -> None:
         attempt.raised = Raised(type(error).__name__, str(error), None, None, "Traceback")
@@ -147,8 +161,7 @@ class TestJudging:
         assert setting.step.judge(attempt, LOSS, None) is DISCARDED
         assert setting.calls == ["executor.measured", "data.used", "discarding.discard"]
         assert [signal.name for signal in attempt.signals] == ["nonfinite_loss"]
-        # What has begun to step is told by the phase.
-        assert attempt.phase is Phase.BEGUN
+        assert setting.discarded == [(Phase.ENDED, True)]
 
     def test_findings_that_are_only_observed_do_not_stop_it(self) -> None:
         setting = Setting(sanitized=3)
@@ -168,36 +181,49 @@ class TestJudging:
         attempt = setting.step.begin(("batch",))
         assert setting.step.judge(attempt, LOSS, None) is DISCARDED
         assert setting.calls[-2:] == ["data.used", "discarding.discard"]
-        assert attempt.phase is Phase.BEGUN
+        assert setting.discarded == [(Phase.ENDED, True)]
 
 
 class TestApplying:
-    def test_rates_are_scaled_inside_and_nominal_after(self) -> None:
-        setting = Setting()
+    @pytest.mark.parametrize(
+        ("cut", "calls"),
+        [
+            (True, ["data.used", "executor.applying", "scaled 0.5", "step", "nominal"]),
+            (False, ["data.used", "step"]),
+        ],
+    )
+    def test_rates_are_scaled_inside_where_a_cut_is_in_force_and_nominal_after(
+        self, cut: bool, calls: list[str]
+    ) -> None:
+        setting = Setting(cut=cut)
         attempt = setting.passed()
         with setting.step.applying(attempt):
             setting.calls.append("step")
-            assert attempt.phase is Phase.STEPPING
-        assert setting.calls == ["data.used", "executor.applying", "scaled 1", "step", "nominal"]
+            assert (attempt.phase, attempt.undone) == (Phase.STEPPING, False)
+        assert setting.calls == calls
         assert attempt.raised is None
 
-    def test_an_exception_inside_is_kept_for_the_end_of_the_step(self) -> None:
-        setting = Setting()
+    @pytest.mark.parametrize("cut", [True, False])
+    def test_an_exception_inside_is_kept_for_the_end_of_the_step(self, cut: bool) -> None:
+        setting = Setting(cut=cut)
         attempt = setting.passed()
         with setting.step.applying(attempt):
             raise RuntimeError("half a step")
-        assert setting.calls[-2:] == ["nominal", "executor.raised_in"]
+        assert setting.calls[-2:] == ["nominal" if cut else "data.used", "executor.raised_in"]
         assert attempt.raised is not None
         assert (attempt.raised.message, attempt.phase) == ("half a step", Phase.STEPPING)
 
+    @pytest.mark.parametrize("cut", [True, False])
     @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
-    def test_an_interrupt_passes_through_and_the_update_is_over(self, interrupt: type[BaseException]) -> None:
-        setting = Setting()
+    def test_an_interrupt_passes_through_and_the_update_is_over(
+        self, interrupt: type[BaseException], cut: bool
+    ) -> None:
+        setting = Setting(cut=cut)
         attempt = setting.passed()
         with pytest.raises(interrupt), setting.step.applying(attempt):
             raise interrupt
-        assert setting.calls[-1] == "nominal"
-        assert (attempt.raised, attempt.phase) == (None, Phase.ENDED)
+        assert setting.calls[-1] == ("nominal" if cut else "data.used")
+        assert (attempt.raised, attempt.phase, attempt.undone) == (None, Phase.ENDED, False)
 
 
 class TestSettling:
@@ -230,7 +256,7 @@ class TestSettling:
         assert setting.step.settle(attempt) is DISCARDED
         assert setting.calls[-1] == "discarding.discard"
         assert [signal.name for signal in attempt.signals] == ["nonfinite_parameter"]
-        assert attempt.phase is Phase.STEPPING
+        assert setting.discarded == [(Phase.ENDED, False)]
 
     def test_an_exception_of_the_optimizer_is_answered_and_the_schedule_does_not_step(self) -> None:
         setting = Setting()
@@ -240,7 +266,7 @@ class TestSettling:
         setting.calls.clear()
         assert setting.step.settle(attempt) is DISCARDED
         assert setting.calls == ["executor.check_state", "discarding.discard"]
-        assert attempt.phase is Phase.STEPPING
+        assert setting.discarded == [(Phase.ENDED, False)]
 
     def test_so_is_one_of_the_scheduler(self) -> None:
         setting = Setting(raises_in="after_update")

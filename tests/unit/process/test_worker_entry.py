@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from supervisor.job import ResolvedJob
+from supervisor.process import worker_entry
 from supervisor.process.heartbeat import Heartbeat, Phase
 from supervisor.process.spec import WorkerSpec
 
@@ -23,7 +24,7 @@ def worker(resolved: ResolvedJob) -> Iterator[tuple[subprocess.Popen[str], Worke
     spec = WorkerSpec.of(resolved, run_id="abc", resume=False)
     heartbeat = Heartbeat(spec.layout.heartbeat, create=True)
     process = subprocess.Popen(
-        [sys.executable, "-m", "supervisor.process.worker_entry"],
+        [sys.executable, "-m", worker_entry.__name__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pytest
-from support.rooms import through_a_file
+from support.parts import through_a_file
 
 from supervisor.record.counters import Counters
 

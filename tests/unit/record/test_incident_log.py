@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.rooms import log_to
+from support.parts import log_to
 
 from supervisor.actions import Effect, Restored
 from supervisor.diagnosis import Diagnosis

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.rooms import log_to, through_a_file
+from support.parts import log_to, through_a_file
 
 from supervisor.events.quarantine_file import QuarantinedSample, read_quarantine
 from supervisor.record.quarantine import Quarantine

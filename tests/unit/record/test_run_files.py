@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.rooms import policy_of
+from support.parts import policy_of
 
 from supervisor.checkpoints import CheckpointStore
 from supervisor.errors import InputError

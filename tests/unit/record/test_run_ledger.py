@@ -14,7 +14,7 @@ import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from support.rooms import NAN_LOSS, attempt_of, policy_of, through_a_file
+from support.parts import NAN_LOSS, attempt_of, policy_of, through_a_file
 
 from supervisor.diagnosis import Diagnosis
 from supervisor.engine import Closed, EngineState

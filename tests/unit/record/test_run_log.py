@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from support.exact import assert_same, generators, seed_all
-from support.rooms import NAN_LOSS, attempt_of, log_to, policy_of
+from support.parts import NAN_LOSS, attempt_of, log_to, policy_of
 from torch import nn
 from torch.optim import SGD
 

@@ -5,8 +5,24 @@ from __future__ import annotations
 import pytest
 
 from supervisor.events import schema
+from supervisor.events.reader import read_events
 from supervisor.events.schema import ExitClassification, RunStatus
 from supervisor.records import ActionName
+from supervisor.report.times import RunTimes
+
+
+def test_before_anything_happened_nothing_is_known():
+    times = RunTimes()
+    assert (times.seconds, times.position, times.goodput, times.mttr_seconds) == (0.0, 0, None, None)
+
+
+def test_a_start_alone_takes_time_and_keeps_none(run):
+    """The first `step` event says how long a step takes."""
+    times = RunTimes()
+    run.at(3, schema.WarningEvent(message="slow"))
+    for event in read_events(run.run_dir):
+        times.tell(event)
+    assert (times.seconds, times.goodput, times.mttr_seconds) == (pytest.approx(3), None, None)
 
 
 def test_goodput_leaves_out_skipped_steps_lost_steps_and_the_wait_after_a_crash(run):

@@ -22,9 +22,9 @@ class Part:
 
 def test_each_part_has_its_own_under_its_name() -> None:
     one, other = Part({"a": 1}), Part([2])
-    parts = CheckpointParts(ledger=one, quarantine=other)
+    parts = CheckpointParts(panel=one, quarantine=other)
     tree = parts.tree()
-    assert tree == {"ledger": {"a": 1}, "quarantine": [2]}
+    assert tree == {"panel": {"a": 1}, "quarantine": [2]}
     one.value = other.value = None
     parts.load({**tree, "of another version": 3})
     assert (one.value, other.value) == ({"a": 1}, [2])
@@ -32,4 +32,4 @@ def test_each_part_has_its_own_under_its_name() -> None:
 
 def test_a_part_that_is_missing_is_told() -> None:
     with pytest.raises(KeyError, match="quarantine"):
-        CheckpointParts(ledger=Part(1), quarantine=Part(2)).load({"ledger": 1})
+        CheckpointParts(panel=Part(1), quarantine=Part(2)).load({"panel": 1})

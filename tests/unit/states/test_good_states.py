@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.rooms import log_to, point_of, policy_of
+from support.parts import log_to, point_of, policy_of
 
 from supervisor.checkpoints import CheckpointStore
 from supervisor.states.good_states import GoodStates

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support.rooms import point_of
+from support.parts import point_of
 
 from supervisor.states.in_memory import StatesInMemory
 from supervisor.states.spare_copies import SpareCopies

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.rooms import files_no_larger_than, log_to, point_of
+from support.parts import files_no_larger_than, log_to, point_of
 
 from supervisor.checkpoints import CheckpointStore, Kept
 from supervisor.states.on_disk import StatesOnDisk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.exact import assert_same
-from support.rooms import point_of, subject_of, through_a_file
+from support.parts import point_of, subject_of, through_a_file
 
 from supervisor.states.restore_point import RestorePoint, last_update
 from supervisor.testing.tiny import TinyTrainer

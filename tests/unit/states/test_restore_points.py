@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from support.exact import assert_same, everything
-from support.rooms import policy_of, subject_of
+from support.parts import policy_of, subject_of
 from support.training import Training
 
 from supervisor.policy import DataAfterReload

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from support.exact import assert_same, differences
+from support.parts import check_of, log_to, policy_of, subject_of
 from support.recorder import Calls, Recorder
-from support.rooms import check_of, log_to, policy_of, subject_of
 
 from supervisor.errors import ActionError
 from supervisor.policy import DataAfterReload

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from support.exact import assert_same
+from support.parts import attempt_of, check_of, log_to, policy_of, subject_of
 from support.recorder import Calls, Recorder
-from support.rooms import attempt_of, check_of, log_to, policy_of, subject_of
 from support.training import Training, build, healthy_batches
 
 from supervisor.checkpoints import CheckpointStore
@@ -66,7 +66,7 @@ class Run:
         self.points = RestorePoints(self.subject, self.cursor, self.ledger, self.states.spares)
         self.detectors = Detectors(self.policy)
         quarantine = Quarantine(True, self.cursor, None, log)
-        parts = CheckpointParts(ledger=self.ledger, panel=self.detectors, quarantine=quarantine)
+        parts = CheckpointParts(panel=self.detectors, quarantine=quarantine)
         check = check_of(self.subject)
         self.taker = StateTaker(self.policy, check, self.points, self.states, parts, log)
         self.resuming = Resuming(self.policy, self.store, check, self.points, parts, self.states.disk, log)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.rooms import point_of
+from support.parts import point_of
 
 from supervisor.states.spare_copies import SpareCopies
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support.exact import assert_same
-from support.rooms import check_of, files_no_larger_than, log_to, policy_of, subject_of
+from support.parts import check_of, files_no_larger_than, log_to, policy_of, subject_of
 from torch import nn
 
 from supervisor.checkpoints import CheckpointStore
@@ -54,7 +54,7 @@ class Run:
         self.cursor = DataCursor(self.trainer.data)
         self.ledger = RunLedger(policy, FakeClock())
         points = RestorePoints(subject, self.cursor, self.ledger, self.states.spares)
-        parts = CheckpointParts(ledger=self.ledger)
+        parts = CheckpointParts(panel=Note("a window"))
         self.taker = StateTaker(policy, check_of(subject), points, self.states, parts, log)
         self.check, self.policy = check_of(subject), policy
 
@@ -147,7 +147,9 @@ class TestTaking:
             tree["moment"]["training"]["parameters"],
             {name: p.detach() for name, p in run.trainer.model.named_parameters()},
         )
-        assert tree["ledger"]["counters"]["step"] == 3
+        assert {name: tree[name] for name in ("counters", "engine", "book")} == run.ledger.state_dict()
+        assert tree["counters"]["step"] == 3
+        assert tree["panel"] == {"held": "a window"}
         assert tree["policy"] == run.policy.model_dump(mode="json")
         assert tree["probation"] == {}
 

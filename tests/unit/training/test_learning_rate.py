@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim import lr_scheduler as schedulers
 
-from supervisor.training.learning_rate import ScaledLearningRates, nominal_lr, scaled_learning_rates
+from supervisor.training.learning_rate import nominal_lr, scaled_learning_rates
 from supervisor.training.optimizers import ChainedOptimizer
 
 STEPS = 12
@@ -134,34 +134,31 @@ def test_the_nominal_rate_is_the_first_groups() -> None:
     assert nominal_lr(held) == 0.25
 
 
-class TestOfOneOptimizer:
-    def test_each_group_is_scaled_inside_the_block_and_the_same_again_afterwards(self) -> None:
-        held = optimizer()
-        scaled = ScaledLearningRates(held)
-        for scale in (0.5, 0.25):
-            with scaled.by(scale):
-                assert [group["lr"] for group in held.param_groups] == [0.1 * scale, 0.02 * scale]
-            assert [group["lr"] for group in held.param_groups] == [0.1, 0.02]
+def test_each_group_is_scaled_inside_the_block_and_the_same_again_afterwards() -> None:
+    held = optimizer()
+    for scale in (0.5, 0.25):
+        with scaled_learning_rates(held, scale):
+            assert [group["lr"] for group in held.param_groups] == [0.1 * scale, 0.02 * scale]
+        assert [group["lr"] for group in held.param_groups] == [0.1, 0.02]
 
-    def test_with_nothing_to_scale_nothing_is_made_and_a_rate_set_inside_stays(self) -> None:
-        held = optimizer()
-        scaled = ScaledLearningRates(held)
-        assert scaled.by(1.0) is scaled.by(1.0)
-        with scaled.by(1.0), scaled.by(1.0):
-            held.param_groups[0]["lr"] = 0.7
-        assert held.param_groups[0]["lr"] == 0.7
 
-    def test_groups_that_came_since_are_scaled_too(self) -> None:
-        held = optimizer()
-        scaled = ScaledLearningRates(held)
+def test_with_nothing_to_scale_a_rate_set_inside_stays() -> None:
+    held = optimizer()
+    with scaled_learning_rates(held, 1.0):
+        held.param_groups[0]["lr"] = 0.7
+    assert held.param_groups[0]["lr"] == 0.7
+
+
+def test_groups_that_came_inside_the_block_keep_their_rate() -> None:
+    held = optimizer()
+    with scaled_learning_rates(held, 0.5):
         held.add_param_group({"params": [nn.Parameter(torch.ones(1))], "lr": 0.4})
-        with scaled.by(0.5):
-            assert held.param_groups[2]["lr"] == 0.2
-        assert held.param_groups[2]["lr"] == 0.4
+    assert [group["lr"] for group in held.param_groups] == [0.1, 0.02, 0.4]
 
-    def test_several_optimizers_are_scaled_as_one(self) -> None:
-        first, second = optimizer(), optimizer()
-        second.param_groups[0]["lr"] = 0.8
-        with ScaledLearningRates(ChainedOptimizer([first, second])).by(0.5):
-            assert (first.param_groups[0]["lr"], second.param_groups[0]["lr"]) == (0.05, 0.4)
-        assert (first.param_groups[0]["lr"], second.param_groups[0]["lr"]) == (0.1, 0.8)
+
+def test_several_optimizers_are_scaled_as_one() -> None:
+    first, second = optimizer(), optimizer()
+    second.param_groups[0]["lr"] = 0.8
+    with scaled_learning_rates(ChainedOptimizer([first, second]), 0.5):
+        assert (first.param_groups[0]["lr"], second.param_groups[0]["lr"]) == (0.05, 0.4)
+    assert (first.param_groups[0]["lr"], second.param_groups[0]["lr"]) == (0.1, 0.8)
