@@ -56,7 +56,7 @@ def decide(
     Raises:
         ValueError: every signal is only observed, so that there is nothing to decide.
     """
-    causes = policy.causes(signals)
+    causes = policy.acted_on(signals)
     found: list[SignalName | CauseKind] = [signal.name for signal in causes]
     highest = max(found if cause is None else [*found, cause], key=policy.reaction_rung)
     entry = policy.reaction_rung(highest)

@@ -28,11 +28,10 @@ from supervisor.record.run_ledger import RunLedger
 from supervisor.record.run_log import ProgressListener, RunLog
 from supervisor.signals import Detectors
 from supervisor.states import Canaries, CheckpointParts, GoodStates, RestorePoints, Restoring, Resuming, StateTaker
-from supervisor.training.data_cursor import DataCursor
+from supervisor.training.data_position import DataPosition
 from supervisor.training.inspection import StateCheck
 from supervisor.training.names import parameter_names
 from supervisor.training.optimizers import AnyOptimizer
-from supervisor.training.outside_data import OutsideData
 from supervisor.training.schedule import Schedule
 from supervisor.training.state import Subject
 from supervisor.training.trainer import Stateful
@@ -50,7 +49,7 @@ class TrainingObjects:
     schedule: Schedule
     scaler: GradScaler | None
     extra_state: Mapping[str, Stateful]
-    data: DataCursor | OutsideData
+    data: DataPosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class Parts:
     subject: Subject
     check: StateCheck
     executor: NativeExecutor
-    data: DataCursor | OutsideData
+    data: DataPosition
     schedule: Schedule
     detectors: Detectors
     ledger: RunLedger

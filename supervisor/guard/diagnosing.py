@@ -50,7 +50,7 @@ class Diagnostician:
             attempt,
             self.points.subject,
             self.executor,
-            lambda seen: not self.policy.causes(self.detectors.inspect(seen)),
+            lambda seen: not self.policy.acted_on(self.detectors.inspect(seen)),
             bounds=Bounds(settings.max_replays - replays_done, settings.max_seconds),
             batch_number=self.points.data.last_number,
             clock=self.clock,

@@ -80,7 +80,7 @@ class Discarding:
         # Before the detectors take note of the update, so that a replay is judged as the update was.
         diagnosis = self.diagnostician.diagnose(attempt)
         self.continuation.flag(attempt)
-        recovered = self.recovery.answer(attempt, self.policy.causes(attempt.signals), diagnosis, self.diagnostician)
+        recovered = self.recovery.answer(attempt, self.policy.acted_on(attempt.signals), diagnosis, self.diagnostician)
         if recovered.decision.action is not ActionName.HALT:
             return Verdict(apply=False, outcome=self.continuation.go_on(attempt, recovered))
         outcome = self.continuation.halt(attempt, recovered)

@@ -25,8 +25,8 @@ from supervisor.guard.recovery import Redrawing, TrainerReset
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.record.run_log import Evaluation, ProgressListener
 from supervisor.training.data_cursor import DataCursor
+from supervisor.training.data_position import DataPosition
 from supervisor.training.optimizers import chained
-from supervisor.training.outside_data import OutsideData
 from supervisor.training.schedule import Interval, Schedule
 from supervisor.training.trainer import Stateful
 from supervisor.update import UpdateSettings
@@ -128,7 +128,7 @@ class Guard(Primitives):
                 Schedule(scheduler, scheduler_interval),
                 scaler,
                 dict(extra_state or {}),
-                self._cursor or OutsideData(position),
+                self._cursor or DataPosition(position),
             ),
             UpdateSettings(accumulate, None if clip is None else clip.max_norm, on_gradients, sanitized),
             Reporting(

@@ -59,7 +59,7 @@ class SupervisedStep:
         An exception that is no `Exception` passes through, with the attempt still begun, so that it can be given up.
         """
         attempt.signals = self.detectors.inspect(self.executor.measured(attempt, loss, error))
-        if not attempt.signals or not self.policy.causes(attempt.signals):
+        if not attempt.signals or not self.policy.acted_on(attempt.signals):
             self.executor.prepare(attempt)
             if attempt.raised is None:
                 attempt.phase = Phase.PASSED
@@ -83,7 +83,7 @@ class SupervisedStep:
         if attempt.raised is not None or self.continuation.check_due(attempt):
             executor.check_state(attempt)
             attempt.signals = self.detectors.inspect(attempt.seen)
-            if attempt.signals and self.policy.causes(attempt.signals):
+            if attempt.signals and self.policy.acted_on(attempt.signals):
                 return self.discarding.discard(attempt)
         self.canaries.healthy(attempt)
         return Verdict(apply=False, outcome=self.continuation.accept(attempt))

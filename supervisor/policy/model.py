@@ -157,7 +157,7 @@ class RecoveryPolicy(Section):
         """True where the signal is only logged: no incident opens and the step counts as healthy."""
         return self.reactions.of(signal) is Reaction.OBSERVE
 
-    def causes(self, signals: Iterable[Signal]) -> tuple[Signal, ...]:
+    def acted_on(self, signals: Iterable[Signal]) -> tuple[Signal, ...]:
         """The findings that flag an update; those that are only observed do not."""
         return tuple(signal for signal in signals if not self.observes(signal.name))
 

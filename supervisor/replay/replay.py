@@ -158,7 +158,7 @@ class _Replay:
             return
         signals = self._signals(found)
         names = tuple(signal.name for signal in signals)
-        if self.policy.causes(signals):
+        if self.policy.acted_on(signals):
             decisions = self._decide(signals, found)
             self._compare(found, names, decisions)
             if decisions[-1].action is ActionName.HALT:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from supervisor.errors import InputError
 from supervisor.training.data_indices import IndexRecorder, indices_in
+from supervisor.training.data_position import DataPosition
 from supervisor.training.device import devices_of, placed
 from supervisor.training.rng import capture_rng, generator_states, preserved_rng, restore_generators, restore_rng
 from supervisor.training.samples import keep_samples, sample_count
@@ -25,7 +26,7 @@ RECENT = 1024
 _NOTHING_LEFT = object()
 
 
-class DataCursor:
+class DataCursor(DataPosition):
     """Draws batches epoch after epoch and can go back to an earlier position.
 
     Data are begun again with the generators as they were when the epoch began. Those with `state_dict` and
@@ -41,16 +42,13 @@ class DataCursor:
         data: iterable of batches.
 
     Attributes:
-        quarantined: indices in the data set of the samples to leave out.
-        batch_number: batches drawn so far, over all epochs.
-        epoch: the epoch in progress, from 0.
-        batch_in_epoch: batches drawn in it.
-        leaves_out: True: quarantined samples are left out.
+        batch_in_epoch: batches drawn in the epoch in progress.
     """
 
     leaves_out = True
 
     def __init__(self, data: Iterable[Any]) -> None:
+        super().__init__()
         self._data = data
         # By attribute, so that a wrapper that passes attributes on counts too.
         stateful = all(callable(getattr(data, name, None)) for name in ("state_dict", "load_state_dict"))
@@ -62,9 +60,6 @@ class DataCursor:
         self._given: tuple[Any, ...] = ()
         self._recorder = IndexRecorder.of(data)
         self._recent: deque[list[Any] | None] = deque(maxlen=RECENT)
-        self.quarantined: frozenset[Any] = frozenset()
-        self.batch_number = 0
-        self.epoch = 0
         self.batch_in_epoch = 0
 
     @property
@@ -124,11 +119,7 @@ class DataCursor:
                 raise InputError("data: every sample of an epoch is quarantined: look into what the list holds")
 
     def recent_indices(self, batches: Sequence[Any]) -> list[Any] | None:
-        """Rows of the data set that the batches drawn last are made of, sample by sample; None where not known.
-
-        Args:
-            batches: as they were drawn.
-        """
+        """Rows of the data set that the batches drawn last are made of, sample by sample; None where not known."""
         found: list[Any] = []
         recent = list(self._recent)[-len(batches) :]
         if len(recent) < len(batches):

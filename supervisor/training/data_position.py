@@ -1,77 +1,96 @@
-"""What the guard asks of the data, whether it draws the batches itself or is handed them."""
+"""Where the data stand: what the guard asks of them, answered for data that the caller draws."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
+
+from supervisor.errors import InputError
+from supervisor.training.trainer import Stateful
+from supervisor.training.tree import clone
 
 __all__ = ["DataPosition"]
 
 
-class DataPosition(Protocol):
-    """`DataCursor` where the guard draws the batches, `OutsideData` where the caller does."""
+class DataPosition:
+    """The position in data that the caller draws: a count of batches. `DataCursor` is that of data the guard draws.
 
-    quarantined: frozenset[Any]
-    """Indices in the data set of the samples to leave out."""
-    batch_number: int
-    """Batches drawn or handed over so far, over all epochs."""
+    Args:
+        position: tells and takes back where the caller's data stand (`state_dict`, `load_state_dict`); None where they
+            cannot go back.
 
-    @property
-    def epoch(self) -> int:
-        """The epoch in progress, from 0."""
-        ...
+    Attributes:
+        batch_number: batches drawn or handed over so far, over all epochs.
+        epoch: the epoch in progress, from 0; where the caller draws he alone knows it, and it stays 0.
+        quarantined: indices in the data set of the samples to leave out.
+        leaves_out: whether they are left out at all, which only a cursor does.
+    """
 
-    @property
-    def leaves_out(self) -> bool:
-        """Whether quarantined samples are left out at all."""
-        ...
+    leaves_out = False
+
+    def __init__(self, position: Stateful | None = None) -> None:
+        self.batch_number = 0
+        self.epoch = 0
+        self.quarantined: frozenset[Any] = frozenset()
+        self._position = position
 
     @property
     def can_go_back(self) -> bool:
         """Whether earlier batches can be had again."""
-        ...
+        return self._position is not None
 
     @property
     def last_number(self) -> int | None:
         """Number of the batch that was drawn last, from 0; None where that is not known."""
-        ...
+        return None
 
     def handed(self, count: int) -> None:
         """Note that an update was begun on so many batches; a negative count takes it back."""
-        ...
+        self.batch_number += count
 
     def gave(self, batches: Sequence[Any]) -> bool:
-        """Whether these are the very batches that the guard gave last."""
-        ...
+        """Whether these are the very batches that were given last and were not used yet."""
+        return False
 
     def used(self) -> None:
-        """Note that the batches given last have served an update."""
-        ...
+        """The batches given last have served an update, whether it was applied or discarded."""
 
     def take_back(self) -> None:
-        """Have batches come again that were given and never used."""
-        ...
+        """Have the batches come again that were given and never used."""
 
     def put_back(self, batches: Sequence[Any]) -> None:
-        """Have these batches come again before any other."""
-        ...
+        """Have these batches come again, in this order, before any other."""
 
     def recent_indices(self, batches: Sequence[Any]) -> list[Any] | None:
-        """Rows of the data set that the batches drawn last are made of; None where that is not known."""
-        ...
+        """Rows of the data set that the batches drawn last are made of, sample by sample; None where not known.
+
+        Args:
+            batches: as they were drawn.
+        """
+        return None
 
     def ended_epoch(self) -> bool:
         """Whether the batch drawn last was the last of its epoch; the next epoch then counts as begun."""
-        ...
+        return False
 
     def position(self) -> dict[str, Any]:
-        """Where the data stand."""
-        ...
+        """Where the data stand, as tensors and plain values."""
+        state = None if self._position is None else clone(self._position.state_dict())
+        return {"batch_number": self.batch_number, "outside": state, "pending": []}
 
     def seek(self, position: Mapping[str, Any]) -> None:
-        """Go to such a position. Raises InputError where the data cannot."""
-        ...
+        """Go to a position that `position` gave.
+
+        Raises:
+            InputError: the data cannot: an iterator, or the position is of data that the guard drew.
+        """
+        if "outside" not in position:
+            raise InputError("data: the state is of a run whose batches the guard drew: give the guard `data` again")
+        self.batch_number = position["batch_number"]
+        if self._position is not None and position["outside"] is not None:
+            self._position.load_state_dict(clone(position["outside"]))
 
     def resume(self, position: Mapping[str, Any]) -> None:
-        """Go to the position of a checkpoint, as far as the data can."""
-        ...
+        """Go to the position of a checkpoint; one of data that were drawn otherwise says nothing here."""
+        if "outside" in position:
+            self.seek(position)

@@ -20,7 +20,7 @@ from supervisor.policy import load_policy
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.events import EventList
 from supervisor.training.data_cursor import DataCursor
-from supervisor.training.outside_data import OutsideData
+from supervisor.training.data_position import DataPosition
 from supervisor.training.schedule import Schedule
 from supervisor.update import UpdateSettings
 
@@ -149,6 +149,6 @@ def test_without_a_way_to_run_a_step_again_the_executor_says_so() -> None:
 
 
 def test_data_of_the_callers_own_are_counted() -> None:
-    parts = assembled(build(), data=OutsideData(None))
+    parts = assembled(build(), data=DataPosition(None))
     parts.step.begin((BATCHES[0], BATCHES[1]))
     assert parts.data.batch_number == 2

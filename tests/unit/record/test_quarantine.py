@@ -14,7 +14,7 @@ from supervisor.record.quarantine import Quarantine
 from supervisor.records import Cause, CauseKind
 from supervisor.testing.events import EventList
 from supervisor.training.data_cursor import DataCursor
-from supervisor.training.outside_data import OutsideData
+from supervisor.training.data_position import DataPosition
 
 
 def cause(*indices: Any, update: int = 9) -> Cause:
@@ -64,7 +64,7 @@ def test_one_that_is_known_already_is_not_told_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("why", ["off", "the caller draws", "no indices"])
 def test_nothing_is_added_where_it_cannot_or_shall_not_be(why: str, tmp_path: Path) -> None:
-    outside = OutsideData(None) if why == "the caller draws" else None
+    outside = DataPosition(None) if why == "the caller draws" else None
     setting = Setting(tmp_path / "quarantine.jsonl", enabled=why != "off", data=outside)
     setting.quarantine.add(cause() if why == "no indices" else cause(5), 1)
     assert (setting.heard, setting.data.quarantined) == ([], frozenset())

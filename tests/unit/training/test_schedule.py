@@ -9,7 +9,7 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau
 
 from supervisor.training.data_cursor import DataCursor
-from supervisor.training.outside_data import OutsideData
+from supervisor.training.data_position import DataPosition
 from supervisor.training.schedule import Schedule, as_one
 
 
@@ -177,7 +177,7 @@ class TestFollowing:
     def test_data_that_the_caller_draws_never_end_an_epoch(self) -> None:
         held, schedule = self.by_epoch()
         schedule.after_update(1.0)
-        schedule.follow(OutsideData(), update_ended=True)
+        schedule.follow(DataPosition(), update_ended=True)
         assert self.rate(held) == 1.0
 
 
