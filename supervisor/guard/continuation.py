@@ -52,10 +52,12 @@ class Continuation:
     def accept(self, attempt: Attempt) -> StepOutcome:
         """The update stands."""
         seen, ledger = attempt.seen, self.points.ledger
-        self.noted(attempt)
+        if attempt.signals or self.run_log.keeps_observations:
+            self.noted(attempt)
         self.detectors.accept(seen)
         ended = ledger.applied(seen)
-        self.schedule.follow(self.points.data, update_ended=True)
+        if self.schedule.by_epoch:
+            self.schedule.follow(self.points.data, update_ended=True)
         seconds = ledger.spent_since(attempt.started)
         if ended is not None:
             self.incident_log.closed(*ended, seen, ledger.lr_scale)

@@ -29,7 +29,7 @@ from supervisor.training.data_position import DataPosition
 from supervisor.training.optimizers import chained
 from supervisor.training.schedule import Interval, Schedule
 from supervisor.training.trainer import Stateful
-from supervisor.update import UpdateSettings
+from supervisor.update import Phase, UpdateSettings
 
 __all__ = ["Guard"]
 
@@ -190,7 +190,8 @@ class Guard(Primitives):
         """
         if self._loss is None:
             raise InputError("step: Guard needs `loss` for it: give a function of a batch, or use the primitives")
-        attempt, executor = self._begin(batch), self.parts.executor
+        self.before_batch(batch)
+        attempt, executor = self._open(Phase.BEGUN, "step", "before_batch"), self.parts.executor
         loss, error = None, None
         try:
             loss = executor.compute(attempt.batches)

@@ -71,7 +71,18 @@ class Primitives:
             PolicyHalt: the run was halted.
             InputError: the update before was not ended, or `batch` is not `accumulate` batches.
         """
-        self._begin(batch)
+        if self._status is RunStatus.HALTED:
+            raise PolicyHalt("halted by its policy: start a new run, or resume this one under another policy")
+        several = self._accumulate > 1
+        if several and not (isinstance(batch, (tuple, list)) and len(batch) == self._accumulate):
+            raise InputError(f"step: with accumulate={self._accumulate} it takes a tuple of as many batches")
+        if self._attempt is not None and self._attempt.phase is not Phase.ENDED:
+            raise InputError("before_batch: the update before was not ended: call after_backward, or abandon it")
+        if self._status is not None or not self._announced:
+            # A step beyond the end: the run goes on, and ends anew.
+            self._status = None
+            self._announce(None)
+        self._attempt = self.parts.step.begin(tuple(batch) if several else (batch,))
 
     def after_backward(self, loss: Tensor | None, error: Exception | None = None) -> Verdict:
         """Judge the update once its gradients are there: before they are clipped, and before the optimizer steps.
@@ -90,12 +101,15 @@ class Primitives:
         if error is None and not (isinstance(loss, Tensor) and loss.numel() == 1):
             raise InputError("after_backward: give the loss of the update, a tensor of one element, or the error")
         try:
-            return self._answered(self.parts.step.judge(attempt, loss, error))
+            verdict = self.parts.step.judge(attempt, loss, error)
         except BaseException:
             # An interrupt; once the update is being discarded, there is nothing left to give up.
             if attempt.phase is Phase.BEGUN:
                 self.abandon()
             raise
+        if verdict.halt:
+            self._status = RunStatus.HALTED
+        return verdict
 
     def applying(self) -> AbstractContextManager[None]:
         """The block in which the optimizer steps: learning rates are scaled inside, and are nominal again after it.
@@ -114,7 +128,10 @@ class Primitives:
         Raises:
             InputError: the optimizer has not stepped inside `applying`.
         """
-        return self._answered(self.parts.step.settle(self._open(Phase.STEPPING, "after_step", "applying")))
+        verdict = self.parts.step.settle(self._open(Phase.STEPPING, "after_step", "applying"))
+        if verdict.halt:
+            self._status = RunStatus.HALTED
+        return verdict
 
     def abandon(self) -> None:
         """Give up the update that was begun, as if its batch had never been drawn: for an interrupt.
@@ -183,30 +200,10 @@ class Primitives:
         self.parts.states.flush()
         self.parts.log.close()
 
-    def _begin(self, batch: Any) -> Attempt:
-        if self._status is RunStatus.HALTED:
-            raise PolicyHalt("halted by its policy: start a new run, or resume this one under another policy")
-        several = self._accumulate > 1
-        if several and not (isinstance(batch, (tuple, list)) and len(batch) == self._accumulate):
-            raise InputError(f"step: with accumulate={self._accumulate} it takes a tuple of as many batches")
-        if self._attempt is not None and self._attempt.phase is not Phase.ENDED:
-            raise InputError("before_batch: the update before was not ended: call after_backward, or abandon it")
-        if self._status is not None or not self._announced:
-            # A step beyond the end: the run goes on, and ends anew.
-            self._status = None
-            self._announce(None)
-        attempt = self._attempt = self.parts.step.begin(tuple(batch) if several else (batch,))
-        return attempt
-
     def _open(self, phase: Phase, called: str, first: str) -> Attempt:
         if self._attempt is None or self._attempt.phase is not phase:
             raise InputError(f"{called}: call {first} first, once for each update")
         return self._attempt
-
-    def _answered(self, verdict: Verdict) -> Verdict:
-        if verdict.halt:
-            self._status = RunStatus.HALTED
-        return verdict
 
     def _announce(self, steps: int | None) -> None:
         """Put the start of the run on record and take the initial state, once."""

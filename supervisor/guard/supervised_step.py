@@ -47,10 +47,11 @@ class SupervisedStep:
         """Begin an update on these batches: what a forward pass can change is copied, and gradients are gone."""
         started = self.points.ledger.now()
         before = self.executor.begin()
-        self.points.data.handed(len(batches))
-        place = self.points.ledger.begin(self.points.data.batch_number)
-        attempt = Attempt(place, batches, before, started, self.points.data.gave(batches))
-        self.canaries.begin(attempt)
+        data = self.points.data
+        drawn = data.handed(batches)
+        attempt = Attempt(self.points.ledger.begin(data.batch_number), batches, before, started, drawn)
+        if self.canaries.memory.last_remembered == attempt.place.update:
+            self.canaries.begin(attempt)
         return attempt
 
     def judge(self, attempt: Attempt, loss: Tensor | None, error: Exception | None) -> Verdict:
@@ -85,14 +86,15 @@ class SupervisedStep:
             attempt.signals = self.detectors.inspect(attempt.seen)
             if attempt.signals and self.policy.acted_on(attempt.signals):
                 return self.discarding.discard(attempt)
-        self.canaries.healthy(attempt)
+        if attempt.copied_batches is not None:
+            self.canaries.healthy(attempt)
         return Verdict(apply=False, outcome=self.continuation.accept(attempt))
 
     def give_up(self, attempt: Attempt) -> None:
         """End an update that was broken off before its optimizer stepped, as if its batch had never been drawn."""
         attempt.phase = Phase.ENDED
         self.executor.give_up(attempt)
-        self.points.data.handed(-len(attempt.batches))
+        self.points.data.taken_from(attempt.batches)
         self.points.ledger.cancel(attempt.place)
 
 

@@ -45,6 +45,9 @@ class RunLog:
         log_every_steps: steps between two `step` events.
         on_progress: called after each step.
         observations: where every update's measurement goes, None to keep none.
+
+    Attributes:
+        keeps_observations: whether they go anywhere.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class RunLog:
         self._log_every_steps = log_every_steps
         self._on_progress = on_progress
         self._observations = observations
+        self.keeps_observations = observations is not None
         self._metrics: dict[str, float] = {}
 
     def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:

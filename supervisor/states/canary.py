@@ -52,6 +52,9 @@ class Canaries:
         executor: runs the batch again.
         memory: the snapshots.
         log: hears the verdicts.
+
+    Attributes:
+        memory: the snapshots.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Canaries:
         self._most_seconds = policy.diagnose.max_seconds
         self._subject = subject
         self._executor = executor
-        self._memory = memory
+        self.memory = memory
         self._log = log
         self._kept: dict[int, Canary] = {}
 
@@ -70,8 +73,7 @@ class Canaries:
 
         Batches that hold what cannot be copied for certain are left alone.
         """
-        first = self._memory.last_remembered == attempt.place.update
-        if first and self._enabled and comes_back(attempt.batches):
+        if self._enabled and comes_back(attempt.batches):
             attempt.copied_batches = clone(attempt.batches)
 
     def healthy(self, attempt: Attempt) -> None:
@@ -80,7 +82,7 @@ class Canaries:
             return
         update = attempt.place.update
         kept = {**self._kept, update: Canary(attempt.copied_batches, attempt.before, attempt.seen.loss)}
-        self._kept = {each: kept[each] for each in self._memory.updates if each in kept}
+        self._kept = {each: kept[each] for each in self.memory.updates if each in kept}
 
     def try_on(self, update: int, step: int, observation: Observation | None) -> CanaryVerdict | None:
         """Try the canary of a state that was just put back; None where it has none. The state is to be put back anew.

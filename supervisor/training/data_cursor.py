@@ -75,8 +75,8 @@ class DataCursor(DataPosition):
             self._given += (self.next(),)
         return self._given
 
-    def gave(self, batches: Sequence[Any]) -> bool:
-        """Whether these are the very batches that were given last and were not used yet."""
+    def handed(self, batches: Sequence[Any]) -> bool:
+        """Whether these are the very batches that were given last and were not used yet; they were counted then."""
         return len(self._given) == len(batches) and all(map(operator.is_, batches, self._given))
 
     def used(self) -> None:
@@ -88,8 +88,8 @@ class DataCursor(DataPosition):
         self.put_back(self._given)
         self._given = ()
 
-    def handed(self, count: int) -> None:
-        """Nothing: what is handed to a step was counted as it was drawn."""
+    def taken_from(self, batches: Sequence[Any]) -> None:
+        """Nothing: they were counted as they were drawn, and can be taken back."""
 
     @property
     def last_number(self) -> int | None:

@@ -44,13 +44,18 @@ class DataPosition:
         """Number of the batch that was drawn last, from 0; None where that is not known."""
         return None
 
-    def handed(self, count: int) -> None:
-        """Note that an update was begun on so many batches; a negative count takes it back."""
-        self.batch_number += count
+    def handed(self, batches: Sequence[Any]) -> bool:
+        """An update is begun on these batches.
 
-    def gave(self, batches: Sequence[Any]) -> bool:
-        """Whether these are the very batches that were given last and were not used yet."""
+        Returns:
+            Whether they are the very batches that the guard gave last, so that they can come again.
+        """
+        self.batch_number += len(batches)
         return False
+
+    def taken_from(self, batches: Sequence[Any]) -> None:
+        """The update was given up, as if it had never begun."""
+        self.batch_number -= len(batches)
 
     def used(self) -> None:
         """The batches given last have served an update, whether it was applied or discarded."""

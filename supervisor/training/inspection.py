@@ -173,9 +173,12 @@ class StateCheck:
 
     def findings(self) -> StateFindings:
         """What is wrong with the state, and how large its weights are; one synchronisation if nothing is wrong."""
-        found = norms_on_host([tensor for tensor in self._everything() if can_rot(tensor)])
-        of_parameters = zip(filter(can_rot, self._names), found, strict=False)
-        weights = {self._names[p]: norm for p, norm in of_parameters if p.dim() >= 2 and math.isfinite(norm)}
+        held = [tensor for tensor in self._everything() if can_rot(tensor)]
+        found = norms_on_host(held)
+        # The parameters come first, and those without elements are not among them.
+        of_parameters = zip(held[: len(self._names)], found, strict=False)
+        names = self._names
+        weights = {names[p]: norm for p, norm in of_parameters if p.dim() >= 2 and p in names and math.isfinite(norm)}
         if all(map(math.isfinite, found)):
             return StateFindings(weight_norms=weights)
         return StateFindings(self.bad_parameters(), self.bad_optimizer_state(), weights)
@@ -220,6 +223,10 @@ def _extra_tensors(of_modules: Mapping[str, Any], registered: Mapping[str, Any])
     return [*tensors(named), *tensors(registered, "extra_state")]
 
 
+PLAIN = (bool, int, str, type(None))
+"""Options of a group that cannot rot."""
+
+
 def _options(groups: Iterable[Mapping[str, Any]]) -> list[tuple[str, Tensor]]:
     """What can rot in parameter groups: their tensors, and numbers that are not finite, as tensors."""
     found: list[tuple[str, Tensor]] = []
@@ -228,6 +235,6 @@ def _options(groups: Iterable[Mapping[str, Any]]) -> list[tuple[str, Tensor]]:
             if isinstance(value, float):
                 # Sound numbers, which is to say all of them, need no tensor.
                 found += [] if math.isfinite(value) else [(f"param_groups.{index}.{key}", torch.tensor(value))]
-            elif key != "params" and not isinstance(value, (bool, int, str, type(None))):
+            elif key != "params" and not isinstance(value, PLAIN):
                 found += tensors(value, f"param_groups.{index}.{key}")
     return found

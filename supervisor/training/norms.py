@@ -36,7 +36,8 @@ def first_bad(named: Sequence[tuple[str, Tensor]]) -> tuple[str, ...]:
 
 def can_rot(tensor: Tensor) -> bool:
     """Whether a tensor has an element that could be NaN."""
-    return (tensor.is_floating_point() or tensor.is_complex()) and tensor.numel() > 0
+    dtype = tensor.dtype
+    return (dtype is torch.float32 or dtype.is_floating_point or dtype.is_complex) and tensor.numel() > 0
 
 
 def dense(tensor: Tensor) -> Tensor:
@@ -64,11 +65,10 @@ def norms_on_host(held: list[Tensor]) -> list[float]:
     """The L2 norm of each tensor, in the order of `held`; one synchronisation."""
     if not held:
         return []
-    values = on_host(norms(held))
     if _alike(held):
-        return values
+        return on_host(torch._foreach_norm(held, 2))
     order = [index for group in _grouped([dense(tensor) for tensor in held]).values() for index, _ in group]
-    by_index = dict(zip(order, values, strict=True))
+    by_index = dict(zip(order, on_host(norms(held)), strict=True))
     return [by_index[index] for index in range(len(held))]
 
 
@@ -94,7 +94,7 @@ def on_host(parts: Sequence[Tensor]) -> list[float]:
     away = [part for part in parts if not part.is_cpu]
     if not away:
         # Of mixed types the widest holds them all.
-        values: list[float] = torch.stack(list(parts)).tolist()
+        values: list[float] = torch.stack(tuple(parts)).tolist()
         return values
     # Those of several devices meet on one of them; those on the host are at hand, and to send them there would wait.
     read = iter(torch.stack([part.to(away[0].device) for part in away]).tolist())

@@ -505,18 +505,18 @@ class TestGiving:
     def test_the_very_batches_are_known_again_and_no_others(self) -> None:
         cursor = self.cursor()
         given = cursor.give(2)
-        assert cursor.gave(given)
-        assert cursor.gave(list(given))
-        assert not cursor.gave(given[::-1])
-        assert not cursor.gave(given[:1])
-        assert not cursor.gave([batch.clone() for batch in given])
-        assert not self.cursor().gave(given)
+        assert cursor.handed(given)
+        assert cursor.handed(list(given))
+        assert not cursor.handed(given[::-1])
+        assert not cursor.handed(given[:1])
+        assert not cursor.handed([batch.clone() for batch in given])
+        assert not self.cursor().handed(given)
 
     def test_once_used_they_are_not_known_any_more_and_do_not_come_again(self) -> None:
         cursor = self.cursor()
         given = cursor.give(2)
         cursor.used()
-        assert not cursor.gave(given)
+        assert not cursor.handed(given)
         cursor.take_back()
         assert cursor.next().item() == 2
 
@@ -524,7 +524,7 @@ class TestGiving:
         cursor = self.cursor()
         given = cursor.give(2)
         cursor.take_back()
-        assert not cursor.gave(given)
+        assert not cursor.handed(given)
         assert (cursor.batch_number, cursor.last_number) == (2, None)
         cursor.take_back()
         again = cursor.give(3)
@@ -554,7 +554,8 @@ class TestGiving:
     def test_what_is_handed_to_a_step_was_counted_as_it_was_drawn(self) -> None:
         cursor = self.cursor()
         cursor.give(2)
-        cursor.handed(2)
+        cursor.handed((7, 8))
+        cursor.taken_from((7, 8))
         assert cursor.batch_number == 2
 
     def test_to_resume_is_to_seek_where_the_data_can_go_back_and_nothing_where_they_cannot(self) -> None:

@@ -26,15 +26,15 @@ class Loader:
 
 def test_what_is_handed_over_is_counted_and_can_be_taken_back() -> None:
     data = DataPosition()
-    data.handed(4)
-    data.handed(2)
-    data.handed(-2)
+    data.handed([0] * 4)
+    data.handed([0] * 2)
+    data.taken_from([0] * 2)
     assert data.batch_number == 4
 
 
 def test_nothing_is_known_of_batches_epochs_and_rows() -> None:
     data, batch = DataPosition(), [1]
-    data.handed(1)
+    data.handed([0] * 1)
     assert (data.epoch, data.last_number, data.leaves_out) == (0, None, False)
     assert data.recent_indices([batch]) is None
     assert data.ended_epoch() is False
@@ -42,12 +42,12 @@ def test_nothing_is_known_of_batches_epochs_and_rows() -> None:
 
 def test_no_batch_is_the_guards_and_none_comes_again() -> None:
     data, batch = DataPosition(), [1]
-    data.handed(1)
+    data.handed([0] * 1)
     before = data.position()
     data.put_back([batch])
     data.used()
     data.take_back()
-    assert data.gave([batch]) is False
+    assert data.handed([batch]) is False
     assert data.position() == before == {"batch_number": 1, "outside": None, "pending": []}
 
 
@@ -59,10 +59,10 @@ def test_only_with_a_position_it_goes_back() -> None:
 def test_a_position_is_a_copy_and_stays_one() -> None:
     loader = Loader()
     data = DataPosition(loader)
-    data.handed(3)
+    data.handed([0] * 3)
     position = data.position()
     loader.state["at"].append(4)
-    data.handed(1)
+    data.handed([0] * 1)
     for _ in range(2):
         data.seek(position)
         assert (loader.state, data.batch_number) == ({"at": [3]}, 3)
@@ -72,9 +72,9 @@ def test_a_position_is_a_copy_and_stays_one() -> None:
 
 def test_without_a_loader_the_count_alone_goes_back() -> None:
     data = DataPosition()
-    data.handed(2)
+    data.handed([0] * 2)
     position = data.position()
-    data.handed(2)
+    data.handed([0] * 2)
     data.seek(position)
     assert data.batch_number == 2
 
@@ -90,7 +90,7 @@ def test_a_position_of_data_that_the_guard_drew_is_refused_and_on_resume_passed_
     cursor = DataCursor([1, 2])
     cursor.next()
     data = DataPosition(Loader())
-    data.handed(5)
+    data.handed([0] * 5)
     with pytest.raises(InputError, match="of a run whose batches the guard drew: give the guard `data` again"):
         data.seek(cursor.position())
     data.resume(cursor.position())
@@ -99,7 +99,7 @@ def test_a_position_of_data_that_the_guard_drew_is_refused_and_on_resume_passed_
 
 def test_a_resumed_run_goes_to_where_its_data_stood() -> None:
     data = DataPosition(Loader())
-    data.handed(5)
+    data.handed([0] * 5)
     loader = Loader()
     loader.state = {"at": []}
     resumed = DataPosition(loader)
