@@ -25,7 +25,12 @@ from supervisor.update import Attempt, Executor
 
 OUTCOME = StepOutcome(8, math.nan, math.nan, False)
 DIAGNOSIS = Diagnosis(None, "nobody knows")
-OVERFLOW = {"loss": 1.0, "grad_norm": math.inf, "gradient_elements_finite": False, "loss_scale": 65536.0}
+OVERFLOW: dict[str, Any] = {
+    "loss": 1.0,
+    "grad_norm": math.inf,
+    "gradient_elements_finite": False,
+    "loss_scale": 65536.0,
+}
 
 
 class Setting:

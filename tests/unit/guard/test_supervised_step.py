@@ -197,7 +197,9 @@ class TestApplying:
     ) -> None:
         setting = Setting(cut=cut)
         attempt = setting.passed()
-        with setting.step.applying(attempt):
+        # Held: a forgotten block would end when it is collected, and look as if it had been left.
+        block = setting.step.applying(attempt)
+        with block:
             setting.calls.append("step")
             assert (attempt.phase, attempt.undone) == (Phase.STEPPING, False)
         assert setting.calls == calls
@@ -220,7 +222,8 @@ class TestApplying:
     ) -> None:
         setting = Setting(cut=cut)
         attempt = setting.passed()
-        with pytest.raises(interrupt), setting.step.applying(attempt):
+        block = setting.step.applying(attempt)
+        with pytest.raises(interrupt), block:
             raise interrupt
         assert setting.calls[-1] == ("nominal" if cut else "data.used")
         assert (attempt.raised, attempt.phase, attempt.undone) == (None, Phase.ENDED, False)
