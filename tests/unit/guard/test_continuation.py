@@ -33,7 +33,7 @@ OPTIMIZER = object()
 class Setting:
     """A continuation whose every neighbour writes down what it is asked."""
 
-    def __init__(self, closed: Closed | None = None) -> None:
+    def __init__(self, closed: Closed | None = None, *, by_epoch: bool = True, observations: bool = True) -> None:
         self.calls = calls = Calls()
         ended = None if closed is None else (closed, INCIDENT if closed.incident else None)
         ledger: Any = Recorder(
@@ -42,12 +42,12 @@ class Setting:
         subject: Any = Recorder(Subject, "subject", calls, optimizer=OPTIMIZER)
         self.data: Any = Recorder(DataPosition, "data", calls, epoch=3)
         parts: Any = {
-            "schedule": Recorder(Schedule, "schedule", calls),
+            "schedule": Recorder(Schedule, "schedule", calls, by_epoch=by_epoch),
             "detectors": Recorder(Detectors, "detectors", calls),
             "states": Recorder(GoodStates, "states", calls),
             "taker": Recorder(StateTaker, "taker", calls, check_due=lambda step: step == 9),
             "incident_log": Recorder(IncidentLog, "incident_log", calls),
-            "run_log": Recorder(RunLog, "run_log", calls),
+            "run_log": Recorder(RunLog, "run_log", calls, keeps_observations=observations),
         }
         self.continuation = Continuation(RestorePoints(subject, self.data, ledger, SpareCopies()), **parts)
 
@@ -110,6 +110,11 @@ class TestAccepting:
         setting.continuation.accept(attempt)
         assert setting.calls[4:6] == ["ledger.spent_since", "incident_log.closed"]
         assert setting.given("incident_log.closed") == (closed, incident, attempt.seen, 0.25)
+
+    def test_a_schedule_by_steps_asks_for_no_epochs_and_a_run_without_observations_writes_none(self) -> None:
+        setting = Setting(by_epoch=False, observations=False)
+        setting.continuation.accept(attempt_of(8, 9))
+        assert not {"schedule.follow", "run_log.observed"} & set(setting.calls)
 
     def test_a_replayed_update_proves_no_state(self) -> None:
         setting = Setting()

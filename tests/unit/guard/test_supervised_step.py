@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -41,7 +42,14 @@ class Setting:
     """
 
     def __init__(
-        self, *, raises_in: str = "", check_due: bool = False, found: Any = None, cut: bool = False, **measured: Any
+        self,
+        *,
+        raises_in: str = "",
+        check_due: bool = False,
+        found: Any = None,
+        cut: bool = False,
+        after_snapshot: int = 0,
+        **measured: Any,
     ) -> None:
         self.calls = calls = Calls()
         self.discarded: list[tuple[Phase, bool]] = []
@@ -51,7 +59,7 @@ class Setting:
         self.measured = {"loss": 1.0, "grad_norm": 1.0, **measured}
         self.found = found or {}
         subject: Any = Recorder(Subject, "subject", calls)
-        self.data: Any = Recorder(DataPosition, "data", calls, batch_number=4, gave=True)
+        self.data: Any = Recorder(DataPosition, "data", calls, batch_number=4, handed=True)
 
         def verb(name: str) -> Any:
             def does(attempt: Attempt) -> None:
@@ -73,7 +81,7 @@ class Setting:
             applying=self.block,
         )
         parts: Any = {
-            "canaries": Recorder(Canaries, "canaries", calls),
+            "canaries": Recorder(Canaries, "canaries", calls, memory=SimpleNamespace(last_remembered=after_snapshot)),
             "continuation": Recorder(Continuation, "continuation", calls, check_due=check_due, accept=OUTCOME),
             "discarding": Recorder(Discarding, "discarding", calls, discard=self.discard),
         }
@@ -123,8 +131,8 @@ class TestBeginning:
     def test_the_state_is_copied_before_anything_else(self) -> None:
         setting = Setting()
         attempt = setting.step.begin(("one", "two"))
-        assert setting.calls == ["executor.begin", "data.handed", "data.gave", "canaries.begin"]
-        assert setting.calls.given["data.handed"] == [(2,)]
+        assert setting.calls == ["executor.begin", "data.handed", "canaries.begin"]
+        assert setting.calls.given["data.handed"] == [(("one", "two"),)]
         assert (attempt.before, attempt.batches, attempt.drawn, attempt.phase) == (
             BEFORE,
             ("one", "two"),
@@ -134,13 +142,18 @@ class TestBeginning:
         assert (attempt.place.step, attempt.place.update, attempt.place.replayed) == (0, 0, False)
         assert setting.ledger.counters.update == 1
 
+    def test_only_the_first_update_after_a_snapshot_may_become_a_canary(self) -> None:
+        setting = Setting(after_snapshot=5)
+        setting.step.begin(("batch",))
+        assert "canaries.begin" not in setting.calls
+
     def test_one_that_is_given_up_had_never_begun(self) -> None:
         setting = Setting()
         attempt = setting.step.begin(("one", "two"))
         setting.calls.clear()
         setting.step.give_up(attempt)
-        assert setting.calls == ["executor.give_up", "data.handed"]
-        assert setting.calls.given["data.handed"][-1] == (-2,)
+        assert setting.calls == ["executor.give_up", "data.taken_from"]
+        assert setting.calls.given["data.taken_from"] == [(("one", "two"),)]
         assert (attempt.phase, setting.ledger.counters.update, setting.ledger.engine.clock) == (Phase.ENDED, 0, 0)
 
 
@@ -237,10 +250,16 @@ class TestSettling:
         assert setting.calls == [
             "executor.after_update",
             "continuation.check_due",
-            "canaries.healthy",
             "continuation.accept",
         ]
         assert attempt.phase is Phase.ENDED
+
+    def test_the_copied_batches_of_one_that_stands_become_a_canary(self) -> None:
+        setting = Setting()
+        attempt = setting.stepped()
+        attempt.copied_batches = ("batch",)
+        setting.step.settle(attempt)
+        assert setting.calls[-2:] == ["canaries.healthy", "continuation.accept"]
 
     def test_the_state_is_looked_at_where_that_is_due(self) -> None:
         setting = Setting(check_due=True)
@@ -249,7 +268,6 @@ class TestSettling:
             "executor.after_update",
             "continuation.check_due",
             "executor.check_state",
-            "canaries.healthy",
             "continuation.accept",
         ]
 

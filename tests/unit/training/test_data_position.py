@@ -47,8 +47,8 @@ def test_no_batch_is_the_guards_and_none_comes_again() -> None:
     data.put_back([batch])
     data.used()
     data.take_back()
-    assert data.handed([batch]) is False
     assert data.position() == before == {"batch_number": 1, "outside": None, "pending": []}
+    assert data.handed([batch]) is False
 
 
 def test_only_with_a_position_it_goes_back() -> None:
