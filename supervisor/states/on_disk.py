@@ -17,8 +17,7 @@ from supervisor.events.schema import (
     WarningEvent,
 )
 from supervisor.states.probation import Probation
-from supervisor.states.restore_point import RestorePoint, last_update
-from supervisor.states.spare_copies import SpareCopies
+from supervisor.states.restore_points import RestorePoint, SpareCopies, last_update
 
 __all__ = ["StatesOnDisk"]
 

@@ -8,8 +8,7 @@ from supervisor.events.writer import EventLog
 from supervisor.policy import RecoveryPolicy
 from supervisor.states.checkpoint_parts import CheckpointParts
 from supervisor.states.good_states import GoodStates
-from supervisor.states.restore_point import RestorePoint
-from supervisor.states.restore_points import RestorePoints
+from supervisor.states.restore_points import RestorePoint, RestorePoints
 from supervisor.training.data_cursor import writable
 from supervisor.training.inspection import StateCheck
 

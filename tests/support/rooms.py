@@ -13,7 +13,7 @@ import torch
 from supervisor.events import EventLog
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.records import Observation, Signal, SignalName
-from supervisor.states.restore_point import RestorePoint
+from supervisor.states.restore_points import RestorePoint
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.events import EventList
 from supervisor.training.inspection import StateCheck

@@ -20,7 +20,7 @@ from supervisor.record.run_log import RunLog
 from supervisor.records import ActionName, Decision, Incident
 from supervisor.signals import Detectors
 from supervisor.states import GoodStates, RestorePoints, StateTaker
-from supervisor.states.spare_copies import SpareCopies
+from supervisor.states.restore_points import SpareCopies
 from supervisor.training.data_position import DataPosition
 from supervisor.training.schedule import Schedule
 from supervisor.training.state import Subject

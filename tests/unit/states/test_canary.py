@@ -14,7 +14,7 @@ from support.rooms import attempt_of, log_to, point_of, policy_of, subject_of
 from supervisor.records import Observation
 from supervisor.states.canary import Canaries, CanaryVerdict
 from supervisor.states.in_memory import StatesInMemory
-from supervisor.states.spare_copies import SpareCopies
+from supervisor.states.restore_points import SpareCopies
 from supervisor.testing.events import EventList
 from supervisor.testing.tiny import TinyTrainer
 from supervisor.training.rng import capture_rng
