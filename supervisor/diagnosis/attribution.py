@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,10 +21,11 @@ from supervisor.update import Attempt
 __all__ = ["Attribution"]
 
 
+@dataclass(slots=True)
 class Attribution:
     """Attributes one flagged update.
 
-    Args:
+    Attributes:
         attempt: the update.
         batch_number: number of its last batch, None where it is not known.
         model: the model.
@@ -31,22 +33,19 @@ class Attribution:
         is_healthy: whether an observation would not have been flagged.
     """
 
-    def __init__(
-        self,
-        attempt: Attempt,
-        batch_number: int | None,
-        model: nn.Module,
-        replays: Replays,
-        is_healthy: Callable[[Observation], bool],
-    ) -> None:
-        self._attempt = attempt
-        self._batch_number = batch_number
-        self._replays = replays
-        self._is_healthy = is_healthy
-        self._model = model
-        self._modules = dict(named_modules(model))
-        self._trace = Trace(model)
-        self._samples = SampleSearch(attempt, replays, is_healthy)
+    attempt: Attempt
+    batch_number: int | None
+    model: nn.Module
+    replays: Replays
+    is_healthy: Callable[[Observation], bool]
+    _modules: dict[str, nn.Module] = field(init=False)
+    _trace: Trace = field(init=False)
+    _samples: SampleSearch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._modules = dict(named_modules(self.model))
+        self._trace = Trace(self.model)
+        self._samples = SampleSearch(self.attempt, self.replays, self.is_healthy)
 
     def cause(self) -> Cause | None:
         """The first row that applies; None where none does.
@@ -55,20 +54,20 @@ class Attribution:
             DiagnosisFailed: a replay did not go as the step did.
         """
         found = self._raised() or self._poisoned()
-        if found is not None or not self._attempt.undone:
+        if found is not None or not self.attempt.undone:
             return found
         # What most incidents come from is found with the least: a traced replay takes as long as many steps.
-        probe = Probe(self._model) if "nan" in self._samples.flaws() else None
-        first = self._replays.run(self._attempt.batches, probe)
+        probe = Probe(self.model) if "nan" in self._samples.flaws() else None
+        first = self.replays.run(self.attempt.batches, probe)
         if probe is not None and probe.module is not None:
             return self._blamed(self._samples.by_value(), Origin(probe.module))
         self._must_not_raise(first)
-        if self._is_healthy(first):
+        if self.is_healthy(first):
             return self._not_reproducible(first)
-        first = self._replays.run(self._attempt.batches, self._trace)
+        first = self.replays.run(self.attempt.batches, self._trace)
         self._must_not_raise(first)
         # What the search does next must not push out the gradients that later rows look at.
-        gradients = self._replays.gradients()
+        gradients = self.replays.gradients()
         blame = self._samples.to_blame()
         if blame is not None:
             return self._blamed(blame, self._surfaced())
@@ -79,18 +78,18 @@ class Attribution:
             raise DiagnosisFailed(f"a replay raised {observation.exception}")
 
     def _raised(self) -> Cause | None:
-        raised = self._attempt.raised
+        raised = self.attempt.raised
         if raised is None:
             return None
-        what = f"the step raised {self._attempt.seen.exception}"
+        what = f"the step raised {self.attempt.seen.exception}"
         what += f" at {raised.where}" if raised.where else ""
         return self._cause(
             CauseKind.EXCEPTION, what, module=raised.module, where=raised.where, exception_type=raised.type
         )
 
     def _poisoned(self) -> Cause | None:
-        seen = self._attempt.seen
-        when = "before the step" if self._attempt.undone else "when the state was checked after the step"
+        seen = self.attempt.seen
+        when = "before the step" if self.attempt.undone else "when the state was checked after the step"
         if seen.bad_optimizer_state:
             parameter, key = self._split(seen.bad_optimizer_state[0])
             what = (
@@ -109,13 +108,13 @@ class Attribution:
         return None
 
     def _not_reproducible(self, first: Observation) -> Cause:
-        loss = self._attempt.seen.loss
+        loss = self.attempt.seen.loss
         if math.isfinite(loss) and loss == first.loss:
             same, why = True, "with the very loss it had: only its gradients went wrong, once, outside of the program"
         else:
-            gradients = self._replays.gradients()
-            second = self._replays.run(self._attempt.batches)
-            same = _same_bits(first.loss, second.loss) and _same_tensors(gradients, self._replays.gradients())
+            gradients = self.replays.gradients()
+            second = self.replays.run(self.attempt.batches)
+            same = _same_bits(first.loss, second.loss) and _same_tensors(gradients, self.replays.gradients())
             why = (
                 "and two replays agree to the bit: the program is deterministic, and something outside of it went "
                 "wrong once"
@@ -189,28 +188,28 @@ class Attribution:
         return self._cause(CauseKind.GRADIENT_EXPLOSION, what, module=self._owner(name), parameter=name)
 
     def _only_replaced(self) -> bool:
-        return {signal.name for signal in self._attempt.signals} <= {SignalName.SANITIZED_VALUES}
+        return {signal.name for signal in self.attempt.signals} <= {SignalName.SANITIZED_VALUES}
 
     def _located(self, kind: CauseKind, what: str, origin: Origin) -> Cause:
         return self._cause(kind, what, module=origin.module, operation=origin.operation, where=origin.where)
 
     def _cause(self, kind: CauseKind, explanation: str, *, module: str | None = None, **named: Any) -> Cause:
-        seen = self._attempt.seen
+        seen = self.attempt.seen
         return Cause(
             kind=kind,
             explanation=explanation,
             step=seen.step,
             update=seen.update,
-            batch_number=self._batch_number,
+            batch_number=self.batch_number,
             module=module,
             module_type=type(self._modules[module]).__name__ if module in self._modules else None,
-            replays=self._replays.done,
+            replays=self.replays.done,
             **named,
         )
 
     def _split(self, path: str) -> tuple[str, str]:
         """`parameter.state_key` into its two halves; parameters have dots in their names."""
-        fitting = [name for name, _ in self._model.named_parameters() if path.startswith(f"{name}.")]
+        fitting = [name for name, _ in self.model.named_parameters() if path.startswith(f"{name}.")]
         parameter = max(fitting, key=len, default=path.rpartition(".")[0])
         return parameter, path[len(parameter) + 1 :]
 

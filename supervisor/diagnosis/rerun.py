@@ -84,8 +84,7 @@ def rerun(
     bad = check.bad_parameters()
     with trace.watching():
         found = executor.replay(batches, Place(state["step"], state["update"], replayed=True), trace.loss)
-    gradients = {name: p.grad for p, name in subject.names.items() if p.grad is not None}
-    norms = {name: float(torch.linalg.vector_norm(_dense(grad))) for name, grad in gradients.items()}
+    norms = {name: float(torch.linalg.vector_norm(_dense(grad))) for name, grad in subject.gradients().items()}
     loss_made_it = trace.loss_origin() if found.exception is None and not math.isfinite(found.loss) else None
     return Rerun(
         loss=found.loss,

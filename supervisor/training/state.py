@@ -279,6 +279,10 @@ class Subject:
                 like = next((t for t in (current, first, *self.names) if t is not None), value)
                 held[key] = value.to(like.device, copy=True)
 
+    def gradients(self) -> dict[str, Tensor]:
+        """The gradients that are there, by parameter."""
+        return {name: parameter.grad for parameter, name in self.names.items() if parameter.grad is not None}
+
     def drop_gradients(self) -> None:
         """Forget all gradients, those of parameters that the optimizer does not hold included."""
         for parameter in self.names:
