@@ -20,6 +20,8 @@ from supervisor.update import Attempt
 
 __all__ = ["Attribution"]
 
+NOWHERE = Origin(None)
+
 
 @dataclass(slots=True)
 class Attribution:
@@ -83,9 +85,8 @@ class Attribution:
             return None
         what = f"the step raised {self.attempt.seen.exception}"
         what += f" at {raised.where}" if raised.where else ""
-        return self._cause(
-            CauseKind.EXCEPTION, what, module=raised.module, where=raised.where, exception_type=raised.type
-        )
+        where = Origin(raised.module, where=raised.where)
+        return self._cause(CauseKind.EXCEPTION, what, where, exception_type=raised.type)
 
     def _poisoned(self) -> Cause | None:
         seen = self.attempt.seen
@@ -96,15 +97,10 @@ class Attribution:
                 f"the optimizer's {key} of {parameter} was not finite {when}: restoring weights alone would not help, "
                 "its next step would poison them again"
             )
-            owner = self._owner(parameter)
-            return self._cause(
-                CauseKind.POISONED_OPTIMIZER_STATE, what, module=owner, parameter=parameter, state_key=key
-            )
+            return self._at_parameter(CauseKind.POISONED_OPTIMIZER_STATE, what, parameter, state_key=key)
         if seen.bad_parameters:
             name = seen.bad_parameters[0]
-            return self._cause(
-                CauseKind.POISONED_PARAMETER, f"{name} was not finite {when}", module=self._owner(name), parameter=name
-            )
+            return self._at_parameter(CauseKind.POISONED_PARAMETER, f"{name} was not finite {when}", name)
         return None
 
     def _not_reproducible(self, first: Observation) -> Cause:
@@ -128,40 +124,34 @@ class Attribution:
         samples = blame.samples
         shown = ", ".join(str(sample) for sample in samples[:5]) + (" ..." if len(samples) > 5 else "")
         which = f"sample {shown} of the batch" if len(samples) == 1 else f"samples {shown} of the batch"
-        return self._cause(
-            CauseKind.BAD_INPUT,
-            f"{which}: {blame.why}" if samples else blame.why,
-            module=surfaced.module,
-            operation=surfaced.operation,
-            where=surfaced.where,
-            samples=samples,
-        )
+        what = f"{which}: {blame.why}" if samples else blame.why
+        return self._cause(CauseKind.BAD_INPUT, what, surfaced, samples=samples)
 
     def _surfaced(self) -> Origin:
         """Where the traced replay first showed something bad."""
         module = self._trace.surfaced()
         origin = self._trace.forward_origin()
         if module is None:
-            return self._trace.backward_origin() or origin or Origin(None)
+            return self._trace.backward_origin() or origin or NOWHERE
         return Origin(module) if origin is None else Origin(module, origin.operation, origin.where)
 
     def _forward(self, first: Observation) -> Cause | None:
         origin = self._trace.forward_origin()
         if origin is not None:
             what = f"{self._named(origin.module)} makes values that are not finite out of finite ones{_at(origin)}"
-            return self._located(CauseKind.NONFINITE_ACTIVATION, what, origin)
+            return self._cause(CauseKind.NONFINITE_ACTIVATION, what, origin)
         if not math.isfinite(first.loss):
             origin = self._trace.loss_origin()
             what = f"every module's output is finite and the loss is not{_at(origin)}"
-            return self._located(CauseKind.LOSS_FUNCTION, what, origin)
+            return self._cause(CauseKind.LOSS_FUNCTION, what, origin)
         if first.bad_buffers:
             name = first.bad_buffers[0]
             what = f"the forward pass puts a value that is not finite into {name}; loss and gradients stay finite"
-            return self._cause(CauseKind.NONFINITE_ACTIVATION, what, module=self._owner(name), parameter=name)
+            return self._at_parameter(CauseKind.NONFINITE_ACTIVATION, what, name)
         if self._only_replaced():
             origin = self._trace.first_source()
             what = "a value that is not finite was made and replaced inside the model"
-            return None if origin is None else self._located(CauseKind.NONFINITE_ACTIVATION, what + _at(origin), origin)
+            return None if origin is None else self._cause(CauseKind.NONFINITE_ACTIVATION, what + _at(origin), origin)
         return None
 
     def _backward(self, first: Observation, gradients: dict[str, Tensor]) -> Cause | None:
@@ -171,10 +161,10 @@ class Attribution:
         if origin is None:
             name = first.bad_gradients[0]
             what = f"the forward pass is finite and the gradient of {name} is not"
-            return self._cause(CauseKind.BACKWARD_ONLY, what, module=self._owner(name), parameter=name)
+            return self._at_parameter(CauseKind.BACKWARD_ONLY, what, name)
         place = "the loss function" if origin.module is None else self._named(origin.module)
         what = f"the forward pass is finite and the gradient stops being so in {place}{_at(origin)}"
-        return self._located(CauseKind.BACKWARD_ONLY, what, origin)
+        return self._cause(CauseKind.BACKWARD_ONLY, what, origin)
 
     def _large(self, gradients: dict[str, Tensor]) -> Cause | None:
         if not gradients or self._only_replaced():
@@ -185,24 +175,26 @@ class Attribution:
         total = math.fsum(squares.values())
         share = f"{squares[name] / total:.0%} of the squared norm {math.sqrt(total):.3g}" if total > 0 else "most of it"
         what = f"everything is finite but far too large: {name} carries {share}"
-        return self._cause(CauseKind.GRADIENT_EXPLOSION, what, module=self._owner(name), parameter=name)
+        return self._at_parameter(CauseKind.GRADIENT_EXPLOSION, what, name)
 
     def _only_replaced(self) -> bool:
         return {signal.name for signal in self.attempt.signals} <= {SignalName.SANITIZED_VALUES}
 
-    def _located(self, kind: CauseKind, what: str, origin: Origin) -> Cause:
-        return self._cause(kind, what, module=origin.module, operation=origin.operation, where=origin.where)
+    def _at_parameter(self, kind: CauseKind, what: str, name: str, **named: Any) -> Cause:
+        return self._cause(kind, what, Origin(self._owner(name)), parameter=name, **named)
 
-    def _cause(self, kind: CauseKind, explanation: str, *, module: str | None = None, **named: Any) -> Cause:
+    def _cause(self, kind: CauseKind, what: str, origin: Origin = NOWHERE, **named: Any) -> Cause:
         seen = self.attempt.seen
         return Cause(
             kind=kind,
-            explanation=explanation,
+            explanation=what,
             step=seen.step,
             update=seen.update,
             batch_number=self.batch_number,
-            module=module,
-            module_type=type(self._modules[module]).__name__ if module in self._modules else None,
+            module=origin.module,
+            module_type=type(self._modules[origin.module]).__name__ if origin.module in self._modules else None,
+            operation=origin.operation,
+            where=origin.where,
             replays=self.replays.done,
             **named,
         )

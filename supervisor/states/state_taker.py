@@ -1,20 +1,46 @@
-"""Takes the states that a run may have to go back to, when they are due."""
+"""Takes the states that a run may have to go back to, when they are due, with all that a checkpoint carries."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from supervisor.errors import InputError
 from supervisor.events.schema import WarningEvent
 from supervisor.events.writer import EventLog
 from supervisor.policy import RecoveryPolicy
-from supervisor.states.checkpoint_parts import CheckpointParts
 from supervisor.states.good_states import GoodStates
 from supervisor.states.restore_points import RestorePoint, RestorePoints
 from supervisor.training.data_cursor import writable
 from supervisor.training.inspection import StateCheck
+from supervisor.training.trainer import Stateful
 
-__all__ = ["StateTaker"]
+__all__ = ["CheckpointParts", "StateTaker"]
+
+
+class CheckpointParts:
+    """The parts of a run whose memory goes into its checkpoints, beside the restore point and the ledger.
+
+    Args:
+        **parts: each under its name. The names are part of the file format.
+    """
+
+    def __init__(self, **parts: Stateful) -> None:
+        self._parts = parts
+
+    def tree(self) -> dict[str, Any]:
+        """What every part remembers."""
+        return {name: part.state_dict() for name, part in self._parts.items()}
+
+    def load(self, tree: Mapping[str, Any]) -> None:
+        """Have every part take its own back.
+
+        Raises:
+            KeyError: one is missing in `tree`.
+        """
+        for name, part in self._parts.items():
+            part.load_state_dict(tree[name])
 
 
 @dataclass(slots=True)

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from supervisor.errors import InputError
-from supervisor.training.modules import ModuleWalk, buffers_of, named_modules, with_extra_state
-from supervisor.training.names import parameter_names
+from supervisor.training.modules import ModuleWalk, buffers_of, named_modules, parameter_names, with_extra_state
 from supervisor.training.optimizer_state import (
     captured_groups,
     fits,

@@ -19,7 +19,7 @@ from supervisor.records import Observation
 from supervisor.signals.nonfinite import nonfinite_signals
 from supervisor.testing.tiny import Batch, TinyTrainer, tiny_batches
 from supervisor.training.inspection import StateCheck
-from supervisor.training.names import parameter_names
+from supervisor.training.modules import parameter_names
 from supervisor.training.optimizers import chained
 from supervisor.training.state import Subject
 from supervisor.update import Attempt, LossFunction, NativeExecutor, Place, UpdateSettings

@@ -17,7 +17,7 @@ from supervisor.states.restore_points import RestorePoint
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.events import EventList
 from supervisor.training.inspection import StateCheck
-from supervisor.training.names import parameter_names
+from supervisor.training.modules import parameter_names
 from supervisor.training.state import Subject, TrainingState, VolatileState
 from supervisor.training.trainer import Stateful
 from supervisor.training.tree import plain
