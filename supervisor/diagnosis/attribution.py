@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,11 +20,14 @@ from supervisor.update import Attempt
 
 __all__ = ["Attribution"]
 
+NOWHERE = Origin(None)
 
+
+@dataclass(slots=True)
 class Attribution:
     """Attributes one flagged update.
 
-    Args:
+    Attributes:
         attempt: the update.
         batch_number: number of its last batch, None where it is not known.
         model: the model.
@@ -31,22 +35,19 @@ class Attribution:
         is_healthy: whether an observation would not have been flagged.
     """
 
-    def __init__(
-        self,
-        attempt: Attempt,
-        batch_number: int | None,
-        model: nn.Module,
-        replays: Replays,
-        is_healthy: Callable[[Observation], bool],
-    ) -> None:
-        self._attempt = attempt
-        self._batch_number = batch_number
-        self._replays = replays
-        self._is_healthy = is_healthy
-        self._model = model
-        self._modules = dict(named_modules(model))
-        self._trace = Trace(model)
-        self._samples = SampleSearch(attempt, replays, is_healthy)
+    attempt: Attempt
+    batch_number: int | None
+    model: nn.Module
+    replays: Replays
+    is_healthy: Callable[[Observation], bool]
+    _modules: dict[str, nn.Module] = field(init=False)
+    _trace: Trace = field(init=False)
+    _samples: SampleSearch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._modules = dict(named_modules(self.model))
+        self._trace = Trace(self.model)
+        self._samples = SampleSearch(self.attempt, self.replays, self.is_healthy)
 
     def cause(self) -> Cause | None:
         """The first row that applies; None where none does.
@@ -55,20 +56,20 @@ class Attribution:
             DiagnosisFailed: a replay did not go as the step did.
         """
         found = self._raised() or self._poisoned()
-        if found is not None or not self._attempt.undone:
+        if found is not None or not self.attempt.undone:
             return found
         # What most incidents come from is found with the least: a traced replay takes as long as many steps.
-        probe = Probe(self._model) if "nan" in self._samples.flaws() else None
-        first = self._replays.run(self._attempt.batches, probe)
+        probe = Probe(self.model) if "nan" in self._samples.flaws() else None
+        first = self.replays.run(self.attempt.batches, probe)
         if probe is not None and probe.module is not None:
             return self._blamed(self._samples.by_value(), Origin(probe.module))
         self._must_not_raise(first)
-        if self._is_healthy(first):
+        if self.is_healthy(first):
             return self._not_reproducible(first)
-        first = self._replays.run(self._attempt.batches, self._trace)
+        first = self.replays.run(self.attempt.batches, self._trace)
         self._must_not_raise(first)
         # What the search does next must not push out the gradients that later rows look at.
-        gradients = self._replays.gradients()
+        gradients = self.replays.gradients()
         blame = self._samples.to_blame()
         if blame is not None:
             return self._blamed(blame, self._surfaced())
@@ -79,43 +80,37 @@ class Attribution:
             raise DiagnosisFailed(f"a replay raised {observation.exception}")
 
     def _raised(self) -> Cause | None:
-        raised = self._attempt.raised
+        raised = self.attempt.raised
         if raised is None:
             return None
-        what = f"the step raised {self._attempt.seen.exception}"
+        what = f"the step raised {self.attempt.seen.exception}"
         what += f" at {raised.where}" if raised.where else ""
-        return self._cause(
-            CauseKind.EXCEPTION, what, module=raised.module, where=raised.where, exception_type=raised.type
-        )
+        where = Origin(raised.module, where=raised.where)
+        return self._cause(CauseKind.EXCEPTION, what, where, exception_type=raised.type)
 
     def _poisoned(self) -> Cause | None:
-        seen = self._attempt.seen
-        when = "before the step" if self._attempt.undone else "when the state was checked after the step"
+        seen = self.attempt.seen
+        when = "before the step" if self.attempt.undone else "when the state was checked after the step"
         if seen.bad_optimizer_state:
             parameter, key = self._split(seen.bad_optimizer_state[0])
             what = (
                 f"the optimizer's {key} of {parameter} was not finite {when}: restoring weights alone would not help, "
                 "its next step would poison them again"
             )
-            owner = self._owner(parameter)
-            return self._cause(
-                CauseKind.POISONED_OPTIMIZER_STATE, what, module=owner, parameter=parameter, state_key=key
-            )
+            return self._at_parameter(CauseKind.POISONED_OPTIMIZER_STATE, what, parameter, state_key=key)
         if seen.bad_parameters:
             name = seen.bad_parameters[0]
-            return self._cause(
-                CauseKind.POISONED_PARAMETER, f"{name} was not finite {when}", module=self._owner(name), parameter=name
-            )
+            return self._at_parameter(CauseKind.POISONED_PARAMETER, f"{name} was not finite {when}", name)
         return None
 
     def _not_reproducible(self, first: Observation) -> Cause:
-        loss = self._attempt.seen.loss
+        loss = self.attempt.seen.loss
         if math.isfinite(loss) and loss == first.loss:
             same, why = True, "with the very loss it had: only its gradients went wrong, once, outside of the program"
         else:
-            gradients = self._replays.gradients()
-            second = self._replays.run(self._attempt.batches)
-            same = _same_bits(first.loss, second.loss) and _same_tensors(gradients, self._replays.gradients())
+            gradients = self.replays.gradients()
+            second = self.replays.run(self.attempt.batches)
+            same = _same_bits(first.loss, second.loss) and _same_tensors(gradients, self.replays.gradients())
             why = (
                 "and two replays agree to the bit: the program is deterministic, and something outside of it went "
                 "wrong once"
@@ -129,40 +124,34 @@ class Attribution:
         samples = blame.samples
         shown = ", ".join(str(sample) for sample in samples[:5]) + (" ..." if len(samples) > 5 else "")
         which = f"sample {shown} of the batch" if len(samples) == 1 else f"samples {shown} of the batch"
-        return self._cause(
-            CauseKind.BAD_INPUT,
-            f"{which}: {blame.why}" if samples else blame.why,
-            module=surfaced.module,
-            operation=surfaced.operation,
-            where=surfaced.where,
-            samples=samples,
-        )
+        what = f"{which}: {blame.why}" if samples else blame.why
+        return self._cause(CauseKind.BAD_INPUT, what, surfaced, samples=samples)
 
     def _surfaced(self) -> Origin:
         """Where the traced replay first showed something bad."""
         module = self._trace.surfaced()
         origin = self._trace.forward_origin()
         if module is None:
-            return self._trace.backward_origin() or origin or Origin(None)
+            return self._trace.backward_origin() or origin or NOWHERE
         return Origin(module) if origin is None else Origin(module, origin.operation, origin.where)
 
     def _forward(self, first: Observation) -> Cause | None:
         origin = self._trace.forward_origin()
         if origin is not None:
             what = f"{self._named(origin.module)} makes values that are not finite out of finite ones{_at(origin)}"
-            return self._located(CauseKind.NONFINITE_ACTIVATION, what, origin)
+            return self._cause(CauseKind.NONFINITE_ACTIVATION, what, origin)
         if not math.isfinite(first.loss):
             origin = self._trace.loss_origin()
             what = f"every module's output is finite and the loss is not{_at(origin)}"
-            return self._located(CauseKind.LOSS_FUNCTION, what, origin)
+            return self._cause(CauseKind.LOSS_FUNCTION, what, origin)
         if first.bad_buffers:
             name = first.bad_buffers[0]
             what = f"the forward pass puts a value that is not finite into {name}; loss and gradients stay finite"
-            return self._cause(CauseKind.NONFINITE_ACTIVATION, what, module=self._owner(name), parameter=name)
+            return self._at_parameter(CauseKind.NONFINITE_ACTIVATION, what, name)
         if self._only_replaced():
             origin = self._trace.first_source()
             what = "a value that is not finite was made and replaced inside the model"
-            return None if origin is None else self._located(CauseKind.NONFINITE_ACTIVATION, what + _at(origin), origin)
+            return None if origin is None else self._cause(CauseKind.NONFINITE_ACTIVATION, what + _at(origin), origin)
         return None
 
     def _backward(self, first: Observation, gradients: dict[str, Tensor]) -> Cause | None:
@@ -172,10 +161,10 @@ class Attribution:
         if origin is None:
             name = first.bad_gradients[0]
             what = f"the forward pass is finite and the gradient of {name} is not"
-            return self._cause(CauseKind.BACKWARD_ONLY, what, module=self._owner(name), parameter=name)
+            return self._at_parameter(CauseKind.BACKWARD_ONLY, what, name)
         place = "the loss function" if origin.module is None else self._named(origin.module)
         what = f"the forward pass is finite and the gradient stops being so in {place}{_at(origin)}"
-        return self._located(CauseKind.BACKWARD_ONLY, what, origin)
+        return self._cause(CauseKind.BACKWARD_ONLY, what, origin)
 
     def _large(self, gradients: dict[str, Tensor]) -> Cause | None:
         if not gradients or self._only_replaced():
@@ -186,31 +175,33 @@ class Attribution:
         total = math.fsum(squares.values())
         share = f"{squares[name] / total:.0%} of the squared norm {math.sqrt(total):.3g}" if total > 0 else "most of it"
         what = f"everything is finite but far too large: {name} carries {share}"
-        return self._cause(CauseKind.GRADIENT_EXPLOSION, what, module=self._owner(name), parameter=name)
+        return self._at_parameter(CauseKind.GRADIENT_EXPLOSION, what, name)
 
     def _only_replaced(self) -> bool:
-        return {signal.name for signal in self._attempt.signals} <= {SignalName.SANITIZED_VALUES}
+        return {signal.name for signal in self.attempt.signals} <= {SignalName.SANITIZED_VALUES}
 
-    def _located(self, kind: CauseKind, what: str, origin: Origin) -> Cause:
-        return self._cause(kind, what, module=origin.module, operation=origin.operation, where=origin.where)
+    def _at_parameter(self, kind: CauseKind, what: str, name: str, **named: Any) -> Cause:
+        return self._cause(kind, what, Origin(self._owner(name)), parameter=name, **named)
 
-    def _cause(self, kind: CauseKind, explanation: str, *, module: str | None = None, **named: Any) -> Cause:
-        seen = self._attempt.seen
+    def _cause(self, kind: CauseKind, what: str, origin: Origin = NOWHERE, **named: Any) -> Cause:
+        seen = self.attempt.seen
         return Cause(
             kind=kind,
-            explanation=explanation,
+            explanation=what,
             step=seen.step,
             update=seen.update,
-            batch_number=self._batch_number,
-            module=module,
-            module_type=type(self._modules[module]).__name__ if module in self._modules else None,
-            replays=self._replays.done,
+            batch_number=self.batch_number,
+            module=origin.module,
+            module_type=type(self._modules[origin.module]).__name__ if origin.module in self._modules else None,
+            operation=origin.operation,
+            where=origin.where,
+            replays=self.replays.done,
             **named,
         )
 
     def _split(self, path: str) -> tuple[str, str]:
         """`parameter.state_key` into its two halves; parameters have dots in their names."""
-        fitting = [name for name, _ in self._model.named_parameters() if path.startswith(f"{name}.")]
+        fitting = [name for name, _ in self.model.named_parameters() if path.startswith(f"{name}.")]
         parameter = max(fitting, key=len, default=path.rpartition(".")[0])
         return parameter, path[len(parameter) + 1 :]
 

@@ -8,13 +8,11 @@ a dictionary: `schema` (1), `step`, `update`, `update_applied`, `parameters`, `b
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE
 from supervisor.records import Bundle
@@ -22,7 +20,7 @@ from supervisor.run_layout import replace_file_with
 from supervisor.training.modules import named_modules
 from supervisor.training.optimizer_state import captured_groups, state_by_name
 from supervisor.training.state import Subject
-from supervisor.training.tree import plain, tensors
+from supervisor.training.tree import mapped, plain, tensors
 from supervisor.update import Attempt
 
 __all__ = ["load_bundle_file", "remove_bundle", "write_bundle"]
@@ -116,13 +114,7 @@ def _bytes(tree: Any) -> int:
 
 def _compact(tree: Any) -> Any:
     """The tree with tensors of their own on the CPU: a slice would be written with all that it is a slice of."""
-    if isinstance(tree, Tensor):
-        return tree.cpu() if tree.device.type != "cpu" else tree.clone()
-    if isinstance(tree, Mapping):
-        return {key: _compact(value) for key, value in tree.items()}
-    if isinstance(tree, tuple):
-        return tuple(_compact(value) for value in tree)
-    return [_compact(value) for value in tree] if isinstance(tree, list) else tree
+    return mapped(tree, lambda tensor: tensor.cpu() if tensor.device.type != "cpu" else tensor.clone())
 
 
 def _mb(size: int) -> str:

@@ -9,10 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from supervisor.training.norms import can_rot, dense
+
 __all__ = ["Flaws", "flaws", "held"]
 
 Flaws = frozenset[str]
 """Which of `nan`, `inf` and `-inf` some tensors hold."""
+
+_KINDS = {"nan": torch.isnan, "inf": torch.isposinf, "-inf": torch.isneginf}
 
 
 def flaws(*groups: Iterable[Tensor]) -> Flaws:
@@ -20,19 +24,8 @@ def flaws(*groups: Iterable[Tensor]) -> Flaws:
     found: set[str] = set()
     for group in groups:
         for tensor in group:
-            if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.numel() == 0:
-                continue
-            values = tensor.detach()
-            values = values.coalesce().values() if values.is_sparse else values
-            if bool(torch.isfinite(values).all()):
-                continue
-            values = torch.view_as_real(values.resolve_conj()) if values.is_complex() else values
-            if bool(values.isnan().any()):
-                found.add("nan")
-            if bool((values == torch.inf).any()):
-                found.add("inf")
-            if bool((values == -torch.inf).any()):
-                found.add("-inf")
+            if can_rot(tensor) and not bool(torch.isfinite(values := dense(tensor.detach())).all()):
+                found |= {name for name, is_one in _KINDS.items() if bool(is_one(values).any())}
     return frozenset(found)
 
 

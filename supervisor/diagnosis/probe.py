@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,26 +19,24 @@ class _Seen(Exception):
     """Ends a replay that has shown what it was run for."""
 
 
+@dataclass(slots=True)
 class Probe:
     """Watches a replay for the first NaN that goes into a module and comes out of it, and ends it there.
 
-    Args:
-        model: whose modules are watched.
-
     Attributes:
+        model: whose modules are watched.
         module: the qualified name of that module, None where there was none.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self.module: str | None = None
-        self._model = model
+    model: nn.Module
+    module: str | None = field(default=None, init=False)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Hooks on every module, and none of them afterwards."""
         handles = [
             module.register_forward_hook(self._leave(name), with_kwargs=True)
-            for name, module in named_modules(self._model)
+            for name, module in named_modules(self.model)
         ]
         try:
             yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -26,48 +27,44 @@ class ReplaysSpent(DiagnosisFailed):
     """As many replays were run as the policy allows."""
 
 
+@dataclass(slots=True)
 class Replays:
     """Runs one flagged step again and again.
 
-    Args:
+    Attributes:
         subject: the training objects; their parameters are those of before the step.
         executor: runs forward, backward and the measurement.
         before: the rest of the state before the step.
         scaler: `state_dict` of the gradient scaler before the step, None without one.
         place: where the step stands in the run.
         most: how many replays may be run.
-
-    Attributes:
         done: how many were run.
     """
 
-    def __init__(
-        self, subject: Subject, executor: Executor, before: VolatileState, scaler: Any, place: Place, *, most: int
-    ) -> None:
-        self.done = 0
-        self._subject = subject
-        self._executor = executor
-        self._before = before
-        self._scaler = scaler
-        self._place = place
-        self._most = most
+    subject: Subject
+    executor: Executor
+    before: VolatileState
+    scaler: Any
+    place: Place
+    most: int
+    done: int = field(default=0, init=False)
 
     @property
     def left(self) -> int:
         """Replays that may still be run."""
-        return self._most - self.done
+        return self.most - self.done
 
     @contextlib.contextmanager
     def undone(self) -> Iterator[None]:
         """Whatever is run inside, everything is afterwards what it was when the block was entered."""
-        scaler = self._subject.scaler
+        scaler = self.subject.scaler
         after = None if scaler is None else clone(scaler.state_dict())
         try:
             yield
         finally:
             if self.done:
-                self._subject.drop_gradients()
-                self._subject.restore_volatile(self._before)
+                self.subject.drop_gradients()
+                self.subject.restore_volatile(self.before)
                 self._put_scaler(after)
 
     def run(self, batches: Sequence[Any], trace: Trace | Probe | None = None) -> Observation:
@@ -77,23 +74,23 @@ class Replays:
             DiagnosisFailed: the step cannot be run again.
             ReplaysSpent: no more replays may be run.
         """
-        if self._executor.no_replay is not None:
-            raise DiagnosisFailed(self._executor.no_replay)
+        if self.executor.no_replay is not None:
+            raise DiagnosisFailed(self.executor.no_replay)
         if self.left <= 0:
-            raise ReplaysSpent(f"its {self._most} replays are spent")
+            raise ReplaysSpent(f"its {self.most} replays are spent")
         self.done += 1
-        self._subject.restore_volatile(self._before)
-        self._put_scaler(self._scaler)
+        self.subject.restore_volatile(self.before)
+        self._put_scaler(self.scaler)
         if trace is None:
-            return self._executor.replay(batches, self._place)
+            return self.executor.replay(batches, self.place)
         with trace.watching():
-            return self._executor.replay(batches, self._place, trace.loss)
+            return self.executor.replay(batches, self.place, trace.loss)
 
     def gradients(self) -> dict[str, Tensor]:
         """The gradients of the last replay, by parameter."""
-        return {name: p.grad for p, name in self._subject.names.items() if p.grad is not None}
+        return self.subject.gradients()
 
     def _put_scaler(self, state: Any) -> None:
-        scaler = self._subject.scaler
+        scaler = self.subject.scaler
         if scaler is not None and state is not None:
             scaler.load_state_dict(clone(state))

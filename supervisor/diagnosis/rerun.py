@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from supervisor.diagnosis.trace import Origin, Trace
 from supervisor.errors import InputError
 from supervisor.training.inspection import StateCheck
 from supervisor.training.modules import named_modules
+from supervisor.training.norms import norms_on_host
 from supervisor.training.samples import bad_samples, sample_count
 from supervisor.training.state import Subject, VolatileState
 from supervisor.update import LossFunction, NativeExecutor, Place, UpdateSettings
@@ -84,8 +84,8 @@ def rerun(
     bad = check.bad_parameters()
     with trace.watching():
         found = executor.replay(batches, Place(state["step"], state["update"], replayed=True), trace.loss)
-    gradients = {name: p.grad for p, name in subject.names.items() if p.grad is not None}
-    norms = {name: float(torch.linalg.vector_norm(_dense(grad))) for name, grad in gradients.items()}
+    gradients = subject.gradients()
+    norms = zip(gradients, norms_on_host(list(gradients.values())), strict=True)
     loss_made_it = trace.loss_origin() if found.exception is None and not math.isfinite(found.loss) else None
     return Rerun(
         loss=found.loss,
@@ -100,7 +100,7 @@ def rerun(
         forward=trace.forward_origin() or (loss_made_it if trace.surfaced() is None else None),
         surfaced=trace.surfaced(),
         backward=trace.backward_origin(),
-        largest=tuple(sorted(norms.items(), key=lambda item: (math.isnan(item[1]), item[1]), reverse=True)[:3]),
+        largest=tuple(sorted(norms, key=lambda item: (math.isnan(item[1]), item[1]), reverse=True)[:3]),
     )
 
 
@@ -117,7 +117,3 @@ def _put_back(subject: Subject, state: Mapping[str, Any]) -> None:
     subject.restore_volatile(VolatileState(**fields, training_modes=modes))
     if subject.scaler is not None and state["scaler"] is not None:
         subject.scaler.load_state_dict(state["scaler"])
-
-
-def _dense(gradient: Tensor) -> Tensor:
-    return (gradient.coalesce().values() if gradient.is_sparse else gradient).float()

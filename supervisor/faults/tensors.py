@@ -19,7 +19,7 @@ from supervisor.faults.model import (
     ParameterFault,
 )
 from supervisor.faults.strike import FaultMisfit, Strike, unmatched
-from supervisor.training.names import named_parameters
+from supervisor.training.modules import named_parameters
 from supervisor.training.optimizers import chained
 from supervisor.training.trainer import Trainer
 

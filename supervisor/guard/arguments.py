@@ -15,8 +15,7 @@ from torch.optim import Optimizer
 
 from supervisor.errors import InputError
 from supervisor.policy import RecoveryPolicy
-from supervisor.training.modules import buffers_of, named_modules
-from supervisor.training.names import named_parameters
+from supervisor.training.modules import buffers_of, named_modules, named_parameters
 from supervisor.training.optimizers import AnyOptimizer, members
 from supervisor.training.trainer import Stateful
 

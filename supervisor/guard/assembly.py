@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
 
-from supervisor.clock import Clock
 from supervisor.errors import InputError
 from supervisor.events import EventLog
 from supervisor.events.quarantine_file import QuarantinedSample
-from supervisor.events.writer import Listener
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.diagnosing import Diagnostician
 from supervisor.guard.discarding import Discarding, Undoing
@@ -23,21 +20,21 @@ from supervisor.guard.supervised_step import SupervisedStep
 from supervisor.policy import RecoveryPolicy
 from supervisor.record.incident_log import IncidentLog
 from supervisor.record.quarantine import Quarantine
-from supervisor.record.run_files import RunFiles
+from supervisor.record.run_files import Reporting, RunFiles
 from supervisor.record.run_ledger import RunLedger
-from supervisor.record.run_log import ProgressListener, RunLog
+from supervisor.record.run_log import RunLog
 from supervisor.signals import Detectors
 from supervisor.states import Canaries, CheckpointParts, GoodStates, RestorePoints, Restoring, Resuming, StateTaker
 from supervisor.training.data_position import DataPosition
 from supervisor.training.inspection import StateCheck
-from supervisor.training.names import parameter_names
+from supervisor.training.modules import parameter_names
 from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.schedule import Schedule
 from supervisor.training.state import Subject
 from supervisor.training.trainer import Stateful
 from supervisor.update import LossFunction, NativeExecutor, UpdateSettings
 
-__all__ = ["Parts", "Reporting", "TrainingObjects", "assemble"]
+__all__ = ["Parts", "TrainingObjects", "assemble"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,37 +50,8 @@ class TrainingObjects:
 
 
 @dataclass(frozen=True, slots=True)
-class Reporting:
-    """Where a run writes and who hears of it; see `Guard` for each."""
-
-    run_dir: str | Path | None
-    resume: bool
-    run_id: str | None
-    log_every_steps: int
-    record_observations: bool
-    listeners: Iterable[Listener]
-    on_progress: ProgressListener | None
-    clock: Clock
-
-
-@dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of one guard, for the guard itself and for tests. They are no contract.
-
-    Attributes:
-        subject: the training objects.
-        check: finds what is not finite in them.
-        executor: carries updates out.
-        data: where the data stand.
-        schedule: the learning-rate schedule.
-        detectors: say what is wrong with an update.
-        ledger: where the run stands.
-        states: the states to go back to.
-        taker: takes them.
-        step: takes an update from one end to the other.
-        run_log: the record of the run.
-        log: the event log.
-    """
+    """The parts of one guard, for the guard itself and for tests; each says what it does. They are no contract."""
 
     subject: Subject
     check: StateCheck
@@ -124,25 +92,11 @@ def assemble(
     if bad:
         raise InputError(f"model: {', '.join(bad)} not finite before the first step: mend the initial weights")
     executor = NativeExecutor(subject, check, settings, schedule=schedule, loss=loss, replay=replay)
-    files = RunFiles(
-        reporting.run_dir,
-        policy,
-        reporting.record_observations,
-        resume=reporting.resume,
-        run_id=reporting.run_id,
-        clock=clock,
-        listeners=reporting.listeners,
-    )
+    files = RunFiles(reporting, policy)
     log, layout = files.log, files.layout
     detectors, ledger = Detectors(policy), RunLedger(policy, clock)
     incident_log = IncidentLog(log, layout)
-    run_log = RunLog(
-        log,
-        ledger,
-        log_every_steps=reporting.log_every_steps,
-        on_progress=reporting.on_progress,
-        observations=files.observations,
-    )
+    run_log = RunLog(log, ledger, reporting.log_every_steps, reporting.on_progress, files.observations)
     quarantine = Quarantine(policy.diagnose.quarantine, data, None if layout is None else layout.quarantine, log)
     states = GoodStates(policy, files.store, log)
     points = RestorePoints(subject, data, ledger, states.spares)

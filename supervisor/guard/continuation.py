@@ -52,7 +52,7 @@ class Continuation:
     def accept(self, attempt: Attempt) -> StepOutcome:
         """The update stands."""
         seen, ledger = attempt.seen, self.points.ledger
-        if attempt.signals or self.run_log.keeps_observations:
+        if attempt.signals or self.run_log.observations is not None:
             self.noted(attempt)
         self.detectors.accept(seen)
         ended = ledger.applied(seen)

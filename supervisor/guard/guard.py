@@ -18,11 +18,12 @@ from supervisor.events.quarantine_file import read_quarantine
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.events.writer import Listener
 from supervisor.guard.arguments import NotGiven, check_loop, check_numbers, check_objects, check_training
-from supervisor.guard.assembly import Reporting, TrainingObjects, assemble
+from supervisor.guard.assembly import TrainingObjects, assemble
 from supervisor.guard.outcome import StepOutcome
 from supervisor.guard.primitives import Primitives
 from supervisor.guard.recovery import Redrawing, TrainerReset
 from supervisor.policy import RecoveryPolicy, load_policy
+from supervisor.record.run_files import Reporting
 from supervisor.record.run_log import Evaluation, ProgressListener
 from supervisor.training.data_cursor import DataCursor
 from supervisor.training.data_position import DataPosition
@@ -120,27 +121,16 @@ class Guard(Primitives):
         clip = self.policy.gradient_clip
         self._cursor = None if data is None else DataCursor(data)
         self._loss = given
+        schedule, where = Schedule(scheduler, scheduler_interval), self._cursor or DataPosition(position)
+        clock = clock or SystemClock()
+        reporting = Reporting(
+            run_dir, resume, run_id, log_every_steps, record_observations, listeners, on_progress, clock
+        )
         parts = assemble(
             self.policy,
-            TrainingObjects(
-                model,
-                together,
-                Schedule(scheduler, scheduler_interval),
-                scaler,
-                dict(extra_state or {}),
-                self._cursor or DataPosition(position),
-            ),
+            TrainingObjects(model, together, schedule, scaler, dict(extra_state or {}), where),
             UpdateSettings(accumulate, None if clip is None else clip.max_norm, on_gradients, sanitized),
-            Reporting(
-                run_dir,
-                resume,
-                run_id,
-                log_every_steps,
-                record_observations,
-                listeners,
-                on_progress,
-                clock or SystemClock(),
-            ),
+            reporting,
             Redrawing(seed or 0, reset_module),
             loss=given,
             replay=given if replay is None or replay is True else replay or None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -16,7 +16,6 @@ from supervisor.guard.diagnosing import Diagnostician
 from supervisor.policy import DataAfterReload, RecoveryPolicy
 from supervisor.record.incident_log import IncidentLog
 from supervisor.record.quarantine import Quarantine
-from supervisor.record.run_ledger import RunLedger
 from supervisor.records import ActionName, Cause, CauseKind, Decision, Signal
 from supervisor.states import RestorePoints, Restoring
 from supervisor.training.modules import named_modules
@@ -113,10 +112,11 @@ class ActionContext:
         return by_trainer is not None and by_trainer(name, module, generator)
 
 
+@dataclass(slots=True)
 class Recovery:
     """Carries out the ladder.
 
-    Args:
+    Attributes:
         policy: the ladder.
         points: the training objects, the data and the ledger.
         restoring: goes back to a good state.
@@ -126,24 +126,17 @@ class Recovery:
         clock: for durations.
     """
 
-    def __init__(
-        self,
-        policy: RecoveryPolicy,
-        points: RestorePoints,
-        restoring: Restoring,
-        redrawing: Redrawing,
-        record: IncidentLog,
-        quarantine: Quarantine,
-        clock: Clock,
-    ) -> None:
-        self._ledger: RunLedger = points.ledger
-        self._points = points
-        self._restoring = restoring
-        self._redrawing = redrawing
-        self._record = record
-        self._quarantine = quarantine
-        self._clock = clock
-        self._actions: tuple[Action, ...] = tuple(action_for(rung) for rung in policy.ladder)
+    policy: RecoveryPolicy
+    points: RestorePoints
+    restoring: Restoring
+    redrawing: Redrawing
+    record: IncidentLog
+    quarantine: Quarantine
+    clock: Clock
+    _actions: tuple[Action, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._actions = tuple(action_for(rung) for rung in self.policy.ladder)
         for index, action in enumerate(self._actions):
             try:
                 action.unavailable(self._context())
@@ -166,7 +159,7 @@ class Recovery:
             diagnosis: what looking into the update came to, None where nobody looked.
             diagnostician: writes the files to run the update again, where an incident opens.
         """
-        ledger, record, seen = self._ledger, self._record, attempt.seen
+        ledger, record, seen = self.points.ledger, self.record, attempt.seen
         cause = None if diagnosis is None else diagnosis.cause
         kind = None if cause is None else cause.kind
         earlier = () if ledger.incident is None else ledger.incident.causes
@@ -181,11 +174,11 @@ class Recovery:
             ledger.diagnosed(diagnosis)
             record.diagnosed(decision.incident, diagnosis, seen)
             if cause is not None:
-                self._quarantine.add(cause, decision.incident)
+                self.quarantine.add(cause, decision.incident)
         record.decided(decision, seen, blocked, can_retry=can_retry)
         undone = attempt.undone
         while True:
-            started = self._clock.monotonic()
+            started = self.clock.monotonic()
             try:
                 effect = self._actions[decision.rung].apply(context)
                 break
@@ -200,12 +193,12 @@ class Recovery:
         if effect.restored is not None:
             ledger.went_back(decision.rung, effect.restored.step, seen, kind)
         cut = decision.action is ActionName.LOWER_LR or ledger.engine.cuts != cuts
-        record.applied(decision, effect, seen, ledger.lr_scale if cut else None, self._clock.monotonic() - started)
+        record.applied(decision, effect, seen, ledger.lr_scale if cut else None, self.clock.monotonic() - started)
         record.write(ledger.incident)
         return Recovered(decision, effect)
 
     def _context(self, attempt: Attempt | None = None, causes: Sequence[Cause] = ()) -> ActionContext:
-        return ActionContext(self._points, self._restoring, self._redrawing, attempt, causes)
+        return ActionContext(self.points, self.restoring, self.redrawing, attempt, causes)
 
     def _blocked(self, context: ActionContext, undone: bool) -> dict[int, str]:
         blocked = {}

@@ -16,7 +16,7 @@ from supervisor.job import load_job
 from supervisor.process.trainer_loading import ready_trainer
 from supervisor.run_layout import INCIDENT_FILE, RunLayout
 from supervisor.training.device import batch_to, choose_device
-from supervisor.training.names import parameter_names
+from supervisor.training.modules import parameter_names
 from supervisor.training.optimizers import chained
 from supervisor.training.state import Subject
 from supervisor.training.trainer import Stateful

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,22 @@ from supervisor.training.data_position import DataPosition
 __all__ = ["Quarantine"]
 
 
+@dataclass(frozen=True, slots=True)
 class Quarantine:
     """Keeps bad samples out of the batches that follow.
 
-    Args:
+    Attributes:
         enabled: whether samples are added at all.
         data: leaves them out.
         path: `RUN_DIR/quarantine.jsonl`, None to write nothing.
         log: hears of every addition.
     """
 
-    def __init__(self, enabled: bool, data: DataPosition, path: Path | None, log: EventLog) -> None:
-        self._enabled = enabled
-        self._data = data
-        self._path = path
-        self._log = log
-        self._samples: dict[int | str, QuarantinedSample] = {}
+    enabled: bool
+    data: DataPosition
+    path: Path | None
+    log: EventLog
+    _samples: dict[int | str, QuarantinedSample] = field(default_factory=dict, init=False)
 
     def begin(self, samples: Iterable[QuarantinedSample]) -> None:
         """Leave out what an earlier run found."""
@@ -39,9 +40,9 @@ class Quarantine:
     def add(self, cause: Cause, incident: int) -> None:
         """Leave out the samples that a cause blames, where the data give their indices."""
         new = [index for index in cause.dataset_indices if index not in self._samples]
-        if not self._enabled or not self._data.leaves_out or not new:
+        if not self.enabled or not self.data.leaves_out or not new:
             return
-        self._log.emit(
+        self.log.emit(
             QuarantinedEvent(step=cause.step, update=cause.update, incident=incident, dataset_indices=tuple(new))
         )
         self._take(
@@ -66,12 +67,12 @@ class Quarantine:
         self._take(QuarantinedSample(**sample) for sample in samples)
 
     def _take(self, samples: Iterable[QuarantinedSample]) -> None:
-        self._samples |= {sample.index: sample for sample in samples}
-        self._data.quarantined = frozenset(self._samples)
-        if self._path is None or not (self._samples or self._path.exists()):
+        self._samples.update((sample.index, sample) for sample in samples)
+        self.data.quarantined = frozenset(self._samples)
+        if self.path is None or not (self._samples or self.path.exists()):
             return
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_quarantine(self._path, self._samples.values())
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_quarantine(self.path, self._samples.values())
         except OSError as error:
-            self._log.emit(WarningEvent(message=f"{self._path.name} could not be written: {error.strerror}"))
+            self.log.emit(WarningEvent(message=f"{self.path.name} could not be written: {error.strerror}"))

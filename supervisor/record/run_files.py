@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.checkpoints import CheckpointStore
@@ -13,22 +14,32 @@ from supervisor.errors import InputError
 from supervisor.events.observation_file import ObservationFile
 from supervisor.events.writer import EventLog, Listener
 from supervisor.policy import RecoveryPolicy, resolved_yaml
+from supervisor.record.run_log import ProgressListener
 from supervisor.run_layout import RunLayout, replace_file
 
-__all__ = ["RunFiles"]
+__all__ = ["Reporting", "RunFiles"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """Where a run writes and who hears of it; see `Guard` for each."""
+
+    run_dir: str | Path | None
+    resume: bool
+    run_id: str | None
+    log_every_steps: int
+    record_observations: bool
+    listeners: Iterable[Listener]
+    on_progress: ProgressListener | None
+    clock: Clock
 
 
 class RunFiles:
     """Opens what a run writes.
 
     Args:
-        run_dir: the run directory, or None to write nothing.
+        reporting: the run directory, or None to write nothing, and what goes into it.
         policy: written to `policy.yaml`.
-        record_observations: whether every update's measurement is kept.
-        resume: whether an earlier run in it goes on.
-        run_id: the run's name; None: the earlier run's, or a new one.
-        clock: stamps the events.
-        listeners: hear every event.
 
     Raises:
         InputError: the directory holds a run already and `resume` is off, or holds none and it is on.
@@ -40,17 +51,9 @@ class RunFiles:
         layout: where everything lies, likewise.
     """
 
-    def __init__(
-        self,
-        run_dir: str | Path | None,
-        policy: RecoveryPolicy,
-        record_observations: bool,
-        *,
-        resume: bool,
-        run_id: str | None,
-        clock: Clock,
-        listeners: Iterable[Listener],
-    ) -> None:
+    def __init__(self, reporting: Reporting, policy: RecoveryPolicy) -> None:
+        run_dir, resume, run_id = reporting.run_dir, reporting.resume, reporting.run_id
+        clock, listeners = reporting.clock, reporting.listeners
         self.observations: ObservationFile | None = None
         self.store: CheckpointStore | None = None
         self.layout: RunLayout | None = None
@@ -79,7 +82,7 @@ class RunFiles:
         self.log = EventLog(layout.rank_events, run_id, 0, clock, listeners)
         self.store = CheckpointStore(layout.checkpoints, run_id, clock)
         self.store.recover()
-        if record_observations:
+        if reporting.record_observations:
             self.observations = ObservationFile(layout.observations)
         try:
             _write_if_changed(layout.policy, resolved_yaml(policy))

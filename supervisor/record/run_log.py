@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from supervisor.events.observation_file import ObservationFile
@@ -36,53 +37,42 @@ Evaluation = Callable[[], Mapping[str, float]]
 ProgressListener = Callable[[Progress], object]
 
 
+@dataclass(slots=True)
 class RunLog:
     """Emits the events that are about the run rather than about an incident.
 
-    Args:
+    Attributes:
         log: where they go.
         ledger: where the run stands.
         log_every_steps: steps between two `step` events.
         on_progress: called after each step.
         observations: where every update's measurement goes, None to keep none.
-
-    Attributes:
-        keeps_observations: whether they go anywhere.
+        metrics: what the evaluation at the end of the run gave.
     """
 
-    def __init__(
-        self,
-        log: EventLog,
-        ledger: RunLedger,
-        *,
-        log_every_steps: int,
-        on_progress: ProgressListener | None,
-        observations: ObservationFile | None,
-    ) -> None:
-        self._log = log
-        self._ledger = ledger
-        self._log_every_steps = log_every_steps
-        self._on_progress = on_progress
-        self._observations = observations
-        self.keeps_observations = observations is not None
-        self._metrics: dict[str, float] = {}
+    log: EventLog
+    ledger: RunLedger
+    log_every_steps: int
+    on_progress: ProgressListener | None
+    observations: ObservationFile | None
+    metrics: dict[str, float] = field(default_factory=dict, init=False)
 
     def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:
         """Put the start of the run on record."""
-        self._log.emit(RunStartedEvent(steps=steps, version=__version__, **about))
+        self.log.emit(RunStartedEvent(steps=steps, version=__version__, **about))
         if exempt_buffers:
-            self._log.emit(BufferExemptEvent(buffers=exempt_buffers))
+            self.log.emit(BufferExemptEvent(buffers=exempt_buffers))
 
     def observed(self, observation: Observation) -> None:
         """Keep what an update measured, where that is asked for."""
-        if self._observations is not None:
-            self._observations.write(observation)
+        if self.observations is not None:
+            self.observations.write(observation)
 
     def step(self, observation: Observation, optimizer: AnyOptimizer, seconds: float | None) -> None:
         """Show a step; one in `log_every_steps` goes on record, with `seconds` None where it was discarded."""
-        if self._on_progress is not None:
-            engine = self._ledger.engine
-            self._on_progress(
+        if self.on_progress is not None:
+            engine = self.ledger.engine
+            self.on_progress(
                 Progress(
                     step=observation.step,
                     loss=observation.loss,
@@ -94,9 +84,9 @@ class RunLog:
             )
         if seconds is not None and seconds > SLOW_STEP_SECONDS:
             self._say_where_slow(observation, seconds)
-        if seconds is None or (observation.step + 1) % self._log_every_steps:
+        if seconds is None or (observation.step + 1) % self.log_every_steps:
             return
-        engine = self._ledger.engine
+        engine = self.ledger.engine
         event = StepEvent(
             step=observation.step,
             update=observation.update,
@@ -108,42 +98,40 @@ class RunLog:
             rung=engine.rung,
             incidents=engine.incidents,
         )
-        self._log.emit(event)
+        self.log.emit(event)
 
     def _say_where_slow(self, observation: Observation, seconds: float) -> None:
-        before = self._ledger.counters.applied_steps - 1
-        mean = (self._ledger.counters.useful_seconds - seconds) / before if before else seconds
+        before = self.ledger.counters.applied_steps - 1
+        mean = (self.ledger.counters.useful_seconds - seconds) / before if before else seconds
         if seconds > SLOW_STEP_TIMES * mean:
             message = f"slow step: {seconds:.3g} s, where the mean is {mean:.3g} s"
-            self._log.emit(WarningEvent(step=observation.step, update=observation.update, message=message))
+            self.log.emit(WarningEvent(step=observation.step, update=observation.update, message=message))
 
     def evaluate(self, evaluation: Evaluation) -> None:
         """Take the metrics of the finished training; one that fails is a warning, for the training is saved."""
-        counters, before = self._ledger.counters, self._ledger.seconds
+        counters, before = self.ledger.counters, self.ledger.seconds
         try:
             with preserved_rng():
-                self._metrics = {name: float(value) for name, value in evaluation().items()}
+                self.metrics = {name: float(value) for name, value in evaluation().items()}
         except Exception as error:  # noqa: BLE001  (whatever the user's evaluation raises, the training is done)
             message = f"evaluation failed: {type(error).__name__}: {error}"
-            self._log.emit(WarningEvent(step=counters.step, update=self._ledger.last_update, message=message))
+            self.log.emit(WarningEvent(step=counters.step, update=self.ledger.last_update, message=message))
             return
-        seconds = self._ledger.seconds - before
-        event = MetricsEvent(
-            step=counters.step, update=self._ledger.last_update, metrics=self._metrics, seconds=seconds
-        )
-        self._log.emit(event)
+        seconds = self.ledger.seconds - before
+        event = MetricsEvent(step=counters.step, update=self.ledger.last_update, metrics=self.metrics, seconds=seconds)
+        self.log.emit(event)
 
     def finished(self, status: RunStatus) -> None:
         """Put the end of a run that was not halted on record."""
-        counters = self._ledger.counters
+        counters = self.ledger.counters
         interrupted = status is RunStatus.INTERRUPTED
         event = RunFinishedEvent(
             step=counters.step,
-            update=self._ledger.last_update,
+            update=self.ledger.last_update,
             status=RunStatus.INTERRUPTED if interrupted else RunStatus.FINISHED,
             summary=self.summary(status),
         )
-        self._log.emit(event)
+        self.log.emit(event)
 
     def halted(self, reason: str, observation: Observation) -> None:
         """Put the end of a halted run on record."""
@@ -153,22 +141,22 @@ class RunLog:
             reason=reason,
             summary=self.summary(RunStatus.HALTED),
         )
-        self._log.emit(event)
+        self.log.emit(event)
 
     def summary(self, status: RunStatus) -> RunSummary:
         """What the run came to so far."""
-        counters, engine, seconds = self._ledger.counters, self._ledger.engine, self._ledger.seconds
+        counters, engine, seconds = self.ledger.counters, self.ledger.engine, self.ledger.seconds
         return RunSummary(
             status=status,
             steps=counters.step,
             applied_steps=counters.applied_steps,
             skipped_steps=counters.skipped_steps,
             incidents=engine.incidents,
-            incidents_by_signal=dict(self._ledger.by_signal),
-            cured_by=dict(self._ledger.cured_by),
+            incidents_by_signal=dict(self.ledger.by_signal),
+            cured_by=dict(self.ledger.cured_by),
             lr_scale=engine.lr_scale,
             final_loss=counters.final_loss,
-            metrics=self._metrics,
+            metrics=self.metrics,
             seconds=seconds,
             goodput=min(1.0, counters.useful_seconds / seconds) if seconds > 0 else None,
         )

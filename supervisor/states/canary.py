@@ -7,7 +7,7 @@ state must give the same loss to the bit; where it does, what fails next is the 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from supervisor.diagnosis import DiagnosisFailed, Overrun, Replays, time_limit
@@ -43,37 +43,31 @@ class Canary:
     loss: float
 
 
+@dataclass(slots=True)
 class Canaries:
     """Keeps a canary for each snapshot in memory.
 
-    Args:
+    Attributes:
         policy: whether anything is looked into at all, and for how long.
         subject: the training objects.
         executor: runs the batch again.
         memory: the snapshots.
         log: hears the verdicts.
-
-    Attributes:
-        memory: the snapshots.
     """
 
-    def __init__(
-        self, policy: RecoveryPolicy, subject: Subject, executor: Executor, memory: StatesInMemory, log: EventLog
-    ) -> None:
-        self._enabled = policy.diagnose.enabled and executor.no_replay is None
-        self._most_seconds = policy.diagnose.max_seconds
-        self._subject = subject
-        self._executor = executor
-        self.memory = memory
-        self._log = log
-        self._kept: dict[int, Canary] = {}
+    policy: RecoveryPolicy
+    subject: Subject
+    executor: Executor
+    memory: StatesInMemory
+    log: EventLog
+    _kept: dict[int, Canary] = field(default_factory=dict, init=False)
 
     def begin(self, attempt: Attempt) -> None:
         """Copy the batches of the first update after a snapshot, since its loss may change them.
 
         Batches that hold what cannot be copied for certain are left alone.
         """
-        if self._enabled and comes_back(attempt.batches):
+        if self.policy.diagnose.enabled and self.executor.no_replay is None and comes_back(attempt.batches):
             attempt.copied_batches = clone(attempt.batches)
 
     def healthy(self, attempt: Attempt) -> None:
@@ -95,13 +89,13 @@ class Canaries:
         canary = self._kept.get(update)
         if canary is None:
             return None
-        scaler = None if self._subject.scaler is None else clone(self._subject.scaler.state_dict())
+        scaler = None if self.subject.scaler is None else clone(self.subject.scaler.state_dict())
         place = Place(step, update, replayed=True)
-        replays = Replays(self._subject, self._executor, canary.before, scaler, place, most=2)
+        replays = Replays(self.subject, self.executor, canary.before, scaler, place, most=2)
         losses: list[float] = []
-        present = self._subject.capture_volatile()
+        present = self.subject.capture_volatile()
         try:
-            with replays.undone(), time_limit(self._most_seconds):
+            with replays.undone(), time_limit(self.policy.diagnose.max_seconds):
                 while len(losses) < 2 and canary.loss not in losses:
                     seen = replays.run(clone(canary.batches))
                     if seen.exception is not None:
@@ -109,9 +103,9 @@ class Canaries:
                     losses.append(seen.loss)
         except (Overrun, Exception):  # noqa: BLE001  (the user's code may raise anything, which proves nothing)
             losses = []
-        self._subject.restore_volatile(present)
+        self.subject.restore_volatile(present)
         verdict = _verdict(losses, canary.loss)
-        self._log.emit(
+        self.log.emit(
             CanaryEvent(
                 step=None if observation is None else observation.step,
                 update=None if observation is None else observation.update,

@@ -10,8 +10,7 @@ from supervisor.events.schema import WarningEvent
 from supervisor.policy import RecoveryPolicy
 from supervisor.states.in_memory import StatesInMemory
 from supervisor.states.on_disk import StatesOnDisk
-from supervisor.states.restore_point import RestorePoint, Source
-from supervisor.states.spare_copies import SpareCopies
+from supervisor.states.restore_points import RestorePoint, Source, SpareCopies
 
 __all__ = ["GoodStates"]
 

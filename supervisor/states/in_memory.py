@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from supervisor.checkpoints import Kept
 from supervisor.states.probation import Probation
-from supervisor.states.restore_point import RestorePoint
-from supervisor.states.spare_copies import SpareCopies
+from supervisor.states.restore_points import RestorePoint, SpareCopies
 
 __all__ = ["StatesInMemory"]
 

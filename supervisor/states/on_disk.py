@@ -17,13 +17,15 @@ from supervisor.events.schema import (
     WarningEvent,
 )
 from supervisor.states.probation import Probation
-from supervisor.states.restore_point import RestorePoint, last_update
-from supervisor.states.spare_copies import SpareCopies
+from supervisor.states.restore_points import RestorePoint, SpareCopies, last_update
 
 __all__ = ["StatesOnDisk"]
 
 At = tuple[int | None, int | None]
 """The step and the update that a line of the event log belongs to."""
+
+AboutOne = CheckpointSavedEvent | CheckpointPromotedEvent | CheckpointRejectedEvent
+"""The events about one checkpoint."""
 
 
 class StatesOnDisk:
@@ -108,7 +110,7 @@ class StatesOnDisk:
     def reject(self, kept: Kept, reason: str, at: At) -> None:
         """One proved bad: never go back to it again. Its files stay where they are, as evidence."""
         self._probation.remove(kept.update)
-        self._say_rejected(kept, self._paths.pop(kept.update), reason, at)
+        self._say(CheckpointRejectedEvent, kept, self._paths.pop(kept.update), at, reason=reason)
 
     def abandon_after(self, step: int, at: At) -> None:
         """Let go of every state newer than `step`, and of those on probation: the run has gone back."""
@@ -156,10 +158,9 @@ class StatesOnDisk:
         self._paths[update] = path
         # The line belongs to the last update that the checkpoint holds, so that a resume from it keeps the line.
         at = (kept.step, last_update(update))
-        event = CheckpointSavedEvent(step=at[0], update=at[1], checkpoint_step=kept.step, path=_relative(path))
-        self._log.emit(event)
+        self._say(CheckpointSavedEvent, kept, path, at)
         if kept.good:
-            self._say_promoted(kept, path, at)
+            self._say(CheckpointPromotedEvent, kept, path, at)
         self._trim()
 
     def _promote(self, kept: Kept, at: At) -> None:
@@ -171,14 +172,15 @@ class StatesOnDisk:
             self._log.emit(WarningEvent(step=at[0], update=at[1], message=f"checkpoint: {error}"))
             return
         self._probation.promote(kept.update)
-        self._say_promoted(kept, self._paths[kept.update], at)
+        self._say(CheckpointPromotedEvent, kept, self._paths[kept.update], at)
 
     def _trim(self) -> None:
         for kept in self._probation.surplus(self._keep, frozenset(self._paths)):
             self._retire(kept)
 
     def _abandon(self, kept: Kept, step: int, at: At) -> None:
-        self._say_rejected(kept, self._paths[kept.update], f"abandoned: the run went back to step {step}", at)
+        reason = f"abandoned: the run went back to step {step}"
+        self._say(CheckpointRejectedEvent, kept, self._paths[kept.update], at, reason=reason)
         self._retire(kept)
 
     def _retire(self, kept: Kept) -> None:
@@ -193,15 +195,9 @@ class StatesOnDisk:
         else:
             done.result()
 
-    def _say_promoted(self, kept: Kept, path: Path, at: At) -> None:
-        event = CheckpointPromotedEvent(step=at[0], update=at[1], checkpoint_step=kept.step, path=_relative(path))
-        self._log.emit(event)
-
-    def _say_rejected(self, kept: Kept, path: Path, reason: str, at: At) -> None:
-        event = CheckpointRejectedEvent(
-            step=at[0], update=at[1], checkpoint_step=kept.step, path=_relative(path), reason=reason
-        )
-        self._log.emit(event)
+    def _say(self, kind: type[AboutOne], kept: Kept, path: Path, at: At, **reason: str) -> None:
+        step, update = at
+        self._log.emit(kind(step=step, update=update, checkpoint_step=kept.step, path=_relative(path), **reason))
 
 
 def _relative(path: Path) -> str:

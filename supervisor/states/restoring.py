@@ -11,8 +11,7 @@ from supervisor.policy import DataAfterReload
 from supervisor.records import Observation
 from supervisor.states.canary import Canaries, CanaryVerdict
 from supervisor.states.good_states import GoodStates
-from supervisor.states.restore_point import RestorePoint, Source
-from supervisor.states.restore_points import RestorePoints
+from supervisor.states.restore_points import RestorePoint, RestorePoints, Source
 from supervisor.training.inspection import StateCheck
 
 __all__ = ["Restoring"]

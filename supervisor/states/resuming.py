@@ -11,10 +11,9 @@ from supervisor.errors import CheckpointError, InputError
 from supervisor.events.schema import CheckpointRejectedEvent, RunResumedEvent
 from supervisor.events.writer import EventLog
 from supervisor.policy import RecoveryPolicy
-from supervisor.states.checkpoint_parts import CheckpointParts
 from supervisor.states.on_disk import StatesOnDisk
-from supervisor.states.restore_point import RestorePoint
-from supervisor.states.restore_points import RestorePoints
+from supervisor.states.restore_points import RestorePoint, RestorePoints
+from supervisor.states.state_taker import CheckpointParts
 from supervisor.training.inspection import StateCheck
 
 __all__ = ["Resuming"]

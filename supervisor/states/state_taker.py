@@ -1,54 +1,75 @@
-"""Takes the states that a run may have to go back to, when they are due."""
+"""Takes the states that a run may have to go back to, when they are due, with all that a checkpoint carries."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from supervisor.errors import InputError
 from supervisor.events.schema import WarningEvent
 from supervisor.events.writer import EventLog
 from supervisor.policy import RecoveryPolicy
-from supervisor.states.checkpoint_parts import CheckpointParts
 from supervisor.states.good_states import GoodStates
-from supervisor.states.restore_point import RestorePoint
-from supervisor.states.restore_points import RestorePoints
+from supervisor.states.restore_points import RestorePoint, RestorePoints
 from supervisor.training.data_cursor import writable
 from supervisor.training.inspection import StateCheck
+from supervisor.training.trainer import Stateful
 
-__all__ = ["StateTaker"]
+__all__ = ["CheckpointParts", "StateTaker"]
 
 
+class CheckpointParts:
+    """The parts of a run whose memory goes into its checkpoints, beside the restore point and the ledger.
+
+    Args:
+        **parts: each under its name. The names are part of the file format.
+    """
+
+    def __init__(self, **parts: Stateful) -> None:
+        self._parts = parts
+
+    def tree(self) -> dict[str, Any]:
+        """What every part remembers."""
+        return {name: part.state_dict() for name, part in self._parts.items()}
+
+    def load(self, tree: Mapping[str, Any]) -> None:
+        """Have every part take its own back.
+
+        Raises:
+            KeyError: one is missing in `tree`.
+        """
+        for name, part in self._parts.items():
+            part.load_state_dict(tree[name])
+
+
+@dataclass(slots=True)
 class StateTaker:
     """Knows when a state is due, and never takes one that is not finite.
 
-    Args:
+    Attributes:
         policy: intervals.
         check: finds non-finite state.
         points: takes the state.
         states: where it goes.
         parts: what a checkpoint carries beside it.
         log: hears what could not be taken.
-
-    Attributes:
         end: where the schedule ends, None while that is not known; the last step's state is always checked.
     """
 
-    def __init__(
-        self,
-        policy: RecoveryPolicy,
-        check: StateCheck,
-        points: RestorePoints,
-        states: GoodStates,
-        parts: CheckpointParts,
-        log: EventLog,
-    ) -> None:
-        self.end: int | None = None
-        self._policy = policy
-        self._check = check
-        self._points = points
-        self._states = states
-        self._parts = parts
-        self._log = log
-        self._snapshot_every = policy.snapshot.every_steps if policy.snapshot.keep > 0 else 0
-        self._checkpoint_every = policy.checkpoint.every_steps if states.disk is not None else 0
+    policy: RecoveryPolicy
+    check: StateCheck
+    points: RestorePoints
+    states: GoodStates
+    parts: CheckpointParts
+    log: EventLog
+    end: int | None = field(default=None, init=False)
+    _snapshot_every: int = field(init=False)
+    _checkpoint_every: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._snapshot_every = self.policy.snapshot.every_steps if self.policy.snapshot.keep > 0 else 0
+        self._checkpoint_every = self.policy.checkpoint.every_steps if self.states.disk is not None else 0
 
     def due(self, step: int) -> bool:
         """Whether a state is to be taken after `step` steps."""
@@ -57,7 +78,7 @@ class StateTaker:
 
     def check_due(self, step: int) -> bool:
         """Whether the state is to be looked at after `step` steps: also before any is taken."""
-        return step % self._policy.detect.state_every_steps == 0 or step == self.end or self.due(step)
+        return step % self.policy.detect.state_every_steps == 0 or step == self.end or self.due(step)
 
     def begin(self) -> None:
         """Take the initial state, which is good at once.
@@ -65,11 +86,11 @@ class StateTaker:
         Raises:
             InputError: it is not finite, or a `state_dict` holds what no checkpoint can.
         """
-        bad = (*self._check.bad_parameters(), *self._check.bad_optimizer_state())
+        bad = (*self.check.bad_parameters(), *self.check.bad_optimizer_state())
         if bad:
             raise InputError(f"{', '.join(bad)} not finite before the first step: mend the initial state")
-        point = self._points.take()
-        self._states.memory.remember(point, good=True)
+        point = self.points.take()
+        self.states.memory.remember(point, good=True)
         try:
             self._save(point, good=True, wait=True)
         except TypeError as error:
@@ -78,28 +99,28 @@ class StateTaker:
 
     def take_due(self, *, known_finite: bool) -> None:
         """Take the states that are due now."""
-        step = self._points.ledger.counters.step
-        if not self.due(step) or not (known_finite or self._check.is_finite()):
+        step = self.points.ledger.counters.step
+        if not self.due(step) or not (known_finite or self.check.is_finite()):
             return
-        point = self._points.take()
+        point = self.points.take()
         if self._snapshot_every > 0 and step % self._snapshot_every == 0:
-            self._states.memory.remember(point)
+            self.states.memory.remember(point)
         if self._checkpoint_every > 0 and step % self._checkpoint_every == 0:
             self._save(point)
 
     def commit(self, *, good: bool = False) -> None:
         """Write the present state as a checkpoint, if it is finite and not on disk already."""
-        counters, disk = self._points.ledger.counters, self._states.disk
+        counters, disk = self.points.ledger.counters, self.states.disk
         if disk is None or disk.holds(counters.update):
             return
-        if not self._check.is_finite():
+        if not self.check.is_finite():
             message = "the last state is not finite: no checkpoint of it was written"
-            self._log.emit(WarningEvent(step=counters.step, update=counters.update, message=message))
+            self.log.emit(WarningEvent(step=counters.step, update=counters.update, message=message))
             return
-        self._save(self._points.take(), good=good, wait=True)
+        self._save(self.points.take(), good=good, wait=True)
 
     def _save(self, point: RestorePoint, *, good: bool = False, wait: bool = False) -> None:
-        if self._states.disk is None:
+        if self.states.disk is None:
             return
         data, lost = writable(point.data)
         if lost:
@@ -107,12 +128,12 @@ class StateTaker:
                 f"batches put back and not used yet: {lost} cannot stand in the checkpoint, and a resume from it goes "
                 "on without them: make batches of tensors, numbers and strings in dicts, lists and tuples"
             )
-            self._log.emit(WarningEvent(step=point.step, update=point.update - 1, message=message))
+            self.log.emit(WarningEvent(step=point.step, update=point.update - 1, message=message))
         tree = {
             "moment": {**point.to_tree(), "data": data},
-            "policy": self._policy.model_dump(mode="json"),
-            "probation": self._states.disk.healthy_steps(),
-            **self._points.ledger.state_dict(),
-            **self._parts.tree(),
+            "policy": self.policy.model_dump(mode="json"),
+            "probation": self.states.disk.healthy_steps(),
+            **self.points.ledger.state_dict(),
+            **self.parts.tree(),
         }
-        self._states.disk.save(point, tree, good=good, wait=wait)
+        self.states.disk.save(point, tree, good=good, wait=wait)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from supervisor.errors import InputError
 from supervisor.training.optimizers import AnyOptimizer
-from supervisor.training.tree import tensors, with_values
+from supervisor.training.tree import mapped, tensors
 
 __all__ = ["batch_to", "choose_device", "devices_of", "optimizer_to", "placed"]
 
@@ -30,15 +29,7 @@ def choose_device(name: str) -> torch.device:
 
 def batch_to(batch: Any, device: torch.device) -> Any:
     """The batch with every tensor in it on `device`: in tuples (named ones too), lists and mappings."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, Mapping):
-        return with_values(batch, {key: batch_to(value, device) for key, value in batch.items()})
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(batch_to(value, device) for value in batch))
-    if isinstance(batch, (list, tuple)):
-        return type(batch)(batch_to(value, device) for value in batch)
-    return batch
+    return mapped(batch, lambda tensor: tensor.to(device, non_blocking=True))
 
 
 def optimizer_to(optimizer: AnyOptimizer, device: torch.device) -> None:

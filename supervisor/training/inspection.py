@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from supervisor.signals.nonfinite import OVERFLOW_BOUND
-from supervisor.training.modules import ModuleWalk
-from supervisor.training.names import parameter_names
+from supervisor.training.modules import ModuleWalk, parameter_names
 from supervisor.training.norms import (
     all_finite,
     can_rot,

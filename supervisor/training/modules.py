@@ -1,4 +1,4 @@
-"""The modules of a model and what they hold, found quickly, since every step goes through them."""
+"""The modules of a model and what they hold, by name, found quickly, since every step goes through them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-__all__ = ["COMPILED", "ModuleWalk", "Modules", "buffers_of", "named_modules", "with_extra_state"]
+from supervisor.training.optimizers import AnyOptimizer, members
+
+__all__ = [
+    "COMPILED",
+    "ModuleWalk",
+    "Modules",
+    "buffers_of",
+    "named_modules",
+    "named_parameters",
+    "parameter_names",
+    "with_extra_state",
+]
 
 COMPILED = "_orig_mod"
 """What `torch.compile` calls the module it wraps. It stands in no name: globs and checkpoints serve either way."""
@@ -53,6 +64,27 @@ def with_extra_state(modules: Modules) -> Iterator[tuple[str, nn.Module]]:
     for name, module in modules:
         if type(module).get_extra_state is not nn.Module.get_extra_state:
             yield name, module
+
+
+def named_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Every parameter by its name, as it is without `torch.compile`; a shared one has its first."""
+    return {_plain(name): parameter for name, parameter in model.named_parameters()}
+
+
+def parameter_names(model: nn.Module, optimizer: AnyOptimizer) -> dict[Tensor, str]:
+    """Every parameter that a step can change, with its name; those of the optimizer alone get a number."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in named_parameters(model).items()}
+    optimizers = members(optimizer)
+    for number, each in enumerate(optimizers):
+        prefix = f"optimizers.{number}." if len(optimizers) > 1 else ""
+        for index, group in enumerate(each.param_groups):
+            for position, parameter in enumerate(group["params"]):
+                names.setdefault(parameter, f"{prefix}param_groups.{index}.{position}")
+    return names
+
+
+def _plain(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part != COMPILED)
 
 
 class ModuleWalk:

@@ -59,20 +59,13 @@ class _RoutedState(MutableMapping[Tensor, Any]):
         self._optimizers = optimizers
 
     def __getitem__(self, parameter: Tensor) -> Any:
-        for each in self._optimizers:
-            if parameter in each.state:
-                return each.state[parameter]
-        raise KeyError(parameter)
+        return self._holding(parameter)[parameter]
 
     def __setitem__(self, parameter: Tensor, value: Any) -> None:
         self._owner(parameter).state[parameter] = value
 
     def __delitem__(self, parameter: Tensor) -> None:
-        for each in self._optimizers:
-            if parameter in each.state:
-                del each.state[parameter]
-                return
-        raise KeyError(parameter)
+        del self._holding(parameter)[parameter]
 
     def __iter__(self) -> Iterator[Tensor]:
         for each in self._optimizers:
@@ -80,6 +73,12 @@ class _RoutedState(MutableMapping[Tensor, Any]):
 
     def __len__(self) -> int:
         return sum(len(each.state) for each in self._optimizers)
+
+    def _holding(self, parameter: Tensor) -> MutableMapping[Tensor, Any]:
+        for each in self._optimizers:
+            if parameter in each.state:
+                return each.state
+        raise KeyError(parameter)
 
     def _owner(self, parameter: Tensor) -> Optimizer:
         for each in self._optimizers:

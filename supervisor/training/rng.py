@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from supervisor.training.tree import mapped
+
 __all__ = [
     "capture_rng",
     "generator_states",
@@ -107,16 +109,9 @@ def _tell_numpy() -> tuple[Any, ...]:
     state = np.random.get_state(legacy=False)
     kind = str(state["bit_generator"])
     if kind != "MT19937":
-        return kind, _converted(state, np.ndarray, torch.tensor)
+        return kind, mapped(state, torch.tensor, lambda held: isinstance(held, np.ndarray))
     key, position = state["state"]["key"], state["state"]["pos"]
     return kind, torch.from_numpy(key.copy()), position, state["has_gauss"], state["gauss"]
-
-
-def _converted(state: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
-    """Nested dictionaries with every value of a kind converted."""
-    if isinstance(state, dict):
-        return {name: _converted(value, kind, convert) for name, value in state.items()}
-    return convert(state) if isinstance(state, kind) else state
 
 
 def _tell_python() -> tuple[int, torch.Tensor]:
@@ -140,7 +135,7 @@ def restore_rng(state: dict[str, Any]) -> None:
         np.random.set_state((kind, held.numpy(), *rest))
     else:
         # Another bit generator, which `numpy.random.set_bit_generator` has put in its place.
-        np.random.set_state(_converted(held, torch.Tensor, torch.Tensor.numpy))
+        np.random.set_state(mapped(held, torch.Tensor.numpy))
     torch.set_rng_state(state["torch"].cpu())
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all([part.cpu() for part in state["cuda"]])

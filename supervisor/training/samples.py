@@ -5,13 +5,14 @@ A batch is any nesting of tuples, lists and dictionaries of tensors; its samples
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from supervisor.training.tree import tensors, with_values
+from supervisor.training.norms import can_rot
+from supervisor.training.tree import mapped, tensors
 
 __all__ = ["bad_samples", "keep_samples", "sample_count", "values_replaced"]
 
@@ -31,12 +32,24 @@ def keep_samples(batch: Any, positions: Sequence[int]) -> Any:
     Lists and tuples of as many other things as there are samples (texts, names) are cut alike.
     """
     count = sample_count(batch)
-    return _mapped(batch, lambda tensor: _rows(tensor, positions), positions, count)
+
+    def is_leaf(held: Any) -> bool:
+        return isinstance(held, Tensor) or _is_list_of(held, count)
+
+    def kept(held: Any) -> Any:
+        if not isinstance(held, Tensor):
+            left = [held[position] for position in positions]
+            return type(held)(*left) if hasattr(held, "_fields") else type(held)(left)
+        if held.dim() == 0:
+            return held
+        return held[torch.as_tensor(positions, dtype=torch.int64, device=held.device)]
+
+    return mapped(batch, kept, is_leaf)
 
 
 def bad_samples(batch: Any) -> tuple[int, ...]:
     """Positions of the samples with a NaN or an infinity in some tensor."""
-    held = [tensor for _, tensor in tensors(batch) if tensor.dim() > 0 and _can_be_bad(tensor) and tensor.numel()]
+    held = [tensor for _, tensor in tensors(batch) if tensor.dim() > 0 and can_rot(tensor)]
     if not held:
         return ()
     bad = torch.stack([~torch.isfinite(_dense(tensor)).flatten(1).all(1).cpu() for tensor in held]).any(0)
@@ -47,37 +60,18 @@ def values_replaced(batch: Any) -> Any:
     """A copy of the batch in which finite values of the same tensor stand for the others, or zero."""
 
     def replaced(tensor: Tensor) -> Tensor:
-        if not _can_be_bad(tensor) or tensor.is_complex():
+        if not tensor.is_floating_point():
             return tensor
         finite = torch.isfinite(tensor)
         some = tensor[finite].median() if bool(finite.any()) else tensor.new_zeros(())
         return torch.where(finite, tensor, some)
 
-    return _mapped(batch, replaced, (), None)
+    return mapped(batch, replaced)
 
 
-def _rows(tensor: Tensor, positions: Sequence[int]) -> Tensor:
-    if tensor.dim() == 0:
-        return tensor
-    return tensor[torch.as_tensor(positions, dtype=torch.int64, device=tensor.device)]
-
-
-def _mapped(tree: Any, change: Callable[[Tensor], Tensor], positions: Sequence[int], count: int | None) -> Any:
-    if isinstance(tree, Tensor):
-        return change(tree)
-    if isinstance(tree, Mapping):
-        return with_values(tree, {key: _mapped(value, change, positions, count) for key, value in tree.items()})
-    if isinstance(tree, (list, tuple)):
-        if len(tree) == count and not any(True for _ in tensors(tree)):
-            kept: list[Any] = [tree[position] for position in positions]
-        else:
-            kept = [_mapped(value, change, positions, count) for value in tree]
-        return type(tree)(*kept) if hasattr(tree, "_fields") else type(tree)(kept)
-    return tree
-
-
-def _can_be_bad(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_complex()
+def _is_list_of(held: Any, count: int | None) -> bool:
+    """Whether something is a list or a tuple of as many things, none of them with a tensor in it."""
+    return isinstance(held, (list, tuple)) and len(held) == count and not any(True for _ in tensors(held))
 
 
 def _dense(tensor: Tensor) -> Tensor:

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from supervisor.errors import InputError
-from supervisor.training.modules import ModuleWalk, buffers_of, named_modules, with_extra_state
-from supervisor.training.names import parameter_names
+from supervisor.training.modules import ModuleWalk, buffers_of, named_modules, parameter_names, with_extra_state
 from supervisor.training.optimizer_state import (
     captured_groups,
     fits,
@@ -278,6 +277,10 @@ class Subject:
                 # A buffer that the model assigned may be the batch itself: it is replaced, not written to.
                 like = next((t for t in (current, first, *self.names) if t is not None), value)
                 held[key] = value.to(like.device, copy=True)
+
+    def gradients(self) -> dict[str, Tensor]:
+        """The gradients that are there, by parameter."""
+        return {name: parameter.grad for parameter, name in self.names.items() if parameter.grad is not None}
 
     def drop_gradients(self) -> None:
         """Forget all gradients, those of parameters that the optimizer does not hold included."""

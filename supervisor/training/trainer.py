@@ -17,11 +17,9 @@ class Stateful(Protocol):
 
     def state_dict(self) -> Any:
         """The state; tensors, numbers, strings, dicts, lists and tuples alone."""
-        ...
 
     def load_state_dict(self, state: Any, /) -> Any:
         """Take back what `state_dict` gave, without keeping the tensors it is handed."""
-        ...
 
 
 class Trainer(Protocol):
@@ -48,8 +46,6 @@ class Trainer(Protocol):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], *, seed: int) -> Self:
         """Build the job. A pydantic `ValidationError` or an `InputError` ends the run with exit code 2."""
-        ...
 
     def loss(self, batch: Any) -> Tensor:
         """Scalar loss with a graph. It may be called again on the same batch, to diagnose."""
-        ...

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["clone", "comes_back", "copied", "plain", "tensors", "tensors_in", "with_values"]
+__all__ = ["clone", "comes_back", "copied", "mapped", "plain", "tensors", "tensors_in", "with_values"]
 
 
 def clone(tree: Any) -> Any:
@@ -94,6 +94,24 @@ def tensors_in(tree: Any) -> list[Tensor]:
         elif not isinstance(value, (int, float, str)):
             found += tensors_in(value)
     return found
+
+
+def mapped(tree: Any, change: Callable[[Any], Any], is_leaf: Callable[[Any], bool] = torch.is_tensor) -> Any:
+    """The tree with every leaf changed, in containers of the same kinds, named tuples too; all else stays.
+
+    Args:
+        tree: dictionaries, lists and tuples, nested.
+        change: gives what stands for a leaf.
+        is_leaf: tells one, and may tell a whole container; tensors, unless it says otherwise.
+    """
+    if is_leaf(tree):
+        return change(tree)
+    if isinstance(tree, Mapping):
+        return with_values(tree, {key: mapped(value, change, is_leaf) for key, value in tree.items()})
+    if isinstance(tree, (list, tuple)):
+        values = [mapped(value, change, is_leaf) for value in tree]
+        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+    return tree
 
 
 def with_values(tree: Mapping[Any, Any], values: dict[Any, Any]) -> Any:

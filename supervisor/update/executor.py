@@ -27,51 +27,39 @@ class Executor(Protocol):
     @property
     def no_replay(self) -> str | None:
         """Why a step cannot be run again; None where it can."""
-        ...
 
     def begin(self) -> VolatileState:
         """Forget the gradients and copy what a forward pass can change."""
-        ...
 
     def measured(self, attempt: Attempt, loss: Tensor | None, error: Exception | None) -> Observation:
         """Put into the attempt what its passes gave: its observation, and `raised` where the user's code raised."""
-        ...
 
     def prepare(self, attempt: Attempt) -> None:
         """Do what may change the gradients after the inspection: the user's hook, then clipping."""
-        ...
 
     def applying(self, lr_scale: float) -> AbstractContextManager[object]:
         """Scale the learning rates inside the block, in which the optimizer steps."""
-        ...
 
     def raised_in(self, attempt: Attempt, error: Exception) -> None:
         """Put an exception of the user's code into the attempt."""
-        ...
 
     def after_update(self, attempt: Attempt) -> None:
         """Step the learning-rate schedule, once the optimizer has stepped."""
-        ...
 
     def check_state(self, attempt: Attempt) -> None:
         """Add what is wrong with parameters, buffers and optimizer state to the attempt's observation."""
-        ...
 
     def undo(self, attempt: Attempt) -> None:
         """Put everything back to before the batch. Parameters stay: where they were reached, only a reload helps."""
-        ...
 
     def give_up(self, attempt: Attempt) -> None:
         """Put everything back as if the batch had never been drawn, the gradient scaler's scale included."""
-        ...
 
     def replay(self, batches: Sequence[Any], place: Place, watch: Watch | None = None) -> Observation:
         """Run forward, backward and the measurement of an update again, from the state as it is now.
 
         The gradients stay until the next pass; generators, buffers and the like are the caller's to put back.
         """
-        ...
 
     def replay_one(self, batch: Any, place: Place) -> Observation:
         """The same for one of an update's accumulated batches by itself, weighted as in it, but without loss scale."""
-        ...

@@ -20,10 +20,9 @@ from supervisor.training.optimizers import members
 from supervisor.training.schedule import Schedule
 from supervisor.training.state import Subject, VolatileState
 from supervisor.training.tree import clone
-from supervisor.update.attempt import Attempt, Place
+from supervisor.update.attempt import Attempt, Place, raised_from
 from supervisor.update.backward import backward, unscale
 from supervisor.update.executor import LossFunction, Watch
-from supervisor.update.raised import raised_from
 
 __all__ = ["NativeExecutor", "UpdateSettings"]
 

@@ -14,7 +14,7 @@ from torch.optim import Adam, Optimizer
 from supervisor.actions import Restored
 from supervisor.errors import ActionError
 from supervisor.policy import DataAfterReload
-from supervisor.training.names import parameter_names
+from supervisor.training.modules import parameter_names
 from supervisor.training.state import Subject, TrainingState
 
 __all__ = ["Bench", "Model", "bench", "differing"]

@@ -22,12 +22,12 @@ from supervisor.events import EventLog
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.records import Observation, Signal, SignalName
 from supervisor.signals.nonfinite import nonfinite_signals
-from supervisor.states.restore_point import RestorePoint
+from supervisor.states.restore_points import RestorePoint
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.events import EventList
 from supervisor.testing.tiny import Batch, TinyTrainer, tiny_batches
 from supervisor.training.inspection import StateCheck
-from supervisor.training.names import parameter_names
+from supervisor.training.modules import parameter_names
 from supervisor.training.optimizers import chained
 from supervisor.training.state import Subject, TrainingState, VolatileState
 from supervisor.training.trainer import Stateful

@@ -14,9 +14,10 @@ from torch.optim.lr_scheduler import StepLR
 
 from supervisor.errors import InputError, PolicyMisfit
 from supervisor.events.quarantine_file import QuarantinedSample, read_quarantine
-from supervisor.guard.assembly import Parts, Reporting, TrainingObjects, assemble
+from supervisor.guard.assembly import Parts, TrainingObjects, assemble
 from supervisor.guard.recovery import Redrawing
 from supervisor.policy import load_policy
+from supervisor.record.run_files import Reporting
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.events import EventList
 from supervisor.training.data_cursor import DataCursor

@@ -20,7 +20,7 @@ from supervisor.record.run_log import RunLog
 from supervisor.records import ActionName, Decision, Incident
 from supervisor.signals import Detectors
 from supervisor.states import GoodStates, RestorePoints, StateTaker
-from supervisor.states.spare_copies import SpareCopies
+from supervisor.states.restore_points import SpareCopies
 from supervisor.training.data_position import DataPosition
 from supervisor.training.schedule import Schedule
 from supervisor.training.state import Subject
@@ -47,7 +47,7 @@ class Setting:
             "states": Recorder(GoodStates, "states", calls),
             "taker": Recorder(StateTaker, "taker", calls, check_due=lambda step: step == 9),
             "incident_log": Recorder(IncidentLog, "incident_log", calls),
-            "run_log": Recorder(RunLog, "run_log", calls, keeps_observations=observations),
+            "run_log": Recorder(RunLog, "run_log", calls, observations=object() if observations else None),
         }
         self.continuation = Continuation(RestorePoints(subject, self.data, ledger, SpareCopies()), **parts)
 

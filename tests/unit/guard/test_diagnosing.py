@@ -20,7 +20,7 @@ from supervisor.records import CauseKind, Observation
 from supervisor.run_layout import RunLayout
 from supervisor.signals import Detectors
 from supervisor.states import RestorePoints
-from supervisor.states.spare_copies import SpareCopies
+from supervisor.states.restore_points import SpareCopies
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.tiny import TinyTrainer, with_nan
 from supervisor.training.data_position import DataPosition

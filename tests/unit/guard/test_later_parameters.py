@@ -16,7 +16,7 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
 
 from supervisor import InputError
-from supervisor.training.names import parameter_names
+from supervisor.training.modules import parameter_names
 from supervisor.training.state import Subject
 
 BATCHES = batches(14)

@@ -22,7 +22,7 @@ from supervisor.record.quarantine import Quarantine
 from supervisor.record.run_ledger import RunLedger
 from supervisor.records import ActionName, Bundle, Cause, CauseKind, Outcome, Signal, SignalName
 from supervisor.states import RestorePoints, Restoring
-from supervisor.states.spare_copies import SpareCopies
+from supervisor.states.restore_points import SpareCopies
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.tiny import TinyTrainer
 from supervisor.training.data_position import DataPosition

@@ -22,7 +22,7 @@ from supervisor.record.run_ledger import RunLedger
 from supervisor.records import Observation
 from supervisor.signals import Detectors
 from supervisor.states import Canaries, RestorePoints
-from supervisor.states.spare_copies import SpareCopies
+from supervisor.states.restore_points import SpareCopies
 from supervisor.testing.clock import FakeClock
 from supervisor.training.data_position import DataPosition
 from supervisor.training.state import Subject, VolatileState

@@ -14,7 +14,7 @@ from supervisor.errors import InputError
 from supervisor.events.observation_file import read_observations
 from supervisor.events.schema import RunStartedEvent
 from supervisor.policy import load_policy
-from supervisor.record.run_files import RunFiles
+from supervisor.record.run_files import Reporting, RunFiles
 from supervisor.records import Observation
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.events import EventList
@@ -24,7 +24,7 @@ def opened(run_dir: Any, *, resume: bool = False, run_id: str | None = None, **o
     observations = options.pop("observations", False)
     listeners = options.pop("listeners", ())
     policy = options.pop("policy", policy_of())
-    return RunFiles(run_dir, policy, observations, resume=resume, run_id=run_id, clock=FakeClock(), listeners=listeners)
+    return RunFiles(Reporting(run_dir, resume, run_id, 1, observations, listeners, None, FakeClock()), policy)
 
 
 def written(run_dir: Path, step: int = 3) -> Path:

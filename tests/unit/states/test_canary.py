@@ -14,7 +14,7 @@ from support.recorder import Calls, Recorder
 from supervisor.records import Observation
 from supervisor.states.canary import Canaries, CanaryVerdict
 from supervisor.states.in_memory import StatesInMemory
-from supervisor.states.spare_copies import SpareCopies
+from supervisor.states.restore_points import SpareCopies
 from supervisor.testing.events import EventList
 from supervisor.testing.tiny import TinyTrainer
 from supervisor.training.rng import capture_rng
@@ -133,16 +133,14 @@ def test_the_batches_are_copied_before_the_loss_can_change_them() -> None:
     assert torch.equal(attempt.copied_batches[0][0], torch.zeros(8, 4))
 
 
-@pytest.mark.parametrize("why", ["not the first", "not copyable", "no replay", "no diagnosis", "no snapshot"])
+@pytest.mark.parametrize("why", ["not copyable", "no replay", "no diagnosis"])
 def test_batches_that_cannot_become_one_are_not_copied(why: str) -> None:
     policy = {"diagnose": {"enabled": False}} if why == "no diagnosis" else {}
     setting = Setting(no_replay="never" if why == "no replay" else None, **policy)
-    if why != "no snapshot":
-        setting.memory.remember(point_of(4))
+    setting.memory.remember(point_of(4))
     batch = object() if why == "not copyable" else setting.trainer.data[0]
-    attempt = setting.update(5 if why == "not the first" else 4, batch)
+    attempt = setting.update(4, batch)
     assert attempt.copied_batches is None
-    setting.canaries.healthy(attempt)
     assert setting.verdict() is None
 
 

@@ -13,7 +13,7 @@ from support.parts import log_to, point_of, policy_of
 
 from supervisor.checkpoints import CheckpointStore
 from supervisor.states.good_states import GoodStates
-from supervisor.states.restore_point import RestorePoint
+from supervisor.states.restore_points import RestorePoint
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.events import EventList
 

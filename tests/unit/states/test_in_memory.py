@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.parts import point_of
 
 from supervisor.states.in_memory import StatesInMemory
-from supervisor.states.spare_copies import SpareCopies
+from supervisor.states.restore_points import SpareCopies
 
 
 def memory(keep: int = 3, probation_steps: int = 2) -> tuple[StatesInMemory, SpareCopies]:

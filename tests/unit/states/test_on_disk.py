@@ -13,8 +13,7 @@ from support.parts import files_no_larger_than, log_to, point_of
 
 from supervisor.checkpoints import CheckpointStore, Kept
 from supervisor.states.on_disk import StatesOnDisk
-from supervisor.states.restore_point import RestorePoint
-from supervisor.states.spare_copies import SpareCopies
+from supervisor.states.restore_points import RestorePoint, SpareCopies
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.events import EventList
 

@@ -1,4 +1,4 @@
-"""A restore point of the run as it stands, and the way back to it."""
+"""A restore point of the run as it stands and in a checkpoint, the memory it is copied into, and the way back to it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 from support.exact import assert_same, everything
-from support.parts import policy_of, subject_of
+from support.parts import point_of, policy_of, subject_of, through_a_file
 from support.training import Training
 
 from supervisor.policy import DataAfterReload
 from supervisor.record.run_ledger import RunLedger
 from supervisor.records import Observation
-from supervisor.states.restore_points import RestorePoints
-from supervisor.states.spare_copies import SpareCopies
+from supervisor.states.restore_points import RestorePoint, RestorePoints, SpareCopies, last_update
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.tiny import TinyTrainer
 from supervisor.training.data_cursor import DataCursor
@@ -126,3 +125,67 @@ def test_data_that_cannot_go_back_go_on(kind: str) -> None:
     run.step(3)
     coming = run.points.go_back(first, DataAfterReload.REPLAY)
     assert (coming, run.cursor.batch_number) == ((0, 3) if kind == "iterator" else (3, 0))
+
+
+def test_it_comes_back_from_a_file_with_all_it_holds() -> None:
+    trainer = TinyTrainer()
+    trainer.loss(trainer.data[0]).backward()  # type: ignore[no-untyped-call]
+    trainer.optimizer.step()
+    point = RestorePoint(3, 5, 2, 1.25, subject_of(trainer).capture(), {"batch_number": 6, "pending": []})
+    back = RestorePoint.from_tree(through_a_file(point.to_tree()))
+    assert (back.step, back.update, back.applied_steps, back.useful_seconds) == (3, 5, 2, 1.25)
+    assert_same(back.data, point.data)
+    assert_same(back.training.to_tree(), point.training.to_tree())
+    assert back.training.optimizer["state"]
+
+
+@pytest.mark.parametrize("missing", ["step", "update", "applied_steps", "useful_seconds", "training", "data"])
+def test_one_that_lacks_a_field_is_refused(missing: str) -> None:
+    tree = point_of(3).to_tree()
+    del tree[missing]
+    with pytest.raises(KeyError, match=missing):
+        RestorePoint.from_tree(tree)
+
+
+def test_a_line_of_the_log_belongs_to_the_update_before() -> None:
+    assert (last_update(0), last_update(1), last_update(9)) == (None, 0, 8)
+
+
+def test_there_is_nothing_to_take_until_a_copy_was_let_go() -> None:
+    spares, point = SpareCopies(), point_of(1)
+    assert spares.take() is None
+    spares.hold(point)
+    assert spares.take() is None
+    spares.let_go(point)
+    assert spares.take() is point.training
+    assert spares.take() is None
+
+
+def test_a_copy_with_two_holders_is_given_away_by_the_last_alone() -> None:
+    """A snapshot that is a checkpoint too is held in memory, and by the writer until it is on disk."""
+    spares, point = SpareCopies(), point_of(1)
+    spares.hold(point)
+    spares.hold(point)
+    spares.let_go(point)
+    assert spares.take() is None
+    spares.let_go(point)
+    assert spares.take() is point.training
+
+
+def test_of_two_copies_the_one_let_go_last_is_given() -> None:
+    spares, points = SpareCopies(), [point_of(1), point_of(2)]
+    for point in points:
+        spares.hold(point)
+    for point in points:
+        spares.let_go(point)
+    assert spares.take() is points[1].training
+    assert spares.take() is None
+
+
+def test_a_copy_that_was_taken_can_be_held_again() -> None:
+    spares, point = SpareCopies(), point_of(1)
+    for _ in range(2):
+        spares.hold(point)
+        assert spares.take() is None
+        spares.let_go(point)
+        assert spares.take() is point.training

@@ -18,7 +18,7 @@ from supervisor.record.run_ledger import RunLedger
 from supervisor.records import Observation
 from supervisor.states import Canaries, GoodStates, RestorePoints, Restoring
 from supervisor.states.canary import CanaryVerdict
-from supervisor.states.restore_point import RestorePoint
+from supervisor.states.restore_points import RestorePoint
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.events import EventList
 from supervisor.testing.tiny import TinyTrainer

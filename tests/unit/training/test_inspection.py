@@ -12,7 +12,7 @@ from torch.optim import SGD, Adam
 
 from supervisor.records import Observation
 from supervisor.training.inspection import GradientInspection, StateCheck
-from supervisor.training.names import parameter_names
+from supervisor.training.modules import parameter_names
 from supervisor.training.state import Subject
 
 

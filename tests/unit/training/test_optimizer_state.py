@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import SGD, Adam
 
 from supervisor.testing.tiny import TinyTrainer
-from supervisor.training.names import parameter_names
+from supervisor.training.modules import parameter_names
 from supervisor.training.optimizer_state import (
     captured_groups,
     fits,

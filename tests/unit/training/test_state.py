@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RMSprop
 from torch.optim import lr_scheduler as schedulers
 
-from supervisor.training.names import parameter_names
+from supervisor.training.modules import parameter_names
 from supervisor.training.rng import preserved_rng
 from supervisor.training.state import Subject, TrainingState
 from supervisor.training.tree import clone, plain, tensors

@@ -87,7 +87,7 @@ SCRIPT = """
 import supervisor_jobs.losses as losses
 import torch
 from supervisor.diagnosis.trace import Trace
-from supervisor.update.raised import raised_from
+from supervisor.update.attempt import raised_from
 
 model = torch.nn.Linear(2, 2)
 try:
