@@ -130,6 +130,7 @@ class Primitives:
         if attempt.phase is Phase.STEPPING:
             raise InputError("abandon: the optimizer has stepped: call after_step")
         self.parts.step.give_up(attempt)
+        self._attempt = None
 
     @property
     def steps_done(self) -> int:
@@ -204,6 +205,9 @@ class Primitives:
         return self._attempt
 
     def _answered(self, verdict: Verdict) -> Verdict:
+        if not verdict.apply:
+            # It has ended: its batches and the copies from before them are not kept until the next.
+            self._attempt = None
         if verdict.halt:
             self._status = RunStatus.HALTED
         return verdict
