@@ -107,9 +107,7 @@ class Primitives:
             if attempt.phase is Phase.BEGUN:
                 self.abandon()
             raise
-        if verdict.halt:
-            self._status = RunStatus.HALTED
-        return verdict
+        return self._answered(verdict)
 
     def applying(self) -> AbstractContextManager[None]:
         """The block in which the optimizer steps: learning rates are scaled inside, and are nominal again after it.
@@ -128,10 +126,7 @@ class Primitives:
         Raises:
             InputError: the optimizer has not stepped inside `applying`.
         """
-        verdict = self.parts.step.settle(self._open(Phase.STEPPING, "after_step", "applying"))
-        if verdict.halt:
-            self._status = RunStatus.HALTED
-        return verdict
+        return self._answered(self.parts.step.settle(self._open(Phase.STEPPING, "after_step", "applying")))
 
     def abandon(self) -> None:
         """Give up the update that was begun, as if its batch had never been drawn: for an interrupt.
@@ -147,6 +142,7 @@ class Primitives:
         if attempt.phase is Phase.STEPPING:
             raise InputError("abandon: the optimizer has stepped: call after_step")
         self.parts.step.give_up(attempt)
+        self._attempt = None
 
     @property
     def steps_done(self) -> int:
@@ -204,6 +200,14 @@ class Primitives:
         if self._attempt is None or self._attempt.phase is not phase:
             raise InputError(f"{called}: call {first} first, once for each update")
         return self._attempt
+
+    def _answered(self, verdict: Verdict) -> Verdict:
+        if not verdict.apply:
+            # It has ended: its batches and the copies from before them are not kept until the next.
+            self._attempt = None
+        if verdict.halt:
+            self._status = RunStatus.HALTED
+        return verdict
 
     def _announce(self, steps: int | None) -> None:
         """Put the start of the run on record and take the initial state, once."""

@@ -286,7 +286,8 @@ class Subject:
         """Forget all gradients, those of parameters that the optimizer does not hold included."""
         for parameter in self.names:
             parameter.grad = None
-        if self.scaler is not None:
+        # A scaler that is switched off has nothing to forget, not even the place for it.
+        if self.scaler is not None and self.scaler.is_enabled():
             # That they were unscaled, and what was found in them, without counting a step towards growth.
             self.scaler._per_optimizer_states.clear()
 

@@ -184,3 +184,19 @@ def test_an_overflow_that_the_scale_alone_brings_about_is_no_batchs_fault(accumu
     assert (outcome.applied, outcome.action) == (False, None)
     assert "batches" not in outcome.signals[0].details
     assert next(iter(guard.batches(4)))[0] is BATCHES[accumulate]
+
+
+@pytest.mark.parametrize("bad", [None, 5])
+@pytest.mark.parametrize("action", ["skip_batch", "reload_checkpoint"])
+def test_a_scaler_that_is_switched_off_is_none(bad: int | None, action: str, tmp_path: Path) -> None:
+    """`GradScaler(enabled=False)`, as scripts write it that also run without mixed precision."""
+    batches = [nan_batch(batch) if at == bad else batch for at, batch in enumerate(BATCHES)]
+    policy = quiet(ladder=[{"action": action}, {"action": "halt"}], checkpoint={"every_steps": 5})
+    trained, summaries = [], []
+    for scaled in (False, True):
+        training = mixed(None, enabled=False)
+        training.scaler = training.scaler if scaled else None
+        summaries.append(guard_of(training, batches, policy=policy, run_dir=tmp_path / f"{scaled}").run(12))
+        trained.append({**everything(training), "scaler": None})
+    assert summaries[0].applied_steps == summaries[1].applied_steps == 12 - (bad is not None and action == "skip_batch")
+    assert_same(*trained)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -352,3 +354,19 @@ class TestTheRun:
         loop.update(given)
         loop.primitives.begin(9)
         assert data.give(1)[0] is not given
+
+    @pytest.mark.parametrize("end", ["ended", "discarded", "abandoned"])
+    def test_one_that_has_ended_its_update_is_not_kept_until_the_next(self, end: str) -> None:
+        """Nor are the copies from before it, which would stand beside those of the next."""
+        loop, (batch,) = Loop(), healthy_batches(1)
+        batch = nan_batch(batch) if end == "discarded" else batch
+        here = weakref.ref(batch[0])
+        if end == "abandoned":
+            loop.primitives.before_batch(batch)
+            loop.primitives.abandon()
+        else:
+            loop.update(BATCHES[1])  # the first after a snapshot is kept as its canary
+            assert loop.update(batch).outcome.applied is (end == "ended")
+        del batch
+        gc.collect()
+        assert here() is None
