@@ -28,8 +28,14 @@ def find_culprits(count: int, is_healthy: Callable[[Sequence[int]], bool], *, mo
         is_healthy: whether the given positions, in order, are healthy without the others.
         most_tests: how often it may be asked; what is undecided by then counts as guilty.
     """
-    tests = _Tests(is_healthy, most_tests)
-    healthy = _healthy_part(count, tests)
+    left_to_ask = most_tests
+
+    def ask(positions: Sequence[int]) -> bool:
+        nonlocal left_to_ask
+        left_to_ask -= 1
+        return left_to_ask >= 0 and is_healthy(positions)
+
+    healthy = _healthy_part(count, ask)
     if healthy is None:
         return ()
     guilty: list[int] = []
@@ -39,16 +45,16 @@ def find_culprits(count: int, is_healthy: Callable[[Sequence[int]], bool], *, mo
     while groups:
         group = groups.pop()
         sure = tuple(group) in known_guilty
-        if not sure and tests.ask(sorted({*healthy, *group})):
+        if not sure and ask(sorted({*healthy, *group})):
             healthy = sorted({*healthy, *group})
             continue
-        if len(group) == 1 or tests.spent:
+        if len(group) == 1 or left_to_ask <= 0:
             guilty += group
             if len(guilty) > at_most(count):
                 return ()
             continue
         left, right = group[: len(group) // 2], group[len(group) // 2 :]
-        if tests.ask(sorted({*healthy, *left})):
+        if ask(sorted({*healthy, *left})):
             # The fault of the group must then lie in its other half.
             healthy = sorted({*healthy, *left})
             known_guilty.add(tuple(right))
@@ -59,29 +65,11 @@ def find_culprits(count: int, is_healthy: Callable[[Sequence[int]], bool], *, mo
     return tuple(sorted(guilty)) if len(guilty) <= at_most(count) else ()
 
 
-class _Tests:
-    """Asks, counts, and says no when the tests are spent."""
-
-    def __init__(self, is_healthy: Callable[[Sequence[int]], bool], most: int) -> None:
-        self._is_healthy = is_healthy
-        self._left = most
-
-    @property
-    def spent(self) -> bool:
-        return self._left <= 0
-
-    def ask(self, positions: Sequence[int]) -> bool:
-        if self.spent:
-            return False
-        self._left -= 1
-        return self._is_healthy(positions)
-
-
-def _healthy_part(count: int, tests: _Tests) -> list[int] | None:
+def _healthy_part(count: int, ask: Callable[[Sequence[int]], bool]) -> list[int] | None:
     parts = 2
     while parts <= min(count, MOST_PARTS):
         for part in _parts(count, parts):
-            if tests.ask(part):
+            if ask(part):
                 return part
         parts *= 2
     return None

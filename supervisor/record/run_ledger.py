@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from supervisor.clock import Clock
 from supervisor.diagnosis import Diagnosis
 from supervisor.engine import Closed, EngineState, advance, decide, reject, restored
@@ -15,7 +17,6 @@ from supervisor.record.counters import Counters
 from supervisor.records import (
     ActionName,
     Bundle,
-    Cause,
     CauseKind,
     Decision,
     Incident,
@@ -27,6 +28,9 @@ from supervisor.records import (
 from supervisor.update import Attempt, Place
 
 __all__ = ["RunLedger"]
+
+INCIDENT = TypeAdapter(Incident)
+"""Makes an incident of plain values, its causes, decisions and bundle with it."""
 
 
 class RunLedger:
@@ -246,7 +250,8 @@ class RunLedger:
         self.cured_by = Counter({ActionName(name): count for name, count in book["cured_by"].items()})
         if book["incident"] is not None and self._engine.incident is not None:
             opened_at = self.counters.seconds - book["seconds"]
-            self._set(_record_of(book["incident"], opened_at, book["traceback"], book["bundle"]))
+            beside = {"opened_at_seconds": opened_at, "traceback": book["traceback"], "bundle": book["bundle"]}
+            self._set(INCIDENT.validate_python({**book["incident"], **beside}))
 
     def _set(self, record: Incident) -> None:
         if self._engine.incident is None:
@@ -264,21 +269,3 @@ BESIDE = frozenset({"opened_at_seconds", "traceback", "bundle"})
 
 def _plain(record: Incident) -> dict[str, Any]:
     return {name: value for name, value in asdict(record).items() if name not in BESIDE}
-
-
-def _record_of(
-    plain: Mapping[str, Any], opened_at_seconds: float, traceback: str | None, bundle: Mapping[str, Any] | None
-) -> Incident:
-    decisions = (Decision(**{**each, "action": ActionName(each["action"])}) for each in plain["decisions"])
-    causes = (Cause(**{**each, "kind": CauseKind(each["kind"])}) for each in plain["causes"])
-    changed: dict[str, Any] = {
-        "signals": tuple(SignalName(name) for name in plain["signals"]),
-        "decisions": tuple(decisions),
-        "outcome": Outcome(plain["outcome"]),
-        "causes": tuple(causes),
-        "cured_by": None,
-        "opened_at_seconds": opened_at_seconds,
-        "traceback": traceback,
-        "bundle": None if bundle is None else Bundle(**bundle),
-    }
-    return Incident(**{**plain, **changed})

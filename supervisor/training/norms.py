@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["all_finite", "can_rot", "dense", "first_bad", "has_finite_norm", "norms", "norms_on_host", "on_host"]
+__all__ = ["all_finite", "can_rot", "dense", "first_bad", "norms", "norms_on_host", "on_host"]
 
 
 @torch.no_grad()
@@ -19,12 +19,6 @@ def all_finite(held: Iterable[Tensor]) -> bool:
         return True
     # Finite elements can have an infinite norm: only the elements decide.
     return all(bool(torch.isfinite(dense(tensor)).all()) for tensor in floating)
-
-
-@torch.no_grad()
-def has_finite_norm(tensor: Tensor) -> bool:
-    """Whether the L2 norm of a tensor is finite."""
-    return math.isfinite(float(norms([tensor])[0]))
 
 
 def first_bad(named: Sequence[tuple[str, Tensor]]) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def copied(tree: Any, spare: Any) -> Any:
         tree: dictionaries, lists, tuples, tensors and plain values.
         spare: an earlier copy of the same that nobody needs any more, or anything else.
     """
-    pending: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}
+    pending: _Pending = {}
     copy_of = _copied(tree, spare, pending)
     # One call for all of a kind.
     for into, held in pending.values():
@@ -46,9 +46,10 @@ def copied(tree: Any, spare: Any) -> Any:
     return copy_of
 
 
-def _copied(
-    tree: Any, spare: Any, pending: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]]
-) -> Any:
+_Pending = dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]]
+
+
+def _copied(tree: Any, spare: Any, pending: _Pending) -> Any:
     if isinstance(tree, Tensor):
         fits = (
             isinstance(spare, Tensor)
