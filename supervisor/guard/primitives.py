@@ -180,7 +180,7 @@ class Primitives:
 
     def close(self) -> None:
         """Wait for what is being written, and close the event log."""
-        self.parts.states.flush()
+        self.flush()
         self.parts.log.close()
 
     def _begin(self, batch: Any) -> Attempt:

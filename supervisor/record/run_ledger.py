@@ -29,6 +29,9 @@ from supervisor.update import Attempt, Place
 
 __all__ = ["RunLedger"]
 
+BESIDE = frozenset({"opened_at_seconds", "traceback", "bundle"})
+"""Fields of an incident that stand beside it in a checkpoint."""
+
 INCIDENT = TypeAdapter(Incident)
 """Makes an incident of plain values, its causes, decisions and bundle with it."""
 
@@ -227,11 +230,14 @@ class RunLedger:
     def state_dict(self) -> dict[str, Any]:
         """All of it, as plain values."""
         record = self.incident
+        plain = (
+            None if record is None else {name: value for name, value in asdict(record).items() if name not in BESIDE}
+        )
         return {
             "counters": {**self.counters.to_plain(), "seconds": self.seconds},
             "engine": self.engine.to_plain(),
             "book": {
-                "incident": None if record is None else _plain(record),
+                "incident": plain,
                 "seconds": 0.0 if record is None else self.seconds - record.opened_at_seconds,
                 "traceback": None if record is None else record.traceback,
                 "bundle": None if record is None or record.bundle is None else asdict(record.bundle),
@@ -261,11 +267,3 @@ class RunLedger:
     def _ended(self, record: Incident, step: int, outcome: Outcome, cured_by: ActionName | None) -> Incident:
         seconds = self.seconds - record.opened_at_seconds
         return replace(record, closed_at_step=step, outcome=outcome, cured_by=cured_by, seconds=seconds)
-
-
-BESIDE = frozenset({"opened_at_seconds", "traceback", "bundle"})
-"""Fields of an incident that stand beside it in a checkpoint."""
-
-
-def _plain(record: Incident) -> dict[str, Any]:
-    return {name: value for name, value in asdict(record).items() if name not in BESIDE}

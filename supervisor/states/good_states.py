@@ -138,7 +138,8 @@ class GoodStates:
         in_memory = {kept.update: point for kept, point in self.memory}
         held: list[tuple[Kept, Source]] = [(kept, "memory") for kept, _ in self.memory if kept.good]
         held += [(kept, "disk") for kept in self.disk or () if kept.good]
-        for kept, source in sorted(held, key=_age, reverse=True):
+        # By update within a step: weights redrawn on a state are newer than it. "memory" sorts after "disk".
+        for kept, source in sorted(held, key=lambda each: (each[0].step, each[0].update, each[1]), reverse=True):
             if source == "memory":
                 yield kept, in_memory[kept.update], "memory"
             elif self.disk is not None:
@@ -164,9 +165,3 @@ class GoodStates:
         """Wait until everything that was begun is on disk."""
         if self.disk is not None:
             self.disk.flush()
-
-
-def _age(held: tuple[Kept, Source]) -> tuple[int, int, Source]:
-    kept, source = held
-    # By update within a step: weights redrawn on a state are newer than it. "memory" sorts after "disk".
-    return kept.step, kept.update, source
