@@ -50,10 +50,7 @@ def write_bundle(folder: Path, attempt: Attempt, subject: Subject, *, most_bytes
         "update": attempt.place.update,
         "update_applied": not attempt.undone,
         "parameters": {name: parameter.detach() for parameter, name in subject.names.items()},
-        "buffers": before.buffers,
-        "module_extra": before.module_extra,
-        "extra": before.extra,
-        "rng": before.rng,
+        **{name: getattr(before, name) for name in ("buffers", "module_extra", "extra", "rng")},
         "training_modes": modes,
         "scaler": attempt.scaler_before,
     }

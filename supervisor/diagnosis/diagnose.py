@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import ctypes
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from supervisor.clock import Clock
 from supervisor.diagnosis.attribution import Attribution
 from supervisor.diagnosis.replay import Replays
-from supervisor.diagnosis.watchdog import Overrun, time_limit
 from supervisor.records import Cause, Observation
 from supervisor.training.state import Subject
 from supervisor.update import Attempt, Executor
 
-__all__ = ["Bounds", "Diagnosis", "diagnose"]
+__all__ = ["Bounds", "Diagnosis", "Overrun", "diagnose", "time_limit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +80,56 @@ def diagnose(
     if cause is not None:
         cause = replace(cause, replays=replays.done, seconds=clock.monotonic() - started)
     return Diagnosis(cause, failure, replays.done)
+
+
+class Overrun(BaseException):
+    """Raised inside code that took longer than it was given; no `except Exception` of a user's swallows it."""
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `Overrun` in this thread, inside the block, when `seconds` have passed.
+
+    It reaches Python code alone: a call that never comes back from native code is for whoever watches the process.
+    Nothing is raised any more once the block was left.
+
+    Raises:
+        Overrun: as said.
+    """
+    watchdog = _Watchdog(threading.get_ident())
+    timer = threading.Timer(seconds, watchdog.bark)
+    timer.daemon = True
+    timer.start()
+    try:
+        try:
+            yield
+        finally:
+            watchdog.silence()
+    finally:
+        # Once more: the first may have been what was interrupted. By then nothing can come any more.
+        watchdog.silence()
+        timer.cancel()
+
+
+class _Watchdog:
+    """Interrupts one thread, once."""
+
+    def __init__(self, thread: int) -> None:
+        self._thread = ctypes.c_ulong(thread)
+        self._lock = threading.Lock()
+        self._on = True
+
+    def bark(self) -> None:
+        with self._lock:
+            if self._on:
+                self._on = False
+                self._raise(ctypes.py_object(Overrun))
+
+    def silence(self) -> None:
+        with self._lock:
+            self._on = False
+        # What was ordered and has not been raised yet.
+        self._raise(None)
+
+    def _raise(self, what: ctypes.py_object[type[Overrun]] | None) -> None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread, what)

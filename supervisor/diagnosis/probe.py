@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from supervisor.diagnosis.flaws import flaws, held
 from supervisor.training.modules import named_modules
+from supervisor.training.norms import flaws
+from supervisor.training.tree import all_tensors
 
 __all__ = ["Probe"]
 
@@ -50,7 +51,7 @@ class Probe:
 
     def _leave(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            if "nan" in flaws(held(output)) and "nan" in flaws(held(args), held(kwargs)):
+            if "nan" in flaws(all_tensors(output)) and "nan" in flaws(all_tensors(args), all_tensors(kwargs)):
                 self.module = name
                 raise _Seen
 

@@ -19,8 +19,9 @@ from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from supervisor.diagnosis.flaws import Flaws, flaws, held
 from supervisor.training.modules import named_modules
+from supervisor.training.norms import Flaws, flaws
+from supervisor.training.tree import all_tensors
 from supervisor.training.user_code import frames_outwards, user_frame
 
 __all__ = ["Call", "Operation", "Origin", "Trace"]
@@ -189,7 +190,7 @@ class Trace:
     def _enter(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
             number = _next_number()
-            self._open.append(Call(name, number, number, self._tick(), flaws(held(args), held(kwargs))))
+            self._open.append(Call(name, number, number, self._tick(), flaws(all_tensors(args), all_tensors(kwargs))))
 
         return hook
 
@@ -199,7 +200,7 @@ class Trace:
             while (call := self._open.pop()).module != name:
                 pass
             call.last, call.ended = _next_number(), self._tick()
-            call.leaving = flaws(held(output))
+            call.leaving = flaws(all_tensors(output))
             self.calls.append(call)
 
         return hook
@@ -217,9 +218,9 @@ class Trace:
 
     def _node_hook(self, node: Node) -> Callable[[Any, Any], None]:
         def hook(leaving: Any, entering: Any) -> None:
-            if self._culprit is not None or not flaws(held(leaving), held(entering)):
+            if self._culprit is not None or not flaws(all_tensors(leaving), all_tensors(entering)):
                 return
-            if not flaws(held(entering)):
+            if not flaws(all_tensors(entering)):
                 self._culprit = node
             elif self._received is None and _number_of(node) is not None:
                 self._received = node
@@ -237,12 +238,12 @@ class _Functions(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         first = _next_number()
-        entering = flaws(held(args), held(kwargs))
+        entering = flaws(all_tensors(args), all_tensors(kwargs))
         result = func(*args, **kwargs)
         name = getattr(func, "__name__", "")
         if name not in ("__get__", "__set__"):
             literal = any(isinstance(value, float) and value - value != 0 for value in (*args, *kwargs.values()))
-            self._trace.called(name, first, flaws(held(result)), entering, literal)
+            self._trace.called(name, first, flaws(all_tensors(result)), entering, literal)
         return result
 
 

@@ -92,6 +92,10 @@ class EventLog:
         with self._lock:
             self._pass_on(event)
 
+    def warn(self, message: str, step: int | None = None, update: int | None = None) -> None:
+        """Emit a warning, about an update where one is named."""
+        self.emit(WarningEvent(step=step, update=update, message=message))
+
     def close(self) -> None:
         """Close the file. A later `emit` opens it again."""
         with self._lock, contextlib.suppress(OSError):

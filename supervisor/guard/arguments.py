@@ -19,7 +19,7 @@ from supervisor.training.modules import buffers_of, named_modules, named_paramet
 from supervisor.training.optimizers import AnyOptimizer, members
 from supervisor.training.trainer import Stateful
 
-__all__ = ["NotGiven", "check_loop", "check_numbers", "check_objects", "check_training"]
+__all__ = ["NotGiven", "refuse", "wrong_loop", "wrong_numbers", "wrong_objects", "wrong_training"]
 
 
 class NotGiven(enum.Enum):
@@ -28,63 +28,51 @@ class NotGiven(enum.Enum):
     HERE = enum.auto()
 
 
-def check_objects(model: object, data: object, scaler: object, extra_state: object) -> None:
-    """Refuse objects of a kind that cannot be meant.
+def refuse(problems: Iterable[str]) -> None:
+    """Nothing where there are no problems.
 
     Raises:
-        InputError: some are; all of them are told.
+        InputError: there are; all of them are told.
     """
-    problems = []
+    told = tuple(problems)
+    if told:
+        raise InputError(*told)
+
+
+def wrong_objects(model: object, data: object, scaler: object, extra_state: object) -> Iterator[str]:
+    """Objects of a kind that cannot be meant."""
     if not isinstance(model, nn.Module):
-        problems.append(f"model: a {type(model).__name__}: give a torch.nn.Module")
+        yield f"model: a {type(model).__name__}: give a torch.nn.Module"
     if data is not None and not isinstance(data, Iterable) and not hasattr(type(data), "__getitem__"):
-        problems.append(f"data: a {type(data).__name__}: give an iterable of batches")
+        yield f"data: a {type(data).__name__}: give an iterable of batches"
     if scaler is not None and not isinstance(scaler, GradScaler):
-        problems.append(f"scaler: a {type(scaler).__name__}: give a torch.amp.GradScaler")
-    problems += _registered(extra_state)
-    if problems:
-        raise InputError(*problems)
+        yield f"scaler: a {type(scaler).__name__}: give a torch.amp.GradScaler"
+    yield from _registered(extra_state)
 
 
-def check_loop(loss: object, replay: object, data: object, position: object) -> None:
-    """Refuse what a loop of one's own cannot be supervised with.
-
-    Raises:
-        InputError: something is; all of it is told.
-    """
-    problems = []
+def wrong_loop(loss: object, replay: object, data: object, position: object) -> Iterator[str]:
+    """What a loop of one's own cannot be supervised with."""
     if not isinstance(loss, NotGiven) and not callable(loss):
-        problems.append(f"loss: a {type(loss).__name__}: give a function of a batch that returns a scalar tensor")
+        yield f"loss: a {type(loss).__name__}: give a function of a batch that returns a scalar tensor"
     if replay is not None and not isinstance(replay, bool) and not callable(replay):
-        problems.append(
-            f"replay: a {type(replay).__name__}: give a function of a batch that returns its loss, or False"
-        )
+        yield f"replay: a {type(replay).__name__}: give a function of a batch that returns its loss, or False"
     if replay is True and isinstance(loss, NotGiven):
-        problems.append("replay: there is no `loss` to call again: give the function itself")
+        yield "replay: there is no `loss` to call again: give the function itself"
     if position is not None and not isinstance(position, Stateful):
-        problems.append(f"position: a {type(position).__name__}: give an object with state_dict and load_state_dict")
+        yield f"position: a {type(position).__name__}: give an object with state_dict and load_state_dict"
     if position is not None and data is not None:
-        problems.append("position: the guard knows the position in `data` itself: give one of the two")
-    if problems:
-        raise InputError(*problems)
+        yield "position: the guard knows the position in `data` itself: give one of the two"
 
 
-def check_numbers(interval: object, accumulate: object, log_every_steps: object, seed: object) -> None:
-    """Refuse numbers and words that are wrong by themselves.
-
-    Raises:
-        InputError: some are; all of them are told.
-    """
-    problems = []
+def wrong_numbers(interval: object, accumulate: object, log_every_steps: object, seed: object) -> Iterator[str]:
+    """Numbers and words that are wrong by themselves."""
     if interval not in ("step", "epoch"):
-        problems.append(f'scheduler_interval: {interval!r}: write "step" or "epoch"')
+        yield f'scheduler_interval: {interval!r}: write "step" or "epoch"'
     for name, number in (("accumulate", accumulate), ("log_every_steps", log_every_steps)):
         if not _is_whole(number) or number < 1:
-            problems.append(f"{name}: {number!r}: write a whole number, 1 or more")
+            yield f"{name}: {number!r}: write a whole number, 1 or more"
     if seed is not None and not _is_whole(seed):
-        problems.append(f"seed: {seed!r}: write a whole number")
-    if problems:
-        raise InputError(*problems)
+        yield f"seed: {seed!r}: write a whole number"
 
 
 def _is_whole(value: object) -> TypeGuard[int]:
@@ -104,19 +92,13 @@ def _registered(extra_state: object) -> Iterator[str]:
             yield f"extra_state: {name}: a {type(held).__name__}: {mend}"
 
 
-def check_training(model: nn.Module, optimizer: AnyOptimizer, policy: RecoveryPolicy) -> None:
-    """Refuse models and optimizers whose updates could not be inspected, or not be undone.
-
-    Raises:
-        InputError: there are such; all of them are told.
-    """
-    problems = [*_uninitialised(model)]
+def wrong_training(model: nn.Module, optimizer: AnyOptimizer, policy: RecoveryPolicy) -> Iterator[str]:
+    """Models and optimizers whose updates could not be inspected, or not be undone."""
+    yield from _uninitialised(model)
     for each in members(optimizer):
-        problems += _optimizer_problems(each)
+        yield from _optimizer_problems(each)
     if policy.gradient_clip is not None:
-        problems += _sparse(model)
-    if problems:
-        raise InputError(*problems)
+        yield from _sparse(model)
 
 
 def _uninitialised(model: nn.Module) -> Iterator[str]:

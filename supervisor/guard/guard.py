@@ -17,7 +17,7 @@ from supervisor.errors import InputError, PolicyHalt
 from supervisor.events.quarantine_file import read_quarantine
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.events.writer import Listener
-from supervisor.guard.arguments import NotGiven, check_loop, check_numbers, check_objects, check_training
+from supervisor.guard.arguments import NotGiven, refuse, wrong_loop, wrong_numbers, wrong_objects, wrong_training
 from supervisor.guard.assembly import TrainingObjects, assemble
 from supervisor.guard.outcome import StepOutcome
 from supervisor.guard.primitives import Primitives
@@ -110,14 +110,14 @@ class Guard(Primitives):
         run_id: str | None = None,
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        check_objects(model, data, scaler, extra_state)
-        check_loop(loss, replay, data, position)
+        refuse(wrong_objects(model, data, scaler, extra_state))
+        refuse(wrong_loop(loss, replay, data, position))
         given = None if isinstance(loss, NotGiven) else loss
-        check_numbers(scheduler_interval, accumulate, log_every_steps, seed)
+        refuse(wrong_numbers(scheduler_interval, accumulate, log_every_steps, seed))
         self.policy = load_policy(policy)
         known_bad = () if quarantine is None else read_quarantine(quarantine)
         together = chained(optimizer)
-        check_training(model, together, self.policy)
+        refuse(wrong_training(model, together, self.policy))
         clip = self.policy.gradient_clip
         self._cursor = None if data is None else DataCursor(data)
         self._loss = given

@@ -193,7 +193,7 @@ class Primitives:
 
     def close(self) -> None:
         """Wait for what is being written, and close the event log."""
-        self.parts.states.flush()
+        self.flush()
         self.parts.log.close()
 
     def _open(self, phase: Phase, called: str, first: str) -> Attempt:

@@ -19,7 +19,6 @@ from supervisor.events.schema import (
     IncidentOpenedEvent,
     LrRestoredEvent,
     SignalEvent,
-    WarningEvent,
 )
 from supervisor.records import Decision, Incident, Observation, Signal
 from supervisor.run_layout import RunLayout, replace_file
@@ -57,8 +56,7 @@ class IncidentLog:
             self.log.emit(DiagnosisEvent.from_cause(diagnosis.cause, incident=incident))
             return
         why = diagnosis.failure or "nothing that it looks for was found"
-        message = f"the cause of incident {incident} is not known: {why}"
-        self.log.emit(WarningEvent(step=observation.step, update=observation.update, message=message))
+        self.log.warn(f"the cause of incident {incident} is not known: {why}", observation.step, observation.update)
 
     def decided(
         self, decision: Decision, observation: Observation, blocked: Mapping[int, str], *, can_retry: bool = False
@@ -139,5 +137,4 @@ class IncidentLog:
         try:
             replace_file(folder / "incident.json", record.model_dump_json(indent=2) + "\n")
         except OSError as error:
-            message = f"{folder.name}/incident.json could not be written: {error.strerror}"
-            self.log.emit(WarningEvent(message=message))
+            self.log.warn(f"{folder.name}/incident.json could not be written: {error.strerror}")

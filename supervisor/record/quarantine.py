@@ -9,7 +9,7 @@ from typing import Any
 
 from supervisor.events import EventLog
 from supervisor.events.quarantine_file import QuarantinedSample, write_quarantine
-from supervisor.events.schema import QuarantinedEvent, WarningEvent
+from supervisor.events.schema import QuarantinedEvent
 from supervisor.records import Cause
 from supervisor.training.data_position import DataPosition
 
@@ -75,4 +75,4 @@ class Quarantine:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_quarantine(self.path, self._samples.values())
         except OSError as error:
-            self.log.emit(WarningEvent(message=f"{self.path.name} could not be written: {error.strerror}"))
+            self.log.warn(f"{self.path.name} could not be written: {error.strerror}")

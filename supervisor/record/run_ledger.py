@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from supervisor.clock import Clock
 from supervisor.diagnosis import Diagnosis
 from supervisor.engine import Closed, EngineState, advance, decide, reject, restored
@@ -15,7 +17,6 @@ from supervisor.record.counters import Counters
 from supervisor.records import (
     ActionName,
     Bundle,
-    Cause,
     CauseKind,
     Decision,
     Incident,
@@ -27,6 +28,12 @@ from supervisor.records import (
 from supervisor.update import Attempt, Place
 
 __all__ = ["RunLedger"]
+
+BESIDE = frozenset({"opened_at_seconds", "traceback", "bundle"})
+"""Fields of an incident that stand beside it in a checkpoint."""
+
+INCIDENT = TypeAdapter(Incident)
+"""Makes an incident of plain values, its causes, decisions and bundle with it."""
 
 
 class RunLedger:
@@ -223,11 +230,14 @@ class RunLedger:
     def state_dict(self) -> dict[str, Any]:
         """All of it, as plain values."""
         record = self.incident
+        plain = (
+            None if record is None else {name: value for name, value in asdict(record).items() if name not in BESIDE}
+        )
         return {
             "counters": {**self.counters.to_plain(), "seconds": self.seconds},
             "engine": self.engine.to_plain(),
             "book": {
-                "incident": None if record is None else _plain(record),
+                "incident": plain,
                 "seconds": 0.0 if record is None else self.seconds - record.opened_at_seconds,
                 "traceback": None if record is None else record.traceback,
                 "bundle": None if record is None or record.bundle is None else asdict(record.bundle),
@@ -246,7 +256,8 @@ class RunLedger:
         self.cured_by = Counter({ActionName(name): count for name, count in book["cured_by"].items()})
         if book["incident"] is not None and self._engine.incident is not None:
             opened_at = self.counters.seconds - book["seconds"]
-            self._set(_record_of(book["incident"], opened_at, book["traceback"], book["bundle"]))
+            beside = {"opened_at_seconds": opened_at, "traceback": book["traceback"], "bundle": book["bundle"]}
+            self._set(INCIDENT.validate_python({**book["incident"], **beside}))
 
     def _set(self, record: Incident) -> None:
         if self._engine.incident is None:
@@ -256,29 +267,3 @@ class RunLedger:
     def _ended(self, record: Incident, step: int, outcome: Outcome, cured_by: ActionName | None) -> Incident:
         seconds = self.seconds - record.opened_at_seconds
         return replace(record, closed_at_step=step, outcome=outcome, cured_by=cured_by, seconds=seconds)
-
-
-BESIDE = frozenset({"opened_at_seconds", "traceback", "bundle"})
-"""Fields of an incident that stand beside it in a checkpoint."""
-
-
-def _plain(record: Incident) -> dict[str, Any]:
-    return {name: value for name, value in asdict(record).items() if name not in BESIDE}
-
-
-def _record_of(
-    plain: Mapping[str, Any], opened_at_seconds: float, traceback: str | None, bundle: Mapping[str, Any] | None
-) -> Incident:
-    decisions = (Decision(**{**each, "action": ActionName(each["action"])}) for each in plain["decisions"])
-    causes = (Cause(**{**each, "kind": CauseKind(each["kind"])}) for each in plain["causes"])
-    changed: dict[str, Any] = {
-        "signals": tuple(SignalName(name) for name in plain["signals"]),
-        "decisions": tuple(decisions),
-        "outcome": Outcome(plain["outcome"]),
-        "causes": tuple(causes),
-        "cured_by": None,
-        "opened_at_seconds": opened_at_seconds,
-        "traceback": traceback,
-        "bundle": None if bundle is None else Bundle(**bundle),
-    }
-    return Incident(**{**plain, **changed})

@@ -16,7 +16,6 @@ from supervisor.events.schema import (
     RunStatus,
     RunSummary,
     StepEvent,
-    WarningEvent,
 )
 from supervisor.events.writer import EventLog
 from supervisor.record.counters import Progress
@@ -105,7 +104,7 @@ class RunLog:
         mean = (self.ledger.counters.useful_seconds - seconds) / before if before else seconds
         if seconds > SLOW_STEP_TIMES * mean:
             message = f"slow step: {seconds:.3g} s, where the mean is {mean:.3g} s"
-            self.log.emit(WarningEvent(step=observation.step, update=observation.update, message=message))
+            self.log.warn(message, observation.step, observation.update)
 
     def evaluate(self, evaluation: Evaluation) -> None:
         """Take the metrics of the finished training; one that fails is a warning, for the training is saved."""
@@ -115,7 +114,7 @@ class RunLog:
                 self.metrics = {name: float(value) for name, value in evaluation().items()}
         except Exception as error:  # noqa: BLE001  (whatever the user's evaluation raises, the training is done)
             message = f"evaluation failed: {type(error).__name__}: {error}"
-            self.log.emit(WarningEvent(step=counters.step, update=self.ledger.last_update, message=message))
+            self.log.warn(message, counters.step, self.ledger.last_update)
             return
         seconds = self.ledger.seconds - before
         event = MetricsEvent(step=counters.step, update=self.ledger.last_update, metrics=self.metrics, seconds=seconds)
@@ -124,11 +123,10 @@ class RunLog:
     def finished(self, status: RunStatus) -> None:
         """Put the end of a run that was not halted on record."""
         counters = self.ledger.counters
-        interrupted = status is RunStatus.INTERRUPTED
         event = RunFinishedEvent(
             step=counters.step,
             update=self.ledger.last_update,
-            status=RunStatus.INTERRUPTED if interrupted else RunStatus.FINISHED,
+            status=RunStatus.INTERRUPTED if status is RunStatus.INTERRUPTED else RunStatus.FINISHED,
             summary=self.summary(status),
         )
         self.log.emit(event)

@@ -15,7 +15,7 @@ from supervisor.events import EventLog
 from supervisor.events.schema import CanaryEvent
 from supervisor.policy import RecoveryPolicy
 from supervisor.records import Observation
-from supervisor.states.in_memory import StatesInMemory
+from supervisor.states.good_states import StatesInMemory
 from supervisor.training.state import Subject, VolatileState
 from supervisor.training.tree import clone, comes_back
 from supervisor.update import Attempt, Executor, Place

@@ -10,12 +10,7 @@ from typing import Any
 from supervisor.checkpoints import BackgroundWriter, CheckpointInfo, CheckpointStore, Kept
 from supervisor.errors import CheckpointError
 from supervisor.events import EventLog
-from supervisor.events.schema import (
-    CheckpointPromotedEvent,
-    CheckpointRejectedEvent,
-    CheckpointSavedEvent,
-    WarningEvent,
-)
+from supervisor.events.schema import CheckpointPromotedEvent, CheckpointRejectedEvent, CheckpointSavedEvent
 from supervisor.states.probation import Probation
 from supervisor.states.restore_points import RestorePoint, SpareCopies, last_update
 
@@ -148,8 +143,7 @@ class StatesOnDisk:
         if error is not None:
             self._probation.remove(update)
         if isinstance(error, CheckpointError):
-            message = f"checkpoint: {error}"
-            self._log.emit(WarningEvent(step=kept.step, update=last_update(update), message=message))
+            self._log.warn(f"checkpoint: {error}", kept.step, last_update(update))
             return
         path = done.result()
         for other in [other for other, at in self._paths.items() if at == path]:
@@ -169,7 +163,7 @@ class StatesOnDisk:
         except CheckpointError as error:
             # It counts anew, so that a disk that refuses is not asked at every step.
             self._probation.begin_anew(kept.update)
-            self._log.emit(WarningEvent(step=at[0], update=at[1], message=f"checkpoint: {error}"))
+            self._log.warn(f"checkpoint: {error}", *at)
             return
         self._probation.promote(kept.update)
         self._say(CheckpointPromotedEvent, kept, self._paths[kept.update], at)
@@ -191,7 +185,7 @@ class StatesOnDisk:
     def _retired(self, path: Path, done: Future[None]) -> None:
         error = done.exception()
         if isinstance(error, OSError):
-            self._log.emit(WarningEvent(message=f"{_relative(path)} could not be removed: {error.strerror}"))
+            self._log.warn(f"{_relative(path)} could not be removed: {error.strerror}")
         else:
             done.result()
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from supervisor.errors import InputError
-from supervisor.events.schema import WarningEvent
 from supervisor.events.writer import EventLog
 from supervisor.policy import RecoveryPolicy
 from supervisor.states.good_states import GoodStates
@@ -114,8 +113,8 @@ class StateTaker:
         if disk is None or disk.holds(counters.update):
             return
         if not self.check.is_finite():
-            message = "the last state is not finite: no checkpoint of it was written"
-            self.log.emit(WarningEvent(step=counters.step, update=counters.update, message=message))
+            what = "the last state is not finite: no checkpoint of it was written"
+            self.log.warn(what, counters.step, counters.update)
             return
         self._save(self.points.take(), good=good, wait=True)
 
@@ -124,11 +123,12 @@ class StateTaker:
             return
         data, lost = writable(point.data)
         if lost:
-            message = (
+            self.log.warn(
                 f"batches put back and not used yet: {lost} cannot stand in the checkpoint, and a resume from it goes "
-                "on without them: make batches of tensors, numbers and strings in dicts, lists and tuples"
+                "on without them: make batches of tensors, numbers and strings in dicts, lists and tuples",
+                point.step,
+                point.update - 1,
             )
-            self.log.emit(WarningEvent(step=point.step, update=point.update - 1, message=message))
         tree = {
             "moment": {**point.to_tree(), "data": data},
             "policy": self.policy.model_dump(mode="json"),

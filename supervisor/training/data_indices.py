@@ -88,12 +88,19 @@ def indices_in(batch: Any) -> list[Index] | None:
     return None
 
 
-class _Sampler:
-    """A batch sampler whose lists of indices are noted."""
+class _Overheard:
+    """Stands for a batch sampler or its iterator, and notes the lists of indices that come from it."""
 
-    def __init__(self, sampler: Any, lists: deque[list[Any]]) -> None:
-        self._overheard = sampler
+    def __init__(self, overheard: Any, lists: deque[list[Any]]) -> None:
+        self._overheard = overheard
         self._lists = lists
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._overheard, name)
+
+
+class _Sampler(_Overheard):
+    """A batch sampler whose lists of indices are noted."""
 
     def __iter__(self) -> Iterator[Any]:
         self._lists.clear()
@@ -104,16 +111,9 @@ class _Sampler:
     def __len__(self) -> int:
         return len(self._overheard)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._overheard, name)
 
-
-class _Batches:
+class _Batches(_Overheard):
     """An iterator over lists of indices that notes each of them."""
-
-    def __init__(self, iterator: Iterator[Any], lists: deque[list[Any]]) -> None:
-        self._overheard = iterator
-        self._lists = lists
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -123,15 +123,12 @@ class _Batches:
         self._lists.append(list(indices) if isinstance(indices, Sequence) else [])
         return indices
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._overheard, name)
-
 
 class _StatefulBatches(_Batches):
     """One whose position can be saved. The methods stand on the class, where loaders look for them."""
 
     def state_dict(self) -> Any:
-        return self._overheard.state_dict()  # type: ignore[attr-defined]
+        return self._overheard.state_dict()
 
     def load_state_dict(self, state: Any) -> None:
-        self._overheard.load_state_dict(state)  # type: ignore[attr-defined]
+        self._overheard.load_state_dict(state)

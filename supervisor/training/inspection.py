@@ -12,16 +12,7 @@ from torch import Tensor, nn
 
 from supervisor.signals.nonfinite import OVERFLOW_BOUND
 from supervisor.training.modules import ModuleWalk, parameter_names
-from supervisor.training.norms import (
-    all_finite,
-    can_rot,
-    dense,
-    first_bad,
-    has_finite_norm,
-    norms,
-    norms_on_host,
-    on_host,
-)
+from supervisor.training.norms import all_finite, can_rot, dense, first_bad, norms, norms_on_host, on_host
 from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.state import TrainingState
 from supervisor.training.trainer import Stateful
@@ -136,7 +127,7 @@ class StateCheck:
         self._in_use = [
             (name, module._buffers, key)
             for name, module, key, buffer in self._modules.buffers()
-            if buffer is None or (can_rot(buffer) and has_finite_norm(buffer))
+            if buffer is None or (can_rot(buffer) and math.isfinite(norms_on_host([buffer])[0]))
         ]
 
     @property

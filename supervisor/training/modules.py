@@ -68,7 +68,10 @@ def with_extra_state(modules: Modules) -> Iterator[tuple[str, nn.Module]]:
 
 def named_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Every parameter by its name, as it is without `torch.compile`; a shared one has its first."""
-    return {_plain(name): parameter for name, parameter in model.named_parameters()}
+    found = {}
+    for name, parameter in model.named_parameters():
+        found[".".join(part for part in name.split(".") if part != COMPILED)] = parameter
+    return found
 
 
 def parameter_names(model: nn.Module, optimizer: AnyOptimizer) -> dict[Tensor, str]:
@@ -81,10 +84,6 @@ def parameter_names(model: nn.Module, optimizer: AnyOptimizer) -> dict[Tensor, s
             for position, parameter in enumerate(group["params"]):
                 names.setdefault(parameter, f"{prefix}param_groups.{index}.{position}")
     return names
-
-
-def _plain(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part != COMPILED)
 
 
 class ModuleWalk:

@@ -8,7 +8,12 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["all_finite", "can_rot", "dense", "first_bad", "has_finite_norm", "norms", "norms_on_host", "on_host"]
+__all__ = ["Flaws", "all_finite", "can_rot", "dense", "first_bad", "flaws", "norms", "norms_on_host", "on_host"]
+
+Flaws = frozenset[str]
+"""Which of `nan`, `inf` and `-inf` some tensors hold."""
+
+_KINDS = {"nan": torch.isnan, "inf": torch.isposinf, "-inf": torch.isneginf}
 
 
 @torch.no_grad()
@@ -19,12 +24,6 @@ def all_finite(held: Iterable[Tensor]) -> bool:
         return True
     # Finite elements can have an infinite norm: only the elements decide.
     return all(bool(torch.isfinite(dense(tensor)).all()) for tensor in floating)
-
-
-@torch.no_grad()
-def has_finite_norm(tensor: Tensor) -> bool:
-    """Whether the L2 norm of a tensor is finite."""
-    return math.isfinite(float(norms([tensor])[0]))
 
 
 def first_bad(named: Sequence[tuple[str, Tensor]]) -> tuple[str, ...]:
@@ -70,6 +69,16 @@ def norms_on_host(held: list[Tensor]) -> list[float]:
     order = [index for group in _grouped([dense(tensor) for tensor in held]).values() for index, _ in group]
     by_index = dict(zip(order, on_host(norms(held)), strict=True))
     return [by_index[index] for index in range(len(held))]
+
+
+def flaws(*groups: Iterable[Tensor]) -> Flaws:
+    """What some tensors hold beside finite values."""
+    found: set[str] = set()
+    for group in groups:
+        for tensor in group:
+            if can_rot(tensor) and not bool(torch.isfinite(values := dense(tensor.detach())).all()):
+                found |= {name for name, is_one in _KINDS.items() if bool(is_one(values).any())}
+    return frozenset(found)
 
 
 def _alike(held: Sequence[Tensor]) -> bool:

@@ -7,6 +7,7 @@ import ctypes
 import random
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -47,43 +48,38 @@ def capture_rng() -> dict[str, Any]:
     }
 
 
+@dataclass(slots=True)
 class _Unmoved:
     """Captures the state of a generator, and gives the last one again if the generator has not moved since.
 
     Python and NumPy build their states out of 624 numbers, which takes longer than all else that is copied before a
     step, and most steps draw from neither. So what tells in the generator's memory is compared first.
 
-    Args:
+    Attributes:
         tell: gives the state.
         find: gives views of those bytes; none where they cannot be read.
         generator: gives the object that the views are of. Where it is another one, they are found anew.
     """
 
-    def __init__(
-        self,
-        tell: Callable[[], Any],
-        find: Callable[[Any], tuple[memoryview, ...]],
-        generator: Callable[[], Any],
-    ) -> None:
-        self._tell = tell
-        self._find = find
-        self._generator = generator
-        # Kept, since a view does not keep alive what it is of.
-        self._known: Any = None
-        self._views: tuple[memoryview, ...] = ()
-        self._seen: tuple[object, ...] = ()
-        self._told: Any = None
+    tell: Callable[[], Any]
+    find: Callable[[Any], tuple[memoryview, ...]]
+    generator: Callable[[], Any]
+    # Kept, since a view does not keep alive what it is of.
+    _known: Any = field(default=None, init=False)
+    _views: tuple[memoryview, ...] = field(default=(), init=False)
+    _seen: tuple[object, ...] = field(default=(), init=False)
+    _told: Any = field(default=None, init=False)
 
     def capture(self) -> Any:
         """The state now; never written to afterwards."""
-        generator = self._generator()
+        generator = self.generator()
         if generator is not self._known:
             self._known, self._seen = generator, ()
-            self._views = self._find(generator) if sys.implementation.name == "cpython" else ()
+            self._views = self.find(generator) if sys.implementation.name == "cpython" else ()
         if not self._views:
-            return self._tell()
+            return self.tell()
         if self._seen != self._views:
-            self._seen, self._told = tuple([bytes(view) for view in self._views]), self._tell()
+            self._seen, self._told = tuple([bytes(view) for view in self._views]), self.tell()
         return self._told
 
 

@@ -12,13 +12,7 @@ from torch.amp.grad_scaler import GradScaler
 
 from supervisor.errors import InputError
 from supervisor.training.modules import ModuleWalk, buffers_of, named_modules, parameter_names, with_extra_state
-from supervisor.training.optimizer_state import (
-    captured_groups,
-    fits,
-    groups_by_name,
-    restore_optimizer,
-    state_by_name,
-)
+from supervisor.training.optimizer_state import captured_groups, fits, groups_by_name, restore_optimizer, state_by_name
 from supervisor.training.optimizers import AnyOptimizer, members
 from supervisor.training.rng import capture_rng, restore_rng
 from supervisor.training.trainer import Stateful

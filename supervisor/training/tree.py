@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["clone", "comes_back", "copied", "mapped", "plain", "tensors", "tensors_in", "with_values"]
+__all__ = ["all_tensors", "clone", "comes_back", "copied", "mapped", "plain", "tensors", "tensors_in", "with_values"]
 
 
 def clone(tree: Any) -> Any:
@@ -38,7 +39,7 @@ def copied(tree: Any, spare: Any) -> Any:
         tree: dictionaries, lists, tuples, tensors and plain values.
         spare: an earlier copy of the same that nobody needs any more, or anything else.
     """
-    pending: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]] = {}
+    pending: _Pending = {}
     copy_of = _copied(tree, spare, pending)
     # One call for all of a kind.
     for into, held in pending.values():
@@ -46,9 +47,10 @@ def copied(tree: Any, spare: Any) -> Any:
     return copy_of
 
 
-def _copied(
-    tree: Any, spare: Any, pending: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]]
-) -> Any:
+_Pending = dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]]
+
+
+def _copied(tree: Any, spare: Any, pending: _Pending) -> Any:
     if isinstance(tree, Tensor):
         fits = (
             isinstance(spare, Tensor)
@@ -94,6 +96,22 @@ def tensors_in(tree: Any) -> list[Tensor]:
         elif not isinstance(value, (int, float, str)):
             found += tensors_in(value)
     return found
+
+
+def all_tensors(tree: Any) -> Iterator[Tensor]:
+    """Every tensor in nested containers, dataclasses among them, in no particular order."""
+    waiting, seen = [tree], dict[int, Any]()
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, Tensor):
+            yield here
+        elif id(here) not in seen:
+            # Nodes of a tree may hold their parents. They are kept, so that no other gets the same id.
+            seen[id(here)] = here
+            if is_dataclass(here) and not isinstance(here, type):
+                waiting += [getattr(here, field.name, None) for field in fields(here)]
+            elif isinstance(here, (Mapping, list, tuple)):
+                waiting += here.values() if isinstance(here, Mapping) else here
 
 
 def mapped(tree: Any, change: Callable[[Any], Any], is_leaf: Callable[[Any], bool] = torch.is_tensor) -> Any:

@@ -77,9 +77,8 @@ class NativeExecutor:
     @property
     def no_replay(self) -> str | None:
         """Why a step cannot be run again; None where it can."""
-        return (
-            "the guard was given no loss function that it may call again (`replay`)" if self._replay is None else None
-        )
+        why = "the guard was given no loss function that it may call again (`replay`)"
+        return why if self._replay is None else None
 
     def begin(self) -> VolatileState:
         """Forget the gradients and copy what a forward pass can change."""

@@ -15,7 +15,7 @@ from support.exact import assert_same, everything
 from support.training import EventList, Training, build, guard_of, healthy_batches, quiet
 from torch import Tensor
 
-from supervisor.diagnosis.watchdog import Overrun, time_limit
+from supervisor.diagnosis.diagnose import Overrun, time_limit
 
 BATCHES = healthy_batches(12)
 AT = 5

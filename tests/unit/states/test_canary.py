@@ -13,7 +13,7 @@ from support.recorder import Calls, Recorder
 
 from supervisor.records import Observation
 from supervisor.states.canary import Canaries, CanaryVerdict
-from supervisor.states.in_memory import StatesInMemory
+from supervisor.states.good_states import StatesInMemory
 from supervisor.states.restore_points import SpareCopies
 from supervisor.testing.events import EventList
 from supervisor.testing.tiny import TinyTrainer

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from supervisor.diagnosis.watchdog import Overrun, time_limit
+from supervisor.diagnosis.diagnose import Overrun, time_limit
 
 
 class Timer:
@@ -133,7 +134,7 @@ def test_what_was_ordered_and_not_raised_yet_is_called_off_at_the_end(monkeypatc
         c_ulong = ctypes.c_ulong
         py_object = ctypes.py_object
 
-    monkeypatch.setattr("supervisor.diagnosis.watchdog.ctypes", Ctypes)
+    monkeypatch.setattr(sys.modules["supervisor.diagnosis.diagnose"], "ctypes", Ctypes)
     with time_limit(1.0):
         made[0].ring_in_a_thread()
     assert ordered[0] is not None

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from supervisor.diagnosis.flaws import flaws, held
+from supervisor.training.norms import flaws
+from supervisor.training.tree import all_tensors
 
 X = torch.tensor([1.0, math.nan])
 
@@ -99,12 +100,12 @@ class Mapped(OrderedDict[str, Any]):
     ids=repr,
 )
 def test_a_tensor_is_found_in_whatever_holds_it(tree: Any) -> None:
-    assert [tensor is X for tensor in held(tree)] == [True]
+    assert [tensor is X for tensor in all_tensors(tree)] == [True]
 
 
 @pytest.mark.parametrize("tree", [None, 3, "text", Plain, {1, 2}, [], {"a": None}])
 def test_what_holds_none_gives_none(tree: Any) -> None:
-    found: Iterable[Tensor] = held(tree)
+    found: Iterable[Tensor] = all_tensors(tree)
     assert list(found) == []
 
 
@@ -112,4 +113,4 @@ def test_nodes_that_hold_each_other_end() -> None:
     parent = Plain([X])
     child = Plain(parent)
     parent.label = child  # type: ignore[assignment]
-    assert [tensor is X for tensor in held(child)] == [True]
+    assert [tensor is X for tensor in all_tensors(child)] == [True]
