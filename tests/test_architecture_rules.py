@@ -106,8 +106,8 @@ def test_a_module_without_a_test_of_its_own_is_found(tree: SourceTree, tmp_path:
     (tmp_path / "tests/unit/test_high.py").unlink()
     write(tmp_path, "tests/unit/low/test_ground.py", "import supervisor\n")
     assert tree.untested(PACKAGES) == {
-        "supervisor.high": "there is no test module",
-        "supervisor.low.ground": "its test module does not import it",
+        "supervisor.high": "there is no tests/unit/test_high.py",
+        "supervisor.low.ground": "tests/unit/low/test_ground.py does not import it",
     }
 
 

@@ -118,18 +118,27 @@ class _Watchdog:
         self._thread = ctypes.c_ulong(thread)
         self._lock = threading.Lock()
         self._on = True
+        self._ordered = False
 
     def bark(self) -> None:
         with self._lock:
             if self._on:
                 self._on = False
-                self._raise(ctypes.py_object(Overrun))
+                self._ordered = True
+                self._order()
 
     def silence(self) -> None:
         with self._lock:
             self._on = False
-        # What was ordered and has not been raised yet.
-        self._raise(None)
+            ordered, self._ordered = self._ordered, False
+        if ordered:
+            # It may not have been raised yet. Another one takes its place, and is taken here. Calling it off with a
+            # null pointer would leave CPython 3.11 looking for it for ever: under a profiler or a tracer, no function
+            # could be called any more.
+            with contextlib.suppress(Overrun):
+                self._order()
+                while True:
+                    pass
 
-    def _raise(self, what: ctypes.py_object[type[Overrun]] | None) -> None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread, what)
+    def _order(self) -> None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(self._thread, ctypes.py_object(Overrun))

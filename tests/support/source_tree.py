@@ -75,9 +75,9 @@ class SourceTree:
             folder = self._root.joinpath("tests", "unit", *(() if package == "supervisor" else (package,)), *inner)
             path = folder / f"test_{last}.py"
             if not path.is_file():
-                found[module] = "there is no test module"
+                found[module] = f"there is no {path.relative_to(self._root)}"
             elif not {module, module.rpartition(".")[0]} & set(self._imports(path)):
-                found[module] = "its test module does not import it"
+                found[module] = f"{path.relative_to(self._root)} does not import it"
         return found
 
     def private_reaches(self, allowed: Collection[str]) -> list[str]:

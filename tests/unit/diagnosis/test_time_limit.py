@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from support.command import PATIENCE_SECONDS
 
 from supervisor.diagnosis.diagnose import Overrun, time_limit
 
@@ -117,17 +119,17 @@ def test_nothing_is_raised_once_the_block_was_left() -> None:
     assert works() == 10_000
 
 
-def test_what_was_ordered_and_not_raised_yet_is_called_off_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_ordered_and_not_raised_yet_is_taken_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """It rings in the last moment of the block: between the order and the next line of the thread that it is for."""
     ordered: list[object] = []
 
     class Api:
-        """Notes what is ordered and raises nothing."""
+        """Keeps the first order back."""
 
         @staticmethod
         def PyThreadState_SetAsyncExc(thread: object, what: object) -> int:
             ordered.append(what)
-            return 1
+            return 1 if len(ordered) == 1 else ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, what)
 
     class Ctypes:
         pythonapi = Api
@@ -137,8 +139,27 @@ def test_what_was_ordered_and_not_raised_yet_is_called_off_at_the_end(monkeypatc
     monkeypatch.setattr(sys.modules["supervisor.diagnosis.diagnose"], "ctypes", Ctypes)
     with time_limit(1.0):
         made[0].ring_in_a_thread()
-    assert ordered[0] is not None
-    assert ordered[-1] is None
+    assert len(ordered) == 2
+    assert works() == 10_000
+
+
+@pytest.mark.parametrize("watch", ["settrace", "setprofile"])
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "too late"])
+def test_a_program_under_a_profiler_or_a_tracer_goes_on(watch: str, late: bool) -> None:
+    """In a process of its own, since one that stands still there cannot be interrupted from within."""
+    script = (
+        "import contextlib, sys\n"
+        "from supervisor.diagnosis.diagnose import Overrun, time_limit\n"
+        f"sys.{watch}(lambda *_: None)\n"
+        f"with contextlib.suppress(Overrun), time_limit({0.01 if late else 3600}):\n"
+        f"    while {late}: pass\n"
+        "def call(): print('went on')\n"
+        "call()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS
+    )
+    assert (done.stdout, done.stderr) == ("went on\n", "")
 
 
 def test_it_is_the_thread_of_the_block_that_is_interrupted() -> None:
