@@ -7,20 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-__all__ = [
-    "ActionName",
-    "Bundle",
-    "Cause",
-    "CauseKind",
-    "Decision",
-    "Detail",
-    "Incident",
-    "Observation",
-    "Outcome",
-    "Signal",
-    "SignalName",
-]
-
 Detail = float | int | str | bool | tuple[str, ...]
 """One number, name or short list of names that a detector reports with its signal."""
 

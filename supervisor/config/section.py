@@ -7,19 +7,6 @@ from typing import Annotated, ClassVar, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-__all__ = [
-    "FORMAT_VERSION",
-    "Conflict",
-    "Count",
-    "FormatVersion",
-    "Seconds",
-    "Section",
-    "Steps",
-    "Updates",
-    "conflict",
-    "conflict_error",
-]
-
 _A_BILLION = 1_000_000_000
 _A_YEAR_SECONDS = 365 * 24 * 3600.0
 

@@ -50,8 +50,13 @@ def wrong_objects(model: object, data: object, scaler: object, extra_state: obje
     yield from _registered(extra_state)
 
 
-def wrong_loop(loss: object, replay: object, data: object, position: object) -> Iterator[str]:
+def wrong_loop(
+    loss: object, replay: object, data: object, position: object, *, steps_by_epoch: bool = False
+) -> Iterator[str]:
     """What a loop of one's own cannot be supervised with."""
+    if steps_by_epoch and data is None:
+        mend = "give `data`, or step the scheduler yourself and register it in `extra_state`"
+        yield f"scheduler_interval: the guard knows the epochs of batches that it draws alone: {mend}"
     if not isinstance(loss, NotGiven) and not callable(loss):
         yield f"loss: a {type(loss).__name__}: give a function of a batch that returns a scalar tensor"
     if replay is not None and not isinstance(replay, bool) and not callable(replay):

@@ -82,6 +82,8 @@ class Discarding:
         self.continuation.flag(attempt)
         recovered = self.recovery.answer(attempt, self.policy.acted_on(attempt.signals), diagnosis, self.diagnostician)
         if recovered.decision.action is not ActionName.HALT:
-            return Verdict(apply=False, outcome=self.continuation.go_on(attempt, recovered))
+            lost = not attempt.drawn and recovered.effect.restored is None
+            again = tuple(attempt.batches[position] for position in attempt.reusable) if lost else ()
+            return Verdict(apply=False, outcome=self.continuation.go_on(attempt, recovered), again=again)
         outcome = self.continuation.halt(attempt, recovered)
         return Verdict(apply=False, outcome=outcome, halt=True, reason=recovered.decision.reason)

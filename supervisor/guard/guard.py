@@ -111,7 +111,8 @@ class Guard(Primitives):
         about: Mapping[str, Any] | None = None,
     ) -> None:
         refuse(wrong_objects(model, data, scaler, extra_state))
-        refuse(wrong_loop(loss, replay, data, position))
+        steps_by_epoch = scheduler is not None and scheduler_interval == "epoch"
+        refuse(wrong_loop(loss, replay, data, position, steps_by_epoch=steps_by_epoch))
         given = None if isinstance(loss, NotGiven) else loss
         refuse(wrong_numbers(scheduler_interval, accumulate, log_every_steps, seed))
         self.policy = load_policy(policy)

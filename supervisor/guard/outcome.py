@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from supervisor.records import ActionName, Signal
 
@@ -39,12 +40,15 @@ class Verdict:
         outcome: what the update came to; None while it is still to be applied.
         halt: the ladder has ended: the loop is to end too.
         reason: why it has; None where it has not.
+        again: batches of a discarded update that are sound by themselves, for a loop that draws its own: with
+            `accumulate`, they are to come again. Those that the guard has drawn come again by themselves.
     """
 
     apply: bool
     outcome: StepOutcome | None
     halt: bool = False
     reason: str | None = None
+    again: tuple[Any, ...] = ()
 
 
 PROCEED = Verdict(apply=True, outcome=None)

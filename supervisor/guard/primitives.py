@@ -55,6 +55,8 @@ class Primitives:
         """
         if not isinstance(steps, int) or steps < 1:
             raise InputError(f"steps: {steps}: write a whole number, 1 or more")
+        if self._attempt is not None and self._attempt.phase is not Phase.ENDED:
+            raise InputError("begin: an update was begun and not ended: end it, or abandon it")
         if self._status is RunStatus.FINISHED and steps > self.steps_done:
             # The end of the schedule was moved on.
             self._status = None

@@ -11,20 +11,6 @@ from pydantic import Field, field_validator
 from supervisor.config.section import Count, Section, Steps, Updates, conflict
 from supervisor.records import ActionName
 
-__all__ = [
-    "DEFAULT_LADDER",
-    "AnyRung",
-    "DataAfterReload",
-    "HaltRung",
-    "LowerLrRung",
-    "RedrawMethod",
-    "ReinitializeRung",
-    "ReloadCheckpointRung",
-    "Rung",
-    "SkipBatchRung",
-    "UseLimit",
-]
-
 
 class DataAfterReload(enum.StrEnum):
     """Which batches come after a reload."""

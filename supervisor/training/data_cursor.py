@@ -207,6 +207,8 @@ class DataCursor(DataPosition):
         """
         if self._one_shot:
             raise InputError("data: an iterator cannot go back: give a list or a DataLoader")
+        if "epoch" not in position:
+            raise InputError("data: the state is of a run whose batches the caller drew: give `position` again")
         self._iterator = None
         self._pending = deque(placed(batch, devices) for batch, devices in position["pending"])
         self.batch_number = position["batch_number"]
@@ -234,7 +236,7 @@ class DataCursor(DataPosition):
 
     def resume(self, position: Mapping[str, Any]) -> None:
         """Go to the position of a checkpoint, where the data can go anywhere at all."""
-        if self.can_go_back:
+        if self.can_go_back and position:
             self.seek(position)
 
     def _begin(self) -> Iterator[Any]:

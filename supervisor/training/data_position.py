@@ -96,6 +96,7 @@ class DataPosition:
             self._position.load_state_dict(clone(position["outside"]))
 
     def resume(self, position: Mapping[str, Any]) -> None:
-        """Go to the position of a checkpoint; one of data that were drawn otherwise says nothing here."""
+        """Go to the position of a checkpoint; one of data that the guard drew tells the number of batches alone."""
+        self.batch_number = position.get("batch_number", 0)
         if "outside" in position:
             self.seek(position)

@@ -106,15 +106,16 @@ class ModuleWalk:
         self._children: list[tuple[dict[str, nn.Module | None], tuple[str, ...], tuple[nn.Module | None, ...]]] = []
         self._walk()
 
-    def refresh(self) -> None:
-        """Walk again where the tree has changed."""
+    def refresh(self) -> bool:
+        """Walk again where the tree has changed, and say whether it has."""
         for children, names, known in self._children:
             # Most are leaves. By identity, since a module may say that it equals another.
             if (children or known) and (
                 tuple(children) != names or not all(map(operator.is_, children.values(), known))
             ):
                 self._walk()
-                return
+                return True
+        return False
 
     def buffers(self) -> Iterator[tuple[str, nn.Module, str, Tensor | None]]:
         """Every buffer, as `buffers_of` gives them."""

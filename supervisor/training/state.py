@@ -105,19 +105,19 @@ class Subject:
         self._modules = ModuleWalk(model)
         self._first_buffers = {name: buffer for name, _, _, buffer in self._modules.buffers()}
         self._first_groups = len(optimizer.param_groups)
-        self._group_sizes = self._sizes()
+        self._held = self._held_by_optimizer()
         self._later: dict[str, Tensor] = {}
 
     def take_up_new_parameters(self) -> None:
         """Notice what was added to the optimizer since it was last asked; nothing is done where nothing was.
 
         Raises:
-            InputError: the model itself has grown, or what was added is not finite.
+            InputError: the model itself has other parameters, or what was added is not finite.
         """
-        sizes = self._sizes()
-        if self._group_sizes == sizes:
+        held, other_modules = self._held_by_optimizer(), self._modules.refresh()
+        if self._held == held and not other_modules:
             return
-        self._group_sizes = sizes
+        self._held = held
         modelled = set(self.model.parameters())
         for parameter, name in parameter_names(self.model, self.optimizer).items():
             if parameter in self.names:
@@ -214,7 +214,6 @@ class Subject:
         """A copy of buffers, registered state and generators: taken before every batch."""
         self.take_up_new_parameters()
         modules = self._modules
-        modules.refresh()
         return VolatileState(
             {name: clone(buffer) for name, _, _, buffer in modules.buffers()},
             {name: clone(module.get_extra_state()) for name, module in modules.with_extra_state},
@@ -285,5 +284,6 @@ class Subject:
             # That they were unscaled, and what was found in them, without counting a step towards growth.
             self.scaler._per_optimizer_states.clear()
 
-    def _sizes(self) -> list[int]:
-        return [len(group["params"]) for group in self.optimizer.param_groups]
+    def _held_by_optimizer(self) -> list[int]:
+        """The identities of its parameters: one may be put in the place of another."""
+        return [id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from support.exact import assert_finite, assert_same, everything, seed_all
 from support.kinds import Layers, batches, plain_steps, spoilt, training_of
-from support.training import EventList, Training, guard_of, quiet
+from support.training import EventList, Training, build, guard_of, healthy_batches, quiet
 from torch import nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR
@@ -192,3 +192,19 @@ def test_a_group_is_known_by_its_parameters_and_not_by_its_place() -> None:
     first: Any = state.optimizer["groups"][0]
     first["params"] = ["gone.weight"]
     assert "a parameter group that begins with gone.weight" in str(subject.misfit(state))
+
+
+@pytest.mark.parametrize("tell_the_optimizer", [True, False])
+def test_a_module_that_takes_the_place_of_another_with_parameters_of_its_own_is_refused(
+    tell_the_optimizer: bool,
+) -> None:
+    """Its gradients would be inspected by nobody."""
+    training = build(optimizer="sgd_momentum")
+    guard = guard_of(training)
+    guard.step(healthy_batches(1)[0])
+    model: Any = training.model
+    model.outer = nn.Linear(16, 3)
+    if tell_the_optimizer:
+        training.optimizer.param_groups[0]["params"][-2:] = list(model.outer.parameters())
+    with pytest.raises(InputError, match="is new since the guard was built"):
+        guard.step(healthy_batches(1)[0])

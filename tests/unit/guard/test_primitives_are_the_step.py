@@ -231,6 +231,40 @@ def test_batches_that_the_caller_draws_come_to_the_same(tmp_path: Path) -> None:
     assert "may call again" in heard.named("warning")[0].message
 
 
+def test_the_sound_ones_of_accumulated_batches_that_the_caller_draws_are_given_back() -> None:
+    training = plain()
+    guard = Guard(
+        model=training.model,
+        optimizer=training.optimizer,
+        scheduler=training.scheduler,
+        extra_state=training.extra_state,
+        replay=training.loss,
+        accumulate=2,
+        policy=quiet(),
+    )
+    ahead = spoilt(5)[:14]
+    while len(ahead) >= 2:
+        two, ahead = tuple(ahead[:2]), ahead[2:]
+        guard.before_batch(two)
+        total = torch.zeros(())
+        for batch in two:
+            loss = training.loss(batch) / 2
+            loss.backward()  # type: ignore[no-untyped-call]
+            total = total + loss.detach()
+        verdict = guard.after_backward(total)
+        if verdict.apply:
+            with guard.applying():
+                training.optimizer.step()
+            assert guard.after_step().again == ()
+        ahead = [*verdict.again, *ahead]
+    never_seen = [batch for number, batch in enumerate(BATCHES[:14]) if number != 5]
+    without = everything(training)
+    twin = plain()
+    guard_of(twin, never_seen, accumulate=2, policy=quiet()).run(6)
+    assert_same(without, everything(twin))
+    assert guard.summary().skipped_steps == 1
+
+
 def test_a_step_that_may_not_be_run_again_has_no_cause_unless_it_needs_none() -> None:
     training, heard = plain(), EventList()
     calls = [0]
@@ -260,6 +294,7 @@ def test_a_guard_without_a_loss_cannot_make_the_step_itself() -> None:
         ({"replay": True}, "there is no `loss` to call again"),
         ({"position": 5}, "position: a int: give an object with state_dict and load_state_dict"),
         ({"position": nn.Linear(1, 1), "data": BATCHES}, "give one of the two"),
+        ({"scheduler": "any", "scheduler_interval": "epoch"}, "knows the epochs of batches that it draws alone"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(options: dict[str, Any], told: str) -> None:

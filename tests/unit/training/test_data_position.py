@@ -86,7 +86,7 @@ def test_a_loader_that_came_later_is_left_where_it_stands() -> None:
     assert loader.state == {"at": [3]}
 
 
-def test_a_position_of_data_that_the_guard_drew_is_refused_and_on_resume_passed_over() -> None:
+def test_a_position_of_data_that_the_guard_drew_is_refused_and_on_resume_tells_the_number_alone() -> None:
     cursor = DataCursor([1, 2])
     cursor.next()
     data = DataPosition(Loader())
@@ -94,7 +94,9 @@ def test_a_position_of_data_that_the_guard_drew_is_refused_and_on_resume_passed_
     with pytest.raises(InputError, match="of a run whose batches the guard drew: give the guard `data` again"):
         data.seek(cursor.position())
     data.resume(cursor.position())
-    assert data.batch_number == 5
+    assert data.batch_number == 1
+    with pytest.raises(InputError, match="whose batches the caller drew: give `position` again"):
+        cursor.seek(data.position())
 
 
 def test_a_resumed_run_goes_to_where_its_data_stood() -> None:
