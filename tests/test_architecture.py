@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -201,3 +202,16 @@ def test_no_test_reaches_into_another_object() -> None:
 
 def test_the_ledger_alone_changes_where_a_run_stands() -> None:
     assert TREE.writers_of("counters", "_engine") == ["supervisor.record.run_ledger"]
+
+
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    """A bare name stands in the folder that its section, or its row of the table, is about."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = {name for name in re.findall(r"`([\w./]+\.py)`", text) if not name.startswith("step-")}
+    there = {
+        str(path.relative_to(ROOT))
+        for package in (*PACKAGES, "tests", "examples")
+        for path in (ROOT / package).rglob("*.py")
+    }
+    missing = [name for name in named if not any(each == name or each.endswith(f"/{name}") for each in there)]
+    assert missing == []

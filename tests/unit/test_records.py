@@ -40,8 +40,9 @@ def test_actions_and_outcomes_are_spelt_as_policies_and_logs_spell_them() -> Non
     assert list(Outcome) == ["open", "recovered", "halted"]
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", [name for name in MADE if name != "Observation"])
 def test_a_record_cannot_be_changed(name: str) -> None:
+    """All but the observation, of which one is made at every step."""
     record = MADE[name]
     for field in dataclasses.fields(record):
         with pytest.raises(dataclasses.FrozenInstanceError):
