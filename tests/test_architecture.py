@@ -208,10 +208,7 @@ def test_every_file_that_the_architecture_names_is_there() -> None:
     """A bare name stands in the folder that its section, or its row of the table, is about."""
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     named = {name for name in re.findall(r"`([\w./]+\.py)`", text) if not name.startswith("step-")}
-    there = {
-        str(path.relative_to(ROOT))
-        for package in (*PACKAGES, "tests", "examples")
-        for path in (ROOT / package).rglob("*.py")
-    }
+    folders = [ROOT / name for name in (*PACKAGES, "tests", "examples")]
+    there = {str(path.relative_to(ROOT)) for folder in folders for path in folder.rglob("*.py")}
     missing = [name for name in named if not any(each == name or each.endswith(f"/{name}") for each in there)]
     assert missing == []
