@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from supervisor.signals.nonfinite import OVERFLOW_BOUND
 from supervisor.training.modules import ModuleWalk, parameter_names
-from supervisor.training.norms import all_finite, can_rot, dense, first_bad, norms, norms_on_host, on_host
+from supervisor.training.norms import alike, all_finite, can_rot, dense, first_bad, norms, norms_on_host, on_host
 from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.state import TrainingState
 from supervisor.training.trainer import Stateful
@@ -163,12 +163,11 @@ class StateCheck:
 
     def findings(self) -> StateFindings:
         """What is wrong with the state, and how large its weights are; one synchronisation if nothing is wrong."""
-        held = [tensor for tensor in self._everything() if can_rot(tensor)]
-        found = norms_on_host(held)
-        # The parameters come first, and those without elements are not among them.
-        of_parameters = zip(held[: len(self._names)], found, strict=False)
-        names = self._names
-        weights = {names[p]: norm for p, norm in of_parameters if p.dim() >= 2 and p in names and math.isfinite(norm)}
+        found = norms_on_host([tensor for tensor in self._everything() if can_rot(tensor)])
+        # The parameters come first.
+        named = [(name, parameter.dim()) for parameter, name in self._names.items() if can_rot(parameter)]
+        of_parameters = zip(named, found, strict=False)
+        weights = {name: norm for (name, dim), norm in of_parameters if dim >= 2 and math.isfinite(norm)}
         if all(map(math.isfinite, found)):
             return StateFindings(weight_norms=weights)
         return StateFindings(self.bad_parameters(), self.bad_optimizer_state(), weights)
@@ -177,10 +176,15 @@ class StateCheck:
         """All that a step can change, the parameters first."""
         beside = [*self._beside(), *_options(self._optimizer.param_groups)]
         held = [*self._names, *(tensor for _, tensor in self._judged(beside))]
+        counters: list[Tensor] = []
         for state in self._optimizer.state.values():
             for value in state.values() if type(state) is dict else (state,):
-                held += (value,) if type(value) is Tensor else tensors_in(value)
-        return held
+                if type(value) is Tensor:
+                    (held if value.dim() else counters).append(value)
+                else:
+                    held += tensors_in(value)
+        # One for all of them: a norm of each would take as long as the norms of the moments.
+        return [*held, torch.stack(counters)] if counters and alike(counters) else [*held, *counters]
 
     def bad_in(self, state: TrainingState) -> tuple[str, ...]:
         """Names of the tensors of a captured state that hold one; exempt elements do not count."""

@@ -8,7 +8,18 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["Flaws", "all_finite", "can_rot", "dense", "first_bad", "flaws", "norms", "norms_on_host", "on_host"]
+__all__ = [
+    "Flaws",
+    "alike",
+    "all_finite",
+    "can_rot",
+    "dense",
+    "first_bad",
+    "flaws",
+    "norms",
+    "norms_on_host",
+    "on_host",
+]
 
 Flaws = frozenset[str]
 """Which of `nan`, `inf` and `-inf` some tensors hold."""
@@ -50,7 +61,7 @@ def norms(held: list[Tensor]) -> Sequence[Tensor]:
     """The L2 norm of each tensor, 0-dimensional, accumulated in float32 or wider; in the order of `_grouped`."""
     if not held:
         return ()
-    if _alike(held):
+    if alike(held):
         return torch._foreach_norm(held, 2)
     found: list[Tensor] = []
     for (_, dtype), group in _grouped([dense(tensor) for tensor in held]).items():
@@ -64,7 +75,7 @@ def norms_on_host(held: list[Tensor]) -> list[float]:
     """The L2 norm of each tensor, in the order of `held`; one synchronisation."""
     if not held:
         return []
-    if _alike(held):
+    if alike(held):
         return on_host(torch._foreach_norm(held, 2))
     order = [index for group in _grouped([dense(tensor) for tensor in held]).values() for index, _ in group]
     by_index = dict(zip(order, on_host(norms(held)), strict=True))
@@ -81,13 +92,13 @@ def flaws(*groups: Iterable[Tensor]) -> Flaws:
     return frozenset(found)
 
 
-def _alike(held: Sequence[Tensor]) -> bool:
+def alike(held: Sequence[Tensor]) -> bool:
     """Whether one call can take all of them as they are: dense single-precision numbers on one device."""
-    device = held[0].device
+    on_host = held[0].is_cpu
     for tensor in held:
-        if tensor.dtype is not torch.float32 or tensor.layout is not torch.strided or tensor.device != device:
+        if tensor.dtype is not torch.float32 or tensor.layout is not torch.strided or tensor.is_cpu is not on_host:
             return False
-    return True
+    return on_host or len({tensor.device for tensor in held}) == 1
 
 
 def _grouped(held: Iterable[Tensor]) -> dict[tuple[torch.device, torch.dtype], list[tuple[int, Tensor]]]:
