@@ -9,17 +9,6 @@ from torch import Tensor, nn
 
 from supervisor.training.optimizers import AnyOptimizer, members
 
-__all__ = [
-    "COMPILED",
-    "ModuleWalk",
-    "Modules",
-    "buffers_of",
-    "named_modules",
-    "named_parameters",
-    "parameter_names",
-    "with_extra_state",
-]
-
 COMPILED = "_orig_mod"
 """What `torch.compile` calls the module it wraps. It stands in no name: globs and checkpoints serve either way."""
 
