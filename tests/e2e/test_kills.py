@@ -89,7 +89,8 @@ def test_kills_one_after_the_other(tmp_path: Path, unbroken: Path, count: int) -
     assert exits(run) == ["killed"] * count + ["finished"]
     assert len(set(killed)) > count // 2
     assert_same_end(run, unbroken / "run", STEPS)
-    assert_counted_once(run, resumes=count)
+    # A kill can come before the next worker has said that it goes on.
+    assert_counted_once(run)
     assert story(run) == story(unbroken / "run")
 
 
