@@ -27,8 +27,9 @@ FAULTS: list[dict[str, Any]] = [
     {"kind": "nan_batch", "at_batch": 15},
     {"kind": "nan_weight", "at_batch": 45},
     {"kind": "forward_exception", "at_batch": 65, "module": "3"},
-    {"kind": "corrupt_checkpoint", "at_batch": 105, "mode": "flip"},
-    {"kind": "kill_worker", "at_batch": 107},
+    # Steps 83 and 85, as far from a checkpoint as can be: the damaged one is the newest when the worker dies.
+    {"kind": "corrupt_checkpoint", "at_batch": 99, "mode": "flip"},
+    {"kind": "kill_worker", "at_batch": 101},
     {"kind": "disk_full", "at_batch": 151, "batches": 15},
 ]
 
