@@ -25,6 +25,7 @@ class SignalName(enum.StrEnum):
     LOSS_SPIKE = "loss_spike"
     GRADIENT_SPIKE = "gradient_spike"
     SANITIZED_VALUES = "sanitized_values"
+    ODD_UPDATE = "odd_update"
 
 
 class CauseKind(enum.StrEnum):
@@ -39,6 +40,46 @@ class CauseKind(enum.StrEnum):
     LOSS_FUNCTION = "loss_function"
     BACKWARD_ONLY = "backward_only"
     GRADIENT_EXPLOSION = "gradient_explosion"
+
+
+class Blame(enum.StrEnum):
+    """What an experiment found to be at fault."""
+
+    DATA = "data"
+    """The batch: the state is sound."""
+    STATE = "state"
+    """Parameters, buffers or optimizer state: batches that were healthy are not any more."""
+    SETUP = "setup"
+    """The set-up of the training: another one learns."""
+    MACHINE = "machine"
+    """Neither: the same step, run again, is healthy."""
+    CODE = "code"
+    """The program: it raises on batches on which it did not before."""
+    UNKNOWN = "unknown"
+    """No experiment could tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the experiments about one flagged update came to, as plain data.
+
+    Attributes:
+        blame: what is at fault.
+        why: one sentence for a person, with the numbers.
+        batches: bad batches that the update counts for; more than one where they accumulate.
+        finite: whether all numbers of the update were finite, so that nothing but their size speaks against it.
+        repeatable: whether its batches may come again.
+        batch: number of its last batch in the data, None where that is not known.
+        shifted: the data changed for good, and the policy wants to halt then.
+    """
+
+    blame: Blame
+    why: str
+    batches: int = 1
+    finite: bool = False
+    repeatable: bool = False
+    batch: int | None = None
+    shifted: bool = False
 
 
 class ActionName(enum.StrEnum):
@@ -171,6 +212,7 @@ class Decision:
         attempt: which use of this rung in this incident, from 1.
         reason: one sentence, with whatever was passed over and why.
         retry: the batch comes again.
+        in_place: a halt leaves the present state, which is proven sound, instead of the newest good one.
     """
 
     incident: int
@@ -179,6 +221,7 @@ class Decision:
     attempt: int
     reason: str
     retry: bool = False
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from supervisor.engine.evidence import answer_by_evidence, entry_by_evidence, without_redrawing
 from supervisor.engine.state import Closed, EngineState, LearningRateCut, OpenIncident
 from supervisor.policy import (
     SPIKES,
@@ -19,7 +20,7 @@ from supervisor.policy import (
     ReinitializeRung,
     ReloadCheckpointRung,
 )
-from supervisor.records import ActionName, CauseKind, Decision, Signal, SignalName
+from supervisor.records import ActionName, CauseKind, Decision, Evidence, Signal, SignalName
 
 __all__ = ["advance", "decide", "reject", "restored"]
 
@@ -38,6 +39,7 @@ def decide(
     blocked: Mapping[int, str] | None = None,
     cause: CauseKind | None = None,
     can_retry: bool = False,
+    evidence: Evidence | None = None,
 ) -> tuple[EngineState, Decision]:
     """Choose the rung for one flagged update.
 
@@ -48,6 +50,7 @@ def decide(
         blocked: for each rung that cannot act now, why.
         cause: what the diagnosis found, None where it found nothing.
         can_retry: whether the update's batches can come again.
+        evidence: what experiments found, None where none was made: counting alone decides then.
 
     Returns:
         The engine's memory after the decision, and the decision with its explanation. It always ends: where no
@@ -59,7 +62,8 @@ def decide(
     causes = policy.acted_on(signals)
     found: list[SignalName | CauseKind] = [signal.name for signal in causes]
     highest = max(found if cause is None else [*found, cause], key=policy.reaction_rung)
-    entry = policy.reaction_rung(highest)
+    damaged = entry_by_evidence(evidence, policy)
+    entry = max(policy.reaction_rung(highest), damaged)
     incident = state.incident
     if incident is None:
         start = entry
@@ -69,11 +73,25 @@ def decide(
     else:
         start = max(incident.rung, entry)
         origin = f"{causes[0].name} in incident {incident.id}"
+    if evidence is not None:
+        answered = answer_by_evidence(
+            state, incident, evidence, tuple(found if cause is None else (*found, cause)), policy
+        )
+        if answered is not None:
+            state, decision = answered
+            return state, replace(decision, reason=f"{origin}; {decision.reason}")
+        origin += f"; {evidence.why}"
     if entry > 0 and start == entry:
-        origin += f", at rung {entry} by the reaction to {highest}"
+        origin += f", at rung {entry} by " + (
+            "what the experiment found" if damaged == entry else f"the reaction to {highest}"
+        )
     again = can_retry and policy.retries and cause is CauseKind.NOT_REPRODUCIBLE and not incident.retried
     blocked = {**_redraws(state, causes, policy), **(blocked or {})}
+    before = state
     state, decision = _climb(state, incident, start, policy, blocked, origin)
+    instead = without_redrawing(before, incident, decision, evidence, policy)
+    if instead is not None:
+        return instead
     if not again or decision.action is not ActionName.SKIP_BATCH or state.incident is None:
         return state, decision
     reason = f"{decision.reason}; the step could not be reproduced: its batch comes again"
@@ -113,6 +131,8 @@ def advance(state: EngineState, policy: RecoveryPolicy) -> tuple[EngineState, Cl
 
     Replayed batches are not healthy steps: do not call this for them.
     """
+    if state.bad.in_a_row:
+        state = replace(state, bad=replace(state.bad, in_a_row=0))
     if state.incident is None and not state.cuts:
         return state, NOTHING_CLOSED
     before = len(state.cuts)

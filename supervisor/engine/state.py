@@ -9,7 +9,7 @@ from typing import Any
 
 from supervisor.records import ActionName, Incident
 
-__all__ = ["Closed", "EngineState", "LearningRateCut", "OpenIncident"]
+__all__ = ["BadBatches", "Closed", "EngineState", "LearningRateCut", "OpenIncident"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class OpenIncident:
         attempts: how often each rung was used in this incident (a failed action counts as all of them).
         healthy_steps: healthy steps in a row since the last flagged update.
         retried: whether a batch came again in it already.
+        excused: flagged updates in it that the data or the machine are to blame for: they spend no rung.
         record: what was seen and done in it. The engine hands it on and never reads it.
     """
 
@@ -47,6 +48,7 @@ class OpenIncident:
     attempts: tuple[int, ...]
     healthy_steps: int = 0
     retried: bool = False
+    excused: int = 0
     record: Incident | None = None
 
 
@@ -66,6 +68,25 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
+class BadBatches:
+    """The batches that were discarded although the state is sound.
+
+    Attributes:
+        recent: the clock readings that the policy's window still covers, each with how many batches were bad then.
+        in_a_row: bad batches since the last healthy update.
+        since: the clock reading of the first of them.
+        total: all of them so far.
+        retried: number of the batch that came again last, None before the first.
+    """
+
+    recent: tuple[tuple[int, int], ...] = ()
+    in_a_row: int = 0
+    since: int = 0
+    total: int = 0
+    retried: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EngineState:
     """All the engine remembers.
 
@@ -78,6 +99,7 @@ class EngineState:
         furthest_restored_step: the furthest step a run went back to so far, -1 before the first time.
         restores: for each rung, how often it has gone back since then, to that step or further back.
         stepped_since_restore: whether a healthy step has followed since the run last went back.
+        bad: the batches that were discarded although the state is sound.
     """
 
     clock: int = 0
@@ -88,6 +110,7 @@ class EngineState:
     furthest_restored_step: int = -1
     restores: tuple[int, ...] = ()
     stepped_since_restore: bool = False
+    bad: BadBatches = BadBatches()
 
     @property
     def lr_scale(self) -> float:
@@ -120,7 +143,8 @@ class EngineState:
 
     def for_new_ladder(self) -> EngineState:
         """The state for a changed ladder: cuts and counts stay, the ladder position does not."""
-        return replace(self, incident=None, uses=(), furthest_restored_step=-1, restores=())
+        bad = BadBatches(total=self.bad.total)
+        return replace(self, incident=None, uses=(), furthest_restored_step=-1, restores=(), bad=bad)
 
     def to_plain(self) -> dict[str, Any]:
         """Nested dictionaries, tuples and numbers for a checkpoint; the record of the open incident is left out."""
@@ -148,4 +172,10 @@ class EngineState:
             furthest_restored_step=plain["furthest_restored_step"],
             restores=tuple(plain["restores"]),
             stepped_since_restore=plain["stepped_since_restore"],
+            # What an older version wrote has none.
+            bad=_bad_batches(plain.get("bad", {})),
         )
+
+
+def _bad_batches(plain: Mapping[str, Any]) -> BadBatches:
+    return BadBatches(**{**plain, "recent": tuple((clock, count) for clock, count in plain.get("recent", ()))})

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from supervisor.events.base import DetailValue, EventBase, Number
-from supervisor.records import ActionName, Cause, CauseKind, Decision, Signal, SignalName
+from supervisor.records import ActionName, Cause, CauseKind, Decision, Evidence, Signal, SignalName
 
 
 class SignalEvent(EventBase):
@@ -98,6 +98,42 @@ class CanaryEvent(EventBase):
     expected_loss: Number
 
 
+class ExperimentEvent(EventBase):
+    """Batches that were healthy (canaries) were tried again, to decide.
+
+    Attributes:
+        kind: `canaries` on the state before the update, `trial` after it was applied, `fork` on a fork of the training.
+        batches: how many were tried.
+        before: the median loss that they had, None where they could not be tried.
+        after: the median loss that they have now.
+        verdict: what they say of the state.
+        why: why nothing can be said.
+        seconds: wall time it took.
+    """
+
+    event: Literal["experiment"] = "experiment"
+    kind: Literal["canaries", "trial", "fork"]
+    batches: NonNegativeInt
+    before: Number | None = None
+    after: Number | None = None
+    verdict: Literal["harmed", "unharmed", "unknown"]
+    why: str | None = None
+    seconds: Number = 0.0
+
+
+class DataShiftEvent(EventBase):
+    """The data have changed for good.
+
+    Attributes:
+        updates: odd updates in a row that told.
+        accepted: whether the training goes on with the new data.
+    """
+
+    event: Literal["data_shift"] = "data_shift"
+    updates: NonNegativeInt
+    accepted: bool = True
+
+
 class QuarantinedEvent(_IncidentEvent):
     """Samples of the data set are left out from now on.
 
@@ -117,6 +153,8 @@ class DecisionEvent(_IncidentEvent):
             run can be decided again.
         can_retry: whether the update's batches could have come again.
         retry: whether they do.
+        in_place: whether a halt leaves the present state.
+        evidence: what experiments found; the fields of `records.Evidence`.
     """
 
     event: Literal["decision"] = "decision"
@@ -127,6 +165,8 @@ class DecisionEvent(_IncidentEvent):
     blocked: dict[int, str] = Field(default_factory=dict)
     can_retry: bool = False
     retry: bool = False
+    in_place: bool = False
+    evidence: Evidence | None = None
 
     @classmethod
     def from_decision(
@@ -137,9 +177,10 @@ class DecisionEvent(_IncidentEvent):
         update: int,
         blocked: Mapping[int, str] | None = None,
         can_retry: bool = False,
+        evidence: Evidence | None = None,
     ) -> DecisionEvent:
         """The event for a decision."""
-        told = {**asdict(decision), "blocked": dict(blocked or {}), "can_retry": can_retry}
+        told = {**asdict(decision), "blocked": dict(blocked or {}), "can_retry": can_retry, "evidence": evidence}
         return cls(step=step, update=update, **told)
 
 

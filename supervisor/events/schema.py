@@ -20,8 +20,10 @@ from supervisor.events.recovery_events import (
     ActionAppliedEvent,
     ActionFailedEvent,
     CanaryEvent,
+    DataShiftEvent,
     DecisionEvent,
     DiagnosisEvent,
+    ExperimentEvent,
     IncidentClosedEvent,
     IncidentOpenedEvent,
     LrRestoredEvent,
@@ -58,11 +60,13 @@ __all__ = [
     "CheckpointPromotedEvent",
     "CheckpointRejectedEvent",
     "CheckpointSavedEvent",
+    "DataShiftEvent",
     "DecisionEvent",
     "DiagnosisEvent",
     "Event",
     "EventBase",
     "ExitClassification",
+    "ExperimentEvent",
     "IncidentClosedEvent",
     "IncidentOpenedEvent",
     "KnownEvent",
@@ -94,6 +98,8 @@ KnownEvent = Annotated[
     | DiagnosisEvent
     | QuarantinedEvent
     | CanaryEvent
+    | ExperimentEvent
+    | DataShiftEvent
     | DecisionEvent
     | ActionAppliedEvent
     | ActionFailedEvent

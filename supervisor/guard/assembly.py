@@ -11,6 +11,7 @@ from torch.amp.grad_scaler import GradScaler
 from supervisor.errors import InputError
 from supervisor.events import EventLog
 from supervisor.events.quarantine_file import QuarantinedSample
+from supervisor.experiments import Experimenter, RecentCanaries, Tools, Windows
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.diagnosing import Diagnostician
 from supervisor.guard.discarding import Discarding, Undoing
@@ -98,19 +99,23 @@ def assemble(
     incident_log = IncidentLog(log, layout)
     run_log = RunLog(log, ledger, reporting.log_every_steps, reporting.on_progress, files.observations)
     quarantine = Quarantine(policy.diagnose.quarantine, data, None if layout is None else layout.quarantine, log)
-    states = GoodStates(policy, files.store, log)
-    points = RestorePoints(subject, data, ledger, states.spares)
+    kept = 0 if policy.experiments is None or executor.no_replay is not None else policy.experiments.canary_batches
+    recent = RecentCanaries(kept)
+    experimenter = Experimenter(policy, Tools(subject, executor, data, log, clock), detectors, recent)
+    windows = Windows(detectors, recent)
+    states = GoodStates(policy, files.store, log, windows)
+    points = RestorePoints(subject, data, ledger, states.spares, windows)
     # The names are those of the first checkpoints that were written.
-    parts = CheckpointParts(panel=detectors, quarantine=quarantine)
+    parts = CheckpointParts(panel=detectors, quarantine=quarantine, canaries=recent)
     taker = StateTaker(policy, check, points, states, parts, log)
     canaries = Canaries(policy, subject, executor, states.memory, log)
     recovery = Recovery(
         policy, points, Restoring(states, points, check, canaries), redrawing, incident_log, quarantine, clock
     )
-    continuation = Continuation(points, schedule, detectors, states, taker, incident_log, run_log)
+    continuation = Continuation(points, schedule, states, taker, incident_log, run_log, experimenter)
     undoing = Undoing(executor, states, detectors, MicroBatchJudge(subject, executor, detectors))
     diagnostician = Diagnostician(policy, points, executor, detectors, layout, clock)
-    discarding = Discarding(policy, undoing, diagnostician, recovery, continuation)
+    discarding = Discarding(policy, undoing, diagnostician, experimenter, recovery, continuation)
     step = SupervisedStep(policy, points, executor, detectors, canaries, continuation, discarding)
     if reporting.resume and files.store is not None and states.disk is not None:
         Resuming(policy, files.store, check, points, parts, states.disk, log).resume()

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from supervisor.experiments import Experimenter
 from supervisor.guard.outcome import StepOutcome
 from supervisor.guard.recovery import Recovered
 from supervisor.record.incident_log import IncidentLog
 from supervisor.record.run_log import RunLog
-from supervisor.records import ActionName
-from supervisor.signals import Detectors
+from supervisor.records import ActionName, Blame
 from supervisor.states import GoodStates, RestorePoints, StateTaker
 from supervisor.training.schedule import Schedule
 from supervisor.update import Attempt
 
 __all__ = ["Continuation"]
+
+UNTOUCHED = frozenset({Blame.DATA, Blame.MACHINE})
+"""Blames under which the state was not touched, so that what is on probation stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +29,20 @@ class Continuation:
     Attributes:
         points: the training objects, the data and the ledger.
         schedule: the learning-rate schedule.
-        detectors: learn from healthy updates alone.
         states: the states to go back to.
         taker: takes the next one when it is due.
         incident_log: the record of incidents.
         run_log: the record of the run.
+        experimenter: keeps the healthy batches; its detectors learn from healthy updates alone.
     """
 
     points: RestorePoints
     schedule: Schedule
-    detectors: Detectors
     states: GoodStates
     taker: StateTaker
     incident_log: IncidentLog
     run_log: RunLog
+    experimenter: Experimenter
 
     def check_due(self, attempt: Attempt) -> bool:
         """Whether the state is to be looked at once this update is applied."""
@@ -54,7 +59,7 @@ class Continuation:
         seen, ledger = attempt.seen, self.points.ledger
         if attempt.signals or self.run_log.observations is not None:
             self.noted(attempt)
-        self.detectors.accept(seen)
+        self.experimenter.accepted(attempt)
         ended = ledger.applied(seen)
         if self.schedule.by_epoch:
             self.schedule.follow(self.points.data, update_ended=True)
@@ -69,7 +74,7 @@ class Continuation:
 
     def excuse(self, attempt: Attempt) -> StepOutcome:
         """The update was discarded because a gradient scaler is still looking for its scale: no incident."""
-        self.detectors.calibrated()
+        self.experimenter.detectors.calibrated()
         self.points.ledger.used_up()
         self.schedule.follow(self.points.data, update_ended=True)
         self.taker.take_due(known_finite=False)
@@ -77,8 +82,14 @@ class Continuation:
 
     def flag(self, attempt: Attempt) -> None:
         """The update is bad: it counts for nothing, and states on probation begin anew."""
-        self.detectors.flagged(attempt.seen)
-        self.states.flagged_step(attempt.place.step, attempt.place.update)
+        evidence, place = attempt.evidence, attempt.place
+        self.experimenter.detectors.flagged(attempt.seen)
+        if attempt.gone_back_over:
+            self.states.forget_newer(place.update - attempt.gone_back_over, place.step, place.update)
+            self.points.ledger.disowned(attempt.gone_back_over)
+        self.states.answering(place.step, place.update)
+        if evidence is None or evidence.blame not in UNTOUCHED:
+            self.states.flagged_step()
         self.points.ledger.flagged()
 
     def go_on(self, attempt: Attempt, recovered: Recovered) -> StepOutcome:
@@ -97,7 +108,7 @@ class Continuation:
         self._follow_data(attempt, recovered)
         self.points.ledger.halt(attempt.place.step)
         self.incident_log.write(self.points.ledger.incident)
-        self.taker.commit(good=recovered.effect.restored is not None)
+        self.taker.commit(good=recovered.effect.restored is not None or recovered.decision.in_place)
         self.run_log.halted(recovered.decision.reason, attempt.seen)
         return self._discarded(attempt, ActionName.HALT)
 
@@ -106,17 +117,26 @@ class Continuation:
         if effect.restored is None:
             self.points.ledger.used_up()
             if attempt.drawn:
-                again = attempt.batches if recovered.decision.retry else [attempt.batches[n] for n in attempt.reusable]
-                data.put_back(again)
+                data.put_back(_coming_again(attempt, recovered))
         else:
             # The schedule went back with the state; under `replay` so did the data.
             self.schedule.begin_at(data.epoch)
         self.schedule.follow(data, update_ended=True)
         if effect.modules:
-            self.detectors.forget()
+            self.experimenter.detectors.forget()
+            self.experimenter.canaries.begin_anew()
         elif effect.restored is not None:
-            self.detectors.restored()
+            self.experimenter.detectors.restored()
+        if effect.restored is not None:
+            self.experimenter.restored()
 
     def _discarded(self, attempt: Attempt, action: ActionName | None) -> StepOutcome:
         seen = attempt.seen
         return StepOutcome(seen.step, seen.loss, seen.grad_norm, False, attempt.signals, action)
+
+
+def _coming_again(attempt: Attempt, recovered: Recovered) -> Sequence[Any]:
+    """The batches of a discarded update that come again."""
+    if recovered.decision.retry:
+        return attempt.batches
+    return attempt.mended or [attempt.batches[position] for position in attempt.reusable]

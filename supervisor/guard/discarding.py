@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from supervisor.experiments import Experimenter
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.diagnosing import Diagnostician
 from supervisor.guard.micro_batches import MicroBatchJudge
 from supervisor.guard.outcome import Verdict
 from supervisor.guard.recovery import Recovery
 from supervisor.policy import RecoveryPolicy
-from supervisor.records import ActionName
+from supervisor.records import ActionName, Blame, Cause
 from supervisor.signals import Detectors
 from supervisor.states import GoodStates
+from supervisor.training.samples import without_samples
 from supervisor.update import Attempt, Executor
 
 __all__ = ["Discarding", "Undoing"]
@@ -45,6 +47,9 @@ class Undoing:
         if attempt.undone:
             # After the undoing: what the batch spoilt is put back by now, so that only earlier damage is found.
             self.executor.check_state(attempt)
+        if attempt.evidence is not None and not attempt.seen.bad_parameters and not attempt.seen.bad_optimizer_state:
+            # Every number is finite: what was found was found by an experiment.
+            return False
         attempt.signals = self.detectors.inspect(attempt.seen)
         if attempt.undone and self.detectors.is_calibration(attempt.seen, attempt.signals):
             return True
@@ -61,6 +66,7 @@ class Discarding:
         policy: says which findings are merely observed.
         undoing: undoes the update.
         diagnostician: finds the cause.
+        experimenter: finds out what is at fault.
         recovery: answers it.
         continuation: lets the run go on, or end.
     """
@@ -68,6 +74,7 @@ class Discarding:
     policy: RecoveryPolicy
     undoing: Undoing
     diagnostician: Diagnostician
+    experimenter: Experimenter
     recovery: Recovery
     continuation: Continuation
 
@@ -79,6 +86,9 @@ class Discarding:
             return Verdict(apply=False, outcome=self.continuation.excuse(attempt))
         # Before the detectors take note of the update, so that a replay is judged as the update was.
         diagnosis = self.diagnostician.diagnose(attempt)
+        cause = None if diagnosis is None else diagnosis.cause
+        attempt.evidence = self.experimenter.convict(attempt, cause)
+        self._mend(attempt, cause)
         self.continuation.flag(attempt)
         recovered = self.recovery.answer(attempt, self.policy.acted_on(attempt.signals), diagnosis, self.diagnostician)
         if recovered.decision.action is not ActionName.HALT:
@@ -87,3 +97,13 @@ class Discarding:
             return Verdict(apply=False, outcome=self.continuation.go_on(attempt, recovered), again=again)
         outcome = self.continuation.halt(attempt, recovered)
         return Verdict(apply=False, outcome=outcome, halt=True, reason=recovered.decision.reason)
+
+    def _mend(self, attempt: Attempt, cause: Cause | None) -> None:
+        """Where the rows at fault are known and left out from now on, the rest of their batch comes again."""
+        evidence = attempt.evidence
+        if evidence is None or evidence.blame is not Blame.DATA or cause is None or not attempt.drawn:
+            return
+        if not cause.dataset_indices or not self.recovery.quarantine.takes:
+            return
+        attempt.mended = without_samples(attempt.batches, cause.samples)
+        attempt.evidence = replace(evidence, batches=0)

@@ -175,12 +175,13 @@ class Recovery:
             record.diagnosed(decision.incident, diagnosis, seen)
             if cause is not None:
                 self.quarantine.add(cause, decision.incident)
-        record.decided(decision, seen, blocked, can_retry=can_retry)
+        record.decided(decision, seen, blocked, can_retry=can_retry, evidence=attempt.evidence)
         undone = attempt.undone
         while True:
             started = self.clock.monotonic()
             try:
-                effect = self._actions[decision.rung].apply(context)
+                # A sound state is left where it is, at a halt too.
+                effect = Effect() if decision.in_place else self._actions[decision.rung].apply(context)
                 break
             except Exception as error:  # noqa: BLE001  (an initialiser of the user's may raise anything)
                 what = str(error) if isinstance(error, ActionError) else f"{type(error).__name__}: {error}"

@@ -60,7 +60,8 @@ class SupervisedStep:
         An exception that is no `Exception` passes through, with the attempt still begun, so that it can be given up.
         """
         attempt.signals = self.detectors.inspect(self.executor.measured(attempt, loss, error))
-        if not attempt.signals or not self.policy.acted_on(attempt.signals):
+        healthy = not attempt.signals or not self.policy.acted_on(attempt.signals)
+        if healthy and not self.continuation.experimenter.suspect(attempt):
             self.executor.prepare(attempt)
             if attempt.raised is None:
                 attempt.phase = Phase.PASSED
@@ -86,6 +87,10 @@ class SupervisedStep:
             attempt.signals = self.detectors.inspect(attempt.seen)
             if attempt.signals and self.policy.acted_on(attempt.signals):
                 return self.discarding.discard(attempt)
+            if not self.continuation.experimenter.judge_state(attempt):
+                return self.discarding.discard(attempt)
+        if attempt.suspicions and not self.continuation.experimenter.judge_trial(attempt):
+            return self.discarding.discard(attempt)
         if attempt.copied_batches is not None:
             self.canaries.healthy(attempt)
         return Verdict(apply=False, outcome=self.continuation.accept(attempt))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from supervisor.policy.detection import DriftDetection, SpikeDetection, WeightWatch
+from supervisor.policy.experiments import BadData, Experiments, Shift, ShiftAnswer
 from supervisor.policy.ladder import (
     AnyRung,
     DataAfterReload,
@@ -22,8 +23,10 @@ __all__ = [
     "OBSERVABLE_SIGNALS",
     "SPIKES",
     "AnyRung",
+    "BadData",
     "DataAfterReload",
     "DriftDetection",
+    "Experiments",
     "GradientClip",
     "HaltRung",
     "LowerLrRung",
@@ -34,6 +37,8 @@ __all__ = [
     "ReinitializeRung",
     "ReloadCheckpointRung",
     "RestartSettings",
+    "Shift",
+    "ShiftAnswer",
     "SkipBatchRung",
     "SpikeDetection",
     "UseLimit",

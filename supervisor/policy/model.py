@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from supervisor.config.section import Conflict, Count, FormatVersion, Seconds, Section, Steps, conflict, conflict_error
 from supervisor.policy.detection import Detection
+from supervisor.policy.experiments import Experiments
 from supervisor.policy.ladder import DEFAULT_LADDER, AnyRung, HaltRung, Rung
 from supervisor.policy.reactions import Reaction, Reactions
 from supervisor.records import CauseKind, Signal, SignalName
@@ -118,6 +119,8 @@ class RecoveryPolicy(Section):
     """Healthy steps in a row that must follow a state before it counts as good."""
     diagnose: DiagnosisSettings = DiagnosisSettings()
     """How far flagged steps are looked into."""
+    experiments: Experiments | None = Experiments()
+    """What may be computed only to decide; null: off, and the ladder climbs by counting alone."""
     restart: RestartSettings = RestartSettings()
     """What happens when the worker process dies."""
 

@@ -98,5 +98,8 @@ class Reactions(Section):
 
     def of(self, found: SignalName | CauseKind) -> Reaction | None:
         """What the policy says about a signal or a cause; None: it enters at the lowest rung."""
+        if found is SignalName.ODD_UPDATE:
+            # It asks for an experiment, whose outcome has a name of its own.
+            return Reaction.OBSERVE
         reaction: Reaction | None = getattr(self, found.value)
         return reaction

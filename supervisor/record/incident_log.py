@@ -20,7 +20,7 @@ from supervisor.events.schema import (
     LrRestoredEvent,
     SignalEvent,
 )
-from supervisor.records import Decision, Incident, Observation, Signal
+from supervisor.records import Decision, Evidence, Incident, Observation, Signal
 from supervisor.run_layout import RunLayout, replace_file
 
 __all__ = ["IncidentLog"]
@@ -59,11 +59,22 @@ class IncidentLog:
         self.log.warn(f"the cause of incident {incident} is not known: {why}", observation.step, observation.update)
 
     def decided(
-        self, decision: Decision, observation: Observation, blocked: Mapping[int, str], *, can_retry: bool = False
+        self,
+        decision: Decision,
+        observation: Observation,
+        blocked: Mapping[int, str],
+        *,
+        can_retry: bool = False,
+        evidence: Evidence | None = None,
     ) -> None:
         """An action was chosen."""
         event = DecisionEvent.from_decision(
-            decision, step=observation.step, update=observation.update, blocked=blocked, can_retry=can_retry
+            decision,
+            step=observation.step,
+            update=observation.update,
+            blocked=blocked,
+            can_retry=can_retry,
+            evidence=evidence,
         )
         self.log.emit(event)
 

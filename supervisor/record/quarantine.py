@@ -33,6 +33,11 @@ class Quarantine:
     log: EventLog
     _samples: dict[int | str, QuarantinedSample] = field(default_factory=dict, init=False)
 
+    @property
+    def takes(self) -> bool:
+        """Whether samples can be added at all."""
+        return self.enabled and self.data.leaves_out
+
     def begin(self, samples: Iterable[QuarantinedSample]) -> None:
         """Leave out what an earlier run found."""
         self._take(samples)
@@ -40,7 +45,7 @@ class Quarantine:
     def add(self, cause: Cause, incident: int) -> None:
         """Leave out the samples that a cause blames, where the data give their indices."""
         new = [index for index in cause.dataset_indices if index not in self._samples]
-        if not self.enabled or not self.data.leaves_out or not new:
+        if not self.takes or not new:
             return
         self.log.emit(
             QuarantinedEvent(step=cause.step, update=cause.update, incident=incident, dataset_indices=tuple(new))

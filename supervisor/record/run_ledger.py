@@ -120,7 +120,7 @@ class RunLedger:
         counters.applied_steps += 1
         counters.final_loss = observation.loss
         engine = self._engine
-        if observation.replayed or (engine.incident is None and not engine.cuts):
+        if observation.replayed or (engine.incident is None and not engine.cuts and not engine.bad.in_a_row):
             return None
         record = self.incident
         self._engine, closed = advance(self.engine, self._policy)
@@ -138,6 +138,11 @@ class RunLedger:
     def flagged(self) -> None:
         """An update was flagged, and discarded where that was still possible."""
         self.counters.skipped_steps += 1
+
+    def disowned(self, updates: int) -> None:
+        """Updates that were applied before were undone together with a flagged one."""
+        self.counters.applied_steps -= updates
+        self.counters.skipped_steps += updates
 
     def used_up(self) -> None:
         """The step of a discarded update is over; where an action goes back to an earlier one, this is not called."""
@@ -166,7 +171,13 @@ class RunLedger:
         """
         before, record = self.engine, self.incident
         self._engine, decision = decide(
-            before, signals, self._policy, blocked=blocked, cause=cause, can_retry=can_retry
+            before,
+            signals,
+            self._policy,
+            blocked=blocked,
+            cause=cause,
+            can_retry=can_retry,
+            evidence=attempt.evidence,
         )
         seen, opens = attempt.seen, record is None
         if record is None:

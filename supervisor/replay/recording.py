@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from supervisor.events import Event, schema
 from supervisor.policy import OBSERVABLE_SIGNALS
-from supervisor.records import CauseKind, Decision, SignalName
+from supervisor.records import CauseKind, Decision, Evidence, SignalName
 
 __all__ = ["RecordedDecision", "RecordedRun", "RecordedUpdate", "read_recording"]
 
@@ -22,12 +22,14 @@ class RecordedDecision:
         blocked: for each rung that could not act then, why.
         error: why its action failed; None where it did its work.
         can_retry: whether the update's batches could have come again.
+        evidence: what experiments had found, None where none was made.
     """
 
     decision: Decision
     blocked: dict[int, str]
     error: str | None = None
     can_retry: bool = False
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +103,16 @@ class _Reading:
                 self._accumulate = event.accumulate
             case schema.RunResumedEvent(update=int(update), ladder_begins_anew=True):
                 self.run.new_ladders.add(update)
+            case schema.SignalEvent(signal=SignalName.ODD_UPDATE):
+                # It asked for an experiment; what that found has a name of its own.
+                return
             case schema.SignalEvent():
                 self._change(event, signals=(*self._at(event).signals, event.signal))
             case schema.DecisionEvent():
-                decision = Decision(event.incident, event.rung, event.action, event.attempt, event.reason, event.retry)
-                recorded = RecordedDecision(decision, event.blocked, can_retry=event.can_retry)
+                decision = Decision(**{each.name: getattr(event, each.name) for each in fields(Decision)})
+                recorded = RecordedDecision(
+                    decision, event.blocked, can_retry=event.can_retry, evidence=event.evidence
+                )
                 self._change(event, decisions=(*self._at(event).decisions, recorded))
             case schema.DiagnosisEvent():
                 self._change(event, cause=event.kind)

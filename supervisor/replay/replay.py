@@ -189,6 +189,8 @@ class _Replay:
             blocked=self._mapped(blocked),
             cause=found.cause,
             can_retry=bool(recorded) and recorded[0].can_retry,
+            # Under another policy too: what is at fault does not depend on what is done about it.
+            evidence=recorded[0].evidence if recorded and self.policy.experiments is not None else None,
         )
         decisions = [decision]
         while failure := next((f for f in failures if f[1].decision.action is decision.action), None):
@@ -199,7 +201,7 @@ class _Replay:
             error = failed.error or ""
             self.state, decision = reject(self.state, decision, error, self.policy, blocked=self._mapped(blocked))
             decisions.append(decision)
-        if decision.action in GOES_BACK:
+        if decision.action in GOES_BACK and not decision.in_place:
             step = self._restored_step(found)
             self.state = restored(self.state, decision.rung, step, self.policy, cause=found.cause)
         self._tell_detectors(found.update, decision)
@@ -210,7 +212,7 @@ class _Replay:
             self.detectors.flagged(self.observations[update])
         if decision.action is ActionName.REINITIALIZE:
             self.detectors.forget()
-        elif decision.action in GOES_BACK:
+        elif decision.action in GOES_BACK and not decision.in_place:
             self.detectors.restored()
 
     def _mapped(self, blocked: Mapping[int, str]) -> dict[int, str]:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from supervisor.policy import SPIKES, RecoveryPolicy
+from supervisor.policy import SPIKES, RecoveryPolicy, SpikeDetection
 from supervisor.records import Observation, Signal, SignalName
 from supervisor.signals.drift import DriftDetector
 from supervisor.signals.loss_scale import LossScale
 from supervisor.signals.nonfinite import nonfinite_signals
+from supervisor.signals.odd import LossLevels, OddDetector
 from supervisor.signals.spike import SpikeDetector
 from supervisor.signals.weights import WeightDetector
 
@@ -53,16 +54,40 @@ class Detectors:
 
     def __init__(self, policy: RecoveryPolicy) -> None:
         self._loss_scale = LossScale()
-        self._detectors = _detectors(policy)
+        self._odd = _odd_detectors(policy)
+        finite = _finite_detectors(policy)
+        # With experiments, what is finite is only a suspicion, unless it is extreme.
+        self._judging: tuple[Detector, ...] = tuple((self._odd or finite).values())
+        self._suspecting: tuple[Detector, ...] = tuple(finite.values()) if self._odd else ()
+        self._detectors: dict[str, Detector] = {**self._odd, **finite}
 
     def inspect(self, observation: Observation) -> tuple[Signal, ...]:
         """All findings about one observation, furthest upstream first; empty when there are none."""
         found = nonfinite_signals(observation)
-        for detector in self._detectors.values():
+        for detector in self._judging:
             signal = detector.inspect(observation)
             if signal is not None:
                 found.append(signal)
         return tuple(sorted(found, key=lambda signal: _ORDER[signal.name])) if found else ()
+
+    def suspect(self, observation: Observation) -> tuple[Signal, ...]:
+        """What makes a finite observation worth an experiment; empty where nothing does, and without experiments."""
+        found = [signal for odd in self._odd.values() if (signal := odd.suspect(observation)) is not None]
+        for detector in self._suspecting:
+            signal = detector.inspect(observation)
+            if signal is not None:
+                found.append(signal)
+        return tuple(found)
+
+    @property
+    def levels(self) -> LossLevels | None:
+        """What the recent healthy losses say of one that has risen; None where they are too few."""
+        return self._odd["odd_loss"].levels if self._odd else None
+
+    def begin_anew(self) -> None:
+        """The data have changed for good: what is usual is to be learnt anew."""
+        for odd in self._odd.values():
+            odd.begin_anew()
 
     def is_calibration(self, observation: Observation, signals: Sequence[Signal]) -> bool:
         """Whether what was found is an overflow by which a gradient scaler finds its scale (`LossScale`)."""
@@ -80,6 +105,10 @@ class Detectors:
         if not observation.replayed:
             for detector in self._detectors.values():
                 detector.accept(observation)
+
+    def accept_on_trial(self) -> None:
+        """An odd update was applied: its values enter no window before its stretch is judged."""
+        self._loss_scale.applied()
 
     def flagged(self, observation: Observation) -> None:
         """Note a flagged observation; its values enter no window."""
@@ -116,11 +145,22 @@ class Detectors:
                 detector.load_state_dict(state[name])
 
 
-def _detectors(policy: RecoveryPolicy) -> dict[str, Detector]:
-    """The detectors that the policy can turn off, by name."""
+def _odd_detectors(policy: RecoveryPolicy) -> dict[str, OddDetector]:
+    """What suspects finite updates where experiments can tell whether it is right, by name."""
+    if policy.experiments is None:
+        return {}
+    window = policy.detect.spike or SpikeDetection()
+    return {
+        "odd_loss": OddDetector("loss", policy.experiments, window),
+        "odd_gradient": OddDetector("grad_norm", policy.experiments, window),
+    }
+
+
+def _finite_detectors(policy: RecoveryPolicy) -> dict[str, Detector]:
+    """The detectors of finite values that the policy can turn off, by name."""
     detect = policy.detect
     detectors: dict[str, Detector] = {}
-    if detect.spike is not None:
+    if detect.spike is not None and policy.experiments is None:
         detectors["loss_spike"] = SpikeDetector("loss", detect.spike)
         detectors["gradient_spike"] = SpikeDetector("grad_norm", detect.spike)
     if detect.drift is not None:

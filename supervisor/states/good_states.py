@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from supervisor.checkpoints import CheckpointStore, Kept
 from supervisor.events import EventLog
+from supervisor.experiments import Windows
 from supervisor.policy import RecoveryPolicy
 from supervisor.states.on_disk import StatesOnDisk
 from supervisor.states.probation import Probation
@@ -92,6 +93,7 @@ class GoodStates:
         policy: how many are kept and how long they are on probation.
         store: the checkpoints, or None for memory only.
         log: hears of every state that is rejected, and of every checkpoint.
+        windows: what describes a state; None where nothing does.
 
     Attributes:
         memory: those in memory.
@@ -99,13 +101,16 @@ class GoodStates:
         spares: memory for the next copy.
     """
 
-    def __init__(self, policy: RecoveryPolicy, store: CheckpointStore | None, log: EventLog) -> None:
+    def __init__(
+        self, policy: RecoveryPolicy, store: CheckpointStore | None, log: EventLog, windows: Windows | None = None
+    ) -> None:
         probation = policy.probation_steps
         self.spares = SpareCopies()
         self.memory = StatesInMemory(policy.snapshot.keep, probation, self.spares)
         self.disk: StatesOnDisk | None = None
         if store is not None:
-            self.disk = StatesOnDisk(policy.checkpoint.keep, probation, store, log, self.spares)
+            memory_of = (lambda tree: None) if windows is None else windows.of_checkpoint
+            self.disk = StatesOnDisk(policy.checkpoint.keep, probation, store, log, self.spares, memory_of)
         self._log = log
         # What a recovery rejects belongs to the update that it answers: a resume from before makes both void.
         self._answered: tuple[int | None, int | None] = (None, None)
@@ -122,9 +127,27 @@ class GoodStates:
             self.disk.healthy_step((step, update))
         self.memory.healthy_step()
 
-    def flagged_step(self, step: int, update: int) -> None:
-        """Make the states on probation count their healthy steps anew."""
+    def answering(self, step: int, update: int) -> None:
+        """A flagged update is being answered: what is rejected from here on belongs to it."""
         self._answered = (step, update)
+
+    def forget_newer(self, update: int, step: int, answered: int) -> None:
+        """Let go of the states taken after an update that the run has gone back to, with all that followed it.
+
+        Args:
+            update: the number of the first update that was undone.
+            step: of the update that is answered.
+            answered: its number.
+        """
+        self._answered = (step, answered)
+        self.flush()
+        for kept in [kept for kept, _ in self.memory if kept.update > update]:
+            self.memory.remove(kept.update)
+        if self.disk is not None:
+            self.disk.abandon_newer(update, self._answered)
+
+    def flagged_step(self) -> None:
+        """Make the states on probation count their healthy steps anew."""
         self.memory.flagged_step()
         if self.disk is not None:
             self.disk.flagged_step()

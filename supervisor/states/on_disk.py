@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from supervisor.checkpoints import BackgroundWriter, CheckpointInfo, CheckpointS
 from supervisor.errors import CheckpointError
 from supervisor.events import EventLog
 from supervisor.events.schema import CheckpointPromotedEvent, CheckpointRejectedEvent, CheckpointSavedEvent
+from supervisor.experiments import Memory
 from supervisor.states.probation import Probation
 from supervisor.states.restore_points import RestorePoint, SpareCopies, last_update
 
@@ -35,16 +36,24 @@ class StatesOnDisk:
         store: the checkpoints.
         log: hears of every checkpoint saved, promoted and rejected.
         spares: told what is held.
+        memory_of: gives the windows and canaries that a checkpoint holds.
     """
 
     def __init__(
-        self, keep: int, probation_steps: int, store: CheckpointStore, log: EventLog, spares: SpareCopies
+        self,
+        keep: int,
+        probation_steps: int,
+        store: CheckpointStore,
+        log: EventLog,
+        spares: SpareCopies,
+        memory_of: Callable[[Mapping[str, Any]], Memory | None] = lambda tree: None,
     ) -> None:
         self._keep = keep
         self._probation = Probation(probation_steps)
         self._store = store
         self._log = log
         self._spares = spares
+        self._memory_of = memory_of
         self._writer = BackgroundWriter()
         # By update, of those whose write has ended.
         self._paths: dict[int, Path] = {}
@@ -97,7 +106,8 @@ class StatesOnDisk:
     def load(self, kept: Kept, at: At) -> RestorePoint | None:
         """A checkpoint, verified; None where it fails, which is reported."""
         try:
-            return RestorePoint.from_tree(self._store.load(self._paths[kept.update])["moment"])
+            tree = self._store.load(self._paths[kept.update])
+            return RestorePoint.from_tree(tree["moment"], self._memory_of(tree))
         except (CheckpointError, KeyError, TypeError) as error:
             self.reject(kept, str(error), at)
             return None
@@ -112,6 +122,12 @@ class StatesOnDisk:
         self._writer.settle(wait=True)
         for kept in [kept for kept in self if kept.step > step or not kept.good]:
             self._abandon(kept, step, at)
+
+    def abandon_newer(self, update: int, at: At) -> None:
+        """Let go of every state taken after `update`: what followed it was undone."""
+        self._writer.settle(wait=True)
+        for kept in [kept for kept in self if kept.update > update]:
+            self._abandon(kept, kept.step, at)
 
     def adopt(self, found: Iterable[CheckpointInfo], resumed_step: int, healthy_steps: Mapping[int, int]) -> None:
         """Take over what is on disk already, as a resumed run finds it.

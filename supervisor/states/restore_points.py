@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from supervisor.experiments import Memory, Windows
 from supervisor.policy import DataAfterReload
 from supervisor.record.run_ledger import RunLedger
 from supervisor.training.data_position import DataPosition
@@ -28,6 +29,7 @@ class RestorePoint:
         useful_seconds: wall time of those updates.
         training: the state of the training objects.
         data: position in the data (`DataCursor.position`).
+        memory: the windows and canaries that describe the state; a checkpoint holds them elsewhere.
     """
 
     step: int
@@ -36,17 +38,18 @@ class RestorePoint:
     useful_seconds: float
     training: TrainingState
     data: dict[str, Any]
+    memory: Memory | None = None
 
     def to_tree(self) -> dict[str, Any]:
         """Nested dicts for a checkpoint."""
-        tree = {name: getattr(self, name) for name in self.__slots__}
+        tree = {name: getattr(self, name) for name in self.__slots__ if name != "memory"}
         return {**tree, "training": self.training.to_tree()}
 
     @classmethod
-    def from_tree(cls, tree: Mapping[str, Any]) -> RestorePoint:
+    def from_tree(cls, tree: Mapping[str, Any], memory: Memory | None = None) -> RestorePoint:
         """The inverse of `to_tree`; KeyError when a field is missing."""
-        fields = {name: tree[name] for name in cls.__slots__}
-        return cls(**{**fields, "training": TrainingState.from_tree(tree["training"])})
+        fields = {name: tree[name] for name in cls.__slots__ if name != "memory"}
+        return cls(**{**fields, "training": TrainingState.from_tree(tree["training"])}, memory=memory)
 
 
 def last_update(update: int) -> int | None:
@@ -90,12 +93,14 @@ class RestorePoints:
         data: where the data stand.
         ledger: where the run stands.
         spares: memory for the copies.
+        windows: what describes the state; None where nothing does.
     """
 
     subject: Subject
     data: DataPosition
     ledger: RunLedger
     spares: SpareCopies
+    windows: Windows | None = None
 
     def take(self) -> RestorePoint:
         """The run as it stands now."""
@@ -107,6 +112,7 @@ class RestorePoints:
             useful_seconds=counters.useful_seconds,
             training=self.subject.capture(self.spares.take()),
             data=self.data.position(),
+            memory=None if self.windows is None else self.windows.remember(),
         )
 
     def go_back(self, point: RestorePoint, data: DataAfterReload) -> int:
@@ -116,6 +122,8 @@ class RestorePoints:
             How many batches come again.
         """
         self.subject.restore(point.training)
+        if self.windows is not None and point.memory is not None:
+            self.windows.recall(point.memory)
         replay_until = 0
         if data is DataAfterReload.REPLAY and self.data.can_go_back:
             replay_until = self.data.batch_number

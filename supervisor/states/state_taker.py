@@ -17,6 +17,9 @@ from supervisor.training.trainer import Stateful
 
 __all__ = ["CheckpointParts", "StateTaker"]
 
+SINCE = frozenset({"canaries"})
+"""Parts that a checkpoint of an older version lacks: they begin anew."""
+
 
 class CheckpointParts:
     """The parts of a run whose memory goes into its checkpoints, beside the restore point and the ledger.
@@ -36,10 +39,11 @@ class CheckpointParts:
         """Have every part take its own back.
 
         Raises:
-            KeyError: one is missing in `tree`.
+            KeyError: one is missing in `tree` that every version has written.
         """
         for name, part in self._parts.items():
-            part.load_state_dict(tree[name])
+            if name in tree or name not in SINCE:
+                part.load_state_dict(tree[name])
 
 
 @dataclass(slots=True)

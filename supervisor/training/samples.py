@@ -5,7 +5,7 @@ A batch is any nesting of tuples, lists and dictionaries of tensors; its samples
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from supervisor.training.norms import can_rot
 from supervisor.training.tree import mapped, tensors
 
-__all__ = ["bad_samples", "keep_samples", "sample_count", "values_replaced"]
+__all__ = ["bad_samples", "keep_samples", "sample_count", "values_replaced", "without_samples"]
 
 
 def sample_count(batch: Any) -> int | None:
@@ -45,6 +45,24 @@ def keep_samples(batch: Any, positions: Sequence[int]) -> Any:
         return held[torch.as_tensor(positions, dtype=torch.int64, device=held.device)]
 
     return mapped(batch, kept, is_leaf)
+
+
+def without_samples(batches: Sequence[Any], positions: Collection[int]) -> tuple[Any, ...]:
+    """The batches of an update without some of their samples; a batch of which nothing is left is left out.
+
+    Args:
+        batches: those of one update.
+        positions: of the samples, counted through the batches.
+    """
+    left: list[Any] = []
+    start = 0
+    for batch in batches:
+        count = sample_count(batch) or 0
+        kept = [here for here in range(count) if start + here not in positions]
+        start += count
+        if kept:
+            left.append(batch if len(kept) == count else keep_samples(batch, kept))
+    return tuple(left)
 
 
 def bad_samples(batch: Any) -> tuple[int, ...]:

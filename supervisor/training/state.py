@@ -136,13 +136,14 @@ class Subject:
         """The gradient scaler's scale, None without one; asking for it waits for the device."""
         return self.scaler.get_scale() if self.scaler is not None and self.scaler.is_enabled() else None
 
-    def capture(self, spare: TrainingState | None = None) -> TrainingState:
+    def capture(self, spare: TrainingState | None = None, before: VolatileState | None = None) -> TrainingState:
         """A copy of everything, on the tensors' own devices.
 
         Args:
             spare: an earlier copy that nobody needs any more: its memory is used again.
+            before: taken before a forward pass, whose traces the copy shall not have; nothing may write to it.
         """
-        volatile = self.capture_volatile()
+        volatile = before or self.capture_volatile()
         held = {"parameters": self._by_name, "state": state_by_name(self.optimizer, self.names)}
         memory = None if spare is None else {"parameters": spare.parameters, "state": spare.optimizer["state"]}
         copies = copied(held, memory)

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from supervisor.records import Observation, Signal
+from supervisor.records import Evidence, Observation, Signal
 from supervisor.training.modules import named_modules
 from supervisor.training.state import VolatileState
 from supervisor.training.user_code import user_frame
@@ -87,6 +87,10 @@ class Attempt:
         scaler_before: the gradient scaler's `state_dict` before it backed off, None without a scaler.
         at_fault: positions of the accumulated batches that are bad by themselves.
         reusable: positions of those that may be used again.
+        suspicions: what makes it odd, where it is applied on trial.
+        evidence: what experiments found; None where none was made yet.
+        gone_back_over: accepted updates of its stretch that were undone together with it.
+        mended: its batches without the rows that are at fault, where they come again without them.
     """
 
     place: Place
@@ -103,6 +107,10 @@ class Attempt:
     scaler_before: Any = None
     at_fault: tuple[int, ...] = ()
     reusable: tuple[int, ...] = ()
+    suspicions: tuple[Signal, ...] = ()
+    evidence: Evidence | None = None
+    gone_back_over: int = 0
+    mended: tuple[Any, ...] = ()
 
     @property
     def seen(self) -> Observation:

@@ -16,6 +16,7 @@ from supervisor.policy import (
     DataAfterReload,
     HaltRung,
     LowerLrRung,
+    Reactions,
     RecoveryPolicy,
     ReinitializeRung,
     ReloadCheckpointRung,
@@ -48,7 +49,7 @@ def policies(draw: st.DrawFn) -> RecoveryPolicy:
         rungs.append({**rung, "limit": limit})
     actions = sorted({rung["action"] for rung in rungs} | {"halt"})
     reactions = {}
-    for name in SignalName:
+    for name in (each for each in SignalName if each.value in Reactions.model_fields):
         allowed = [None, *actions, *(["observe"] if name.value in OBSERVABLE else [])]
         reactions[name.value] = draw(st.sampled_from(allowed))
     for kind in CauseKind:

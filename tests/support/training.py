@@ -160,9 +160,12 @@ def nan_batch(batch: Batch) -> Batch:
 
 
 def quiet(**changes: Any) -> dict[str, Any]:
-    """A policy in which only what a test provokes is found: without spikes, drift and the watch on weights."""
+    """A policy in which only what a test provokes is found: without spikes, drift and the watch on weights.
+
+    It is answered by counting alone, as without experiments, unless a test turns them on.
+    """
     detect = {"spike": None, "drift": None, "weights": None, **changes.pop("detect", {})}
-    return {"detect": detect, **changes}
+    return {"detect": detect, "experiments": None, **changes}
 
 
 def guard_of(training: Training, data: Sequence[Any] | None = None, **options: Any) -> Guard:

@@ -1,0 +1,124 @@
+"""Canaries: the last batches that were healthy, kept to be tried again on a state that is suspected."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from supervisor.training.device import devices_of, placed
+from supervisor.training.tree import clone, comes_back, tensors_in
+from supervisor.update import Attempt
+
+__all__ = ["Canary", "RecentCanaries", "canaries_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """The batches of a healthy update.
+
+    Attributes:
+        batches: as they were drawn; not copied.
+        rng: the generators from which its loss was computed.
+        loss: that loss.
+        update: the update at which it was measured.
+        rows: their indices in the data set, where the data give them.
+        versions: how often each tensor had been written to by then.
+    """
+
+    batches: tuple[Any, ...]
+    rng: dict[str, Any]
+    loss: float
+    update: int
+    rows: frozenset[int | str]
+    versions: tuple[int, ...]
+
+    @property
+    def intact(self) -> bool:
+        """Whether nobody has written to its batches since, as a loader does that fills the same memory again."""
+        return versions_of(self.batches) == self.versions
+
+
+class RecentCanaries:
+    """The canaries of the last healthy updates.
+
+    Args:
+        keep: how many are kept; 0: none.
+    """
+
+    def __init__(self, keep: int) -> None:
+        self._kept: deque[Canary] = deque(maxlen=keep)
+
+    def healthy(self, attempt: Attempt, rows: Sequence[int | str] | None = None) -> None:
+        """An update proved healthy: keep its batches."""
+        if self._kept.maxlen == 0 or attempt.seen.replayed:
+            return
+        batches = attempt.batches
+        self._kept.append(
+            Canary(
+                batches,
+                attempt.before.rng,
+                attempt.seen.loss,
+                attempt.place.update,
+                frozenset(rows or ()),
+                versions_of(batches),
+            )
+        )
+
+    def usable(self, quarantined: Collection[Any] = ()) -> tuple[Canary, ...]:
+        """Those whose batches are as they were, and hold no row that was found to be bad since."""
+        return tuple(each for each in self._kept if each.intact and each.rows.isdisjoint(quarantined))
+
+    def begin_anew(self) -> None:
+        """Keep none of them: they say nothing about the data that come now, or about redrawn weights."""
+        self._kept.clear()
+
+    def remember(self) -> tuple[Canary, ...]:
+        """Those kept now, for a state in memory."""
+        return tuple(self._kept)
+
+    def recall(self, kept: Sequence[Canary]) -> None:
+        """Keep those that `remember` gave."""
+        self._kept.clear()
+        self._kept.extend(kept)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Those that a checkpoint can give back, as tensors and plain values."""
+        return [
+            {
+                "batches": clone(each.batches),
+                "devices": sorted(devices_of(each.batches)),
+                "rng": dict(each.rng),
+                "loss": each.loss,
+                "update": each.update,
+                "rows": sorted(each.rows, key=str),
+            }
+            for each in self._kept
+            if each.intact and comes_back(each.batches) and len(devices_of(each.batches)) <= 1
+        ]
+
+    def load_state_dict(self, state: Sequence[Mapping[str, Any]]) -> None:
+        """Take back what `state_dict` gave."""
+        self.recall(canaries_of(state))
+
+
+def canaries_of(state: Sequence[Mapping[str, Any]]) -> tuple[Canary, ...]:
+    """The canaries that `state_dict` put into a checkpoint, on the devices on which they were."""
+    found = []
+    for each in state:
+        batches = placed(each["batches"], each["devices"]) if each["devices"] else each["batches"]
+        rows = frozenset(each["rows"])
+        found.append(Canary(batches, each["rng"], each["loss"], each["update"], rows, versions_of(batches)))
+    return tuple(found)
+
+
+def versions_of(batches: Sequence[Any]) -> tuple[int, ...]:
+    """How often each tensor was written to; torch counts it."""
+    return tuple([_version(tensor) for batch in batches for tensor in tensors_in(batch)])
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version

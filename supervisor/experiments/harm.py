@@ -1,0 +1,58 @@
+"""Whether canaries say that a state was damaged: their losses now against those that they had."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from supervisor.policy import Experiments
+from supervisor.signals.odd import LossLevels
+
+__all__ = ["Harm", "harm"]
+
+FLOOR = 0.02
+"""Added to both losses before they are divided, as a share of the usual loss: a canary learnt by heart may double."""
+
+LEAST_SPREADS = 2.0
+"""How many spreads of the recent losses the median has to rise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """What canaries say.
+
+    Attributes:
+        harmed: whether the state was damaged.
+        before: median of the losses that they had.
+        now: median of those that they have; NaN where one is not finite.
+    """
+
+    harmed: bool
+    before: float
+    now: float
+
+    def __str__(self) -> str:
+        return f"their median loss is {self.now:.4g}, and was {self.before:.4g}"
+
+
+def harm(before: Sequence[float], now: Sequence[float], levels: LossLevels, settings: Experiments) -> Harm:
+    """Judge the canaries, one loss each.
+
+    They are harmed where one is not finite any more, or where both the median of the ratios is above `harm_factor` and
+    their median has risen by more than two spreads of the recent losses and more than `least_harm` of what was learnt.
+    Where losses reach zero or below, ratios mean nothing: the rise has to be `suspect_score` spreads then.
+    """
+    was = statistics.median(before)
+    if not all(map(math.isfinite, now)):
+        return Harm(True, was, math.nan)
+    is_now = statistics.median(now)
+    rise = is_now - was
+    if rise <= settings.least_harm * levels.learnt:
+        return Harm(False, was, is_now)
+    if not levels.positive or min(*before, *now) <= 0:
+        return Harm(rise > settings.suspect_score * levels.spread, was, is_now)
+    floor = FLOOR * levels.median
+    ratio = statistics.median(math.log((a + floor) / (b + floor)) for b, a in zip(before, now, strict=True))
+    return Harm(ratio > math.log(settings.harm_factor) and rise > LEAST_SPREADS * levels.spread, was, is_now)

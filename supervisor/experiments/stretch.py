@@ -1,0 +1,42 @@
+"""A stretch: odd updates in a row that were accepted on trial, judged together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from supervisor.experiments.canaries import Canary
+from supervisor.records import Observation
+from supervisor.training.state import TrainingState
+
+__all__ = ["Stretch"]
+
+KEPT = 24
+"""Odd updates whose batches are kept, to ask whether they can be learnt."""
+
+
+@dataclass(slots=True)
+class Stretch:
+    """One stretch, from its first odd update on.
+
+    Attributes:
+        canaries: those of before it; they are frozen while it is open.
+        pin: the state from before its first update; None where none is held.
+        accepted: what its accepted updates measured.
+        skipping: whether it proved harmful, so that odd batches are left out from there on.
+        skipped: the batches of the odd updates that were left out, the newest ones.
+        asked_at: how many were left out when it was last asked whether they can be learnt.
+    """
+
+    canaries: tuple[Canary, ...]
+    pin: TrainingState | None
+    accepted: list[Observation] = field(default_factory=list)
+    skipping: bool = False
+    skipped: list[tuple[Any, ...]] = field(default_factory=list)
+    asked_at: int = 0
+    left_out: int = 0
+
+    def leave_out(self, batches: tuple[Any, ...]) -> None:
+        """One more odd update is left out."""
+        self.left_out += 1
+        self.skipped = [*self.skipped, batches][-KEPT:]
