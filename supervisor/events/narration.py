@@ -58,6 +58,9 @@ class Narrator:
         """The lines that `event` completes, often none; `step` events are left to `describe_step`."""
         lines = self._leave_behind(event)
         match event:
+            case schema.SignalEvent(signal=SignalName.ODD_UPDATE):
+                # Of those that did harm an incident tells.
+                return lines
             case schema.SignalEvent():
                 self._signals.append(event)
             case schema.DecisionEvent():
@@ -161,6 +164,10 @@ def _other(event: Event) -> list[Line]:
                 "unknown": "a known batch gives no steady loss on it: nothing is known about it",
             }
             return [Line(f"{at}the state of step {event.restored_step}: {told[event.verdict]}", Tone.BAD)]
+        case schema.DataShiftEvent():
+            what = f"the data have changed: {counted(event.updates, 'odd update')} in a row did no harm"
+            then = "windows and canaries begin anew" if event.accepted else "the policy halts then"
+            return [Line(f"{at}{what}; {then}", Tone.PLAIN)]
         case schema.QuarantinedEvent():
             which = ", ".join(str(index) for index in event.dataset_indices)
             return [Line(f"{at}left out from now on: sample {which} of the data set", Tone.RECOVERY)]

@@ -27,6 +27,7 @@ class RunSummary(RecordModel):
         steps: schedule position reached: the number of steps used up.
         applied_steps: steps of those whose update was applied and kept.
         skipped_steps: updates that were flagged and discarded, those that a reload went back over included.
+        bad_batches: batches that were discarded for their data, the state being sound.
         incidents: incidents opened.
         incidents_by_signal: each incident once, under its first signal.
         cured_by: closed incidents, by the action that cured them.
@@ -41,6 +42,7 @@ class RunSummary(RecordModel):
     steps: NonNegativeInt
     applied_steps: NonNegativeInt
     skipped_steps: NonNegativeInt = 0
+    bad_batches: NonNegativeInt = 0
     incidents: NonNegativeInt = 0
     incidents_by_signal: dict[SignalName, NonNegativeInt] = Field(default_factory=dict)
     cured_by: dict[ActionName, NonNegativeInt] = Field(default_factory=dict)

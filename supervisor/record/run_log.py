@@ -149,6 +149,7 @@ class RunLog:
             steps=counters.step,
             applied_steps=counters.applied_steps,
             skipped_steps=counters.skipped_steps,
+            bad_batches=engine.bad.total,
             incidents=engine.incidents,
             incidents_by_signal=dict(self.ledger.by_signal),
             cured_by=dict(self.ledger.cured_by),
