@@ -1,6 +1,6 @@
 """The samples of a batch: how many there are, which hold bad values, and the batch without some of them.
 
-A batch is any nesting of tuples, lists and dictionaries of tensors; its samples lie along dimension 0.
+A batch is any nesting of tuples, lists, dictionaries and dataclasses of tensors; its samples lie along dimension 0.
 """
 
 from __future__ import annotations
