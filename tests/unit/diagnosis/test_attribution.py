@@ -252,7 +252,7 @@ class TestForward:
             return
         assert cause is not None
         assert (cause.kind, cause.operation) == (CauseKind.NONFINITE_ACTIVATION, "log")
-        assert "made and replaced" in cause.explanation
+        assert "the model counts 1 that it replaced, in log at" in cause.explanation
 
 
 class TestBackward:
