@@ -153,5 +153,5 @@ _KNOWN: dict[str, _Look] = {
     **dict.fromkeys(("cross_entropy", "nll_loss"), _targets),
     "ctc_loss": _too_long,
     **dict.fromkeys(("std", "var", "std_mean", "var_mean"), _few),
-    **dict.fromkeys(("from_numpy", "as_tensor"), _array),
+    "as_tensor": _array,
 }

@@ -81,7 +81,7 @@ def said(compute: Callable[[], Tensor]) -> str | None:
             lambda: F.ctc_loss(STEPS, torch.tensor([1, 2, 1, 2, 3]), torch.tensor([4, 2]), torch.tensor([2, 3])),
             "sample 1 needs 3 steps for its target and has 2",
         ),
-        (lambda: torch.from_numpy(np.array([math.nan])), "what it is given holds values that are not finite"),
+        (lambda: torch.as_tensor(np.array([math.nan])), "what it is given holds values that are not finite"),
     ],
 )
 def test_what_is_known_to_give_it_is_found(compute: Callable[[], Tensor], found: str) -> None:

@@ -55,7 +55,7 @@ def test_what_is_large_is_said_by_what_flagged_it() -> None:
     signals = [Signal(SignalName.LOSS_SPIKE)]
     said = wording.large(signals, "w", {"w": 9.0, "b": 7.0})
     assert said == (
-        "loss and gradients are finite; what flagged the step is loss_spike: w carries 56% of the squared norm 4 of the "
-        "gradients"
+        "loss and gradients are finite; what flagged the step is loss_spike: w carries 56% of the squared norm 4 of "
+        "the gradients"
     )
     assert "every gradient is zero" in wording.large(signals, "w", {"w": 0.0})
