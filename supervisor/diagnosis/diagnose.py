@@ -50,6 +50,7 @@ def diagnose(
     bounds: Bounds,
     batch_number: int | None,
     clock: Clock,
+    finite_before: bool | None = None,
 ) -> Diagnosis:
     """Find the cause of a flagged update by running it again.
 
@@ -64,10 +65,11 @@ def diagnose(
         bounds: what it may cost.
         batch_number: number of its last batch, None where the caller draws the batches.
         clock: for the duration.
+        finite_before: whether the state was checked after the step before and was finite; None: not known.
     """
     started = clock.monotonic()
     replays = Replays(subject, executor, attempt.before, attempt.scaler_before, attempt.place, most=bounds.replays)
-    attribution = Attribution(attempt, batch_number, subject.model, replays, is_healthy)
+    attribution = Attribution(attempt, batch_number, subject.model, replays, is_healthy, finite_before)
     cause, failure = None, None
     try:
         # Outside of the time limit, so that nothing can interrupt the way back.

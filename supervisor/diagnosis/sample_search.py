@@ -99,8 +99,11 @@ class SampleSearch:
             return self._bad_values(by_value)
         if not culprits:
             return None
-        why = "without them the step is healthy" if len(culprits) > 1 else "without it the step is healthy"
-        return Blame(culprits, f"{why}, though their values are finite" if not by_value else why)
+        them, their = ("them", "their") if len(culprits) > 1 else ("it", "its")
+        finite = set(culprits).isdisjoint(by_value)
+        return Blame(
+            culprits, f"without {them} the step is healthy{f', though {their} values are finite' if finite else ''}"
+        )
 
     def _bad_values(self, samples: tuple[int, ...] | None) -> Blame | None:
         """Too many samples hold bad values to be left out: are the values at fault, or are they as usual?"""

@@ -54,6 +54,8 @@ class Diagnostician:
             bounds=Bounds(settings.max_replays - replays_done, settings.max_seconds),
             batch_number=self.points.data.last_number,
             clock=self.clock,
+            # A state that was found bad then has been gone back from.
+            finite_before=attempt.place.step % self.policy.detect.state_every_steps == 0 or None,
         )
         cause = diagnosis.cause
         if cause is None or indices is None or not cause.samples:
