@@ -35,6 +35,7 @@ class RunSummary(RecordModel):
         metrics: the trainer's last evaluation.
         seconds: wall time of the run, restarts included where they are known.
         goodput: useful preserved training time over wall time, 0 to 1; None where it was not measured.
+        reason: why it was halted, None where it was not.
     """
 
     status: RunStatus
@@ -49,6 +50,7 @@ class RunSummary(RecordModel):
     metrics: dict[str, Number] = Field(default_factory=dict)
     seconds: Number = 0.0
     goodput: Number | None = None
+    reason: str | None = None
 
 
 class RunStartedEvent(EventBase):
@@ -136,10 +138,16 @@ class BufferExemptEvent(EventBase):
 
 
 class WarningEvent(EventBase):
-    """Something a person should know that changed nothing."""
+    """Something a person should know that changed nothing.
+
+    Attributes:
+        message: what.
+        incident: the incident that it is about, None where it is about none.
+    """
 
     event: Literal["warning"] = "warning"
     message: str
+    incident: PositiveInt | None = None
 
 
 class RunHaltedEvent(EventBase):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,11 +17,15 @@ from supervisor.errors import InputError
 from supervisor.events.base import EventBase
 from supervisor.events.line_file import LineFile
 from supervisor.events.schema import Event, KnownEvent, SignalEvent, WarningEvent
+from supervisor.events.stderr import say
 
-__all__ = ["EventLog", "Listener"]
+__all__ = ["CANNOT_WRITE", "EventLog", "Listener"]
 
 Listener = Callable[[Event], None]
 """Is called with each event after it is written, in the thread that emitted it."""
+
+CANNOT_WRITE = "cannot write events"
+"""Stands in the warning about a disk that refuses the log, which the log itself has said on stderr."""
 
 _DURABLE = frozenset({"incident_opened", "checkpoint_saved", "checkpoint_promoted", "run_halted", "run_finished"})
 # These do not pass by waiting, so they are for the user to mend before anything starts.
@@ -123,7 +126,7 @@ class EventLog:
                 listener(stamped)
             except Exception as error:  # noqa: BLE001  (a broken display must not stop the training)
                 self._listeners.remove(listener)
-                _say(f"event listener {listener!r} left out: {type(error).__name__}: {error}")
+                say(f"event listener {listener!r} left out: {type(error).__name__}: {error}")
         if missing and self._missing == 0:
             message = f"up to {missing} events before the last are missing: the disk refused them"
             self._pass_on(WarningEvent(message=message))
@@ -134,14 +137,8 @@ class EventLog:
         except OSError as error:
             self._missing += 1
             if self._missing == 1:
-                message = f"{file.path}: cannot write events ({error.strerror or error}): the run goes on"
-                _say(message)
+                message = f"{file.path}: {CANNOT_WRITE} ({error.strerror or error}): the run goes on"
+                say(message)
                 self._pass_on(WarningEvent(message=message), in_file=False)
         else:
             self._missing = 0
-
-
-def _say(message: str) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"supervisor: {message}\n")
-        sys.stderr.flush()

@@ -19,6 +19,7 @@ from supervisor.events.schema import (
     IncidentOpenedEvent,
     LrRestoredEvent,
     SignalEvent,
+    WarningEvent,
 )
 from supervisor.records import Decision, Incident, Observation, Signal
 from supervisor.run_layout import RunLayout, replace_file
@@ -56,7 +57,9 @@ class IncidentLog:
             self.log.emit(DiagnosisEvent.from_cause(diagnosis.cause, incident=incident))
             return
         why = diagnosis.failure or "nothing that it looks for was found"
-        self.log.warn(f"the cause of incident {incident} is not known: {why}", observation.step, observation.update)
+        message = f"the cause of incident {incident} is not known: {why}"
+        step, update = observation.step, observation.update
+        self.log.emit(WarningEvent(step=step, update=update, message=message, incident=incident))
 
     def decided(
         self, decision: Decision, observation: Observation, blocked: Mapping[int, str], *, can_retry: bool = False

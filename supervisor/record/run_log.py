@@ -157,4 +157,5 @@ class RunLog:
             metrics=self.metrics,
             seconds=seconds,
             goodput=min(1.0, counters.useful_seconds / seconds) if seconds > 0 else None,
+            reason=self.ledger.halt_reason if status is RunStatus.HALTED else None,
         )
