@@ -142,12 +142,13 @@ class WarningEvent(EventBase):
 
     Attributes:
         message: what.
-        incident: the incident that it is about, None where it is about none.
+        spoken: whether a guard in a loop of one's own says it on stderr: not what belongs to the line of an incident,
+            what was said already, and what is of interest only beside the rest of the log.
     """
 
     event: Literal["warning"] = "warning"
     message: str
-    incident: PositiveInt | None = None
+    spoken: bool = True
 
 
 class RunHaltedEvent(EventBase):

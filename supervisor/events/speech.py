@@ -9,7 +9,6 @@ from supervisor.events import schema
 from supervisor.events.narration import counted, names_of
 from supervisor.events.schema import Event
 from supervisor.events.stderr import say
-from supervisor.events.writer import CANNOT_WRITE
 from supervisor.records import ActionName
 
 __all__ = ["Speaker"]
@@ -44,7 +43,7 @@ class Tally:
             self.held_back += 1
             return None
         self.due = 2 * self.lines
-        return f"{text} (line {self.lines} of this kind; the next one said is line {self.due})"
+        return f"{text} ({self.lines} such lines so far: the next one is said at {self.due})"
 
 
 @dataclass(slots=True)
@@ -144,10 +143,7 @@ class Speaker:
         self._say(now.sentence(now.applied, end))
 
     def _warned(self, event: schema.WarningEvent) -> None:
-        # What is about an incident belongs to its line, and a disk that refuses the log was said by the log itself.
-        if event.incident is not None or CANNOT_WRITE in event.message:
-            return
-        line = self._warnings.counted(f"{_place(event)}warning: {event.message}")
+        line = self._warnings.counted(f"{_place(event)}warning: {event.message}") if event.spoken else None
         if line is not None:
             self._say(line)
 

@@ -19,13 +19,10 @@ from supervisor.events.line_file import LineFile
 from supervisor.events.schema import Event, KnownEvent, SignalEvent, WarningEvent
 from supervisor.events.stderr import say
 
-__all__ = ["CANNOT_WRITE", "EventLog", "Listener"]
+__all__ = ["EventLog", "Listener"]
 
 Listener = Callable[[Event], None]
 """Is called with each event after it is written, in the thread that emitted it."""
-
-CANNOT_WRITE = "cannot write events"
-"""Stands in the warning about a disk that refuses the log, which the log itself has said on stderr."""
 
 _DURABLE = frozenset({"incident_opened", "checkpoint_saved", "checkpoint_promoted", "run_halted", "run_finished"})
 # These do not pass by waiting, so they are for the user to mend before anything starts.
@@ -95,9 +92,9 @@ class EventLog:
         with self._lock:
             self._pass_on(event)
 
-    def warn(self, message: str, step: int | None = None, update: int | None = None) -> None:
+    def warn(self, message: str, step: int | None = None, update: int | None = None, *, spoken: bool = True) -> None:
         """Emit a warning, about an update where one is named."""
-        self.emit(WarningEvent(step=step, update=update, message=message))
+        self.emit(WarningEvent(step=step, update=update, message=message, spoken=spoken))
 
     def close(self) -> None:
         """Close the file. A later `emit` opens it again."""
@@ -137,8 +134,8 @@ class EventLog:
         except OSError as error:
             self._missing += 1
             if self._missing == 1:
-                message = f"{file.path}: {CANNOT_WRITE} ({error.strerror or error}): the run goes on"
+                message = f"{file.path}: cannot write events ({error.strerror or error}): the run goes on"
                 say(message)
-                self._pass_on(WarningEvent(message=message), in_file=False)
+                self._pass_on(WarningEvent(message=message, spoken=False), in_file=False)
         else:
             self._missing = 0

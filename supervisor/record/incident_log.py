@@ -19,7 +19,6 @@ from supervisor.events.schema import (
     IncidentOpenedEvent,
     LrRestoredEvent,
     SignalEvent,
-    WarningEvent,
 )
 from supervisor.records import Decision, Incident, Observation, Signal
 from supervisor.run_layout import RunLayout, replace_file
@@ -58,8 +57,7 @@ class IncidentLog:
             return
         why = diagnosis.failure or "nothing that it looks for was found"
         message = f"the cause of incident {incident} is not known: {why}"
-        step, update = observation.step, observation.update
-        self.log.emit(WarningEvent(step=step, update=update, message=message, incident=incident))
+        self.log.warn(message, observation.step, observation.update, spoken=False)
 
     def decided(
         self, decision: Decision, observation: Observation, blocked: Mapping[int, str], *, can_retry: bool = False

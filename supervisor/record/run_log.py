@@ -104,7 +104,7 @@ class RunLog:
         mean = (self.ledger.counters.useful_seconds - seconds) / before if before else seconds
         if seconds > SLOW_STEP_TIMES * mean:
             message = f"slow step: {seconds:.3g} s, where the mean is {mean:.3g} s"
-            self.log.warn(message, observation.step, observation.update)
+            self.log.warn(message, observation.step, observation.update, spoken=False)
 
     def evaluate(self, evaluation: Evaluation) -> None:
         """Take the metrics of the finished training; one that fails is a warning, for the training is saved."""
