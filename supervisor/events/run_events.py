@@ -143,12 +143,12 @@ class WarningEvent(EventBase):
     Attributes:
         message: what.
         spoken: whether a guard in a loop of one's own says it on stderr: not what belongs to the line of an incident,
-            what was said already, and what is of interest only beside the rest of the log.
+            what was said already, and what is of interest only beside the rest of the log. Not written.
     """
 
     event: Literal["warning"] = "warning"
     message: str
-    spoken: bool = True
+    spoken: bool = Field(default=True, exclude=True)
 
 
 class RunHaltedEvent(EventBase):
