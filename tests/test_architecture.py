@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "policy",
         "records",
         "run_layout",
+        "signals",
         "training",
         "update",
         "version",
