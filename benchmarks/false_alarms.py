@@ -202,7 +202,12 @@ def _with_faults(workload: Workload) -> dict[str, list[int | None]]:
 
 def _guard(workload: Workload, loss: Callable[[Any], Tensor], policy: dict[str, Any] | None = None) -> Guard:
     return Guard(
-        model=workload.model, optimizer=workload.optimizer, scheduler=workload.scheduler, loss=loss, policy=policy
+        model=workload.model,
+        optimizer=workload.optimizer,
+        scheduler=workload.scheduler,
+        loss=loss,
+        policy=policy,
+        quiet=True,
     )
 
 

@@ -80,6 +80,7 @@ def _guarded(training: Training) -> None:
         scaler=training.scaler,
         loss=training.loss,
         data=training.batches(),
+        quiet=True,
     )
     guard.run(training.steps)
 

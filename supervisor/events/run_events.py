@@ -36,6 +36,7 @@ class RunSummary(RecordModel):
         metrics: the trainer's last evaluation.
         seconds: wall time of the run, restarts included where they are known.
         goodput: useful preserved training time over wall time, 0 to 1; None where it was not measured.
+        reason: why it was halted, None where it was not.
     """
 
     status: RunStatus
@@ -51,6 +52,7 @@ class RunSummary(RecordModel):
     metrics: dict[str, Number] = Field(default_factory=dict)
     seconds: Number = 0.0
     goodput: Number | None = None
+    reason: str | None = None
 
 
 class RunStartedEvent(EventBase):
@@ -138,10 +140,17 @@ class BufferExemptEvent(EventBase):
 
 
 class WarningEvent(EventBase):
-    """Something a person should know that changed nothing."""
+    """Something a person should know that changed nothing.
+
+    Attributes:
+        message: what.
+        spoken: whether a guard in a loop of one's own says it on stderr: not what belongs to the line of an incident,
+            what was said already, and what is of interest only beside the rest of the log. Not written.
+    """
 
     event: Literal["warning"] = "warning"
     message: str
+    spoken: bool = Field(default=True, exclude=True)
 
 
 class RunHaltedEvent(EventBase):
