@@ -67,7 +67,8 @@ class Evidence:
     Attributes:
         blame: what is at fault.
         why: one sentence for a person, with the numbers.
-        batches: bad batches that the update counts for; more than one where they accumulate.
+        batches: bad batches that the update counts for; more than one where they accumulate, 0 where its bad rows are
+            known and left out from now on.
         finite: whether all numbers of the update were finite, so that nothing but their size speaks against it.
         repeatable: whether its batches may come again.
         batch: number of its last batch in the data, None where that is not known.

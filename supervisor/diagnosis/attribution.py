@@ -19,7 +19,7 @@ from supervisor.diagnosis.trace import Origin, Trace
 from supervisor.records import Cause, CauseKind, Observation, SignalName
 from supervisor.training.modules import named_modules
 from supervisor.training.samples import unreadable
-from supervisor.update import Attempt
+from supervisor.update import Attempt, Raised
 
 __all__ = ["Attribution"]
 
@@ -37,6 +37,7 @@ class Attribution:
         replays: runs it again.
         is_healthy: whether an observation would not have been flagged.
         finite_before: whether the state was checked after the step before and was finite; None: not known.
+        brief: look for samples alone, in about the time of three steps.
     """
 
     attempt: Attempt
@@ -45,6 +46,7 @@ class Attribution:
     replays: Replays
     is_healthy: Callable[[Observation], bool]
     finite_before: bool | None = None
+    brief: bool = False
     _modules: dict[str, nn.Module] = field(init=False)
     _trace: Trace = field(init=False)
     _samples: SampleSearch = field(init=False)
@@ -60,7 +62,9 @@ class Attribution:
         Raises:
             DiagnosisFailed: a replay did not go as the step did.
         """
-        found = self._raised() or self._poisoned()
+        if self.attempt.raised is not None:
+            return self._raised(self.attempt.raised)
+        found = self._poisoned()
         if found is not None or not self.attempt.undone:
             return found
         # What most incidents come from is found with the least: a traced replay takes as long as many steps.
@@ -72,6 +76,9 @@ class Attribution:
         self._must_not_raise(first)
         if self.is_healthy(first):
             return self._not_reproducible(first)
+        if self.brief:
+            blame = self._samples.each_alone()
+            return None if blame is None else self._blamed(blame, NOWHERE)
         found = self._hidden()
         if found is not None:
             return found
@@ -93,14 +100,22 @@ class Attribution:
         if observation.exception is not None:
             raise DiagnosisFailed(f"a replay raised {observation.exception}")
 
-    def _raised(self) -> Cause | None:
-        raised = self.attempt.raised
-        if raised is None:
-            return None
+    def _raised(self, raised: Raised) -> Cause:
         what = f"the step raised {self.attempt.seen.exception}"
         what += f" at {raised.where}" if raised.where else ""
-        where = Origin(raised.module, where=raised.where)
-        return self._cause(CauseKind.EXCEPTION, what, where, exception_type=raised.type)
+        named: dict[str, Any] = {"exception_type": raised.type}
+        replays = self.replays
+        if self.attempt.undone and replays.executor.no_replay is None and replays.left > 0:
+            again = replays.run(self.attempt.batches)
+            if again.exception is None:
+                what += "; run again from the same state, it does not raise"
+                named["deterministic"] = False
+            else:
+                blame = self._samples.that_raise()
+                if blame is not None:
+                    what += f"; {wording.which(blame.samples)}: {blame.why}"
+                    named["samples"] = blame.samples
+        return self._cause(CauseKind.EXCEPTION, what, Origin(raised.module, where=raised.where), **named)
 
     def _poisoned(self) -> Cause | None:
         seen, undone = self.attempt.seen, self.attempt.undone
@@ -145,9 +160,7 @@ class Attribution:
 
     def _blamed(self, blame: Blame, surfaced: Origin) -> Cause:
         samples = blame.samples
-        shown = ", ".join(str(sample) for sample in samples[:5]) + (" ..." if len(samples) > 5 else "")
-        which = f"sample {shown} of the batch" if len(samples) == 1 else f"samples {shown} of the batch"
-        what = f"{which}: {blame.why}" if samples else blame.why
+        what = f"{wording.which(samples)}: {blame.why}" if samples else blame.why
         return self._cause(CauseKind.BAD_INPUT, what, surfaced, samples=samples)
 
     def _surfaced(self) -> Origin:

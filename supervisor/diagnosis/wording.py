@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 from supervisor.diagnosis.trace import Origin
 from supervisor.records import Signal
 
-__all__ = ["activation", "hidden", "large", "loss", "place"]
+__all__ = ["activation", "hidden", "large", "loss", "place", "which"]
+
+MOST_SAMPLES = 5
+"""How many samples are named."""
 
 
 def place(origin: Origin) -> str:
@@ -98,3 +101,10 @@ def _line(origin: Origin) -> str:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def which(samples: Sequence[int]) -> str:
+    """The first of these samples of a batch, by their positions."""
+    shown = ", ".join(str(sample) for sample in samples[:MOST_SAMPLES])
+    more = " ..." if len(samples) > MOST_SAMPLES else ""
+    return f"sample{'' if len(samples) == 1 else 's'} {shown}{more} of the batch"

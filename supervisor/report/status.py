@@ -217,7 +217,7 @@ class _Told:
                 if event.update is not None:
                     self._flagged.add(event.update)
                 if event.evidence is not None and event.evidence.blame is Blame.DATA:
-                    self._bad_batches += event.evidence.batches
+                    self._bad_batches += max(1, event.evidence.batches)
                 named_by = self._unnamed.pop(event.incident, None)
                 if named_by is not None and (name := next(iter(named_by), self._first_signal.get(event.update))):
                     self._by_signal[name] += 1
