@@ -250,7 +250,8 @@ def _balancing(seed: int) -> LongWorkload:
             logit_TB, torch.from_numpy(choices).float(), reduction="none"
         )
         error_TB = return_TB - value_TB
-        return (alive_TB * (chosen * error_TB.detach() + 0.5 * error_TB.square())).sum() / len(batch[0])
+        total: Tensor = (alive_TB * (chosen * error_TB.detach() + 0.5 * error_TB.square())).sum()
+        return total / len(batch[0])
 
     def score() -> float:
         return float(episodes(model, all_rows[:200].numpy())[2].sum(0).mean())
