@@ -300,6 +300,6 @@ LONG_WORKLOADS: dict[str, Callable[[int], LongWorkload]] = {
     "language model": _language,
     "convolution, BatchNorm": _batch_norm,
     "actor and critic": _balancing,
-    "adversaries": _adversaries,
+    "GAN": _adversaries,
 }
 """Name -> a training by its seed."""

