@@ -1,6 +1,18 @@
 """The decision engine: which rung of the ladder answers which signal. Pure: no torch, no clock, no I/O."""
 
-from supervisor.engine.decide import advance, decide, reject, restored
+from supervisor.engine.decide import advance, decide, dismissed, no_further, passed_over, reject, restored
 from supervisor.engine.state import Closed, EngineState, LearningRateCut, OpenIncident
 
-__all__ = ["Closed", "EngineState", "LearningRateCut", "OpenIncident", "advance", "decide", "reject", "restored"]
+__all__ = [
+    "Closed",
+    "EngineState",
+    "LearningRateCut",
+    "OpenIncident",
+    "advance",
+    "decide",
+    "dismissed",
+    "no_further",
+    "passed_over",
+    "reject",
+    "restored",
+]

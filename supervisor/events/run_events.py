@@ -35,6 +35,7 @@ class RunSummary(RecordModel):
         metrics: the trainer's last evaluation.
         seconds: wall time of the run, restarts included where they are known.
         goodput: useful preserved training time over wall time, 0 to 1; None where it was not measured.
+        cures: the cures of the set-up in force, as `lr 0.1`, in the order in which they were chosen.
     """
 
     status: RunStatus
@@ -49,6 +50,7 @@ class RunSummary(RecordModel):
     metrics: dict[str, Number] = Field(default_factory=dict)
     seconds: Number = 0.0
     goodput: Number | None = None
+    cures: tuple[str, ...] = ()
 
 
 class RunStartedEvent(EventBase):

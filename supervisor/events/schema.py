@@ -20,6 +20,8 @@ from supervisor.events.recovery_events import (
     ActionAppliedEvent,
     ActionFailedEvent,
     CanaryEvent,
+    CureChosenEvent,
+    CureTriedEvent,
     DecisionEvent,
     DiagnosisEvent,
     IncidentClosedEvent,
@@ -58,6 +60,8 @@ __all__ = [
     "CheckpointPromotedEvent",
     "CheckpointRejectedEvent",
     "CheckpointSavedEvent",
+    "CureChosenEvent",
+    "CureTriedEvent",
     "DecisionEvent",
     "DiagnosisEvent",
     "Event",
@@ -94,6 +98,8 @@ KnownEvent = Annotated[
     | DiagnosisEvent
     | QuarantinedEvent
     | CanaryEvent
+    | CureTriedEvent
+    | CureChosenEvent
     | DecisionEvent
     | ActionAppliedEvent
     | ActionFailedEvent

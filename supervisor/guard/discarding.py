@@ -9,7 +9,8 @@ from supervisor.guard.diagnosing import Diagnostician
 from supervisor.guard.micro_batches import MicroBatchJudge
 from supervisor.guard.outcome import Verdict
 from supervisor.guard.recovery import Recovery
-from supervisor.policy import RecoveryPolicy
+from supervisor.guard.setup import SetupCheck
+from supervisor.policy import SETUP_SIGNALS, RecoveryPolicy
 from supervisor.records import ActionName
 from supervisor.signals import Detectors
 from supervisor.states import GoodStates
@@ -40,12 +41,17 @@ class Undoing:
         Returns:
             Whether the update is excused: a gradient scaler is still looking for its scale.
         """
+        setup = tuple(signal for signal in attempt.signals if signal.name in SETUP_SIGNALS)
+        reusable = attempt.reusable
         self.executor.undo(attempt)
         self.states.flush()
         if attempt.undone:
             # After the undoing: what the batch spoilt is put back by now, so that only earlier damage is found.
             self.executor.check_state(attempt)
         attempt.signals = self.detectors.inspect(attempt.seen)
+        if setup and not attempt.signals:
+            attempt.signals, attempt.reusable = setup, reusable
+            return False
         if attempt.undone and self.detectors.is_calibration(attempt.seen, attempt.signals):
             return True
         if attempt.undone:
@@ -63,6 +69,7 @@ class Discarding:
         diagnostician: finds the cause.
         recovery: answers it.
         continuation: lets the run go on, or end.
+        setup: finds out whether the start of the run is wrong.
     """
 
     policy: RecoveryPolicy
@@ -70,6 +77,7 @@ class Discarding:
     diagnostician: Diagnostician
     recovery: Recovery
     continuation: Continuation
+    setup: SetupCheck | None = None
 
     def discard(self, attempt: Attempt) -> Verdict:
         """Discard an update that was flagged, and answer it."""
@@ -78,7 +86,8 @@ class Discarding:
         if excused:
             return Verdict(apply=False, outcome=self.continuation.excuse(attempt))
         # Before the detectors take note of the update, so that a replay is judged as the update was.
-        diagnosis = self.diagnostician.diagnose(attempt)
+        only_setup = all(signal.name in SETUP_SIGNALS for signal in attempt.signals)
+        diagnosis = None if only_setup else self.diagnostician.diagnose(attempt)
         self.continuation.flag(attempt)
         recovered = self.recovery.answer(attempt, self.policy.acted_on(attempt.signals), diagnosis, self.diagnostician)
         if recovered.decision.action is not ActionName.HALT:

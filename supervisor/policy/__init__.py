@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from supervisor.policy.cures import Cure, NamedCure, TryCuresRung, WrittenCure
 from supervisor.policy.detection import DriftDetection, SpikeDetection, WeightWatch
 from supervisor.policy.ladder import (
     AnyRung,
@@ -12,21 +13,24 @@ from supervisor.policy.ladder import (
     ReinitializeRung,
     ReloadCheckpointRung,
     SkipBatchRung,
-    UseLimit,
 )
+from supervisor.policy.ladder_base import UseLimit
 from supervisor.policy.load import load_policy, policy_json_schema, resolved_yaml
 from supervisor.policy.model import GradientClip, RecoveryPolicy, RestartSettings
-from supervisor.policy.reactions import OBSERVABLE_SIGNALS, SPIKES, Reaction, Reactions
+from supervisor.policy.reactions import OBSERVABLE_SIGNALS, SETUP_SIGNALS, SPIKES, Reaction, Reactions
 
 __all__ = [
     "OBSERVABLE_SIGNALS",
+    "SETUP_SIGNALS",
     "SPIKES",
     "AnyRung",
+    "Cure",
     "DataAfterReload",
     "DriftDetection",
     "GradientClip",
     "HaltRung",
     "LowerLrRung",
+    "NamedCure",
     "Reaction",
     "Reactions",
     "RecoveryPolicy",
@@ -36,8 +40,10 @@ __all__ = [
     "RestartSettings",
     "SkipBatchRung",
     "SpikeDetection",
+    "TryCuresRung",
     "UseLimit",
     "WeightWatch",
+    "WrittenCure",
     "load_policy",
     "policy_json_schema",
     "resolved_yaml",

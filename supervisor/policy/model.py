@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from supervisor.config.section import Conflict, Count, FormatVersion, Seconds, Section, Steps, conflict, conflict_error
 from supervisor.policy.detection import Detection
 from supervisor.policy.ladder import DEFAULT_LADDER, AnyRung, HaltRung, Rung
-from supervisor.policy.reactions import Reaction, Reactions
+from supervisor.policy.reactions import SETUP_SIGNALS, Reaction, Reactions
 from supervisor.records import CauseKind, Signal, SignalName
 
 __all__ = [
@@ -155,7 +155,8 @@ class RecoveryPolicy(Section):
 
     def observes(self, signal: SignalName) -> bool:
         """True where the signal is only logged: no incident opens and the step counts as healthy."""
-        return self.reactions.of(signal) is Reaction.OBSERVE
+        reaction = self.reactions.of(signal)
+        return reaction is Reaction.OBSERVE or (reaction is None and signal in SETUP_SIGNALS)
 
     def acted_on(self, signals: Iterable[Signal]) -> tuple[Signal, ...]:
         """The findings that flag an update; those that are only observed do not."""

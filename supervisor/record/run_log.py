@@ -46,6 +46,7 @@ class RunLog:
         log_every_steps: steps between two `step` events.
         on_progress: called after each step.
         observations: where every update's measurement goes, None to keep none.
+        cures: gives the names of the cures of the set-up in force.
         metrics: what the evaluation at the end of the run gave.
     """
 
@@ -54,6 +55,7 @@ class RunLog:
     log_every_steps: int
     on_progress: ProgressListener | None
     observations: ObservationFile | None
+    cures: Callable[[], tuple[str, ...]] = tuple
     metrics: dict[str, float] = field(default_factory=dict, init=False)
 
     def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:
@@ -156,5 +158,6 @@ class RunLog:
             final_loss=counters.final_loss,
             metrics=self.metrics,
             seconds=seconds,
+            cures=self.cures(),
             goodput=min(1.0, counters.useful_seconds / seconds) if seconds > 0 else None,
         )

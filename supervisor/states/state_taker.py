@@ -23,7 +23,12 @@ class CheckpointParts:
 
     Args:
         **parts: each under its name. The names are part of the file format.
+
+    Attributes:
+        LATER: names of the parts that the first checkpoints did not have: where they lack one, it begins afresh.
     """
+
+    LATER = frozenset({"cures"})
 
     def __init__(self, **parts: Stateful) -> None:
         self._parts = parts
@@ -39,7 +44,8 @@ class CheckpointParts:
             KeyError: one is missing in `tree`.
         """
         for name, part in self._parts.items():
-            part.load_state_dict(tree[name])
+            if name in tree or name not in self.LATER:
+                part.load_state_dict(tree[name])
 
 
 @dataclass(slots=True)

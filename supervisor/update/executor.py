@@ -22,7 +22,15 @@ Watch = Callable[[LossFunction], LossFunction]
 
 
 class Executor(Protocol):
-    """Carries an update out: begin, measured, then apply or undo. A part that decides never touches a tensor itself."""
+    """Carries an update out: begin, measured, then apply or undo. A part that decides never touches a tensor itself.
+
+    Attributes:
+        max_norm: what `prepare` clips gradients to, None for not. A cure of the set-up may set another.
+        lr_factor: what learning rates are multiplied by for good. A cure may set it; 1 without one.
+    """
+
+    max_norm: float | None
+    lr_factor: float
 
     @property
     def no_replay(self) -> str | None:
@@ -42,6 +50,25 @@ class Executor(Protocol):
 
     def raised_in(self, attempt: Attempt, error: Exception) -> None:
         """Put an exception of the user's code into the attempt."""
+
+    def step_optimizer(self) -> None:
+        """The optimizer's step, through the gradient scaler where there is one."""
+
+    def clip(self, max_norm: float | None) -> None:
+        """Scale all gradients down to a total norm; None for not."""
+
+    def step_schedule(self, loss: float) -> None:
+        """Step the learning-rate schedule after an update that had this loss."""
+
+    def probe(self, batches: Sequence[Any], *, graph: bool) -> float:
+        """The loss of an update's batches by a forward pass alone.
+
+        Generators, buffers and the like are the caller's to put back.
+
+        Args:
+            batches: of one update.
+            graph: whether the loss needs a graph to be computed at all.
+        """
 
     def after_update(self, attempt: Attempt) -> None:
         """Step the learning-rate schedule, once the optimizer has stepped."""

@@ -54,6 +54,11 @@ class NativeExecutor:
         schedule: the learning-rate schedule, stepped after each applied update where its interval is a step.
         loss: batch -> scalar tensor with a graph, for `compute`; None where the caller runs the passes.
         replay: the same, called only to run a step again; None where none can be.
+
+    Attributes:
+        settings: how an update is made.
+        max_norm: what gradients are clipped to, None for not: that of the settings, until a cure sets another.
+        lr_factor: what learning rates are multiplied by for good: 1, until a cure sets another.
     """
 
     def __init__(
@@ -73,6 +78,8 @@ class NativeExecutor:
         self._loss = loss
         self._replay = replay
         self._inspect = GradientInspection(subject.names)
+        self.max_norm = self.settings.max_norm
+        self.lr_factor = 1.0
 
     @property
     def no_replay(self) -> str | None:
@@ -116,15 +123,19 @@ class NativeExecutor:
     def prepare(self, attempt: Attempt) -> None:
         """Call the user's hook, then clip."""
         settings = self.settings
-        if settings.on_gradients is None and settings.max_norm is None:
+        if settings.on_gradients is None and self.max_norm is None:
             return
         try:
             if settings.on_gradients is not None:
                 settings.on_gradients(attempt.seen.grad_norm)
-            if settings.max_norm is not None:
-                torch.nn.utils.clip_grad_norm_(self._subject.model.parameters(), settings.max_norm)
+            self.clip(self.max_norm)
         except Exception as error:  # noqa: BLE001  (whatever the user's hook raises is a finding)
             self.raised_in(attempt, error)
+
+    def clip(self, max_norm: float | None) -> None:
+        """Scale all gradients of the model down to a total norm."""
+        if max_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._subject.model.parameters(), max_norm)
 
     def applying(self, lr_scale: float) -> AbstractContextManager[object]:
         """Scale the learning rates inside the block."""
@@ -140,12 +151,15 @@ class NativeExecutor:
             scaler.step(each)
         scaler.update()
 
-    def after_update(self, attempt: Attempt) -> None:
+    def step_schedule(self, loss: float) -> None:
         """Step the schedule at the nominal rate."""
-        if self._schedule is None or self._schedule.scheduler is None:
-            return
+        if self._schedule is not None and self._schedule.scheduler is not None:
+            self._schedule.after_update(loss)
+
+    def after_update(self, attempt: Attempt) -> None:
+        """Step the schedule, as an update that can go wrong."""
         try:
-            self._schedule.after_update(attempt.seen.loss)
+            self.step_schedule(attempt.seen.loss)
         except Exception as error:  # noqa: BLE001  (whatever the user's scheduler raises is a finding)
             self.raised_in(attempt, error)
 
@@ -185,6 +199,17 @@ class NativeExecutor:
     def replay_one(self, batch: Any, place: Place) -> Observation:
         """The same for one accumulated batch, without the loss scale."""
         return self._replayed((batch,), place, None, None)
+
+    def probe(self, batches: Sequence[Any], *, graph: bool) -> float:
+        """The loss by a forward pass alone."""
+        if self._replay is None:
+            raise RuntimeError(self.no_replay)
+        try:
+            with torch.set_grad_enabled(graph):
+                losses = [float(self._replay(batch)) for batch in batches]
+        finally:
+            self._forget_replaced()
+        return sum(losses) / self.settings.accumulate
 
     def _replayed(
         self, batches: Sequence[Any], place: Place, scaler: GradScaler | None, watch: Watch | None

@@ -1,0 +1,55 @@
+"""Blocks inside which anything may be computed, and after which everything is what it was, bit for bit."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from supervisor.training.attributes import ModuleAttributes
+from supervisor.training.modules import named_modules
+from supervisor.training.state import Subject
+
+__all__ = ["Surroundings", "forward_undone", "updates_undone"]
+
+
+class Surroundings:
+    """What a pass can change that no state holds: training modes and plain attributes of modules.
+
+    Args:
+        subject: the training objects, as they are now.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self._modes = [(module, module.training) for _, module in named_modules(subject.model)]
+        self._attributes = ModuleAttributes(subject.model)
+
+    def put_back(self) -> None:
+        """Give the modules back what they had."""
+        for module, mode in self._modes:
+            module.training = mode
+        self._attributes.put_back()
+
+
+@contextlib.contextmanager
+def forward_undone(subject: Subject) -> Iterator[None]:
+    """Forward passes may be run inside. Gradients that are there stay as they are."""
+    present, surroundings = subject.capture_volatile(), Surroundings(subject)
+    try:
+        yield
+    finally:
+        surroundings.put_back()
+        subject.restore_volatile(present)
+
+
+@contextlib.contextmanager
+def updates_undone(subject: Subject) -> Iterator[Surroundings]:
+    """Whole updates may be run inside, and other states put in place. Gives the surroundings, to begin each anew."""
+    present, surroundings, gradients = subject.capture(), Surroundings(subject), subject.gradients()
+    subject.drop_gradients()
+    try:
+        yield surroundings
+    finally:
+        subject.restore(present)
+        surroundings.put_back()
+        for parameter, name in subject.names.items():
+            parameter.grad = gradients.get(name)
