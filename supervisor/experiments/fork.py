@@ -132,6 +132,10 @@ class Forks:
         except Exception:  # noqa: BLE001  (the user's code may raise anything, which speaks against the fork)
             return math.inf
 
+    def at_root(self, probe: Sequence[Update]) -> float:
+        """The median loss of the probe batches before any training; infinity where one is not finite, or raises."""
+        return self.score((), probe, Setting)
+
     def healthy(self, updates: Sequence[Update]) -> list[bool]:
         """For each update, whether loss and gradients are finite at the root itself."""
         found = []

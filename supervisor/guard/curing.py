@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import math
+import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -11,7 +14,7 @@ from supervisor.actions import Effect
 from supervisor.errors import ActionError
 from supervisor.events import EventLog
 from supervisor.events.schema import CureChosenEvent, CureTriedEvent, SignalEvent
-from supervisor.experiments import CuresInForce, Forks, Stopped, why_not_applied
+from supervisor.experiments import CuresInForce, Forks, Stopped, why_not_applied, zero_output_losses
 from supervisor.experiments.choice import KEEP, chosen_cure
 from supervisor.experiments.fork import Setting, Update, drawn_updates
 from supervisor.policy import Cure, DataAfterReload, TryCuresRung
@@ -27,6 +30,9 @@ from supervisor.update import Attempt, Executor
 
 __all__ = ["Curing", "StopRequest"]
 
+CLEARLY_BELOW = 1.5
+"""How many times lower than the loss of zeros the best fork has to end. Otherwise its state may be past saving."""
+
 Redraw = Callable[[Mapping[str, nn.Module]], None]
 """Draws modules afresh, the same way each time."""
 
@@ -39,6 +45,29 @@ class StopRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class _Tried:
+    """A cure that was tried: what it changes (None: nothing), from which state, and what came of it.
+
+    Attributes:
+        cure: what it changes.
+        point: the state that its fork began from.
+        start: the loss of the probe batches in that state.
+        zeros: their loss with zeros for the model's output, None where that is not known.
+        score: their loss after the fork's training.
+    """
+
+    cure: Cure | None
+    point: RestorePoint
+    start: float
+    zeros: float | None
+    score: float
+
+    def leads_on(self, tolerance: float) -> bool:
+        """Whether it did not lose what the state could do already; one that only loses it more slowly is no cure."""
+        return not math.isfinite(self.start) or self.score <= self.start + tolerance * abs(self.start)
+
+
+@dataclass(slots=True)
 class Curing:
     """Tries the cures of a rung, and keeps the one that helps.
 
@@ -48,6 +77,7 @@ class Curing:
         cures: those in force.
         stop: abandons what is being tried.
         log: hears of every one that was tried.
+        initial: the state in which the run began, as long as its set-up is in question; None later.
     """
 
     restoring: Restoring
@@ -55,6 +85,20 @@ class Curing:
     cures: CuresInForce
     stop: StopRequest
     log: EventLog
+    initial: RestorePoint | None = field(default=None, init=False)
+
+    def keep_initial(self) -> None:
+        """Hold the newest good state as the one in which the run began, where states are held in memory at all."""
+        states = self.restoring.states
+        self.initial = next((point for kept, point in states.memory if kept.good), None)
+        if self.initial is not None:
+            states.spares.hold(self.initial)
+
+    def let_initial_go(self) -> None:
+        """The set-up is not in question any more."""
+        if self.initial is not None:
+            self.restoring.states.spares.let_go(self.initial)
+            self.initial = None
 
     def why_not(self) -> str | None:
         """Why no cure can be tried now; None where they can."""
@@ -76,54 +120,92 @@ class Curing:
         Raises:
             ActionError: no cure helps, or they could not be tried, and `of_itself` is not so.
         """
-        point = self._root()
+        tried: dict[str, _Tried] = {}
         try:
-            scores = self._scores(rung, attempt, point, redraw, of_itself=of_itself)
+            self._try_all(tried, rung, attempt, redraw, of_itself=of_itself)
         except Stopped:
-            # The next process answers the next finding; until then a good state does.
-            goes_back = not attempt.undone
-            restored = self.restoring.restore(DataAfterReload.ADVANCE, attempt.seen) if goes_back else None
+            # Where the update reached the weights, a good state is put back for the next process to begin with.
+            restored = None if attempt.undone else self.restoring.restore(DataAfterReload.ADVANCE, attempt.seen)
             return Effect(restored=restored)
         except ActionError:
             if of_itself:
                 return Effect(closes=True)
             raise
-        name = chosen_cure(scores, improve=rung.improve, tolerance=rung.tolerance)
-        self._record(scores, name, attempt)
-        if name is None:
-            if of_itself:
-                return Effect(closes=True)
-            raise ActionError(f"none of {len(scores) - 1} cures of the set-up trains better than none")
-        cure = next(changes for each in rung.cures if label_of(each) == name and (changes := changes_of(each)))
-        return self._commit(cure, point, redraw)
+        name = self._chosen(tried, rung)
+        self._record(tried, name, attempt)
+        if name is not None:
+            return self._commit(tried[name], redraw)
+        if of_itself:
+            return Effect(closes=True)
+        raise ActionError(f"none of {len(tried) - 1} cures of the set-up trains better than none")
 
-    def _scores(
-        self, rung: TryCuresRung, attempt: Attempt, point: RestorePoint, redraw: Redraw, *, of_itself: bool
-    ) -> dict[str, float]:
-        points, count = self.restoring.points, rung.steps + rung.probe_batches
-        forks = Forks(points.subject, self.executor, point.training, lambda: self.stop.requested)
-        incident = points.ledger.engine.incident
-        scores: dict[str, float] = {}
-        with drawn_updates(points.data, count, len(attempt.batches)) as updates, forks.undone():
+    def _chosen(self, tried: Mapping[str, _Tried], rung: TryCuresRung) -> str | None:
+        scores = {
+            name: each.score if each.cure is None or each.leads_on(rung.tolerance) else math.inf
+            for name, each in tried.items()
+        }
+        best = tried[min(scores, key=lambda name: scores[name])]
+        # A start that is worse than saying nothing was not learnt from: it would excuse anything.
+        start = best.start if best.zeros is None else min(best.start, best.zeros)
+        return chosen_cure(scores, improve=rung.improve, tolerance=rung.tolerance, start=start)
+
+    def _try_all(
+        self, tried: dict[str, _Tried], rung: TryCuresRung, attempt: Attempt, redraw: Redraw, *, of_itself: bool
+    ) -> None:
+        """Try them on the newest good state, and on the initial one too where the newest cannot be saved."""
+        points, newest = self.restoring.points, self._newest_good()
+        count = rung.steps + rung.probe_batches
+        with drawn_updates(points.data, count, len(attempt.batches)) as updates:
+            known = self._try_from(newest, "", updates, tried, rung, attempt, redraw, of_itself=of_itself)
+            if self.initial is None or self.initial.update == newest.update:
+                return
+            best = min(each.score for each in tried.values())
+            if self._chosen(tried, rung) is None if known is None else best > known / CLEARLY_BELOW:
+                how = " from the start"
+                self._try_from(self.initial, how, updates, tried, rung, attempt, redraw, of_itself=of_itself)
+
+    def _try_from(
+        self,
+        point: RestorePoint,
+        how: str,
+        updates: list[Update],
+        tried: dict[str, _Tried],
+        rung: TryCuresRung,
+        attempt: Attempt,
+        redraw: Redraw,
+        *,
+        of_itself: bool,
+    ) -> float | None:
+        """Try all cures from one state. Gives the median loss of zeros, where that is known."""
+        subject = self.restoring.points.subject
+        forks = Forks(subject, self.executor, point.training, lambda: self.stop.requested)
+        with forks.undone():
             updates = self._usable(forks, updates, attempt)
-            train, probe = updates[rung.probe_batches :], updates[: rung.probe_batches]
+            probe, train = updates[: rung.probe_batches], updates[rung.probe_batches :]
             if not train:
                 raise ActionError("too few of the coming batches give a finite loss")
+            start = forks.at_root(probe)
+            silent = zero_output_losses(subject, self.executor, probe)
+            zeros = None if silent is None else statistics.median(silent)
             for each in rung.cures:
                 cure = changes_of(each)
-                if cure is not None and not self._applies(cure, of_itself=of_itself):
+                if (how and cure is None) or (cure is not None and not self._applies(cure, of_itself=of_itself)):
                     continue
-                name = label_of(each)
-                scores[name] = forks.score(train, probe, lambda cure=cure: self._changed(cure, redraw))  # type: ignore[misc]
-                event = CureTriedEvent(
-                    step=attempt.place.step,
-                    update=attempt.place.update,
-                    incident=1 if incident is None else incident.id,
-                    cure=name,
-                    score=scores[name],
-                )
-                self.log.emit(event)
-        return scores
+                score = forks.score(train, probe, functools.partial(self._changed, cure, redraw))
+                tried[label_of(each) + how] = _Tried(cure, point, start, zeros, score)
+                self._tell(label_of(each) + how, score, attempt)
+        return zeros
+
+    def _tell(self, name: str, score: float, attempt: Attempt) -> None:
+        incident = self.restoring.points.ledger.engine.incident
+        event = CureTriedEvent(
+            step=attempt.place.step,
+            update=attempt.place.update,
+            incident=1 if incident is None else incident.id,
+            cure=name,
+            score=score,
+        )
+        self.log.emit(event)
 
     def _usable(self, forks: Forks, updates: list[Update], attempt: Attempt) -> list[Update]:
         """The updates that are sound at the root, if most are: what is bad there tells nothing about the set-up."""
@@ -152,16 +234,16 @@ class Curing:
         modules = dict(named_modules(self.restoring.points.subject.model))
         return {name: modules[name] for name in self.cures.flagged if name in modules}
 
-    def _root(self) -> RestorePoint:
+    def _newest_good(self) -> RestorePoint:
         restoring = self.restoring
         for _, point, _ in restoring.states.newest_good():
             if restoring.points.subject.misfit(point.training) is None and not restoring.check.bad_in(point.training):
                 return point
         raise ActionError("there is no good state to fork from")
 
-    def _record(self, scores: Mapping[str, float], chosen: str | None, attempt: Attempt) -> None:
+    def _record(self, tried: Mapping[str, _Tried], chosen: str | None, attempt: Attempt) -> None:
         ledger = self.restoring.points.ledger
-        ledger.tried(tuple(CureScore(name, score, name == chosen) for name, score in scores.items()))
+        ledger.tried(tuple(CureScore(name, each.score, name == chosen) for name, each in tried.items()))
         if chosen is None or ledger.incident is None:
             return
         event = CureChosenEvent(
@@ -169,17 +251,19 @@ class Curing:
             update=attempt.place.update,
             incident=ledger.incident.id,
             cure=chosen,
-            score=scores[chosen],
-            keep_score=scores[KEEP],
+            score=tried[chosen].score,
+            keep_score=tried[KEEP].score,
         )
         self.log.emit(event)
 
-    def _commit(self, cure: Cure, point: RestorePoint, redraw: Redraw) -> Effect:
-        restored = self.restoring.go_back_to(point)
-        modules = self._flagged() if cure.reinitialize_flagged else {}
+    def _commit(self, tried: _Tried, redraw: Redraw) -> Effect:
+        cure = tried.cure
+        restored = self.restoring.go_back_to(tried.point)
+        modules = self._flagged() if cure is not None and cure.reinitialize_flagged else {}
         if modules:
             redraw(modules)
-        self.cures.put_in_force(cure)
+        if cure is not None:
+            self.cures.put_in_force(cure)
         # What is redrawn would be lost with the next reload; it is newer than the state it was drawn on.
         self.restoring.states.memory.remember(self.restoring.points.take(), good=True)
         return Effect(restored=restored, modules=tuple(modules))

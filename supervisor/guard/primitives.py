@@ -219,3 +219,4 @@ class Primitives:
         self.parts.run_log.started(steps, self._about, self.parts.check.exempt_buffers)
         self.parts.setup.begin()
         self.parts.taker.begin()
+        self.parts.setup.begun()

@@ -59,10 +59,17 @@ class SetupCheck:
         self._large = any(scale > LARGEST for scale in wrong.values())
         self.log.emit(SignalEvent.from_signal(signal, step=0, update=0))
 
+    def begun(self) -> None:
+        """The initial state was taken: keep it while the set-up is in question."""
+        self.curing.keep_initial()
+
     def asked(self, attempt: Attempt) -> tuple[Signal, ...]:
         """`not_learning`, where an update that is sound itself is the one at which that is found out."""
         watch = self.detectors.not_learning
         if self._updates is None:
+            if watch.over:
+                # Whatever goes wrong later, the way to the start is too long.
+                self.curing.let_initial_go()
             if watch.over or not watch.asks(large_weights=self._large) or not self._matters(attempt):
                 return ()
             self._updates = []

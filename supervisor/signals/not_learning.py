@@ -52,10 +52,10 @@ class NotLearning:
         self._updates = 0
 
     def accept(self, observation: Observation) -> None:
-        """Take a healthy update into account. Losses of zero and below end it: they cannot be compared by factors."""
+        """Take a healthy update into account. Losses below zero end it: they cannot be compared by factors."""
         if self.over:
             return
-        if not (math.isfinite(observation.loss) and observation.loss > 0):
+        if not (math.isfinite(observation.loss) and observation.loss >= 0):
             self.over = True
             return
         if len(self._first) < FIRST:
