@@ -141,6 +141,34 @@ class DataShiftEvent(EventBase):
     accepted: bool = True
 
 
+class CureTriedEvent(_IncidentEvent):
+    """A cure of the set-up was tried on a fork.
+
+    Attributes:
+        cure: what it was, as `clip 1.0`.
+        score: median loss of the probe batches after it; infinite where anything was not finite.
+    """
+
+    event: Literal["cure_tried"] = "cure_tried"
+    cure: str
+    score: Number
+
+
+class CureChosenEvent(_IncidentEvent):
+    """A cure of the set-up is in force from here on.
+
+    Attributes:
+        cure: what it is.
+        score: median loss of the probe batches with it.
+        keep_score: that without any.
+    """
+
+    event: Literal["cure_chosen"] = "cure_chosen"
+    cure: str
+    score: Number
+    keep_score: Number
+
+
 class QuarantinedEvent(_IncidentEvent):
     """Samples of the data set are left out from now on.
 

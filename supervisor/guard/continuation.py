@@ -99,7 +99,8 @@ class Continuation:
             self.taker.take_due(known_finite=False)
         else:
             # So that a crash does not bring back what was left.
-            self.taker.commit(good=recovered.decision.action is ActionName.RELOAD_CHECKPOINT)
+            known = (ActionName.RELOAD_CHECKPOINT, ActionName.TRY_CURES)
+            self.taker.commit(good=recovered.decision.action in known)
         self.run_log.step(attempt.seen, self.points.subject.optimizer, None)
         return self._discarded(attempt, recovered.decision.action)
 
