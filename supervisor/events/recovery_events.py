@@ -110,9 +110,10 @@ class ExperimentEvent(EventBase):
 
     Attributes:
         kind: `canaries` on the state before the update, `trial` after it was applied, `fork` on a fork of the training.
-        batches: how many were tried.
-        before: the median loss that they had, None where they could not be tried.
-        after: the median loss that they have now.
+        batches: how many were tried; of a fork, how many odd ones it was given.
+        before: the median loss that they had, None where they could not be tried; of a fork, what its loss on odd
+            batches that it had not seen has to be below.
+        after: the median loss that they have now; of a fork, that loss.
         verdict: what they say of the state.
         why: why nothing can be said.
         seconds: wall time it took.

@@ -121,16 +121,25 @@ class Forks:
         Raises:
             Stopped: a stop was requested.
         """
+        losses = self.losses(train, probe, change)
+        return statistics.median(losses) if losses else math.inf
+
+    def losses(self, train: Sequence[Update], probe: Sequence[Update], change: Change) -> list[float] | None:
+        """Train a fork, and give its loss on each of the probe batches; None where anything was not finite, or raised.
+
+        The arguments and what is raised are those of `score`.
+        """
         try:
             self._begin()
             setting = change()
             if not all(self._updated(batches, setting) for batches in train):
-                return math.inf
-            return self._judged(probe)
+                return None
+            losses = self._judged(probe)
         except Stopped:
             raise
         except Exception:  # noqa: BLE001  (the user's code may raise anything, which speaks against the fork)
-            return math.inf
+            return None
+        return losses if all(map(math.isfinite, losses)) else None
 
     def at_root(self, probe: Sequence[Update]) -> float:
         """The median loss of the probe batches before any training; infinity where one is not finite, or raises."""
@@ -171,12 +180,11 @@ class Forks:
         # A gradient scaler skips an overflow by itself, and looks for a scale without one.
         return seen.gradient_elements_finite or self.subject.loss_scale is not None
 
-    def _judged(self, probe: Sequence[Update]) -> float:
+    def _judged(self, probe: Sequence[Update]) -> list[float]:
         self.subject.drop_gradients()
         # The same noise for every fork, however much of it their training has drawn.
         restore_rng(self.root.rng)
-        losses = [self._probed(batches) for batches in probe]
-        return statistics.median(losses) if losses and all(map(math.isfinite, losses)) else math.inf
+        return [self._probed(batches) for batches in probe]
 
     def _probed(self, batches: Update) -> float:
         if self.stopping():

@@ -11,7 +11,7 @@ from torch.amp.grad_scaler import GradScaler
 from supervisor.errors import InputError
 from supervisor.events import EventLog
 from supervisor.events.quarantine_file import QuarantinedSample
-from supervisor.experiments import CuresInForce, Experimenter, RecentCanaries, Tools, Windows
+from supervisor.experiments import CuresInForce, Examining, Experimenter, PassBudget, RecentCanaries, Tools, Windows
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.curing import Curing, StopRequest
 from supervisor.guard.diagnosing import Diagnostician
@@ -108,7 +108,9 @@ def assemble(
     quarantine = Quarantine(policy.diagnose.quarantine, data, None if layout is None else layout.quarantine, log)
     kept = 0 if policy.experiments is None or executor.no_replay is not None else policy.experiments.canary_batches
     recent = RecentCanaries(kept)
-    experimenter = Experimenter(policy, Tools(subject, executor, data, log, clock), detectors, recent)
+    tools = Tools(subject, executor, data, log, clock, lambda: stop.requested)
+    share = 0.0 if policy.experiments is None else policy.experiments.max_share_of_passes
+    experimenter = Experimenter(policy, Examining(policy, tools, detectors, recent, PassBudget(share)))
     windows = Windows(detectors, recent)
     states = GoodStates(policy, files.store, log, windows)
     points = RestorePoints(subject, data, ledger, states.spares, windows)
