@@ -60,7 +60,11 @@ class Experimenter:
             return False
         stretch = self._stretch
         if stretch is not None and stretch.skipping:
-            return self._left_out(attempt, stretch, found)
+            if not self._leave_out(attempt, stretch, "odd, as those before it that did harm"):
+                attempt.evidence = None
+                return False
+            attempt.signals = (as_finding(found),)
+            return True
         if stretch is None and not self._begin_stretch(attempt, found):
             return False
         attempt.suspicions = found
@@ -142,7 +146,14 @@ class Experimenter:
         if said.harmed:
             return damaged(said, "", finite=finite)
         how = f"{len(canaries)} batches that were healthy still are: {said}"
-        return replace(self._data(attempt, how), finite=finite)
+        if not finite:
+            return replace(self._data(attempt, how), finite=False)
+        # One that is extreme is not tried, and yet there may be more to come that can be learnt.
+        if self._stretch is None:
+            self._stretch = Stretch(canaries, None)
+        self._stretch.skipping = True
+        self._leave_out(attempt, self._stretch, how)
+        return attempt.evidence
 
     def accepted(self, attempt: Attempt) -> None:
         """An update stands. Windows and canaries take it in, but those of a stretch only once it is judged."""
@@ -168,9 +179,10 @@ class Experimenter:
         self.examining.state_changed()
         self.examining.budget.alarmed()
 
-    def _left_out(self, attempt: Attempt, stretch: Stretch, found: Sequence[Signal]) -> bool:
+    def _leave_out(self, attempt: Attempt, stretch: Stretch, why: str) -> bool:
+        """Leave an odd update out. Gives False where it was found that such can be learnt."""
         stretch.leave_out(attempt.batches)
-        why = "odd, as those before it that did harm"
+        attempt.evidence = replace(self._data(attempt, why), finite=True)
         if stretch.is_to_be_asked(self._settings.shift.after_updates if self._settings else 0):
             learnt = self._asked(attempt, stretch)
             if learnt is not None and learnt.learnt:
@@ -179,16 +191,14 @@ class Experimenter:
                 if not halts:
                     self._begin_anew()
                     return False
-                attempt.evidence = replace(self._data(attempt, f"they can be learnt: {learnt}"), shifted=True)
-        attempt.signals = (as_finding(found),)
-        attempt.evidence = attempt.evidence or self._data(attempt, why)
+                attempt.evidence = replace(attempt.evidence, why=f"they can be learnt: {learnt}", shifted=True)
         return True
 
     def _asked(self, attempt: Attempt, stretch: Stretch) -> Learnt | None:
         """Ask a fork whether what was left out can be learnt; None where it cannot be asked."""
         examining, settings, tools = self.examining, self._settings, self.examining.tools
         levels = examining.detectors.levels
-        if settings is None or levels is None or stretch.pin is None or not examining.possible:
+        if settings is None or levels is None or self.policy.snapshot.keep == 0 or not examining.possible:
             return None
         root = tools.subject.capture(before=attempt.before)
         forks = Forks(tools.subject, tools.executor, root, tools.stopping)

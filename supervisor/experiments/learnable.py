@@ -18,7 +18,7 @@ __all__ = ["Learnt", "can_be_learnt"]
 UNSEEN_SHARE = 3
 """One in so many odd batches is kept from the fork's training, to judge it by."""
 
-PASSES = 4
+PASSES = 3
 """How often the fork sees each of the others."""
 
 CLEARLY = 0.8
