@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from supervisor.clock import Clock
 from supervisor.diagnosis.attribution import Attribution
@@ -51,6 +52,7 @@ def diagnose(
     batch_number: int | None,
     clock: Clock,
     finite_before: bool | None = None,
+    known_good: Callable[[], Sequence[Any] | None] | None = None,
 ) -> Diagnosis:
     """Find the cause of a flagged update by running it again.
 
@@ -66,10 +68,11 @@ def diagnose(
         batch_number: number of its last batch, None where the caller draws the batches.
         clock: for the duration.
         finite_before: whether the state was checked after the step before and was finite; None: not known.
+        known_good: gives batches of an earlier update that was healthy, None where there are none.
     """
     started = clock.monotonic()
     replays = Replays(subject, executor, attempt.before, attempt.scaler_before, attempt.place, most=bounds.replays)
-    attribution = Attribution(attempt, batch_number, subject.model, replays, is_healthy, finite_before)
+    attribution = Attribution(attempt, batch_number, subject.model, replays, is_healthy, finite_before, known_good)
     cause, failure = None, None
     try:
         # Outside of the time limit, so that nothing can interrupt the way back.

@@ -109,7 +109,7 @@ def assemble(
     )
     continuation = Continuation(points, schedule, detectors, states, taker, incident_log, run_log)
     undoing = Undoing(executor, states, detectors, MicroBatchJudge(subject, executor, detectors))
-    diagnostician = Diagnostician(policy, points, executor, detectors, layout, clock)
+    diagnostician = Diagnostician(policy, points, executor, detectors, layout, clock, canaries)
     discarding = Discarding(policy, undoing, diagnostician, recovery, continuation)
     step = SupervisedStep(policy, points, executor, detectors, canaries, continuation, discarding)
     if reporting.resume and files.store is not None and states.disk is not None:
