@@ -190,6 +190,7 @@ class Cause:
         dtype: the parameter's, likewise.
         eps: the optimizer's for that parameter, likewise, None where it has none.
         attributes: plain attributes of modules that the loss depends on and that no state holds, as `module.attribute`.
+        earlier_batch_healthy: whether a batch that was healthy before is so in this state too; None: not tried.
         deterministic: for a step that could not be reproduced: whether two replays agreed to the bit.
         replays: how often the step was run again to find out.
         seconds: wall time of the diagnosis.
@@ -216,6 +217,7 @@ class Cause:
     dtype: str | None = None
     eps: float | None = None
     attributes: tuple[str, ...] = ()
+    earlier_batch_healthy: bool | None = None
     deterministic: bool | None = None
     replays: int = 0
     seconds: float = 0.0

@@ -77,6 +77,7 @@ class DiagnosisEvent(_IncidentEvent):
     dtype: str | None = None
     eps: Number | None = None
     attributes: tuple[str, ...] = ()
+    earlier_batch_healthy: bool | None = None
     deterministic: bool | None = None
     replays: NonNegativeInt = 0
     seconds: Number = 0.0

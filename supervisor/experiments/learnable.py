@@ -45,7 +45,10 @@ class Learnt:
     known: Harm
 
     def __str__(self) -> str:
-        return f"trained on them and on known batches, a fork has a median loss of {self.loss:.4g} on others like them"
+        return (
+            f"trained on them and on known batches, a fork has a median loss of {self.loss:.4g} on others like them, and "
+            f"of {self.known.now:.4g} on the known ones"
+        )
 
 
 def can_be_learnt(

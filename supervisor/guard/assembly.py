@@ -124,7 +124,7 @@ def assemble(
     recovery = Recovery(policy, points, restoring, redrawing, incident_log, quarantine, curing)
     continuation = Continuation(points, schedule, states, taker, incident_log, run_log, experimenter)
     undoing = Undoing(executor, states, detectors, MicroBatchJudge(subject, executor, detectors))
-    diagnostician = Diagnostician(policy, points, executor, detectors, layout, clock)
+    diagnostician = Diagnostician(policy, points, executor, detectors, layout, clock, canaries)
     discarding = Discarding(policy, undoing, diagnostician, experimenter, recovery, continuation, setup)
     step = SupervisedStep(policy, points, executor, detectors, canaries, continuation, discarding)
     if reporting.resume and files.store is not None and states.disk is not None:
