@@ -115,7 +115,7 @@ class Examining:
             batches=len(stretch.skipped),
             before=learnt.bar,
             after=learnt.loss,
-            verdict="unharmed" if learnt.learnt else "harmed" if learnt.known.harmed else "unknown",
+            verdict="unharmed" if learnt.learnt else "harmed" if learnt.known > learnt.known_bar else "unknown",
             why=str(learnt),
             seconds=seconds,
         )

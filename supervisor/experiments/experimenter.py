@@ -72,6 +72,16 @@ class Experimenter:
         self._log(SignalEvent.from_signal(odd, step=attempt.place.step, update=attempt.place.update))
         return False
 
+    def tries(self, attempt: Attempt) -> bool:
+        """Whether an update in which something was found can be judged by a trial: only its loss is extreme."""
+        only_loss = all(each.name is SignalName.LOSS_SPIKE for each in self.policy.acted_on(attempt.signals))
+        if self._settings is None or not only_loss or self.policy.snapshot.keep == 0 or not self.examining.possible:
+            return False
+        if not self._canaries():
+            return False
+        attempt.signals = tuple(each for each in attempt.signals if each.name is not SignalName.LOSS_SPIKE)
+        return True
+
     def judge_trial(self, attempt: Attempt) -> bool:
         """Judge an update that was applied on trial.
 
@@ -92,7 +102,7 @@ class Experimenter:
         if after.harmed:
             self._convict_stretch(attempt, stretch, after)
             return False
-        stretch.accepted.append(attempt.seen)
+        stretch.accept(attempt.seen, attempt.batches)
         if len(stretch.accepted) < settings.shift.after_updates:
             return True
         return self._shift(attempt, stretch)
@@ -196,16 +206,16 @@ class Experimenter:
 
     def _asked(self, attempt: Attempt, stretch: Stretch) -> Learnt | None:
         """Ask a fork whether what was left out can be learnt; None where it cannot be asked."""
-        examining, settings, tools = self.examining, self._settings, self.examining.tools
+        examining, tools = self.examining, self.examining.tools
         levels = examining.detectors.levels
-        if settings is None or levels is None or self.policy.snapshot.keep == 0 or not examining.possible:
+        if levels is None or self.policy.snapshot.keep == 0 or not examining.possible:
             return None
         root = tools.subject.capture(before=attempt.before)
         forks = Forks(tools.subject, tools.executor, root, tools.stopping)
         started = tools.clock.monotonic()
         try:
             with forks.undone():
-                learnt = can_be_learnt(forks, stretch.skipped, stretch.canaries, levels, settings)
+                learnt = can_be_learnt(forks, stretch.skipped, stretch.canaries, levels)
         except (ActionError, Stopped):
             return None
         if learnt is not None:
@@ -258,8 +268,7 @@ class Experimenter:
         what = "it and those before it harmed" if stretch.accepted else "it harmed"
         attempt.signals = (finding,)
         attempt.evidence = self._data(attempt, f"applied on trial, {what} batches that were healthy: {after}")
-        stretch.accepted.clear()
-        stretch.skipping = True
+        stretch.prove_harmful()
         stretch.leave_out(attempt.batches)
 
     def _shift(self, attempt: Attempt, stretch: Stretch) -> bool:

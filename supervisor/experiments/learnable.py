@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from supervisor.experiments.canaries import Canary
 from supervisor.experiments.fork import Forks, Setting, Update
-from supervisor.experiments.harm import Harm, harm
 from supervisor.experiments.zero_output import zero_output_losses
-from supervisor.policy import Experiments
 from supervisor.signals.odd import LossLevels
 
 __all__ = ["Learnt", "can_be_learnt"]
@@ -24,6 +22,9 @@ PASSES = 3
 CLEARLY = 0.8
 """The share of the loss of zeros below which the fork has to end."""
 
+FORGOTTEN = 0.15
+"""How much of the way back to a model that says nothing the loss of known batches may go."""
+
 HALVED = 0.5
 """The same of the loss at the root, where that of zeros says nothing."""
 
@@ -36,19 +37,21 @@ class Learnt:
         learnt: whether it learnt the odd batches and kept what was known before.
         loss: its median loss on odd batches that it had not seen.
         bar: what that had to be below.
-        known: what the canaries say of it.
+        known: its median loss on the canaries.
+        known_bar: what that must not be above.
     """
 
     learnt: bool
     loss: float
     bar: float
-    known: Harm
+    known: float
+    known_bar: float
 
     def __str__(self) -> str:
-        return (
-            f"trained on them and on known batches, a fork has a median loss of {self.loss:.4g} on others like them, and "
-            f"of {self.known.now:.4g} on the known ones"
+        trained = (
+            f"trained on them and on known batches, a fork has a median loss of {self.loss:.4g} on others like them"
         )
+        return f"{trained}, and of {self.known:.4g} on the known ones"
 
 
 def can_be_learnt(
@@ -56,7 +59,6 @@ def can_be_learnt(
     odd: Sequence[Update],
     canaries: Sequence[Canary],
     levels: LossLevels,
-    settings: Experiments,
 ) -> Learnt | None:
     """Train a fork on odd batches and canaries in turn; judge it by odd batches it has not seen, and by the canaries.
 
@@ -68,7 +70,6 @@ def can_be_learnt(
         odd: the updates that were left out.
         canaries: the last healthy ones.
         levels: what the losses were before.
-        settings: what counts as harm.
 
     Returns:
         What came of it; None where there are too few batches to tell.
@@ -85,5 +86,9 @@ def can_be_learnt(
     loss = statistics.median(losses[: len(unseen)])
     zeros = zero_output_losses(forks.subject, forks.executor, unseen)
     bar = HALVED * forks.at_root(unseen) if zeros is None else CLEARLY * statistics.median(zeros)
-    known = harm([canary.loss for canary in canaries], losses[len(unseen) :], levels, settings)
-    return Learnt(loss < bar and not known.harmed, loss, bar, known)
+    was, known = statistics.median(canary.loss for canary in canaries), statistics.median(losses[len(unseen) :])
+    silent = None if zeros is None else zero_output_losses(forks.subject, forks.executor, kept)
+    # Where that of zeros says nothing, the loss with which the run began takes its place.
+    nothing_known = was + levels.learnt if silent is None else statistics.median(silent)
+    known_bar = was + FORGOTTEN * max(0.0, nothing_known - was)
+    return Learnt(loss < bar and known <= known_bar, loss, bar, known, known_bar)

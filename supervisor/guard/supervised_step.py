@@ -64,6 +64,7 @@ class SupervisedStep:
         if setup is not None and attempt.raised is None and not self.policy.acted_on(attempt.signals):
             attempt.signals += setup.asked(attempt)
         healthy = not attempt.signals or not self.policy.acted_on(attempt.signals)
+        healthy = healthy or self.continuation.experimenter.tries(attempt)
         if healthy and not self.continuation.experimenter.suspect(attempt):
             self.executor.prepare(attempt)
             if attempt.raised is None:
