@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"errors", "policy", "records", "signals"},
     "checkpoints": {"clock", "errors", "run_layout", "training"},
     "update": {"records", "training"},
+    "experiments": {"errors", "policy", "records", "signals", "training", "update"},
     "actions": {"errors", "policy", "records", "training"},
     "diagnosis": {"clock", "errors", "events", "records", "run_layout", "training", "update"},
     "record": {
@@ -66,8 +67,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "actions",
         "clock",
         "diagnosis",
+        "engine",
         "errors",
         "events",
+        "experiments",
         "policy",
         "record",
         "records",

@@ -113,7 +113,8 @@ class Continuation:
             # The schedule went back with the state; under `replay` so did the data.
             self.schedule.begin_at(data.epoch)
         self.schedule.follow(data, update_ended=True)
-        if effect.modules:
+        if effect.modules or (effect.restored is not None and recovered.decision.action is ActionName.TRY_CURES):
+            # Under another set-up, or with other weights, the old numbers are no measure.
             self.detectors.forget()
         elif effect.restored is not None:
             self.detectors.restored()

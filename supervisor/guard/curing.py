@@ -160,7 +160,9 @@ class Curing:
             if self.initial is None or self.initial.update == newest.update:
                 return
             best = min(each.score for each in tried.values())
-            if self._chosen(tried, rung) is None if known is None else best > known / CLEARLY_BELOW:
+            past_saving = self._chosen(tried, rung) is None if known is None else best > known / CLEARLY_BELOW
+            # A run that is found to have learnt nothing loses nothing by its start.
+            if of_itself or past_saving:
                 how = " from the start"
                 self._try_from(self.initial, how, updates, tried, rung, attempt, redraw, of_itself=of_itself)
 

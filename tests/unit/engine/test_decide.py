@@ -11,7 +11,7 @@ from supervisor.records import ActionName, CauseKind, Decision, Signal, SignalNa
 LOSS = (Signal(SignalName.NONFINITE_LOSS),)
 PARAMETER = (Signal(SignalName.NONFINITE_PARAMETER),)
 
-SKIP, LOWER, RELOAD, REINITIALIZE, HALT = range(5)
+SKIP, LOWER, RELOAD, CURES, REINITIALIZE, HALT = range(6)
 
 
 def policy_of(*rungs: dict[str, object], **rest: object) -> RecoveryPolicy:
@@ -224,12 +224,12 @@ class TestBlocked:
         assert state.uses[RELOAD] == ()
 
     def test_everything_blocked_is_a_halt(self) -> None:
-        _, decision = flag(EngineState(), RecoveryPolicy(), blocked=dict.fromkeys(range(4), "broken"))
+        _, decision = flag(EngineState(), RecoveryPolicy(), blocked=dict.fromkeys(range(HALT), "broken"))
         assert decision.action is ActionName.HALT
-        assert decision.reason.count("(broken)") == 4
+        assert decision.reason.count("(broken)") == HALT
 
     def test_halt_itself_cannot_be_blocked(self) -> None:
-        _, decision = flag(EngineState(), RecoveryPolicy(), blocked=dict.fromkeys(range(5), "broken"))
+        _, decision = flag(EngineState(), RecoveryPolicy(), blocked=dict.fromkeys(range(HALT + 1), "broken"))
         assert decision.action is ActionName.HALT
 
     def test_a_rung_that_was_passed_over_is_not_come_back_to(self) -> None:
