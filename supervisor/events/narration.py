@@ -161,6 +161,9 @@ def _other(event: Event) -> list[Line]:
                 "unknown": "a known batch gives no steady loss on it: nothing is known about it",
             }
             return [Line(f"{at}the state of step {event.restored_step}: {told[event.verdict]}", Tone.BAD)]
+        case schema.CureChosenEvent():
+            scores = f"loss {event.score:.4g} on a fork, {event.keep_score:.4g} without"
+            return [Line(f"{at}in force from now on: {event.cure} ({scores})", Tone.RECOVERY)]
         case schema.QuarantinedEvent():
             which = ", ".join(str(index) for index in event.dataset_indices)
             return [Line(f"{at}left out from now on: sample {which} of the data set", Tone.RECOVERY)]

@@ -9,6 +9,7 @@ from supervisor.records import ActionName, Cause, CauseKind, Outcome, SignalName
 
 __all__ = ["advice"]
 
+
 _OPERATIONS = {
     "log": "keep its argument above zero: `torch.log(x.clamp_min(1e-8))`, or `log_softmax`, `logsigmoid`, `xlogy`",
     "sqrt": "add a small number under the root, `torch.sqrt(x + 1e-8)`: its slope at zero is infinite",
@@ -35,7 +36,9 @@ def advice(record: IncidentFile) -> tuple[str, ...]:
     Args:
         record: the incident.
     """
-    if record.cause is not None:
+    if record.cures:
+        lines = []
+    elif record.cause is not None:
         lines = list(_by_cause(record.cause))
     elif SignalName.STEP_EXCEPTION in record.signals:
         lines = ["Mend the exception: the traceback is in incident.json."]
@@ -48,6 +51,7 @@ def advice(record: IncidentFile) -> tuple[str, ...]:
             "The loss or the weights left their usual range over several batches: look at the learning-rate schedule "
             "at this step, and at what writes to the weights outside of the optimizer."
         )
+    lines += (_make_lasting(row.cure) for row in record.cures if row.chosen)
     if record.cured_by is ActionName.LOWER_LR:
         lines.append(
             "Lowering the learning rate cured it: train with a lower peak rate, or warm up longer, if it comes again."
@@ -58,6 +62,25 @@ def advice(record: IncidentFile) -> tuple[str, ...]:
             "--policy P.yaml`; `supervisor replay` tells beforehand what another ladder would have decided."
         )
     return tuple(lines)
+
+
+def _make_lasting(cure: str) -> str:
+    """Where to write a cure that a fork has found, so that the next run begins with it."""
+    lines = {
+        "clip": "`gradient_clip: {max_norm: %s}` in the policy",
+        "lr": "%s times the learning rate in the job or the trainer",
+        "momentum": "`momentum=%s` where the trainer builds its optimizer",
+        "eps": "`eps=%s` where the trainer builds its optimizer",
+    }
+    told = []
+    for part in cure.split(" + "):
+        name, _, value = part.partition(" ")
+        redraw = "an initialisation of the usual scale for the modules that `initial_scale` names"
+        told.append(lines[name] % value if name in lines else redraw)
+    return (
+        f"The set-up was at fault, and `{cure}` mended it in this run: write {' and '.join(told)}. Inputs and targets "
+        "that are not of the order of one are a common reason: standardise them."
+    )
 
 
 def _by_cause(cause: Cause) -> Iterable[str]:

@@ -45,6 +45,7 @@ def render_status(status: Status) -> RenderableType:
             "learning rate": None if status.lr is None else f"{status.lr:.4g} x {status.lr_scale:.4g}",
             "incidents": f"{status.incidents}{f' ({kinds})' if kinds else ''}",
             "cured by": _counts(status.cured_by),
+            "cures in force": ", ".join(status.cures) or None,
             "rung": None if status.rung is None else f"{status.rung} (incident {status.open_incident} is open)",
             "last checkpoint": status.last_checkpoint,
             "last good": status.last_good_checkpoint,
