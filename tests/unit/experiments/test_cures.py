@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
 from support.parts import BATCHES, Parts, through_a_file
 from torch import nn

@@ -43,7 +43,7 @@ def test_keep_is_always_tried_and_first() -> None:
     ],
 )
 def test_mistakes_are_named(written: Any, mistake: str) -> None:
-    with pytest.raises(InputError, match="ladder.0.cures.0") as caught:
+    with pytest.raises(InputError, match=r"ladder\.0\.cures\.0") as caught:
         cures_of(written)
     assert mistake in str(caught.value)
     with pytest.raises(InputError, match="cures"):

@@ -56,7 +56,7 @@ def test_the_weights_that_a_recurrent_module_lists_stay_its_own() -> None:
     after = model.inner.weight_hh_l0.clone()
     kept.put_back()
     assert torch.equal(model.inner.weight_hh_l0, after), "a parameter is no plain attribute"
-    assert model.inner._flat_weights[1] is model.inner.weight_hh_l0
+    assert model.inner.all_weights[0][1] is model.inner.weight_hh_l0
 
 
 def test_there_is_nothing_to_put_back_where_nothing_changed() -> None:
