@@ -36,12 +36,13 @@ def advice(record: IncidentFile) -> tuple[str, ...]:
     Args:
         record: the incident.
     """
-    if record.cures:
-        lines = []
-    elif record.cause is not None:
+    if record.cause is not None:
         lines = list(_by_cause(record.cause))
     elif SignalName.STEP_EXCEPTION in record.signals:
         lines = ["Mend the exception: the traceback is in incident.json."]
+    elif record.cures:
+        none = "No change of the set-up that was tried trains better: standardise inputs and targets, and look at the loss."
+        lines = [] if any(row.chosen for row in record.cures) else [none]
     else:
         lines = [
             "The cause is not known: switch the diagnosis on (`diagnose: {enabled: true}`) to have it looked into."

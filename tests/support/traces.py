@@ -15,7 +15,7 @@ __all__ = ["all_of"]
 
 
 def all_of(subject: Subject) -> Mapping[str, Any]:
-    """Parameters, gradients, buffers, optimizers, scheduler, scaler, what is registered, generators, modes, attributes."""
+    """What the training objects hold, the generators, and what modules keep beside: modes and plain attributes."""
     model = subject.model
     return copy.deepcopy(
         {
