@@ -41,7 +41,7 @@ def advice(record: IncidentFile) -> tuple[str, ...]:
     elif SignalName.STEP_EXCEPTION in record.signals:
         lines = ["Mend the exception: the traceback is in incident.json."]
     elif record.cures:
-        none = "No change of the set-up that was tried trains better: standardise inputs and targets, and look at the loss."
+        none = "No change of the set-up that was tried trains better: standardise inputs and targets; look at the loss."
         lines = [] if any(row.chosen for row in record.cures) else [none]
     else:
         lines = [

@@ -79,7 +79,7 @@ class TestInForce:
     def test_a_checkpoint_carries_it(self) -> None:
         parts, other = of(), of()
         cures, loaded = (CuresInForce(each.subject, each.executor) for each in (parts, other))
-        cures.flagged = ("inner",)
+        cures.flagged, cures.large_weights = ("inner",), True
         cures.put_in_force(Cure(lr=0.1, clip=1.0, eps=1e-4))
         loaded.load_state_dict(through_a_file(cures.state_dict()))
         assert loaded.state_dict() == cures.state_dict()
