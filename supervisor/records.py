@@ -270,11 +270,13 @@ class CureScore:
     Attributes:
         cure: what it was, as `clip 1.0`.
         score: median loss of the probe batches after it; infinity where anything was not finite.
+        from_step: schedule position of the state that it was tried on.
         chosen: whether it was put in force.
     """
 
     cure: str
     score: float
+    from_step: int
     chosen: bool = False
 
 

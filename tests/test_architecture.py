@@ -79,6 +79,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "actions",
         "clock",
         "diagnosis",
+        "engine",
         "errors",
         "events",
         "experiments",

@@ -22,10 +22,11 @@ class IncidentCost(RecordModel):
 
 
 class CureRow(RecordModel):
-    """A cure that was tried: its name, the median loss after it, and whether it was put in force."""
+    """A cure that was tried: its name, the median loss after it, from which step, and whether it was put in force."""
 
     cure: str
     score: Number
+    from_step: NonNegativeInt = 0
     chosen: bool = False
 
 

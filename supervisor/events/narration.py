@@ -169,6 +169,9 @@ def _other(event: Event) -> list[Line]:
             what = f"the data have changed: {counted(event.updates, 'odd update')} in a row did no harm"
             then = "windows and canaries begin anew" if event.accepted else "the policy halts then"
             return [Line(f"{at}{what}; {then}", Tone.PLAIN)]
+        case schema.CureChosenEvent():
+            scores = f"loss {event.score:.4g} on a fork, {event.keep_score:.4g} without"
+            return [Line(f"{at}in force from now on: {event.cure} ({scores})", Tone.RECOVERY)]
         case schema.QuarantinedEvent():
             which = ", ".join(str(index) for index in event.dataset_indices)
             return [Line(f"{at}left out from now on: sample {which} of the data set", Tone.RECOVERY)]

@@ -149,11 +149,13 @@ class CureTriedEvent(_IncidentEvent):
     Attributes:
         cure: what it was, as `clip 1.0`.
         score: median loss of the probe batches after it; infinite where anything was not finite.
+        from_step: schedule position of the state that it was tried on.
     """
 
     event: Literal["cure_tried"] = "cure_tried"
     cure: str
     score: Number
+    from_step: NonNegativeInt = 0
 
 
 class CureChosenEvent(_IncidentEvent):

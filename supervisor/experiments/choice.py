@@ -29,6 +29,7 @@ def chosen_cure(
     Returns:
         Its name; None where changing nothing is as good.
     """
+    scores = {name: math.inf if math.isnan(score) else score for name, score in scores.items()}
     best = min(scores.values(), default=math.inf)
     if not math.isfinite(best):
         return None

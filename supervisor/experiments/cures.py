@@ -48,11 +48,13 @@ class CuresInForce:
     Attributes:
         labels: names of the cures, in the order in which they were chosen.
         flagged: qualified names of the modules whose initial weights were found to be of a wrong scale.
+        large_weights: whether some of them were far too large.
     """
 
     def __init__(self, subject: Subject, executor: Executor) -> None:
         self.labels: tuple[str, ...] = ()
         self.flagged: tuple[str, ...] = ()
+        self.large_weights = False
         self._subject = subject
         self._executor = executor
         self._lr_factor = 1.0
@@ -85,6 +87,7 @@ class CuresInForce:
         return {
             "labels": list(self.labels),
             "flagged": list(self.flagged),
+            "large_weights": self.large_weights,
             "lr_factor": self._lr_factor,
             "max_norm": self._max_norm,
             "options": dict(self._options),
@@ -93,6 +96,7 @@ class CuresInForce:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave, and bring it into force."""
         self.labels, self.flagged = tuple(state["labels"]), tuple(state["flagged"])
+        self.large_weights = state["large_weights"]
         self._lr_factor, self._max_norm = state["lr_factor"], state["max_norm"]
         self._options = dict(state["options"])
         self._bring_into_force()

@@ -13,7 +13,8 @@ from supervisor.events import EventLog
 from supervisor.events.quarantine_file import QuarantinedSample
 from supervisor.experiments import CuresInForce, Examining, Experimenter, PassBudget, RecentCanaries, Tools, Windows
 from supervisor.guard.continuation import Continuation
-from supervisor.guard.curing import Curing, StopRequest
+from supervisor.guard.cure_trials import StopRequest
+from supervisor.guard.curing import Curing
 from supervisor.guard.diagnosing import Diagnostician
 from supervisor.guard.discarding import Discarding, Undoing
 from supervisor.guard.micro_batches import MicroBatchJudge

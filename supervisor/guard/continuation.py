@@ -123,11 +123,13 @@ class Continuation:
             # The schedule went back with the state; under `replay` so did the data.
             self.schedule.begin_at(data.epoch)
         self.schedule.follow(data, update_ended=True)
-        if effect.modules:
-            self.experimenter.examining.detectors.forget()
-            self.experimenter.examining.canaries.begin_anew()
+        examining = self.experimenter.examining
+        if effect.modules or (effect.restored is not None and recovered.decision.action is ActionName.TRY_CURES):
+            # Under another set-up, or with other weights, the old numbers are no measure.
+            examining.detectors.forget()
+            examining.canaries.begin_anew()
         elif effect.restored is not None:
-            self.experimenter.examining.detectors.restored()
+            examining.detectors.restored()
         if effect.restored is not None:
             self.experimenter.restored()
 

@@ -13,6 +13,7 @@ from supervisor.actions.redraw import redraw_modules_
 from supervisor.diagnosis import Diagnosis
 from supervisor.engine import no_further
 from supervisor.errors import ActionError, InputError, PolicyMisfit
+from supervisor.guard.cure_trials import CureRequest
 from supervisor.guard.curing import Curing
 from supervisor.guard.diagnosing import Diagnostician
 from supervisor.policy import SETUP_SIGNALS, DataAfterReload, RecoveryPolicy, RedrawMethod, TryCuresRung
@@ -125,7 +126,7 @@ class ActionContext:
         def redraw(modules: Mapping[str, nn.Module]) -> None:
             redraw_modules_(modules, optimizer, RedrawMethod.ORTHOGONAL, seed, self.reset_by_trainer)
 
-        return self.curing.try_cures(rung, self.attempt, redraw, of_itself=self.asked)
+        return self.curing.try_cures(CureRequest(rung, self.attempt, redraw, self.asked))
 
     def next_draw_seed(self) -> int:
         """A seed for the guard's own draws, a new one for each incident and attempt."""

@@ -41,7 +41,6 @@ class SetupCheck:
     detectors: Detectors
     cures: CuresInForce
     log: EventLog
-    _large: bool = field(default=False, init=False)
     _updates: list[Update] | None = field(default=None, init=False)
     _losses: list[float] = field(default_factory=list, init=False)
 
@@ -56,7 +55,7 @@ class SetupCheck:
         modules = dict(model.named_modules())
         leaves = [name for name in owners([*wrong]) if name in modules and not [*modules[name].children()]]
         self.cures.flagged = tuple(leaves)
-        self._large = any(scale > LARGEST for scale in wrong.values())
+        self.cures.large_weights = any(scale > LARGEST for scale in wrong.values())
         self.log.emit(SignalEvent.from_signal(signal, step=0, update=0))
 
     def begun(self) -> None:
@@ -70,7 +69,7 @@ class SetupCheck:
             if watch.over:
                 # Whatever goes wrong later, the way to the start is too long.
                 self.curing.let_initial_go()
-            if watch.over or not watch.asks(large_weights=self._large) or not self._matters(attempt):
+            if watch.over or not watch.asks(large_weights=self.cures.large_weights) or not self._matters(attempt):
                 return ()
             self._updates = []
         if attempt.place.replayed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from supervisor.actions import Effect
 from supervisor.diagnosis import Diagnosis
@@ -146,7 +146,7 @@ class IncidentLog:
             later_causes=tuple(c for c in incident.causes if c.update != incident.opened_at_update),
             bundle=incident.bundle,
             traceback=incident.traceback,
-            cures=tuple(CureRow(cure=c.cure, score=c.score, chosen=c.chosen) for c in incident.cures),
+            cures=tuple(CureRow.model_validate(asdict(cure)) for cure in incident.cures),
         )
         folder = self.layout.incident(incident.id)
         try:

@@ -28,6 +28,7 @@ def advice(record: IncidentFile) -> tuple[str, ...]:
         record: the incident.
     """
     lines = [*_by_cause(record)]
+    lines += (_make_lasting(row.cure) for row in record.cures if row.chosen)
     data = any(cause.kind is CauseKind.BAD_INPUT or cause.earlier_batch_healthy for cause in _causes(record))
     if SignalName.DIVERGENCE in record.signals and record.cured_by is not ActionName.LOWER_LR and not data:
         lines.append(
@@ -47,6 +48,25 @@ def advice(record: IncidentFile) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _make_lasting(cure: str) -> str:
+    """Where to write a cure that a fork has found, so that the next run begins with it."""
+    lines = {
+        "clip": "`gradient_clip: {max_norm: %s}` in the policy",
+        "lr": "%s times the learning rate in the job or the trainer",
+        "momentum": "`momentum=%s` where the trainer builds its optimizer",
+        "eps": "`eps=%s` where the trainer builds its optimizer",
+    }
+    told = []
+    for part in cure.split(" + "):
+        name, _, value = part.partition(" ")
+        redraw = "an initialisation of the usual scale for the modules that `initial_scale` names"
+        told.append(lines[name] % value if name in lines else redraw)
+    return (
+        f"The set-up was at fault, and `{cure}` mended it in this run: write {' and '.join(told)}. Inputs and targets "
+        "that are not of the order of one are a common reason: standardise them."
+    )
+
+
 def _causes(record: IncidentFile) -> tuple[Cause, ...]:
     return () if record.cause is None else (record.cause, *record.later_causes)
 
@@ -56,6 +76,11 @@ def _by_cause(record: IncidentFile) -> Iterable[str]:
     traced = "; the traceback is in incident.json" if record.traceback else ""
     if cause is None and SignalName.STEP_EXCEPTION in record.signals:
         yield f"Mend the exception{traced}."
+        return
+    if cause is None and record.cures:
+        if not any(row.chosen for row in record.cures):
+            what = "No change of the set-up that was tried trains better"
+            yield f"{what}: standardise inputs and targets, and look at the loss."
         return
     if cause is None:
         yield (

@@ -62,6 +62,7 @@ class Status(BaseModel):
         seconds: wall time, without the time between an orderly end and a resume.
         goodput: useful preserved training time over wall time; see `RunTimes` for how it is estimated.
         mttr_seconds: mean time from detection to the next healthy applied step; likewise.
+        cures: the cures of the set-up in force, in the order in which they were chosen.
         started: time of the first event.
         updated: time of the last event.
     """
@@ -93,6 +94,7 @@ class Status(BaseModel):
     seconds: Number = 0.0
     goodput: Number | None = None
     mttr_seconds: Number | None = None
+    cures: tuple[str, ...] = ()
     started: UtcTime | None = None
     updated: UtcTime | None = None
 
@@ -128,6 +130,7 @@ class _Told:
         self._incidents: set[int] = set()
         self._by_signal: Counter[SignalName] = Counter()
         self._cured_by: Counter[ActionName] = Counter()
+        self._cures: tuple[str, ...] = ()
         # The newest incident until it is named, with its signals; the newest flagged update, with its first signal.
         self._unnamed: dict[int, tuple[SignalName, ...]] = {}
         self._first_signal: dict[int | None, SignalName] = {}
@@ -157,6 +160,7 @@ class _Told:
                 "incidents": len(self._incidents),
                 "incidents_by_signal": self._by_signal,
                 "cured_by": self._cured_by,
+                "cures": self._cures,
                 "last_checkpoint": next(reversed(self._checkpoints), None),
                 "last_good_checkpoint": good[-1] if good else None,
                 "seconds": self._times.seconds,
@@ -221,6 +225,8 @@ class _Told:
                 named_by = self._unnamed.pop(event.incident, None)
                 if named_by is not None and (name := next(iter(named_by), self._first_signal.get(event.update))):
                     self._by_signal[name] += 1
+            case schema.CureChosenEvent():
+                self._cures = (*self._cures, event.cure)
             case schema.IncidentClosedEvent():
                 self._cured_by[event.cured_by] += 1
                 self._fields.update(rung=None, open_incident=None)

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
+from supervisor.events.incident_file import CureRow
 from supervisor.events.narration import counted, describe_outcome, describe_signal
 from supervisor.records import ActionName, Cause, CauseKind, Outcome
 from supervisor.report.story import ProcessStory, RunStory, Story, Taken
@@ -44,6 +45,7 @@ def render_incident(story: Story, run_dir: str) -> list[str]:
         *_section("What was seen", _seen(story.taken)),
         *_section("Where it comes from", _why(story.record.cause, len(story.record.later_causes))),
         *_section("What was tried, and why", _tried(story.taken)),
+        *_section("Cures of the set-up, each tried on a fork", _cures(story.record.cures)),
         *_section("How it ended, and what it cost", [*_end(story), *left_behind]),
         *_section("What to change", [f"- {line}" for line in story.advice]),
         *_section("Evidence", _evidence(story, run_dir)),
@@ -130,6 +132,15 @@ def _tried(taken: tuple[Taken, ...]) -> list[str]:
         chosen = f"{each.decision.action} (rung {each.decision.rung})"
         lines.append(f"step {each.decision.step}: {chosen}, for {each.decision.reason}{done}")
     return _at_most(lines)
+
+
+def _cures(rows: tuple[CureRow, ...]) -> list[str]:
+    """A line for each cure: the median loss of batches that its fork was not trained on."""
+    width = max((len(row.cure) for row in rows), default=0)
+    return [
+        f"{row.cure:<{width}}  from step {row.from_step}: loss {row.score:.4g}{', in force' if row.chosen else ''}"
+        for row in rows
+    ]
 
 
 def _end(story: Story) -> Iterator[str]:

@@ -46,6 +46,7 @@ def render_status(status: Status) -> RenderableType:
             "incidents": f"{status.incidents}{f' ({kinds})' if kinds else ''}",
             "cured by": _counts(status.cured_by),
             "bad batches": _bad_batches(status),
+            "cures in force": ", ".join(status.cures) or None,
             "rung": None if status.rung is None else f"{status.rung} (incident {status.open_incident} is open)",
             "last checkpoint": status.last_checkpoint,
             "last good": status.last_good_checkpoint,

@@ -134,7 +134,7 @@ class Detectors:
 
     def forget(self) -> None:
         """Start every window afresh: the model was redrawn, and its old numbers say nothing about it."""
-        self._loss_scale = LossScale()
+        self._loss_scale, self.not_learning = LossScale(), NotLearning()
         for detector in self._detectors.values():
             detector.forget()
 

@@ -59,7 +59,7 @@ class DataCursor(DataPosition):
         self._pending: deque[Any] = deque()
         self._given: tuple[Any, ...] = ()
         self._recorder = IndexRecorder.of(data)
-        self._recent: deque[list[Any] | None] = deque(maxlen=RECENT)
+        self._recent: deque[tuple[int, list[Any] | None]] = deque(maxlen=RECENT)
         self.batch_in_epoch = 0
 
     @property
@@ -104,8 +104,11 @@ class DataCursor(DataPosition):
             InputError: the data hold no batch, or are an iterator that ended and cannot begin again.
         """
         if self._pending:
-            self._recent.append(None)
-            return self._pending.popleft()
+            batch = self._pending.popleft()
+            # Its rows are known from when it was drawn; the newest of that identity is the one that is still there.
+            rows = next((rows for known, rows in reversed(self._recent) if known == id(batch)), None)
+            self._recent.append((id(batch), rows))
+            return batch
         batches = self.batch_number
         while True:
             batch = self._draw()
@@ -113,7 +116,7 @@ class DataCursor(DataPosition):
             if self.quarantined:
                 batch, indices = self._without_quarantined(batch, indices)
             if batch is not _NOTHING_LEFT:
-                self._recent.append(indices)
+                self._recent.append((id(batch), indices))
                 return batch
             if self.batch_in_epoch == 1 and self.batch_number - batches > 1:
                 raise InputError("data: every sample of an epoch is quarantined: look into what the list holds")
@@ -124,7 +127,7 @@ class DataCursor(DataPosition):
         recent = list(self._recent)[-len(batches) :]
         if len(recent) < len(batches):
             return None
-        for batch, recorded in zip(batches, recent, strict=True):
+        for batch, (_, recorded) in zip(batches, recent, strict=True):
             indices = recorded or indices_in(batch)
             if indices is None or len(indices) != sample_count(batch):
                 return None

@@ -32,11 +32,14 @@ def test_signals_are_named_in_the_order_of_the_contract() -> None:
         "loss_spike",
         "gradient_spike",
         "sanitized_values",
+        "not_learning",
+        "dead_units",
+        "initial_scale",
     ]
 
 
 def test_actions_and_outcomes_are_spelt_as_policies_and_logs_spell_them() -> None:
-    assert list(ActionName) == ["skip_batch", "lower_lr", "reload_checkpoint", "reinitialize", "halt"]
+    assert list(ActionName) == ["skip_batch", "lower_lr", "reload_checkpoint", "try_cures", "reinitialize", "halt"]
     assert list(Outcome) == ["open", "recovered", "halted"]
 
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from supervisor.engine import Closed, EngineState, advance, decide, reject, restored
+from supervisor.engine import (
+    Closed,
+    EngineState,
+    advance,
+    decide,
+    dismissed,
+    no_further,
+    passed_over,
+    reject,
+    restored,
+)
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.records import ActionName, CauseKind, Decision, Signal, SignalName
 
 LOSS = (Signal(SignalName.NONFINITE_LOSS),)
 PARAMETER = (Signal(SignalName.NONFINITE_PARAMETER),)
 
-SKIP, LOWER, RELOAD, REINITIALIZE, HALT = range(5)
+SKIP, LOWER, RELOAD, CURES, REINITIALIZE, HALT = range(6)
 
 
 def policy_of(*rungs: dict[str, object], **rest: object) -> RecoveryPolicy:
@@ -44,7 +57,7 @@ def climb(policy: RecoveryPolicy, times: int, signals: tuple[Signal, ...] = LOSS
 
 
 def test_the_default_ladder_is_climbed_attempt_by_attempt() -> None:
-    decisions = climb(RecoveryPolicy(), 9)
+    decisions = climb(RecoveryPolicy(), 10)
     assert [(d.rung, d.attempt) for d in decisions] == [
         (SKIP, 1),
         (SKIP, 2),
@@ -53,6 +66,7 @@ def test_the_default_ladder_is_climbed_attempt_by_attempt() -> None:
         (LOWER, 2),
         (RELOAD, 1),
         (RELOAD, 2),
+        (CURES, 1),
         (REINITIALIZE, 1),
         (HALT, 1),
     ]
@@ -113,7 +127,7 @@ def test_a_lower_reaction_in_an_open_incident_does_not_move_it_down() -> None:
     state, second = flag(state, RecoveryPolicy(), LOSS)
     assert (second.rung, second.attempt) == (RELOAD, 2)
     _, third = flag(state, RecoveryPolicy(), LOSS)
-    assert third.rung == REINITIALIZE
+    assert third.rung == CURES
 
 
 def test_attempts_need_not_be_in_a_row() -> None:
@@ -216,7 +230,7 @@ class TestLimits:
 class TestBlocked:
     def test_a_rung_that_cannot_act_is_passed_over_with_its_reason(self) -> None:
         state, decision = flag(EngineState(), RecoveryPolicy(), PARAMETER, blocked={RELOAD: "no good state"})
-        assert decision.rung == REINITIALIZE
+        assert decision.rung == CURES
         assert "passed over: reload_checkpoint (no good state)" in decision.reason
         # It was not used: neither an attempt nor its limit is spent.
         assert state.incident is not None
@@ -224,12 +238,12 @@ class TestBlocked:
         assert state.uses[RELOAD] == ()
 
     def test_everything_blocked_is_a_halt(self) -> None:
-        _, decision = flag(EngineState(), RecoveryPolicy(), blocked=dict.fromkeys(range(4), "broken"))
+        _, decision = flag(EngineState(), RecoveryPolicy(), blocked=dict.fromkeys(range(HALT), "broken"))
         assert decision.action is ActionName.HALT
-        assert decision.reason.count("(broken)") == 4
+        assert decision.reason.count("(broken)") == HALT
 
     def test_halt_itself_cannot_be_blocked(self) -> None:
-        _, decision = flag(EngineState(), RecoveryPolicy(), blocked=dict.fromkeys(range(5), "broken"))
+        _, decision = flag(EngineState(), RecoveryPolicy(), blocked=dict.fromkeys(range(HALT + 1), "broken"))
         assert decision.action is ActionName.HALT
 
     def test_a_rung_that_was_passed_over_is_not_come_back_to(self) -> None:
@@ -242,12 +256,14 @@ class TestReject:
     def test_a_failed_action_spends_its_rung_and_the_next_is_taken_at_once(self) -> None:
         state, failed = flag(EngineState(), RecoveryPolicy(), PARAMETER)
         state, decision = reject(state, failed, "the disk is gone", RecoveryPolicy())
-        assert (failed.rung, decision.rung) == (RELOAD, REINITIALIZE)
+        assert (failed.rung, decision.rung) == (RELOAD, CURES)
         assert decision.incident == failed.incident
         assert "reload_checkpoint failed (the disk is gone)" in decision.reason
         assert state.clock == 1
-        _, later = flag(state, RecoveryPolicy(), PARAMETER)
-        assert later.rung == HALT
+        state, later = flag(state, RecoveryPolicy(), PARAMETER)
+        assert later.rung == REINITIALIZE
+        _, last = flag(state, RecoveryPolicy(), PARAMETER)
+        assert last.rung == HALT
 
     def test_a_failed_action_counts_towards_its_limit(self) -> None:
         policy = policy_of(
@@ -545,3 +561,56 @@ def test_a_step_that_cannot_be_reproduced_is_tried_again_once_an_incident_where_
         (RecoveryPolicy(), CauseKind.NOT_REPRODUCIBLE, True),
     ):
         assert not decide(EngineState().tick(), LOSS, policy, cause=cause, can_retry=can_retry)[1].retry
+
+
+class TestCures:
+    """A reload that led no further gives way to `try_cures`, where that can act."""
+
+    LED_NOWHERE = EngineState(furthest_restored_step=5, restores=(0, 0, 1), stepped_since_restore=True)
+
+    def blocked(self, state: EngineState, newest: int | None = 5, **given: Any) -> dict[int, str]:
+        return no_further(state, RecoveryPolicy(), newest, **{"blocked": {}, "cause": None, **given})
+
+    def test_the_reload_is_passed_over_with_the_reason(self) -> None:
+        blocked = self.blocked(self.LED_NOWHERE)
+        assert blocked == {RELOAD: "a reload led no further than step 5: cures are tried first"}
+        _, decision = decide(self.LED_NOWHERE.tick(), PARAMETER, RecoveryPolicy(), blocked=blocked)
+        assert (decision.rung, decision.action) == (CURES, ActionName.TRY_CURES)
+
+    @pytest.mark.parametrize(
+        ("state", "given"),
+        [
+            (EngineState(), {}),
+            (LED_NOWHERE, {"newest": 6}),
+            (LED_NOWHERE, {"newest": None}),
+            (LED_NOWHERE, {"cause": CauseKind.BAD_INPUT}),
+            (LED_NOWHERE, {"blocked": {CURES: "no replay"}}),
+            (replace(LED_NOWHERE, stepped_since_restore=False), {}),
+            (replace(LED_NOWHERE, uses=((), (), (), (0, 0), (), ())), {}),
+        ],
+    )
+    def test_but_not_where_it_led_further_or_no_cure_can_be_tried(self, state: EngineState, given: Any) -> None:
+        assert self.blocked(state, **given) == {}
+
+    def test_without_the_rung_nothing_is_passed_over(self) -> None:
+        policy = load_policy({"ladder": [{"action": "reload_checkpoint"}, {"action": "reinitialize"}]})
+        assert no_further(self.LED_NOWHERE, policy, 5, blocked={}, cause=None) == {}
+
+    def test_where_no_cure_helps_the_reload_and_its_cut_have_their_turn(self) -> None:
+        state = self.LED_NOWHERE.tick()
+        state, failed = decide(state, PARAMETER, RecoveryPolicy(), blocked=self.blocked(state))
+        state, decision = reject(state, failed, "none of them helps", RecoveryPolicy())
+        assert decision.rung == RELOAD
+        assert restored(state, decision.rung, 5, RecoveryPolicy()).lr_scale == 0.1
+        state, last = flag(state, RecoveryPolicy(), PARAMETER)
+        assert last.rung == RELOAD
+        assert flag(state, RecoveryPolicy(), PARAMETER)[1].rung == REINITIALIZE
+
+    def test_a_rung_that_could_not_be_used_says_why(self) -> None:
+        assert passed_over(EngineState(), CURES, RecoveryPolicy()) is None
+        assert passed_over(EngineState(), CURES, RecoveryPolicy(), blocked={CURES: "no data"}) == "no data"
+
+    def test_an_incident_in_which_nothing_was_to_be_done_is_over(self) -> None:
+        state, _ = flag(EngineState(), RecoveryPolicy())
+        assert dismissed(state).incident is None
+        assert dismissed(state).incidents == 1

@@ -215,3 +215,9 @@ def test_numbers_are_short_and_lists_are_one_word():
 def test_what_is_not_known_is_left_out():
     gone = schema.WorkerExitedEvent(time=NOON, pid=7, exit_code=9, signal=None, classification="exception")
     assert describe_event(gone).endswith("worker_exited         pid=7 exit_code=9 classification=exception")
+
+
+def test_a_cure_that_was_chosen_is_told():
+    event = schema.CureChosenEvent(**AT, incident=1, cure="clip 1.0", score=0.5, keep_score=math.inf)
+    said = "step 120 (update 124): in force from now on: clip 1.0 (loss 0.5 on a fork, inf without)"
+    assert lines(event) == [said]

@@ -63,12 +63,14 @@ class Setting:
         data: Any = Recorder(DataPosition, "data", calls, can_go_back=False)
         points = RestorePoints(subject_of(self.trainer), data, self.ledger, SpareCopies())
         restored = Restored(5, "memory", 0) if restore is None else restore
-        self.restoring: Any = Recorder(Restoring, "restoring", calls, any_good=good, restore=restored)
+        self.restoring: Any = Recorder(
+            Restoring, "restoring", calls, any_good=good, restore=restored, newest_good_step=None
+        )
         record: Any = Recorder(IncidentLog, "record", calls)
         quarantine: Any = Recorder(Quarantine, "quarantine", calls)
         self.diagnostician: Any = Recorder(Diagnostician, "diagnostician", calls, write_bundle=BUNDLE)
         redrawing = Redrawing(7, by_trainer)
-        self.recovery = Recovery(policy, points, self.restoring, redrawing, record, quarantine, self.clock)
+        self.recovery = Recovery(policy, points, self.restoring, redrawing, record, quarantine)
         self.context = ActionContext(points, self.restoring, redrawing)
 
     def flag(self, signals: Any = NAN_LOSS, diagnosis: Diagnosis | None = None, **attributes: Any) -> Recovered:

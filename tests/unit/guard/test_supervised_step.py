@@ -79,11 +79,12 @@ class Setting:
             check_state=self.check_state,
             raised_in=self.raise_in,
             applying=self.block,
+            lr_factor=1.0,
         )
         parts: Any = {
             "canaries": Recorder(Canaries, "canaries", calls, memory=SimpleNamespace(last_remembered=after_snapshot)),
             "continuation": Recorder(Continuation, "continuation", calls, check_due=check_due, accept=OUTCOME),
-            "discarding": Recorder(Discarding, "discarding", calls, discard=self.discard),
+            "discarding": Recorder(Discarding, "discarding", calls, discard=self.discard, setup=None),
         }
         points = RestorePoints(subject, self.data, self.ledger, SpareCopies())
         self.step = SupervisedStep(policy_of(), points, self.executor, Detectors(policy_of()), **parts)

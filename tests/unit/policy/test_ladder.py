@@ -26,6 +26,7 @@ def test_the_default_ladder_has_every_action_once_and_halt_last() -> None:
         ActionName.SKIP_BATCH,
         ActionName.LOWER_LR,
         ActionName.RELOAD_CHECKPOINT,
+        ActionName.TRY_CURES,
         ActionName.REINITIALIZE,
         ActionName.HALT,
     ]

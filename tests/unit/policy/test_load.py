@@ -116,7 +116,7 @@ MISTAKES = {
         "ladder:\n  - {action: skip_batch}\n  - {action: lower_learning_rate}\n",
         3,
         'ladder.1.action: "lower_learning_rate" is not an action',
-        "one of: skip_batch, lower_lr, reload_checkpoint, reinitialize, halt",
+        "one of: skip_batch, lower_lr, reload_checkpoint, try_cures, reinitialize, halt",
     ),
     "rung without action": (
         "ladder:\n  - attempts: 3\n",

@@ -30,6 +30,11 @@ ladder:
   - {action: lower_lr, attempts: 2, factor: 0.5, restore_after_steps: 200,
      limit: {uses: 6, window_updates: 2000}}
   - {action: reload_checkpoint, attempts: 2, data: advance, limit: {uses: 4, window_updates: 2000}}
+  - {action: try_cures, attempts: 1, steps: 40, probe_batches: 8, improve: 0.1, tolerance: 0.1,
+     limit: {uses: 2, window_updates: 5000},
+     cures: [keep, {clip: 1.0}, {lr: 0.1}, {lr: 0.01}, {lr: 0.001}, {lr: 10}, {momentum: 0.9}, {eps: 1.0e-8},
+             reinitialize_flagged, {reinitialize_flagged: true, clip: 1.0}, {clip: 1.0, lr: 0.1},
+             {clip: 1.0, lr: 0.01}]}
   - {action: reinitialize, attempts: 1, modules: auto, method: orthogonal,
      limit: {uses: 1, window_updates: 5000}}
   - {action: halt}
@@ -38,6 +43,7 @@ reactions:
   nonfinite_optimizer_state: reload_checkpoint
   divergence: reload_checkpoint
   sanitized_values: observe
+  not_learning: try_cures
 cooldown_steps: 20
 checkpoint: {every_steps: 200, keep: 3}
 snapshot: {every_steps: 20, keep: 3}
@@ -92,7 +98,7 @@ def test_signals_enter_at_the_rung_their_reaction_names() -> None:
 def test_written_reactions_are_merged_over_the_defaults() -> None:
     policy = load_policy({"reactions": {"divergence": None, "loss_spike": "halt"}})
     assert policy.reaction_rung(SignalName.DIVERGENCE) == 0
-    assert policy.reaction_rung(SignalName.LOSS_SPIKE) == 4
+    assert policy.reaction_rung(SignalName.LOSS_SPIKE) == 5
     assert policy.reaction_rung(SignalName.NONFINITE_OPTIMIZER_STATE) == 2
 
 

@@ -9,9 +9,18 @@ from supervisor.errors import InputError
 from supervisor.policy import OBSERVABLE_SIGNALS, Reaction, Reactions, load_policy
 from supervisor.records import ActionName, CauseKind, SignalName
 
+NEVER_ACTED_ON = {"initial_scale", "dead_units"}
+
 
 def test_every_signal_and_every_cause_has_a_reaction() -> None:
-    assert set(Reactions.model_fields) == {each.value for each in (*SignalName, *CauseKind)}
+    assert set(Reactions.model_fields) == {each.value for each in (*SignalName, *CauseKind)} - NEVER_ACTED_ON
+
+
+@pytest.mark.parametrize("name", sorted(NEVER_ACTED_ON))
+def test_but_those_that_never_act_alone(name: str) -> None:
+    assert load_policy(None).observes(SignalName(name))
+    with pytest.raises(InputError, match=f"reactions.{name}: no such key"):
+        load_policy({"reactions": {name: "observe"}})
 
 
 @pytest.mark.parametrize("reaction", Reaction)
@@ -45,16 +54,17 @@ def test_the_observable_signals_are_those_of_finite_steps() -> None:
         "gradient_spike",
         "divergence",
         "sanitized_values",
+        "not_learning",
     }
 
 
-@pytest.mark.parametrize("signal", ["loss_spike", "gradient_spike", "divergence", "sanitized_values"])
+@pytest.mark.parametrize("signal", ["loss_spike", "gradient_spike", "divergence", "sanitized_values", "not_learning"])
 def test_finite_signals_may_be_observed(signal: str) -> None:
     assert load_policy({"reactions": {signal: "observe"}}).observes(SignalName(signal))
 
 
 @pytest.mark.parametrize(
-    "signal", sorted({*SignalName} - {"loss_spike", "gradient_spike", "divergence", "sanitized_values"})
+    "signal", sorted({*SignalName} - {signal.value for signal in OBSERVABLE_SIGNALS} - NEVER_ACTED_ON)
 )
 def test_other_signals_may_not(signal: str) -> None:
     with pytest.raises(InputError, match=f"policy: reactions.{signal}: .*cannot be merely observed"):

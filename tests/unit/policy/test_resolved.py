@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from supervisor.config.yaml_source import parse_yaml
 from supervisor.config.yaml_values import plain_yaml
 from supervisor.errors import InputError
-from supervisor.policy import RecoveryPolicy, load_policy, policy_json_schema, resolved_yaml
+from supervisor.policy import Reactions, RecoveryPolicy, load_policy, policy_json_schema, resolved_yaml
 from supervisor.policy.load import check_policy
 from supervisor.policy.reactions import OBSERVABLE_SIGNALS
 from supervisor.records import ActionName, SignalName
@@ -43,6 +43,19 @@ def rungs() -> st.SearchStrategy[dict[str, Any]]:
             optional={**dear, "data": st.sampled_from(["advance", "replay"])},
         ),
         st.fixed_dictionaries(
+            {"action": st.just("try_cures")},
+            optional={
+                **dear,
+                "steps": st.integers(1, 100),
+                "improve": st.floats(0, 0.9),
+                "cures": st.lists(
+                    st.sampled_from(["keep", "reinitialize_flagged", {"clip": 2.0}, {"lr": 0.5, "momentum": 0.0}]),
+                    min_size=1,
+                    max_size=5,
+                ),
+            },
+        ),
+        st.fixed_dictionaries(
             {"action": st.just("reinitialize")},
             optional={
                 **dear,
@@ -59,7 +72,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
     present = sorted({rung["action"] for rung in ladder} | {"halt"})
     reactions = {
         signal.value: draw(st.sampled_from([None, *present, *(["observe"] if signal in OBSERVABLE_SIGNALS else [])]))
-        for signal in draw(st.sets(st.sampled_from(SignalName)))
+        for signal in draw(st.sets(st.sampled_from([each for each in SignalName if each in Reactions.model_fields])))
     }
     window = draw(st.integers(2, 1000))
     spike = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.events.incident_file import IncidentCost, IncidentFile
+from supervisor.events.incident_file import CureRow, IncidentCost, IncidentFile
 from supervisor.records import ActionName, Bundle, Cause, CauseKind, Decision, Outcome, SignalName
 from supervisor.report.advice import advice
 
@@ -188,3 +188,13 @@ def test_where_the_cause_is_not_known_it_says_how_to_find_out() -> None:
     assert advice(raised) == ("Mend the exception.",)
     traced = raised.model_copy(update={"traceback": "Traceback"})
     assert advice(traced) == ("Mend the exception; the traceback is in incident.json.",)
+
+
+def test_a_cure_is_told_with_the_line_to_write() -> None:
+    rows = (CureRow(cure="keep", score=9.0), CureRow(cure="reinitialize_flagged + clip 1.0 + lr 0.1", score=1.0))
+    found = record(CauseKind.GRADIENT_EXPLOSION).model_copy(update={"cause": None, "cures": rows})
+    assert advice(found)[0].startswith("No change of the set-up")
+    chosen = (rows[0], rows[1].model_copy(update={"chosen": True}))
+    (line,) = advice(found.model_copy(update={"cures": chosen}))
+    for part in ("gradient_clip: {max_norm: 1.0}", "0.1 times the learning rate", "`initial_scale` names"):
+        assert part in line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -209,3 +210,9 @@ def test_neither_events_nor_report_import_torch():
     done = subprocess.run([sys.executable, "-c", script], check=False, env={"PYTHONPATH": ":".join(sys.path)})
 
     assert done.returncode == 0
+
+
+def test_the_cures_in_force_are_named(run):
+    assert run.status().cures == ()
+    run.at(1, schema.CureChosenEvent(step=3, update=3, incident=1, cure="lr 0.1", score=1.0, keep_score=math.inf))
+    assert run.status().cures == ("lr 0.1",)

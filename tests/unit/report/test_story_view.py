@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from supervisor.events import schema
-from supervisor.events.incident_file import Bundle, IncidentCost, IncidentFile, ProcessIncident
+from supervisor.events.incident_file import Bundle, CureRow, IncidentCost, IncidentFile, ProcessIncident
 from supervisor.events.schema import ExitClassification
 from supervisor.records import ActionName, Cause, CauseKind, Outcome, SignalName
 from supervisor.report.status import Status
@@ -160,3 +160,13 @@ def test_lines_for_a_terminal_keep_their_indent() -> None:
     assert all(len(line) <= 50 for line in broken)
     assert [line[:4] for line in broken[:2]] == ["  - ", "    "]
     assert broken[-2:] == ["", "short"]
+
+
+def test_the_cures_that_were_tried_stand_in_a_table() -> None:
+    rows = (CureRow(cure="keep", score=float("inf")), CureRow(cure="lr 0.1", score=0.25, from_step=20, chosen=True))
+    lines = render_incident(story(taken(3), cures=rows), "runs/a")
+    start = lines.index("Cures of the set-up, each tried on a fork")
+    assert lines[start + 1 : start + 3] == [
+        "  keep    from step 0: loss inf",
+        "  lr 0.1  from step 20: loss 0.25, in force",
+    ]

@@ -87,7 +87,7 @@ def fed(detectors: Detectors) -> Detectors:
 def test_every_detector_that_learns_is_told_of_healthy_updates_and_forgets_when_told() -> None:
     fresh, detectors = Detectors(RecoveryPolicy()).state_dict(), Detectors(RecoveryPolicy())
     learnt = fed(detectors).state_dict()
-    assert {name for name in learnt if learnt[name] != fresh[name]} == {*LEARNING, "loss_scale"}
+    assert {name for name in learnt if learnt[name] != fresh[name]} == {*LEARNING, "loss_scale", "not_learning"}
     detectors.forget()
     assert detectors.state_dict() == fresh
 

@@ -159,3 +159,12 @@ def test_a_batch_may_tell_its_rows_itself(batch: Any, expected: Any) -> None:
     assert DataCursor([batch]).recent_indices([batch]) is None
     cursor = DataCursor([batch])
     assert cursor.recent_indices([cursor.next()]) == expected
+
+
+def test_the_rows_of_batches_that_were_put_back_stay_known() -> None:
+    cursor = DataCursor(DataLoader(Rows(), batch_size=4, shuffle=True, generator=seeded()))
+    drawn = [cursor.next() for _ in range(4)]
+    cursor.put_back(drawn)
+    for batch in drawn:
+        assert cursor.next() is batch
+        assert cursor.recent_indices([batch]) == told(batch)

@@ -380,3 +380,33 @@ class TestReplaying:
         with pytest.raises(RuntimeError, match="no loss function that it may call again"):
             parts.executor.replay(BATCHES[:1], PLACE)
         assert Parts.of().executor.no_replay is None
+
+
+class TestForks:
+    """What an update of a fork is made of."""
+
+    def test_a_probe_is_the_loss_of_an_update_without_gradients(self) -> None:
+        parts = Parts.of(settings=UpdateSettings(accumulate=2))
+        expected = sum(float(parts.loss(batch).detach()) for batch in BATCHES[:2]) / 2
+        for graph in (False, True):
+            assert parts.executor.probe(BATCHES[:2], graph=graph) == pytest.approx(expected)
+        assert parts.gradients() == {}
+        with pytest.raises(RuntimeError, match="no loss function"):
+            Parts.of(replayed=False).executor.probe(BATCHES[:1], graph=False)
+
+    def test_clipping_is_to_the_norm_that_is_said_or_not_at_all(self) -> None:
+        parts = Parts.of()
+        parts.measured(BATCHES[0])
+        before = parts.gradients()
+        parts.executor.clip(None)
+        assert_same(parts.gradients(), before)
+        parts.executor.clip(1e-3)
+        norm = torch.nn.utils.get_total_norm([*parts.gradients().values()])
+        assert float(norm) == pytest.approx(1e-3, rel=1e-2)
+
+    def test_a_cure_sets_the_clip_that_prepares_every_update(self) -> None:
+        parts = Parts.of()
+        assert (parts.executor.max_norm, parts.executor.lr_factor) == (None, 1.0)
+        parts.executor.max_norm = 1e-3
+        parts.executor.prepare(parts.measured(BATCHES[0]))
+        assert float(torch.nn.utils.get_total_norm([*parts.gradients().values()])) < 2e-3

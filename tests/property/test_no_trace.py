@@ -1,0 +1,106 @@
+"""Forks and the loss of zeros leave no trace, whatever the training is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.exact import assert_same, seed_all
+from support.parts import Parts
+from support.traces import all_of
+from support.training import MovingAverage, Net, healthy_batches, nan_batch
+from torch import nn
+
+from supervisor.experiments import CuresInForce, Forks, zero_output_losses
+from supervisor.experiments.fork import Stopped
+from supervisor.policy import Cure
+from supervisor.training.schedule import Schedule
+from supervisor.training.tree import clone, mapped
+from supervisor.update import UpdateSettings
+
+CURES = [None, Cure(clip=0.1), Cure(lr=0.01), Cure(lr=1e9), Cure(momentum=0.3), Cure(eps=1e-3)]
+
+
+class Counts(Net):
+    """A net that keeps a count and its last activations in plain attributes, and switches its own mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.last: list[Any] = []
+
+    def forward(self, x_BF: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        self.last.append(x_BF.mean())
+        self.drop.train(self.calls % 3 > 0)
+        return super().forward(x_BF)
+
+
+def training(draw: Any, accumulate: int) -> Parts:
+    seed_all(draw(st.integers(0, 5)))
+    model = Counts()
+    adam = torch.optim.AdamW if draw(st.booleans()) else torch.optim.Adam
+    if draw(st.booleans()):
+        inner = torch.optim.SGD([*model.inner.parameters(), *model.norm.parameters()], lr=0.1, momentum=0.9)
+        optimizer: Any = [inner, adam(model.outer.parameters(), lr=0.01)]
+        first = inner
+    else:
+        optimizer = first = adam(model.parameters(), lr=0.01)
+    shadow = MovingAverage(model) if draw(st.booleans()) else None
+    scaler = (
+        torch.amp.GradScaler("cpu", init_scale=draw(st.sampled_from([8.0, 2.0**40]))) if draw(st.booleans()) else None
+    )
+    schedule = Schedule(torch.optim.lr_scheduler.StepLR(first, 2), "step") if draw(st.booleans()) else None
+
+    def loss(batch: Any) -> torch.Tensor:
+        if shadow is not None:
+            shadow.follow(model)
+        return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+    parts = Parts.of(
+        model,
+        loss,
+        optimizer=optimizer,
+        settings=UpdateSettings(accumulate=accumulate),
+        extra={} if shadow is None else {"average": shadow},
+        scaler=scaler,
+        schedule=schedule,
+    )
+    parts.subject.scheduler = None if schedule is None else schedule.scheduler
+    return parts
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_everything_is_bit_for_bit_what_it_was(data: st.DataObject) -> None:
+    accumulate = data.draw(st.sampled_from([1, 2]))
+    parts = training(data.draw, accumulate)
+    batches = healthy_batches(8 * accumulate)
+    updates = [tuple(batches[n : n + accumulate]) for n in range(0, len(batches), accumulate)]
+    if data.draw(st.booleans()):
+        updates[4] = tuple(nan_batch(batch) for batch in updates[4])
+    root = parts.subject.capture()
+    for update in updates[: data.draw(st.integers(0, 2))]:
+        parts.applied(*update)
+    parts.measured(*updates[2]) if data.draw(st.booleans()) else parts.subject.drop_gradients()
+    if parts.subject.scaler is not None:
+        parts.subject.drop_gradients()
+    before, kept = all_of(parts.subject), clone(updates)
+    asked, stops_at = iter(range(10**6)), data.draw(st.sampled_from([3, 10**6]))
+    cures = CuresInForce(parts.subject, parts.executor)
+    forks = Forks(parts.subject, parts.executor, root, lambda: next(asked) >= stops_at)
+    try:
+        with forks.undone():
+            scores = [
+                forks.score(updates[2:6], updates[6:], lambda cure=cure: cures.on_a_fork(cure))  # type: ignore[misc]
+                for cure in data.draw(st.lists(st.sampled_from(CURES), min_size=1, max_size=3))
+            ]
+            assert all(isinstance(score, float) for score in scores)
+    except Stopped:
+        assert stops_at == 3
+    zero_output_losses(parts.subject, parts.executor, updates[6:])
+    assert_same(all_of(parts.subject), before)
+    # What is not a number equals nothing, itself included.
+    assert_same(mapped(updates, torch.nan_to_num), mapped(kept, torch.nan_to_num))
