@@ -11,7 +11,9 @@ from supervisor.records import ActionName, CauseKind, SignalName
 
 
 def test_every_signal_and_every_cause_has_a_reaction() -> None:
-    assert set(Reactions.model_fields) == {each.value for each in (*SignalName, *CauseKind)}
+    # An odd update only asks for an experiment; what that finds has a name of its own.
+    assert set(Reactions.model_fields) == {each.value for each in (*SignalName, *CauseKind)} - {"odd_update"}
+    assert Reactions().of(SignalName.ODD_UPDATE) is Reaction.OBSERVE
 
 
 @pytest.mark.parametrize("reaction", Reaction)
@@ -54,7 +56,8 @@ def test_finite_signals_may_be_observed(signal: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "signal", sorted({*SignalName} - {"loss_spike", "gradient_spike", "divergence", "sanitized_values"})
+    "signal",
+    sorted({*SignalName} - {"loss_spike", "gradient_spike", "divergence", "sanitized_values", "odd_update"}),
 )
 def test_other_signals_may_not(signal: str) -> None:
     with pytest.raises(InputError, match=f"policy: reactions.{signal}: .*cannot be merely observed"):

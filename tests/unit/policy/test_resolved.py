@@ -15,7 +15,7 @@ from supervisor.config.yaml_values import plain_yaml
 from supervisor.errors import InputError
 from supervisor.policy import RecoveryPolicy, load_policy, policy_json_schema, resolved_yaml
 from supervisor.policy.load import check_policy
-from supervisor.policy.reactions import OBSERVABLE_SIGNALS
+from supervisor.policy.reactions import OBSERVABLE_SIGNALS, Reactions
 from supervisor.records import ActionName, SignalName
 
 counts = st.integers(1, 10_000)
@@ -59,7 +59,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
     present = sorted({rung["action"] for rung in ladder} | {"halt"})
     reactions = {
         signal.value: draw(st.sampled_from([None, *present, *(["observe"] if signal in OBSERVABLE_SIGNALS else [])]))
-        for signal in draw(st.sets(st.sampled_from(SignalName)))
+        for signal in draw(st.sets(st.sampled_from([name for name in SignalName if name in Reactions.model_fields])))
     }
     window = draw(st.integers(2, 1000))
     spike = {
@@ -70,6 +70,12 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
     }
     drift = {"block_updates": draw(st.integers(2, 100)), "rises": draw(st.integers(2, 9)), "factor": 1.5}
     weights = {"fall": draw(st.floats(0.01, 0.99)), "window_updates": draw(counts), "warmup_updates": 0}
+    experiments = {
+        "canary_batches": draw(st.integers(1, 9)),
+        "suspect_score": draw(seconds),
+        "bad_data": {"in_a_row": draw(counts), "share": draw(st.floats(0.1, 1)), "window_updates": 10},
+        "shift": {"after_updates": draw(counts), "then": draw(st.sampled_from(["accept", "halt"]))},
+    }
     sections: dict[str, st.SearchStrategy[Any]] = {
         "version": st.just(1),
         "detect": st.fixed_dictionaries(
@@ -81,6 +87,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
                 "weights": st.sampled_from([None, weights]),
             },
         ),
+        "experiments": st.sampled_from([None, {}, experiments]),
         "gradient_clip": st.none() | st.fixed_dictionaries({}, optional={"max_norm": seconds}),
         "cooldown_steps": counts,
         "checkpoint": st.fixed_dictionaries({}, optional={"every_steps": counts, "keep": counts}),
