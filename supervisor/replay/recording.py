@@ -110,9 +110,7 @@ class _Reading:
                 self._change(event, signals=(*self._at(event).signals, event.signal))
             case schema.DecisionEvent():
                 decision = Decision(**{each.name: getattr(event, each.name) for each in fields(Decision)})
-                recorded = RecordedDecision(
-                    decision, event.blocked, can_retry=event.can_retry, evidence=event.evidence
-                )
+                recorded = RecordedDecision(decision, event.blocked, can_retry=event.can_retry, evidence=event.evidence)
                 self._change(event, decisions=(*self._at(event).decisions, recorded))
             case schema.DiagnosisEvent():
                 self._change(event, cause=event.kind)
