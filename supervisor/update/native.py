@@ -206,7 +206,7 @@ class NativeExecutor:
             raise RuntimeError(self.no_replay)
         try:
             with torch.set_grad_enabled(graph):
-                losses = [float(self._replay(batch)) for batch in batches]
+                losses = [float(self._replay(batch).detach()) for batch in batches]
         finally:
             self._forget_replaced()
         return sum(losses) / self.settings.accumulate
