@@ -1,9 +1,10 @@
 """How often the default detectors touch a healthy run, and what they find when something is planted.
 
-Each workload of `healthy_workloads.py` is trained under the guard with the default policy; every update that is not
-applied is an intervention. The same losses, gradient norms and rates then go through other settings of the spike
-detector, and through the published rule that skips what lies six standard deviations above the mean of the last 128
-losses or gradient norms. In a second part, faults are planted in three workloads, each at three places.
+Each workload of `healthy_workloads.py` and `method_workloads.py` is trained under the guard with the default policy;
+every update that is not applied is an intervention. The same losses, gradient norms and rates then go through other
+settings of the spike detector, and through the published rule that skips what lies six standard deviations above the
+mean of the last 128 losses or gradient norms. In a second part, data change for good in the middle of a run
+(`curricula.py`); in a third, faults are planted in some of the workloads.
 """
 
 from __future__ import annotations
@@ -17,16 +18,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# This file's own folder comes first on the path, where a neighbour's name would hide the package energy_flow.
-sys.path[:1] = [str(Path(__file__).resolve().parent.parent), sys.path[0]]
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import torch  # noqa: E402
-from healthy_workloads import SHIFTED, WORKLOADS, Workload  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from benchmarks.curricula import CURRICULA, report  # noqa: E402
+from benchmarks.healthy_workloads import SHIFTED, WORKLOADS, Workload  # noqa: E402
+from benchmarks.method_workloads import METHODS  # noqa: E402
 from supervisor import Guard, PolicyHalt, load_policy  # noqa: E402
 from supervisor.records import Observation  # noqa: E402
 from supervisor.signals import Detectors  # noqa: E402
+
+HEALTHY = {**WORKLOADS, **METHODS}
 
 Series = list[tuple[float, float, float]]
 """Loss, gradient norm and learning rate of each update."""
@@ -63,15 +67,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1200, help="of each healthy run")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=[*WORKLOADS, *SHIFTED], help="these workloads alone")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*HEALTHY, *SHIFTED, *CURRICULA], metavar="NAME", help="these workloads alone"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     started = time.thread_time()
-    chosen = arguments.only or list(WORKLOADS)
-    _healthy({name: WORKLOADS[name] for name in chosen if name in WORKLOADS}, arguments.steps, arguments.seeds)
+    chosen = arguments.only or [*HEALTHY, *SHIFTED, *CURRICULA]
+    _healthy({name: HEALTHY[name] for name in chosen if name in HEALTHY}, arguments.steps, arguments.seeds)
     if not arguments.only:
         print("\nShifts of the data so abrupt that they look like damage; not counted above")
-    _healthy({name: SHIFTED[name] for name in arguments.only or SHIFTED if name in SHIFTED}, arguments.steps, 3)
+    _healthy({name: SHIFTED[name] for name in chosen if name in SHIFTED}, arguments.steps, 3)
+    report([name for name in chosen if name in CURRICULA], arguments.steps, arguments.seeds)
     if not arguments.only:
         _planted(arguments.seeds)
     print(f"\n{time.thread_time() - started:.0f} s of processor time")
@@ -82,37 +89,40 @@ def _healthy(workloads: dict[str, Callable[[int], Workload]], steps: int, seeds:
         return
     columns = ["guard", *VARIANTS, "6 sigma"]
     print(f"{'interventions in ' + str(seeds) + ' x ' + str(steps) + ' steps':34}", *(f"{c:>20}" for c in columns))
-    total = dict.fromkeys(columns, 0)
+    total, updates = dict.fromkeys(columns, 0), 0
     for name, make in workloads.items():
         counts = dict.fromkeys(columns, 0)
         for seed in range(seeds):
-            series, counted = _run(make(seed), steps)
+            seen, counted = _run(make(seed), steps)
             counts["guard"] += counted
+            updates += sum(map(len, seen))
             for variant, spike in VARIANTS.items():
-                counts[variant] += _replayed(series, spike)
-            counts["6 sigma"] += _six_sigma(series)
+                counts[variant] += sum(_replayed(series, spike) for series in seen)
+            counts["6 sigma"] += sum(map(_six_sigma, seen))
         print(f"{name:34}", *(f"{counts[c]:20}" for c in columns), flush=True)
         total = {c: total[c] + counts[c] for c in columns}
-    updates = len(workloads) * seeds * steps
     print(f"{'per 10,000 of ' + str(updates):34}", *(f"{total[c] / updates * 1e4:20.2f}" for c in columns), flush=True)
 
 
-def _run(workload: Workload, steps: int) -> tuple[Series, int]:
-    """The healthy updates of a run, and the number of interventions."""
-    guard = _guard(workload, workload.loss)
-    series, interventions = [], 0
-    while guard.steps_done < steps:
-        rate = float(workload.optimizer.param_groups[0]["lr"])
-        try:
-            outcome = guard.step(next(workload.batches))
-        except PolicyHalt:
-            print("  halted")
-            return series, interventions + 1
-        series.append((outcome.loss, outcome.grad_norm, rate))
-        interventions += not outcome.applied
-        if not outcome.applied:
-            print(f"  step {outcome.step}: {outcome.action} after {', '.join(s.name for s in outcome.signals)}")
-    return series, interventions
+def _run(workload: Workload, steps: int) -> tuple[list[Series], int]:
+    """The healthy updates of a run, those of its partner apart, and the number of interventions in both."""
+    halves = [half for half in (workload, workload.partner) if half is not None]
+    guards = [_guard(half, half.loss) for half in halves]
+    seen: list[Series] = [[] for _ in halves]
+    interventions = 0
+    while guards[0].steps_done < steps:
+        for half, guard, series in zip(halves, guards, seen, strict=True):
+            rate = float(half.optimizer.param_groups[0]["lr"])
+            try:
+                outcome = guard.step(next(half.batches))
+            except PolicyHalt:
+                print("  halted")
+                return seen, interventions + 1
+            series.append((outcome.loss, outcome.grad_norm, rate))
+            interventions += not outcome.applied
+            if not outcome.applied:
+                print(f"  step {outcome.step}: {outcome.action} after {', '.join(s.name for s in outcome.signals)}")
+    return seen, interventions
 
 
 def _replayed(series: Series, spike: dict[str, Any]) -> int:
@@ -202,7 +212,12 @@ def _with_faults(workload: Workload) -> dict[str, list[int | None]]:
 
 def _guard(workload: Workload, loss: Callable[[Any], Tensor], policy: dict[str, Any] | None = None) -> Guard:
     return Guard(
-        model=workload.model, optimizer=workload.optimizer, scheduler=workload.scheduler, loss=loss, policy=policy
+        model=workload.model,
+        optimizer=workload.optimizer,
+        scheduler=workload.scheduler,
+        loss=loss,
+        policy=policy,
+        quiet=True,
     )
 
 

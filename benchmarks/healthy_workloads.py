@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LambdaLR, LRScheduler, OneCycleLR
 
-__all__ = ["SHIFTED", "WORKLOADS", "Workload"]
+__all__ = ["SHIFTED", "WORKLOADS", "Batch", "Workload", "classifier", "corpus", "digits", "mlp", "shuffled"]
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, ...]
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Workload:
         scheduler: stepped once a step, or None.
         loss: batch -> scalar.
         batches: without end.
+        partner: another half that takes a step after each of this one's, under a guard of its own.
     """
 
     model: nn.Module
@@ -37,23 +38,25 @@ class Workload:
     scheduler: LRScheduler | None
     loss: Callable[[Batch], Tensor]
     batches: Iterator[Batch]
+    partner: Workload | None = None
 
 
 @functools.cache
-def _digits() -> Batch:
+def digits() -> Batch:
+    """1797 images [N, 64] between 0 and 1, and what they show [N]."""
     data = load_digits()
     order = torch.randperm(len(data.target), generator=torch.Generator().manual_seed(0))
     return torch.from_numpy(data.data).float()[order] / 16, torch.from_numpy(data.target).long()[order]
 
 
 @functools.cache
-def _text() -> Tensor:
+def corpus() -> Tensor:
     """Some 50,000 characters of the standard library, as numbers below 96."""
     text = Path(argparse.__file__).read_text(encoding="utf-8")[:50_000]
     return torch.tensor([min(max(ord(c) - 31, 0), 95) for c in text])
 
 
-def _rows(x_NF: Tensor, y_N: Tensor, seed: int, size: Callable[[int], int], epoch: bool = True) -> Iterator[Batch]:
+def shuffled(x_NF: Tensor, y_N: Tensor, seed: int, size: Callable[[int], int], epoch: bool = True) -> Iterator[Batch]:
     """Shuffled batches; the size of each is given by its number."""
     generator, number, left = torch.Generator().manual_seed(seed), 0, torch.empty(0, dtype=torch.long)
     while True:
@@ -65,40 +68,42 @@ def _rows(x_NF: Tensor, y_N: Tensor, seed: int, size: Callable[[int], int], epoc
         number += 1
 
 
-def _mlp(inputs: int = 64, hidden: int = 64, outputs: int = 10, drop: float = 0.0) -> nn.Module:
+def mlp(inputs: int = 64, hidden: int = 64, outputs: int = 10, drop: float = 0.0) -> nn.Module:
+    """Three layers with ReLU between them."""
     return nn.Sequential(
         nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(drop), nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(drop),
         nn.Linear(hidden, outputs),
     )  # fmt: skip
 
 
-def _classifier(
+def classifier(
     seed: int,
     *,
     size: Callable[[int], int] = lambda number: 32,
     optimizer: Callable[[nn.Module], Optimizer] = lambda model: Adam(model.parameters(), lr=1e-3),
     scheduler: Callable[[Optimizer], LRScheduler] | None = None,
-    model: Callable[[], nn.Module] = _mlp,
+    model: Callable[[], nn.Module] = mlp,
     rows: Batch | None = None,
     batches: Callable[[Tensor, Tensor, int], Iterator[Batch]] | None = None,
 ) -> Workload:
+    """A network that classifies images, by default an MLP with Adam on the digits."""
     torch.manual_seed(seed)
-    x, y = rows or _digits()
+    x, y = rows or digits()
     made = model()
     by = optimizer(made)
 
     def loss(batch: Batch) -> Tensor:
         return nn.functional.cross_entropy(made(batch[0]), batch[1])
 
-    drawn = _rows(x, y, seed, size) if batches is None else batches(x, y, seed)
+    drawn = shuffled(x, y, seed, size) if batches is None else batches(x, y, seed)
     return Workload(made, by, scheduler(by) if scheduler else None, loss, drawn)
 
 
 def _curriculum(x: Tensor, y: Tensor, seed: int) -> Iterator[Batch]:
     """Two classes, then five, then all ten."""
     easy, middle = y < 2, y < 5
-    parts = [_rows(x[easy], y[easy], seed, lambda n: 32), _rows(x[middle], y[middle], seed, lambda n: 32)]
-    parts.append(_rows(x, y, seed, lambda n: 32))
+    parts = [shuffled(x[easy], y[easy], seed, lambda n: 32), shuffled(x[middle], y[middle], seed, lambda n: 32)]
+    parts.append(shuffled(x, y, seed, lambda n: 32))
     for part, steps in zip(parts, (300, 400, 10**9), strict=True):
         for _ in range(steps):
             yield next(part)
@@ -107,7 +112,7 @@ def _curriculum(x: Tensor, y: Tensor, seed: int) -> Iterator[Batch]:
 def _harder(x: Tensor, y: Tensor, seed: int) -> Iterator[Batch]:
     """Images that come clean at first, and with more noise step by step."""
     generator = torch.Generator().manual_seed(seed)
-    for number, (images, labels) in enumerate(_rows(x, y, seed, lambda n: 32)):
+    for number, (images, labels) in enumerate(shuffled(x, y, seed, lambda n: 32)):
         yield images + min(0.6, number / 1500) * torch.randn(images.shape, generator=generator), labels
 
 
@@ -128,14 +133,14 @@ def _longer(seed: int) -> Workload:
 def _noisy_shift(x: Tensor, y: Tensor, seed: int) -> Iterator[Batch]:
     """Clean images, then ever noisier ones."""
     generator = torch.Generator().manual_seed(seed)
-    for number, (images, labels) in enumerate(_rows(x, y, seed, lambda n: 32)):
+    for number, (images, labels) in enumerate(shuffled(x, y, seed, lambda n: 32)):
         strength = 0.0 if number < 400 else 0.3 if number < 700 else 0.6
         yield images + strength * torch.randn(images.shape, generator=generator), labels
 
 
 def _rare(seed: int) -> Batch:
     """Digits of which nine tenths are zeros and ones."""
-    x, y = _digits()
+    x, y = digits()
     common = (y < 2).nonzero()[:, 0].repeat(10)
     index = torch.cat([common, (y >= 2).nonzero()[:, 0][:400]])
     return x[index], y[index]
@@ -172,7 +177,7 @@ def _language(
     seed: int, model: type[nn.Module], optimizer: Callable[[nn.Module], Optimizer], scheduler: object = None
 ) -> Workload:
     torch.manual_seed(seed)
-    text, made = _text(), model()
+    text, made = corpus(), model()
     by = optimizer(made)
     generator = torch.Generator().manual_seed(seed)
 
@@ -194,7 +199,7 @@ def _regression(seed: int, *, likelihood: bool = False, size: int = 32) -> Workl
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     weights = torch.randn(8, generator=generator)
-    made = _mlp(8, 48, 2)
+    made = mlp(8, 48, 2)
     by = Adam(made.parameters(), lr=2e-3)
 
     def batches() -> Iterator[Batch]:
@@ -222,8 +227,8 @@ def _warm_up(by: Optimizer) -> LRScheduler:
 
 
 def _memorised(seed: int) -> Workload:
-    x, y = _digits()
-    return _classifier(
+    x, y = digits()
+    return classifier(
         seed, rows=(x[:256], y[:256]), optimizer=lambda m: Adam(m.parameters(), lr=3e-3), size=lambda n: 16
     )
 
@@ -233,29 +238,29 @@ def _momentum(lr: float) -> Callable[[nn.Module], Optimizer]:
 
 
 WORKLOADS: dict[str, Callable[[int], Workload]] = {
-    "batch size 1": lambda s: _classifier(s, size=lambda n: 1),
-    "batch size 4": lambda s: _classifier(s, size=lambda n: 4),
-    "batch size 64": lambda s: _classifier(s, size=lambda n: 64),
-    "growing batch": lambda s: _classifier(s, size=_grown),
-    "dropout 0.5": lambda s: _classifier(s, model=lambda: _mlp(drop=0.5)),
-    "warm-up, cosine": lambda s: _classifier(s, optimizer=_momentum(0.1), scheduler=_warm_up),
-    "warm restarts": lambda s: _classifier(
+    "batch size 1": lambda s: classifier(s, size=lambda n: 1),
+    "batch size 4": lambda s: classifier(s, size=lambda n: 4),
+    "batch size 64": lambda s: classifier(s, size=lambda n: 64),
+    "growing batch": lambda s: classifier(s, size=_grown),
+    "dropout 0.5": lambda s: classifier(s, model=lambda: mlp(drop=0.5)),
+    "warm-up, cosine": lambda s: classifier(s, optimizer=_momentum(0.1), scheduler=_warm_up),
+    "warm restarts": lambda s: classifier(
         s, optimizer=_momentum(0.1), scheduler=lambda by: CosineAnnealingWarmRestarts(by, 250)
     ),
-    "warm restarts, Adam": lambda s: _classifier(
+    "warm restarts, Adam": lambda s: classifier(
         s,
         optimizer=lambda m: AdamW(m.parameters(), lr=1e-2),
         scheduler=lambda by: CosineAnnealingWarmRestarts(by, 100, T_mult=2, eta_min=1e-5),
     ),
-    "one cycle": lambda s: _classifier(
+    "one cycle": lambda s: classifier(
         s, optimizer=_momentum(0.01), scheduler=lambda by: OneCycleLR(by, max_lr=0.3, total_steps=1200)
     ),
     "curriculum: longer texts": _longer,
-    "curriculum: ever more noise": lambda s: _classifier(s, batches=_harder),
-    "curriculum: noise in two jumps": lambda s: _classifier(s, batches=_noisy_shift),
-    "rare classes": lambda s: _classifier(s, rows=_rare(s), size=lambda n: 8),
+    "curriculum: ever more noise": lambda s: classifier(s, batches=_harder),
+    "curriculum: noise in two jumps": lambda s: classifier(s, batches=_noisy_shift),
+    "rare classes": lambda s: classifier(s, rows=_rare(s), size=lambda n: 8),
     "memorised": _memorised,
-    "high-rate SGD": lambda s: _classifier(s, optimizer=_momentum(0.2)),
+    "high-rate SGD": lambda s: classifier(s, optimizer=_momentum(0.2)),
     "regression": lambda s: _regression(s),
     "regression, batch 2": lambda s: _regression(s, size=2),
     "loss below zero": lambda s: _regression(s, likelihood=True),
@@ -265,6 +270,6 @@ WORKLOADS: dict[str, Callable[[int], Workload]] = {
 """Name -> a training by its seed."""
 
 SHIFTED: dict[str, Callable[[int], Workload]] = {
-    "classes never seen before": lambda s: _classifier(s, batches=_curriculum),
+    "classes never seen before": lambda s: classifier(s, batches=_curriculum),
 }
 """Healthy trainings whose data change so abruptly that no number tells it from damage."""

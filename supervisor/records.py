@@ -34,6 +34,7 @@ class CauseKind(enum.StrEnum):
     EXCEPTION = "exception"
     POISONED_OPTIMIZER_STATE = "poisoned_optimizer_state"
     POISONED_PARAMETER = "poisoned_parameter"
+    HIDDEN_STATE = "hidden_state"
     BAD_INPUT = "bad_input"
     NOT_REPRODUCIBLE = "not_reproducible"
     NONFINITE_ACTIVATION = "nonfinite_activation"
@@ -66,7 +67,8 @@ class Evidence:
     Attributes:
         blame: what is at fault.
         why: one sentence for a person, with the numbers.
-        batches: bad batches that the update counts for; more than one where they accumulate.
+        batches: bad batches that the update counts for; more than one where they accumulate, 0 where its bad rows are
+            known and left out from now on.
         finite: whether all numbers of the update were finite, so that nothing but their size speaks against it.
         repeatable: whether its batches may come again.
         batch: number of its last batch in the data, None where that is not known.
@@ -176,7 +178,14 @@ class Cause:
         dataset_indices: their indices in the data set, in the same order; empty where the data do not give them.
         operation: the operation of torch that made the first bad value, as `log` or `SqrtBackward0`.
         where: `file:line` in the user's code of that operation, or where the exception was raised.
+        detail: what was measured about the arguments of that operation.
         exception_type: class name of the exception.
+        after_step: for a state that is bad: whether that showed only after the optimizer had stepped.
+        finite_before: likewise: whether the state is known to have been finite after the step before; None: not known.
+        optimizer: class name of the optimizer that steps the parameter, where the state is bad.
+        dtype: the parameter's, likewise.
+        eps: the optimizer's for that parameter, likewise, None where it has none.
+        attributes: plain attributes of modules that the loss depends on and that no state holds, as `module.attribute`.
         deterministic: for a step that could not be reproduced: whether two replays agreed to the bit.
         replays: how often the step was run again to find out.
         seconds: wall time of the diagnosis.
@@ -195,7 +204,14 @@ class Cause:
     dataset_indices: tuple[int | str, ...] = ()
     operation: str | None = None
     where: str | None = None
+    detail: str | None = None
     exception_type: str | None = None
+    after_step: bool = False
+    finite_before: bool | None = None
+    optimizer: str | None = None
+    dtype: str | None = None
+    eps: float | None = None
+    attributes: tuple[str, ...] = ()
     deterministic: bool | None = None
     replays: int = 0
     seconds: float = 0.0

@@ -31,6 +31,7 @@ class Kind(enum.StrEnum):
 
     TRANSIENT = "transient fault"
     CONFIGURATION = "configuration fault"
+    HELD_OUT = "held-out configuration fault"
     HARMLESS = "harmless event"
 
 

@@ -13,7 +13,7 @@ import torch
 from benchmarks.rescue_study.training import Training
 from supervisor import Guard
 
-__all__ = ["BASELINES", "METHODS"]
+__all__ = ["BASELINES", "METHODS", "loop_without_nonfinite"]
 
 SIGMAS, WINDOW, LEAST = 6, 128, 64
 """Skipping as OLMo-core's SkipStepOptimizer does it: 6 standard deviations over the last 128 updates, from 64 on."""
@@ -72,6 +72,11 @@ def _loop(training: Training, skip: Callable[[float, float], bool], clip: float 
         training.scheduler.step()
 
 
+def loop_without_nonfinite(training: Training, clip: float = math.inf) -> None:
+    """The usual loop, without the updates that are not finite."""
+    _loop(training, _NonFinite(), clip)
+
+
 def _guarded(training: Training) -> None:
     guard = Guard(
         model=training.model,
@@ -80,14 +85,15 @@ def _guarded(training: Training) -> None:
         scaler=training.scaler,
         loss=training.loss,
         data=training.batches(),
+        quiet=True,
     )
     guard.run(training.steps)
 
 
 BASELINES: dict[str, Callable[[Training], None]] = {
     "no guard": lambda training: _loop(training, _Never()),
-    "skip non-finite": lambda training: _loop(training, _NonFinite()),
-    "skip + clip": lambda training: _loop(training, _NonFinite(), clip=1.0),
+    "skip non-finite": loop_without_nonfinite,
+    "skip + clip": lambda training: loop_without_nonfinite(training, clip=1.0),
     "6-sigma skip": lambda training: _loop(training, _SixSigma()),
 }
 METHODS: dict[str, Callable[[Training], None]] = {**BASELINES, "guard": _guarded}

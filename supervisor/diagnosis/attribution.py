@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from supervisor.diagnosis import wording
+from supervisor.diagnosis.poisoned import stepper_of, when_it_went_bad
 from supervisor.diagnosis.probe import Probe
+from supervisor.diagnosis.repeating import Repeating
 from supervisor.diagnosis.replay import DiagnosisFailed, Replays
 from supervisor.diagnosis.sample_search import Blame, SampleSearch
 from supervisor.diagnosis.trace import Origin, Trace
 from supervisor.records import Cause, CauseKind, Observation, SignalName
 from supervisor.training.modules import named_modules
-from supervisor.update import Attempt
+from supervisor.training.samples import unreadable
+from supervisor.update import Attempt, Raised
 
 __all__ = ["Attribution"]
 
@@ -33,6 +36,8 @@ class Attribution:
         model: the model.
         replays: runs it again.
         is_healthy: whether an observation would not have been flagged.
+        finite_before: whether the state was checked after the step before and was finite; None: not known.
+        brief: look for samples alone, in about the time of three steps.
     """
 
     attempt: Attempt
@@ -40,6 +45,8 @@ class Attribution:
     model: nn.Module
     replays: Replays
     is_healthy: Callable[[Observation], bool]
+    finite_before: bool | None = None
+    brief: bool = False
     _modules: dict[str, nn.Module] = field(init=False)
     _trace: Trace = field(init=False)
     _samples: SampleSearch = field(init=False)
@@ -55,17 +62,31 @@ class Attribution:
         Raises:
             DiagnosisFailed: a replay did not go as the step did.
         """
-        found = self._raised() or self._poisoned()
+        if self.attempt.raised is not None:
+            return self._raised(self.attempt.raised)
+        found = self._poisoned()
         if found is not None or not self.attempt.undone:
             return found
         # What most incidents come from is found with the least: a traced replay takes as long as many steps.
         probe = Probe(self.model) if "nan" in self._samples.flaws() else None
-        first = self.replays.run(self.attempt.batches, probe)
+        hidden = bool(self.replays.attributes.with_nan())
+        first = self.replays.run(self.attempt.batches, None if hidden else probe)
         if probe is not None and probe.module is not None:
             return self._blamed(self._samples.by_value(), Origin(probe.module))
         self._must_not_raise(first)
         if self.is_healthy(first):
             return self._not_reproducible(first)
+        if self.brief:
+            blame = self._samples.each_alone()
+            return None if blame is None else self._blamed(blame, NOWHERE)
+        found = self._hidden()
+        if found is not None:
+            return found
+        if hidden and probe is not None:
+            # What the modules kept is out of the way by now: a NaN that comes out is the batch's.
+            self.replays.run(self.attempt.batches, probe)
+            if probe.module is not None:
+                return self._blamed(self._samples.by_value(), Origin(probe.module))
         first = self.replays.run(self.attempt.batches, self._trace)
         self._must_not_raise(first)
         # What the search does next must not push out the gradients that later rows look at.
@@ -79,52 +100,67 @@ class Attribution:
         if observation.exception is not None:
             raise DiagnosisFailed(f"a replay raised {observation.exception}")
 
-    def _raised(self) -> Cause | None:
-        raised = self.attempt.raised
-        if raised is None:
-            return None
+    def _raised(self, raised: Raised) -> Cause:
         what = f"the step raised {self.attempt.seen.exception}"
         what += f" at {raised.where}" if raised.where else ""
-        where = Origin(raised.module, where=raised.where)
-        return self._cause(CauseKind.EXCEPTION, what, where, exception_type=raised.type)
+        named: dict[str, Any] = {"exception_type": raised.type}
+        replays = self.replays
+        if self.attempt.undone and replays.executor.no_replay is None and replays.left > 0:
+            again = replays.run(self.attempt.batches)
+            if again.exception is None:
+                what += "; run again from the same state, it does not raise"
+                named["deterministic"] = False
+            else:
+                blame = self._samples.that_raise()
+                if blame is not None:
+                    what += f"; {wording.which(blame.samples)}: {blame.why}"
+                    named["samples"] = blame.samples
+        return self._cause(CauseKind.EXCEPTION, what, Origin(raised.module, where=raised.where), **named)
 
     def _poisoned(self) -> Cause | None:
-        seen = self.attempt.seen
-        when = "before the step" if self.attempt.undone else "when the state was checked after the step"
+        seen, undone = self.attempt.seen, self.attempt.undone
         if seen.bad_optimizer_state:
-            parameter, key = self._split(seen.bad_optimizer_state[0])
-            what = (
-                f"the optimizer's {key} of {parameter} was not finite {when}: restoring weights alone would not help, "
-                "its next step would poison them again"
-            )
-            return self._at_parameter(CauseKind.POISONED_OPTIMIZER_STATE, what, parameter, state_key=key)
-        if seen.bad_parameters:
-            name = seen.bad_parameters[0]
-            return self._at_parameter(CauseKind.POISONED_PARAMETER, f"{name} was not finite {when}", name)
-        return None
+            kind, (parameter, key) = CauseKind.POISONED_OPTIMIZER_STATE, self._split(seen.bad_optimizer_state[0])
+            held, more = f"the optimizer's {key} of {parameter}", "; it stays when the weights alone are put back"
+        elif seen.bad_parameters:
+            kind, parameter, key = CauseKind.POISONED_PARAMETER, seen.bad_parameters[0], None
+            held, more = parameter, ""
+        else:
+            return None
+        what = when_it_went_bad(held, seen, undone=undone, finite_before=self.finite_before) + more
+        # What the optimizer is tells nothing of a state that it had not stepped.
+        stepper = None if undone else stepper_of(self.replays.subject, parameter)
+        named: dict[str, Any] = {"state_key": key, "after_step": not undone, "finite_before": self.finite_before}
+        if stepper is not None:
+            what += f"; {stepper}"
+            named |= {"optimizer": stepper.optimizer, "dtype": stepper.dtype, "eps": stepper.eps}
+        return self._at_parameter(kind, what, parameter, **named)
+
+    def _hidden(self) -> Cause | None:
+        """The step is healthy once zeros stand for what is not finite in plain attributes."""
+        attributes = self.replays.attributes
+        names = attributes.suspects()
+        if not names:
+            return None
+        attributes.mend(names)
+        mended = self.replays.run(self.attempt.batches)
+        if mended.exception is not None:
+            attributes.unmend()
+        if mended.exception is not None or not self.is_healthy(mended):
+            # The replays that follow start from the zeros: what the modules kept may be this very step's doing.
+            return None
+        owner = self._owner(names[0])
+        return self._cause(CauseKind.HIDDEN_STATE, wording.hidden(names), Origin(owner), attributes=names)
 
     def _not_reproducible(self, first: Observation) -> Cause:
-        loss = self.attempt.seen.loss
-        if math.isfinite(loss) and loss == first.loss:
-            same, why = True, "with the very loss it had: only its gradients went wrong, once, outside of the program"
-        else:
-            gradients = self.replays.gradients()
-            second = self.replays.run(self.attempt.batches)
-            same = _same_bits(first.loss, second.loss) and _same_tensors(gradients, self.replays.gradients())
-            why = (
-                "and two replays agree to the bit: the program is deterministic, and something outside of it went "
-                "wrong once"
-                if same
-                else "and two replays differ: the program itself is not deterministic"
-            )
-        what = f"the same step, run again from the same state, is healthy, {why}"
-        return self._cause(CauseKind.NOT_REPRODUCIBLE, what, deterministic=same)
+        found = Repeating(self.attempt, self.replays).look(first)
+        return self._cause(
+            CauseKind.NOT_REPRODUCIBLE, found.what, deterministic=found.deterministic, attributes=found.attributes
+        )
 
     def _blamed(self, blame: Blame, surfaced: Origin) -> Cause:
         samples = blame.samples
-        shown = ", ".join(str(sample) for sample in samples[:5]) + (" ..." if len(samples) > 5 else "")
-        which = f"sample {shown} of the batch" if len(samples) == 1 else f"samples {shown} of the batch"
-        what = f"{which}: {blame.why}" if samples else blame.why
+        what = f"{wording.which(samples)}: {blame.why}" if samples else blame.why
         return self._cause(CauseKind.BAD_INPUT, what, surfaced, samples=samples)
 
     def _surfaced(self) -> Origin:
@@ -133,25 +169,30 @@ class Attribution:
         origin = self._trace.forward_origin()
         if module is None:
             return self._trace.backward_origin() or origin or NOWHERE
-        return Origin(module) if origin is None else Origin(module, origin.operation, origin.where)
+        return Origin(module) if origin is None else replace(origin, module=module)
 
     def _forward(self, first: Observation) -> Cause | None:
-        origin = self._trace.forward_origin()
+        trace = self._trace
+        origin = trace.forward_origin()
         if origin is not None:
-            what = f"{self._named(origin.module)} makes values that are not finite out of finite ones{_at(origin)}"
+            what = wording.activation(self._named(origin.module), origin, trace.unexplained())
             return self._cause(CauseKind.NONFINITE_ACTIVATION, what, origin)
         if not math.isfinite(first.loss):
-            origin = self._trace.loss_origin()
-            what = f"every module's output is finite and the loss is not{_at(origin)}"
+            origin, surfaced = trace.loss_origin(), trace.surfaced()
+            given = None if surfaced is None else self._named(surfaced)
+            unread = unreadable(self.attempt.batches)
+            what = wording.loss(origin, trace.seen(), given, trace.unexplained(), unread)
             return self._cause(CauseKind.LOSS_FUNCTION, what, origin)
         if first.bad_buffers:
             name = first.bad_buffers[0]
             what = f"the forward pass puts a value that is not finite into {name}; loss and gradients stay finite"
             return self._at_parameter(CauseKind.NONFINITE_ACTIVATION, what, name)
         if self._only_replaced():
-            origin = self._trace.first_source()
-            what = "a value that is not finite was made and replaced inside the model"
-            return None if origin is None else self._cause(CauseKind.NONFINITE_ACTIVATION, what + _at(origin), origin)
+            origin = trace.first_source()
+            what = f"a value that is not finite was made, and the model counts {first.sanitized} that it replaced"
+            if origin is None:
+                return None
+            return self._cause(CauseKind.NONFINITE_ACTIVATION, what + wording.place(origin), origin)
         return None
 
     def _backward(self, first: Observation, gradients: dict[str, Tensor]) -> Cause | None:
@@ -160,10 +201,10 @@ class Attribution:
         origin = self._trace.backward_origin()
         if origin is None:
             name = first.bad_gradients[0]
-            what = f"the forward pass is finite and the gradient of {name} is not"
+            what = f"the loss is finite and the gradient of {name} is not"
             return self._at_parameter(CauseKind.BACKWARD_ONLY, what, name)
-        place = "the loss function" if origin.module is None else self._named(origin.module)
-        what = f"the forward pass is finite and the gradient stops being so in {place}{_at(origin)}"
+        where = "the loss function" if origin.module is None else self._named(origin.module)
+        what = f"the loss is finite and the gradient stops being so in {where}{wording.place(origin)}"
         return self._cause(CauseKind.BACKWARD_ONLY, what, origin)
 
     def _large(self, gradients: dict[str, Tensor]) -> Cause | None:
@@ -172,9 +213,7 @@ class Attribution:
         # Double precision, in which the square of no float32 overflows.
         squares = {name: float(g.detach().double().square().sum()) for name, g in gradients.items()}
         name = max(squares, key=lambda each: squares[each])
-        total = math.fsum(squares.values())
-        share = f"{squares[name] / total:.0%} of the squared norm {math.sqrt(total):.3g}" if total > 0 else "most of it"
-        what = f"everything is finite but far too large: {name} carries {share}"
+        what = wording.large(self.attempt.signals, name, squares)
         return self._at_parameter(CauseKind.GRADIENT_EXPLOSION, what, name)
 
     def _only_replaced(self) -> bool:
@@ -195,6 +234,7 @@ class Attribution:
             module_type=type(self._modules[origin.module]).__name__ if origin.module in self._modules else None,
             operation=origin.operation,
             where=origin.where,
+            detail=origin.detail,
             replays=self.replays.done,
             **named,
         )
@@ -212,16 +252,3 @@ class Attribution:
     def _named(self, module: str | None) -> str:
         kind = type(self._modules[module]).__name__ if module in self._modules else ""
         return f"{module} ({kind})" if module else f"the model itself ({kind})"
-
-
-def _at(origin: Origin) -> str:
-    what = f", in {origin.operation}" if origin.operation else ""
-    return what + (f" at {origin.where}" if origin.where else "")
-
-
-def _same_bits(one: float, other: float) -> bool:
-    return one == other or (math.isnan(one) and math.isnan(other))
-
-
-def _same_tensors(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

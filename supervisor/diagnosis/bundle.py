@@ -1,8 +1,10 @@
 """The files that let a flagged step be run again elsewhere: `batch.pt` and `state.pt` beside `incident.json`.
 
-Both load with `torch.load(path, weights_only=True)`. `batch.pt` holds a list, the batches of the update. `state.pt` is
-a dictionary: `schema` (1), `step`, `update`, `update_applied`, `parameters`, `buffers`, `module_extra`, `extra`, `rng`
-(as `supervisor.training.rng.capture_rng`), `training_modes` (by module), `scaler`, and `optimizer` where it fits.
+Both load with `torch.load(path, weights_only=True)`. `batch.pt` holds a list, the batches of the update, with
+dictionaries in the place of dataclasses and tuples in that of named tuples. `state.pt` is a dictionary: `schema` (1),
+`step`, `update`, `update_applied`, `parameters`, `buffers`, `module_extra`, `extra`, `rng` (as
+`supervisor.training.rng.capture_rng`), `training_modes` (by module), `scaler`, `batch_kinds` (the classes that were
+replaced, by where in the list), and `optimizer` where it fits.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from supervisor.training.modules import named_modules
 from supervisor.training.optimizer_state import captured_groups, state_by_name
 from supervisor.training.state import Subject
 from supervisor.training.tree import mapped, plain, tensors
+from supervisor.training.unfolding import unfolded
 from supervisor.update import Attempt
 
 __all__ = ["load_bundle_file", "remove_bundle", "write_bundle"]
@@ -44,6 +47,8 @@ def write_bundle(folder: Path, attempt: Attempt, subject: Subject, *, most_bytes
     left = most_bytes
     written: dict[str, str | None] = {BATCH_FILE: None, STATE_FILE: None}
     modes = {name: mode for (name, _), mode in zip(named_modules(subject.model), before.training_modes, strict=False)}
+    kinds: dict[str, str] = {}
+    batches = unfolded(list(attempt.batches), kinds)
     state: dict[str, Any] = {
         "schema": SCHEMA,
         "step": attempt.place.step,
@@ -53,8 +58,9 @@ def write_bundle(folder: Path, attempt: Attempt, subject: Subject, *, most_bytes
         **{name: getattr(before, name) for name in ("buffers", "module_extra", "extra", "rng")},
         "training_modes": modes,
         "scaler": attempt.scaler_before,
+        "batch_kinds": kinds,
     }
-    contents: list[tuple[str, Any]] = [(BATCH_FILE, list(attempt.batches)), (STATE_FILE, state)]
+    contents: list[tuple[str, Any]] = [(BATCH_FILE, batches), (STATE_FILE, state)]
     for name, content in contents:
         try:
             tree = plain(content, name)

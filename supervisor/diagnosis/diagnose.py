@@ -34,11 +34,13 @@ class Diagnosis:
         cause: the cause, None where none was found.
         failure: why the diagnosis failed, None where it did not.
         replays: how often the step was run again.
+        brief: samples alone were looked for.
     """
 
     cause: Cause | None
     failure: str | None = None
     replays: int = 0
+    brief: bool = False
 
 
 def diagnose(
@@ -50,6 +52,8 @@ def diagnose(
     bounds: Bounds,
     batch_number: int | None,
     clock: Clock,
+    finite_before: bool | None = None,
+    brief: bool = False,
 ) -> Diagnosis:
     """Find the cause of a flagged update by running it again.
 
@@ -64,10 +68,12 @@ def diagnose(
         bounds: what it may cost.
         batch_number: number of its last batch, None where the caller draws the batches.
         clock: for the duration.
+        finite_before: whether the state was checked after the step before and was finite; None: not known.
+        brief: look for samples alone, in about the time of three steps.
     """
     started = clock.monotonic()
     replays = Replays(subject, executor, attempt.before, attempt.scaler_before, attempt.place, most=bounds.replays)
-    attribution = Attribution(attempt, batch_number, subject.model, replays, is_healthy)
+    attribution = Attribution(attempt, batch_number, subject.model, replays, is_healthy, finite_before, brief)
     cause, failure = None, None
     try:
         # Outside of the time limit, so that nothing can interrupt the way back.
@@ -79,7 +85,7 @@ def diagnose(
         failure = str(error) or type(error).__name__
     if cause is not None:
         cause = replace(cause, replays=replays.done, seconds=clock.monotonic() - started)
-    return Diagnosis(cause, failure, replays.done)
+    return Diagnosis(cause, failure, replays.done, brief)
 
 
 class Overrun(BaseException):

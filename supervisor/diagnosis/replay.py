@@ -12,6 +12,7 @@ from torch import Tensor
 from supervisor.diagnosis.probe import Probe
 from supervisor.diagnosis.trace import Trace
 from supervisor.records import Observation
+from supervisor.training.plain_attributes import PlainAttributes
 from supervisor.training.state import Subject, VolatileState
 from supervisor.training.tree import clone
 from supervisor.update import Executor, Place
@@ -48,6 +49,14 @@ class Replays:
     place: Place
     most: int
     done: int = field(default=0, init=False)
+    _attributes: PlainAttributes | None = field(default=None, init=False)
+
+    @property
+    def attributes(self) -> PlainAttributes:
+        """What the modules keep in plain attributes, as it was before the first replay."""
+        if self._attributes is None:
+            self._attributes = PlainAttributes(self.subject.model, self.subject.names)
+        return self._attributes
 
     @property
     def left(self) -> int:
@@ -64,11 +73,17 @@ class Replays:
         finally:
             if self.done:
                 self.subject.drop_gradients()
+                self.attributes.restore()
                 self.subject.restore_volatile(self.before)
                 self._put_scaler(after)
 
-    def run(self, batches: Sequence[Any], trace: Trace | Probe | None = None) -> Observation:
+    def run(self, batches: Sequence[Any], trace: Trace | Probe | None = None, *, go_on: bool = False) -> Observation:
         """One replay; its gradients stay where they are until the next one.
+
+        Args:
+            batches: of the step, or some of them.
+            trace: watches it.
+            go_on: the modules' plain attributes are left as the replay before left them.
 
         Raises:
             DiagnosisFailed: the step cannot be run again.
@@ -79,6 +94,9 @@ class Replays:
         if self.left <= 0:
             raise ReplaysSpent(f"its {self.most} replays are spent")
         self.done += 1
+        attributes = self.attributes
+        if not go_on:
+            attributes.put_back()
         self.subject.restore_volatile(self.before)
         self._put_scaler(self.scaler)
         if trace is None:

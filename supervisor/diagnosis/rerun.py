@@ -16,6 +16,7 @@ from supervisor.training.modules import named_modules
 from supervisor.training.norms import norms_on_host
 from supervisor.training.samples import bad_samples, sample_count
 from supervisor.training.state import Subject, VolatileState
+from supervisor.training.unfolding import folded
 from supervisor.update import LossFunction, NativeExecutor, Place, UpdateSettings
 
 __all__ = ["Rerun", "rerun"]
@@ -79,6 +80,7 @@ def rerun(
     """
     check = StateCheck(subject.model, subject.optimizer, subject.extra, subject.names)
     _put_back(subject, state)
+    batches = folded(list(batches), state.get("batch_kinds", {}))
     trace = Trace(subject.model)
     executor = NativeExecutor(subject, check, replace(settings, accumulate=len(batches)), replay=loss)
     bad = check.bad_parameters()

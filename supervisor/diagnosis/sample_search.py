@@ -13,7 +13,7 @@ from supervisor.training.samples import bad_samples, keep_samples, sample_count,
 from supervisor.training.tree import tensors
 from supervisor.update import Attempt
 
-__all__ = ["Blame", "SampleSearch", "at_most", "find_culprits"]
+__all__ = ["Blame", "SampleSearch", "at_most", "find_culprits", "find_each"]
 
 BY_VALUE = "not all of its values are finite"
 NO_SAMPLE = "the batch itself holds values that are not finite"
@@ -64,27 +64,79 @@ class SampleSearch:
 
     def by_value(self) -> Blame:
         """The samples that hold values that are not finite, where it is known that those do the harm."""
-        counts = [sample_count(batch) for batch in self.attempt.batches]
-        samples = () if None in counts else self._bad_positions([count for count in counts if count is not None])
+        sizes = self._sizes()
+        samples = () if sizes is None else self._bad_positions(sizes)
         return Blame(samples, BY_VALUE if samples else NO_SAMPLE)
+
+    def that_raise(self) -> Blame | None:
+        """The samples on which the step raises as it did, each by itself; None where that cannot be told apart."""
+        sizes, own = self._sizes(), self.attempt.raised
+        if sizes is None or own is None or sum(sizes) < 2:
+            return None
+
+        def raises(positions: Sequence[int]) -> bool:
+            seen = self._without_others(positions, sizes)
+            if seen is not None and (seen.exception, seen.exception_where) == (own.message, own.where):
+                return True
+            if seen is None or seen.exception is not None:
+                raise _CannotLeaveOut
+            return False
+
+        return self._alone(sum(sizes), raises, "without {them} the step does not raise")
+
+    def each_alone(self) -> Blame | None:
+        """The samples that make the loss or the gradient of whatever they are in not finite; None as above.
+
+        It takes about as long as the step three times, where `to_blame` may take much longer.
+        """
+        sizes = self._sizes()
+        if sizes is None or sum(sizes) < 2:
+            return None
+
+        def spoils(positions: Sequence[int]) -> bool:
+            seen = self._without_others(positions, sizes)
+            if seen is None or seen.exception is not None:
+                raise _CannotLeaveOut
+            return not self.is_healthy(seen)
+
+        return self._alone(sum(sizes), spoils, "without {them} the step is healthy")
+
+    def _alone(self, total: int, spoils: Callable[[Sequence[int]], bool], why: str) -> Blame | None:
+        try:
+            found = find_each(total, spoils, most_tests=self.replays.left - 1)
+            rest = [position for position in range(total) if position not in set(found)]
+            if not found or not rest or len(found) > at_most(total) or spoils(rest):
+                return None
+        except _CannotLeaveOut:
+            return None
+        return Blame(found, why.format(them="them" if len(found) > 1 else "it"))
+
+    def _sizes(self) -> list[int] | None:
+        counts = [sample_count(batch) for batch in self.attempt.batches]
+        sizes = [count for count in counts if count is not None]
+        return sizes if len(sizes) == len(counts) else None
+
+    def _without_others(self, positions: Sequence[int], sizes: Sequence[int]) -> Observation | None:
+        """What the step measures on some of its samples; None where it is none at all."""
+        starts = [sum(sizes[:index]) for index in range(len(sizes))]
+        kept = [
+            keep_samples(batch, here)
+            for batch, start, size in zip(self.attempt.batches, starts, sizes, strict=True)
+            if (here := [p - start for p in positions if start <= p < start + size])
+        ]
+        return self.replays.run(kept) if kept else None
 
     def to_blame(self) -> Blame | None:
         """The samples at fault, found by running the step without some of them; None where no few of them are."""
-        counts = [sample_count(batch) for batch in self.attempt.batches]
-        sizes = [count for count in counts if count is not None]
-        if len(sizes) < len(counts):
+        sizes = self._sizes()
+        if sizes is None:
             return self._bad_values(None)
         total = sum(sizes)
-        starts = [sum(sizes[:index]) for index in range(len(sizes))]
         by_value = self._bad_positions(sizes)
 
         def healthy(positions: Sequence[int]) -> bool:
-            kept = [
-                keep_samples(batch, here)
-                for batch, start, size in zip(self.attempt.batches, starts, sizes, strict=True)
-                if (here := [p - start for p in positions if start <= p < start + size])
-            ]
-            return bool(kept) and self._much_better(self.replays.run(kept))
+            seen = self._without_others(positions, sizes)
+            return seen is not None and self._much_better(seen)
 
         rest = [position for position in range(total) if position not in set(by_value)]
         try:
@@ -99,8 +151,11 @@ class SampleSearch:
             return self._bad_values(by_value)
         if not culprits:
             return None
-        why = "without them the step is healthy" if len(culprits) > 1 else "without it the step is healthy"
-        return Blame(culprits, f"{why}, though their values are finite" if not by_value else why)
+        them, their = ("them", "their") if len(culprits) > 1 else ("it", "its")
+        finite = set(culprits).isdisjoint(by_value)
+        return Blame(
+            culprits, f"without {them} the step is healthy{f', though {their} values are finite' if finite else ''}"
+        )
 
     def _bad_values(self, samples: tuple[int, ...] | None) -> Blame | None:
         """Too many samples hold bad values to be left out: are the values at fault, or are they as usual?"""
@@ -143,6 +198,42 @@ class SampleSearch:
 def at_most(count: int) -> int:
     """How many of `count` may be at fault: a quarter, one at least; where it is more, they are not the cause."""
     return max(1, count // 4)
+
+
+def find_each(count: int, spoils: Callable[[Sequence[int]], bool], *, most_tests: int) -> tuple[int, ...]:
+    """The positions of which each by itself spoils whatever it is in; empty where they cannot all be told.
+
+    Groups are cut in two, and only those that are spoilt are looked at further: one in n costs about as much as all of
+    them twice.
+
+    Args:
+        count: positions 0 to `count` - 1, spoilt all together.
+        spoils: whether the given positions, in order, are spoilt.
+        most_tests: how often it may be asked.
+    """
+    found: list[int] = []
+    waiting = [list(range(count))]
+    asked = 0
+    while waiting:
+        group = waiting.pop()
+        if len(group) == 1:
+            found += group
+            continue
+        left, right = group[: len(group) // 2], group[len(group) // 2 :]
+        if asked >= most_tests:
+            return ()
+        asked += 1
+        if not spoils(left):
+            # What spoils the group is in its other half.
+            waiting.append(right)
+            continue
+        waiting.append(left)
+        if asked >= most_tests:
+            return ()
+        asked += 1
+        if spoils(right):
+            waiting.append(right)
+    return tuple(sorted(found))
 
 
 def find_culprits(count: int, is_healthy: Callable[[Sequence[int]], bool], *, most_tests: int) -> tuple[int, ...]:

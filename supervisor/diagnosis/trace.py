@@ -19,6 +19,7 @@ from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
+from supervisor.diagnosis.operations import about
 from supervisor.training.modules import named_modules
 from supervisor.training.norms import Flaws, flaws
 from supervisor.training.tree import all_tensors
@@ -42,6 +43,7 @@ class Call:
         first, last: the numbers of the graph's nodes made in it lie in [first, last).
         began, ended: when, in the trace's own count.
         entering, leaving: what its inputs and outputs held beside finite values.
+        visible: whether a tensor was found in its outputs.
     """
 
     module: str
@@ -51,6 +53,7 @@ class Call:
     entering: Flaws
     ended: int = 0
     leaving: Flaws = _NONE
+    visible: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Operation:
         at: when, in the trace's own count.
         module: innermost module it ran in, None outside of every one.
         where: `file:line` in the user's code.
+        detail: what its arguments show, where it made a bad value.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Operation:
     at: int
     module: str | None
     where: str | None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +86,13 @@ class Origin:
         module: innermost module, None outside of every one.
         operation: the function or the node of the graph, where it is known.
         where: `file:line` in the user's code, likewise.
+        detail: what was measured about the function's arguments.
     """
 
     module: str | None
     operation: str | None = None
     where: str | None = None
+    detail: str | None = None
 
 
 @dataclass(slots=True)
@@ -101,11 +108,13 @@ class Trace:
     Attributes:
         calls: every call of a module that returned, in the order of returning.
         sources: the functions that gave a NaN or an infinity which none of their arguments held, in order.
+        given: the first function that was given one before any source made one; None if none was.
     """
 
     model: nn.Module
     calls: list[Call] = field(default_factory=list, init=False)
     sources: list[Operation] = field(default_factory=list, init=False)
+    given: Operation | None = field(default=None, init=False)
     _count: int = field(default=0, init=False)
     _open: list[Call] = field(default_factory=list, init=False)
     _operations: list[Operation] = field(default_factory=list, init=False)
@@ -170,15 +179,33 @@ class Trace:
         where = next((op.where for op in reversed(self._operations) if op.first <= number < op.last), None)
         return Origin(module, node.name(), where)
 
-    def called(self, name: str, first: int, leaving: Flaws, entering: Flaws, literal: bool) -> None:
-        """Note a function of torch that has just returned."""
+    def called(self, name: str, first: int, leaving: Flaws, entering: Flaws, detail: Callable[[], str | None]) -> None:
+        """Note a function of torch that has just returned.
+
+        Args:
+            name: the function's.
+            first: the number of the graph's first node made in it.
+            leaving, entering: what its result and its arguments hold beside finite values.
+            detail: measures its arguments.
+        """
         module = self._open[-1].module if self._open else None
-        operation = Operation(
-            name, first, _next_number(), self._tick(), module, user_frame(frames_outwards(sys._getframe(2)))
-        )
+        where = user_frame(frames_outwards(sys._getframe(2)))
+        made = bool(leaving - entering) and name not in _FILLS
+        last, at = _next_number(), self._tick()
+        operation = Operation(name, first, last, at, module, where, detail() if made else None)
         self._operations.append(operation)
-        if leaving - entering and not literal and name not in _FILLS:
+        if made:
             self.sources.append(operation)
+        elif "nan" in entering and self.given is None and not self.sources:
+            self.given = operation
+
+    def unexplained(self) -> Origin | None:
+        """The first function that was given a NaN which none that was watched had made; None if none was."""
+        return None if self.given is None else _origin(self.given.module, [self.given])
+
+    def seen(self) -> int:
+        """How many modules gave a tensor, or several, that could be looked at."""
+        return len({call.module for call in self.calls if call.visible})
 
     def _bad(self, held: Flaws, when: int) -> bool:
         return bool(held) and ("nan" in held or not self.sources or self.sources[0].at < when)
@@ -200,7 +227,8 @@ class Trace:
             while (call := self._open.pop()).module != name:
                 pass
             call.last, call.ended = _next_number(), self._tick()
-            call.leaving = flaws(all_tensors(output))
+            given = [*all_tensors(output)]
+            call.leaving, call.visible = flaws(given), bool(given)
             self.calls.append(call)
 
         return hook
@@ -243,13 +271,14 @@ class _Functions(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name not in ("__get__", "__set__"):
             literal = any(isinstance(value, float) and value - value != 0 for value in (*args, *kwargs.values()))
-            self._trace.called(name, first, flaws(all_tensors(result)), entering, literal)
+            leaving = _NONE if literal else flaws(all_tensors(result))
+            self._trace.called(name, first, leaving, entering, lambda: about(name, args, kwargs, entering))
         return result
 
 
 def _origin(module: str | None, operations: list[Operation]) -> Origin:
     first = operations[0] if operations else None
-    return Origin(module, None if first is None else first.name, None if first is None else first.where)
+    return Origin(module) if first is None else Origin(module, first.name, first.where, first.detail)
 
 
 def _next_number() -> int:

@@ -27,7 +27,7 @@ __all__ = ["advance", "decide", "reject", "restored"]
 NOTHING_CLOSED = Closed()
 """The result of a healthy step with which nothing ends, as with nearly every one."""
 
-NOT_THE_RATE = frozenset({CauseKind.BAD_INPUT, CauseKind.EXCEPTION, CauseKind.NOT_REPRODUCIBLE})
+NOT_THE_RATE = frozenset({CauseKind.BAD_INPUT, CauseKind.EXCEPTION, CauseKind.HIDDEN_STATE, CauseKind.NOT_REPRODUCIBLE})
 """Causes that a lower learning rate does not help against."""
 
 

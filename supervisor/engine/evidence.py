@@ -116,10 +116,11 @@ def _counted(state: EngineState, evidence: Evidence, policy: RecoveryPolicy) -> 
     recent = tuple(each for each in bad.recent if each[0] > horizon)
     return replace(
         bad,
-        recent=(*recent, (state.clock, evidence.batches)),
+        recent=(*recent, (state.clock, evidence.batches)) if evidence.batches else recent,
         in_a_row=bad.in_a_row + evidence.batches,
         since=state.clock if bad.in_a_row == 0 else bad.since,
-        total=bad.total + evidence.batches,
+        # Those whose bad rows are known count here alone.
+        total=bad.total + max(1, evidence.batches),
     )
 
 

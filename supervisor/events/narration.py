@@ -19,6 +19,7 @@ __all__ = [
     "describe_outcome",
     "describe_signal",
     "describe_step",
+    "names_of",
 ]
 
 _MOST_NAMES = 3
@@ -58,6 +59,9 @@ class Narrator:
         """The lines that `event` completes, often none; `step` events are left to `describe_step`."""
         lines = self._leave_behind(event)
         match event:
+            case schema.SignalEvent(signal=SignalName.ODD_UPDATE):
+                # Of those that did harm an incident tells.
+                return lines
             case schema.SignalEvent():
                 self._signals.append(event)
             case schema.DecisionEvent():
@@ -161,6 +165,10 @@ def _other(event: Event) -> list[Line]:
                 "unknown": "a known batch gives no steady loss on it: nothing is known about it",
             }
             return [Line(f"{at}the state of step {event.restored_step}: {told[event.verdict]}", Tone.BAD)]
+        case schema.DataShiftEvent():
+            what = f"the data have changed: {counted(event.updates, 'odd update')} in a row did no harm"
+            then = "windows and canaries begin anew" if event.accepted else "the policy halts then"
+            return [Line(f"{at}{what}; {then}", Tone.PLAIN)]
         case schema.QuarantinedEvent():
             which = ", ".join(str(index) for index in event.dataset_indices)
             return [Line(f"{at}left out from now on: sample {which} of the data set", Tone.RECOVERY)]
@@ -169,7 +177,7 @@ def _other(event: Event) -> list[Line]:
         case schema.CheckpointRejectedEvent():
             return [Line(f"checkpoint {event.path} rejected: {event.reason}", Tone.BAD)]
         case schema.BufferExemptEvent():
-            return [Line(f"non-finite from the start, so exempt: {_names(event.buffers)}", Tone.PLAIN)]
+            return [Line(f"non-finite from the start, so exempt: {names_of(event.buffers)}", Tone.PLAIN)]
         case schema.WarningEvent():
             return [Line(f"{at}warning: {event.message}", Tone.BAD)]
         case schema.WorkerStalledEvent():
@@ -197,7 +205,7 @@ def describe_outcome(event: schema.ActionAppliedEvent) -> str:
     if event.lr_scale is not None:
         done.append(f"learning-rate scale {event.lr_scale:.4g}")
     if event.modules:
-        done.append(f"redrew {_names(event.modules)}")
+        done.append(f"redrew {names_of(event.modules)}")
     return f"; {', '.join(done)} ({event.seconds:.2g} s)" if done else ""
 
 
@@ -209,11 +217,12 @@ def describe_signal(event: schema.SignalEvent) -> str:
 
 def _value(value: object) -> str:
     if isinstance(value, tuple):
-        return _names(value)
+        return names_of(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _names(names: tuple[str, ...]) -> str:
+def names_of(names: tuple[str, ...]) -> str:
+    """`a, b, c and 4 more`."""
     rest = len(names) - _MOST_NAMES
     return ", ".join(names[:_MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 

@@ -69,7 +69,14 @@ class DiagnosisEvent(_IncidentEvent):
     dataset_indices: tuple[int | str, ...] = ()
     operation: str | None = None
     where: str | None = None
+    detail: str | None = None
     exception_type: str | None = None
+    after_step: bool = False
+    finite_before: bool | None = None
+    optimizer: str | None = None
+    dtype: str | None = None
+    eps: Number | None = None
+    attributes: tuple[str, ...] = ()
     deterministic: bool | None = None
     replays: NonNegativeInt = 0
     seconds: Number = 0.0

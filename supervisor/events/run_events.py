@@ -27,6 +27,7 @@ class RunSummary(RecordModel):
         steps: schedule position reached: the number of steps used up.
         applied_steps: steps of those whose update was applied and kept.
         skipped_steps: updates that were flagged and discarded, those that a reload went back over included.
+        bad_batches: batches that were discarded for their data, the state being sound.
         incidents: incidents opened.
         incidents_by_signal: each incident once, under its first signal.
         cured_by: closed incidents, by the action that cured them.
@@ -35,12 +36,14 @@ class RunSummary(RecordModel):
         metrics: the trainer's last evaluation.
         seconds: wall time of the run, restarts included where they are known.
         goodput: useful preserved training time over wall time, 0 to 1; None where it was not measured.
+        reason: why it was halted, None where it was not.
     """
 
     status: RunStatus
     steps: NonNegativeInt
     applied_steps: NonNegativeInt
     skipped_steps: NonNegativeInt = 0
+    bad_batches: NonNegativeInt = 0
     incidents: NonNegativeInt = 0
     incidents_by_signal: dict[SignalName, NonNegativeInt] = Field(default_factory=dict)
     cured_by: dict[ActionName, NonNegativeInt] = Field(default_factory=dict)
@@ -49,6 +52,7 @@ class RunSummary(RecordModel):
     metrics: dict[str, Number] = Field(default_factory=dict)
     seconds: Number = 0.0
     goodput: Number | None = None
+    reason: str | None = None
 
 
 class RunStartedEvent(EventBase):
@@ -136,10 +140,17 @@ class BufferExemptEvent(EventBase):
 
 
 class WarningEvent(EventBase):
-    """Something a person should know that changed nothing."""
+    """Something a person should know that changed nothing.
+
+    Attributes:
+        message: what.
+        spoken: whether a guard in a loop of one's own says it on stderr: not what belongs to the line of an incident,
+            what was said already, and what is of interest only beside the rest of the log. Not written.
+    """
 
     event: Literal["warning"] = "warning"
     message: str
+    spoken: bool = Field(default=True, exclude=True)
 
 
 class RunHaltedEvent(EventBase):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,6 +17,7 @@ from supervisor.errors import InputError
 from supervisor.events.base import EventBase
 from supervisor.events.line_file import LineFile
 from supervisor.events.schema import Event, KnownEvent, SignalEvent, WarningEvent
+from supervisor.events.stderr import say
 
 __all__ = ["EventLog", "Listener"]
 
@@ -92,9 +92,9 @@ class EventLog:
         with self._lock:
             self._pass_on(event)
 
-    def warn(self, message: str, step: int | None = None, update: int | None = None) -> None:
+    def warn(self, message: str, step: int | None = None, update: int | None = None, *, spoken: bool = True) -> None:
         """Emit a warning, about an update where one is named."""
-        self.emit(WarningEvent(step=step, update=update, message=message))
+        self.emit(WarningEvent(step=step, update=update, message=message, spoken=spoken))
 
     def close(self) -> None:
         """Close the file. A later `emit` opens it again."""
@@ -123,7 +123,7 @@ class EventLog:
                 listener(stamped)
             except Exception as error:  # noqa: BLE001  (a broken display must not stop the training)
                 self._listeners.remove(listener)
-                _say(f"event listener {listener!r} left out: {type(error).__name__}: {error}")
+                say(f"event listener {listener!r} left out: {type(error).__name__}: {error}")
         if missing and self._missing == 0:
             message = f"up to {missing} events before the last are missing: the disk refused them"
             self._pass_on(WarningEvent(message=message))
@@ -135,13 +135,7 @@ class EventLog:
             self._missing += 1
             if self._missing == 1:
                 message = f"{file.path}: cannot write events ({error.strerror or error}): the run goes on"
-                _say(message)
-                self._pass_on(WarningEvent(message=message), in_file=False)
+                say(message)
+                self._pass_on(WarningEvent(message=message, spoken=False), in_file=False)
         else:
             self._missing = 0
-
-
-def _say(message: str) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(f"supervisor: {message}\n")
-        sys.stderr.flush()

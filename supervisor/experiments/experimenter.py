@@ -22,8 +22,8 @@ from supervisor.update import Attempt, Executor
 
 __all__ = ["Experimenter", "Tools"]
 
-PLAIN = 8.0
-"""An odd update that scores more than this is tried even where that has to be owed for."""
+FAR_SCORE, FAR_RATIO = 8.0, 10.0
+"""An odd update is far off where it scores more than the one, or is more than the other times the typical value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +189,15 @@ class Experimenter:
             return
         if self._stretch is not None:
             self._end_stretch()
+        self._known = None
+        if attempt.odd:
+            # There was no means to try it: it may be harmful, so that nothing is measured by it.
+            self.detectors.accept_on_trial()
+            return
         self.detectors.accept(attempt.seen)
         if self._settings is None:
             return
-        self._known = None
-        self._budget.earn()
+        self._budget.healthy()
         data = self.tools.data
         rows = data.recent_indices(attempt.batches) if attempt.drawn and data.leaves_out else None
         self.canaries.healthy(attempt, rows)
@@ -202,14 +206,14 @@ class Experimenter:
         """The run went back, or its weights were redrawn: what was known of the state that was left is void."""
         self._drop_stretch()
         self._known = None
+        self._budget.alarmed()
 
     def _begin_stretch(self, attempt: Attempt, found: Sequence[Signal]) -> bool:
         canaries = self._usable()
         if not canaries or self.tools.executor.no_replay is not None or self._probing.repeats is False:
             return False
-        score = max((value for each in found if isinstance(value := each.details.get("score"), float)), default=PLAIN)
-        # Before it and after it, at worst.
-        if not self._budget.affords(2 * FORWARD * len(canaries), urgent=score > PLAIN):
+        if not self._budget.allows(FORWARD * len(canaries), far_off=any(map(_is_far_off, found))):
+            attempt.odd = True
             return False
         pin = None
         if self.policy.snapshot.keep > 0:
@@ -232,6 +236,7 @@ class Experimenter:
         self._stretch = None
 
     def _convict_stretch(self, attempt: Attempt, stretch: Stretch, after: Harm) -> None:
+        self._budget.alarmed()
         finding = _as_finding(attempt.suspicions)
         if stretch.pin is None:
             attempt.signals = (replace(finding, name=SignalName.DIVERGENCE),)
@@ -329,6 +334,15 @@ class Experimenter:
                     seconds=tools.clock.monotonic() - started,
                 )
             )
+
+
+def _is_far_off(signal: Signal) -> bool:
+    details = signal.details
+    score, median = details.get("score"), details.get("median")
+    if not isinstance(score, float) or not isinstance(median, float):
+        return True
+    value = details["loss"] if "loss" in details else details.get("grad_norm")
+    return score > FAR_SCORE or (isinstance(value, float) and 0 < FAR_RATIO * median < value)
 
 
 def _as_finding(found: Sequence[Signal]) -> Signal:

@@ -25,6 +25,7 @@ from supervisor.record.run_files import Reporting, RunFiles
 from supervisor.record.run_ledger import RunLedger
 from supervisor.record.run_log import RunLog
 from supervisor.signals import Detectors
+from supervisor.signals.silence import SilenceWatch
 from supervisor.states import Canaries, CheckpointParts, GoodStates, RestorePoints, Restoring, Resuming, StateTaker
 from supervisor.training.data_position import DataPosition
 from supervisor.training.inspection import StateCheck
@@ -97,7 +98,8 @@ def assemble(
     log, layout = files.log, files.layout
     detectors, ledger = Detectors(policy), RunLedger(policy, clock)
     incident_log = IncidentLog(log, layout)
-    run_log = RunLog(log, ledger, reporting.log_every_steps, reporting.on_progress, files.observations)
+    silence = SilenceWatch(schedule.stepping)
+    run_log = RunLog(log, ledger, reporting.log_every_steps, reporting.on_progress, files.observations, silence)
     quarantine = Quarantine(policy.diagnose.quarantine, data, None if layout is None else layout.quarantine, log)
     kept = 0 if policy.experiments is None or executor.no_replay is not None else policy.experiments.canary_batches
     recent = RecentCanaries(kept)

@@ -16,6 +16,7 @@ from supervisor.clock import Clock, SystemClock
 from supervisor.errors import InputError, PolicyHalt
 from supervisor.events.quarantine_file import read_quarantine
 from supervisor.events.schema import RunStatus, RunSummary
+from supervisor.events.speech import Speaker
 from supervisor.events.writer import Listener
 from supervisor.guard.arguments import NotGiven, refuse, wrong_loop, wrong_numbers, wrong_objects, wrong_training
 from supervisor.guard.assembly import TrainingObjects, assemble
@@ -69,6 +70,7 @@ class Guard(Primitives):
         log_every_steps: steps between two `step` events.
         record_observations: keep what every update measured in `observations.jsonl`, for `supervisor replay`.
         listeners: called with every event.
+        quiet: do not say incidents, reloads, a halt and warnings on stderr.
         on_progress: called after each step with a `Progress`.
         clock: time, for durations and stamps.
         run_id: the run's name in the events; None: a new one, or the resumed run's.
@@ -105,6 +107,7 @@ class Guard(Primitives):
         log_every_steps: int = 20,
         record_observations: bool = False,
         listeners: Iterable[Listener] = (),
+        quiet: bool = False,
         on_progress: ProgressListener | None = None,
         clock: Clock | None = None,
         run_id: str | None = None,
@@ -123,10 +126,8 @@ class Guard(Primitives):
         self._cursor = None if data is None else DataCursor(data)
         self._loss = given
         schedule, where = Schedule(scheduler, scheduler_interval), self._cursor or DataPosition(position)
-        clock = clock or SystemClock()
-        reporting = Reporting(
-            run_dir, resume, run_id, log_every_steps, record_observations, listeners, on_progress, clock
-        )
+        clock, heard = clock or SystemClock(), (*listeners, *(() if quiet else (Speaker(),)))
+        reporting = Reporting(run_dir, resume, run_id, log_every_steps, record_observations, heard, on_progress, clock)
         parts = assemble(
             self.policy,
             TrainingObjects(model, together, schedule, scaler, dict(extra_state or {}), where),

@@ -213,7 +213,8 @@ class Primitives:
 
     def _announce(self, steps: int | None) -> None:
         """Put the start of the run on record and take the initial state, once."""
-        self.parts.taker.end = steps or self.parts.taker.end
+        end = steps or self.parts.taker.end
+        self.parts.taker.end = self.parts.run_log.silence.end = end
         if self._announced or self._status is not None:
             return
         self._announced = True

@@ -24,6 +24,8 @@ from supervisor.update import Attempt
 
 __all__ = ["ActionContext", "Recovered", "Recovery", "Redrawing", "TrainerReset"]
 
+_NOT_THE_WEIGHTS = frozenset({CauseKind.BAD_INPUT, CauseKind.EXCEPTION, CauseKind.HIDDEN_STATE})
+
 TrainerReset = Callable[[str, nn.Module, torch.Generator], bool]
 
 
@@ -86,8 +88,8 @@ class ActionContext:
         """The module that the last diagnosis blames: one with parameters of its own to draw afresh."""
         modules = dict(named_modules(self.model))
         for cause in reversed(self.causes):
-            # What the data do to a module is no fault of its weights.
-            at_fault = cause.kind not in (CauseKind.BAD_INPUT, CauseKind.EXCEPTION) and cause.module
+            # What the data or a plain attribute do to a module is no fault of its weights.
+            at_fault = cause.kind not in _NOT_THE_WEIGHTS and cause.module
             if at_fault and next(modules[at_fault].parameters(), None) is not None:
                 return at_fault
         return None

@@ -70,6 +70,8 @@ class Reactions(Section):
     """Diagnosed: an optimizer tensor was not finite before the step."""
     poisoned_parameter: Reaction | None = Reaction.RELOAD_CHECKPOINT
     """Diagnosed: a parameter or buffer was not finite before the step."""
+    hidden_state: Reaction | None = None
+    """Diagnosed: a plain attribute of a module was not finite; no state holds it, so that none puts it back."""
     bad_input: Reaction | None = None
     """Diagnosed: the batch, or a few samples of it, are at fault."""
     not_reproducible: Reaction | None = None

@@ -90,7 +90,7 @@ def _lines(found: Rerun, record: IncidentFile) -> list[str]:
 def _place(origin: Origin) -> str:
     module = "the loss function" if origin.module is None else origin.module or "the model itself"
     by = f", by {origin.operation}" if origin.operation else ""
-    return f"{module}{by}{f' at {origin.where}' if origin.where else ''}"
+    return f"{module}{by}{f' at {origin.where}' if origin.where else ''}{f': {origin.detail}' if origin.detail else ''}"
 
 
 def _some(names: tuple[Any, ...]) -> str:

@@ -144,6 +144,8 @@ def _guard(
         log_every_steps=spec.job.log_every_steps,
         record_observations=spec.job.observations,
         listeners=[signs.renderer],
+        # The renderer says it all.
+        quiet=True,
         on_progress=signs.step,
         run_id=spec.run_id,
         about={

@@ -55,8 +55,11 @@ class IncidentLog:
         if diagnosis.cause is not None:
             self.log.emit(DiagnosisEvent.from_cause(diagnosis.cause, incident=incident))
             return
+        if diagnosis.brief:
+            return
         why = diagnosis.failure or "nothing that it looks for was found"
-        self.log.warn(f"the cause of incident {incident} is not known: {why}", observation.step, observation.update)
+        message = f"the cause of incident {incident} is not known: {why}"
+        self.log.warn(message, observation.step, observation.update, spoken=False)
 
     def decided(
         self,

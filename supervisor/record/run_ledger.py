@@ -96,6 +96,12 @@ class RunLedger:
         incident = self._engine.incident
         return incident is not None and self._policy.ladder[incident.rung].action is ActionName.HALT
 
+    @property
+    def halt_reason(self) -> str | None:
+        """Why the run has ended in `halt`; None where it has not."""
+        record = self.incident
+        return record.decisions[-1].reason if self.halted and record is not None and record.decisions else None
+
     def begin(self, batch_number: int) -> Place:
         """Begin an update whose last batch was the `batch_number`-th; 0 where none was drawn, and none comes again."""
         counters = self.counters

@@ -21,7 +21,8 @@ from supervisor.events.writer import EventLog
 from supervisor.record.counters import Progress
 from supervisor.record.run_ledger import RunLedger
 from supervisor.records import Observation
-from supervisor.training.learning_rate import nominal_lr
+from supervisor.signals.silence import SilenceWatch
+from supervisor.training.learning_rate import highest_lr, nominal_lr
 from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.rng import preserved_rng
 from supervisor.version import __version__
@@ -46,6 +47,7 @@ class RunLog:
         log_every_steps: steps between two `step` events.
         on_progress: called after each step.
         observations: where every update's measurement goes, None to keep none.
+        silence: notices a training that goes on without learning.
         metrics: what the evaluation at the end of the run gave.
     """
 
@@ -54,6 +56,7 @@ class RunLog:
     log_every_steps: int
     on_progress: ProgressListener | None
     observations: ObservationFile | None
+    silence: SilenceWatch = field(default_factory=SilenceWatch)
     metrics: dict[str, float] = field(default_factory=dict, init=False)
 
     def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:
@@ -81,9 +84,13 @@ class RunLog:
                     incidents=engine.incidents,
                 )
             )
-        if seconds is not None and seconds > SLOW_STEP_SECONDS:
+        if seconds is None:
+            return
+        if seconds > SLOW_STEP_SECONDS:
             self._say_where_slow(observation, seconds)
-        if seconds is None or (observation.step + 1) % self.log_every_steps:
+        if self.silence.accept(observation.step, observation.loss, observation.lr):
+            self._say_where_silent(observation, optimizer)
+        if (observation.step + 1) % self.log_every_steps:
             return
         engine = self.ledger.engine
         event = StepEvent(
@@ -99,12 +106,17 @@ class RunLog:
         )
         self.log.emit(event)
 
+    def _say_where_silent(self, observation: Observation, optimizer: AnyOptimizer) -> None:
+        step, rate = observation.step, highest_lr(optimizer)
+        for message in self.silence.findings(step, observation.grad_norm, rate):
+            self.log.warn(message, step, observation.update)
+
     def _say_where_slow(self, observation: Observation, seconds: float) -> None:
         before = self.ledger.counters.applied_steps - 1
         mean = (self.ledger.counters.useful_seconds - seconds) / before if before else seconds
         if seconds > SLOW_STEP_TIMES * mean:
             message = f"slow step: {seconds:.3g} s, where the mean is {mean:.3g} s"
-            self.log.warn(message, observation.step, observation.update)
+            self.log.warn(message, observation.step, observation.update, spoken=False)
 
     def evaluate(self, evaluation: Evaluation) -> None:
         """Take the metrics of the finished training; one that fails is a warning, for the training is saved."""
@@ -149,6 +161,7 @@ class RunLog:
             steps=counters.step,
             applied_steps=counters.applied_steps,
             skipped_steps=counters.skipped_steps,
+            bad_batches=engine.bad.total,
             incidents=engine.incidents,
             incidents_by_signal=dict(self.ledger.by_signal),
             cured_by=dict(self.ledger.cured_by),
@@ -157,4 +170,5 @@ class RunLog:
             metrics=self.metrics,
             seconds=seconds,
             goodput=min(1.0, counters.useful_seconds / seconds) if seconds > 0 else None,
+            reason=self.ledger.halt_reason if status is RunStatus.HALTED else None,
         )

@@ -6,51 +6,38 @@ from collections.abc import Iterable
 
 from supervisor.events.incident_file import IncidentFile
 from supervisor.records import ActionName, Cause, CauseKind, Outcome, SignalName
+from supervisor.report.operations import mend
 
 __all__ = ["advice"]
 
-_OPERATIONS = {
-    "log": "keep its argument above zero: `torch.log(x.clamp_min(1e-8))`, or `log_softmax`, `logsigmoid`, `xlogy`",
-    "sqrt": "add a small number under the root, `torch.sqrt(x + 1e-8)`: its slope at zero is infinite",
-    "norm": "add a small number under the root: the slope of a norm at zero is not a number",
-    "pow": "keep its base away from zero where the exponent is below one",
-    "div": "keep the divisor away from zero: add a small number, or divide by `x.clamp_min(1e-8)`",
-    "reciprocal": "keep the divisor away from zero: add a small number, or use `x.clamp_min(1e-8)`",
-    "rsqrt": "keep its argument above zero: add a small number to it",
-    "exp": "subtract the largest value before it, or use `logsumexp`, `softmax`, `softplus`",
-    "softmax": "give every row at least one entry that is not masked: a row of -inf alone has no softmax",
-    "where": "`where` differentiates both sides: replace the forbidden values before the operation, not after it",
-    "acos": "keep its argument inside -1 and 1: clamp it",
-    "asin": "keep its argument inside -1 and 1: clamp it",
-    "var": "do not divide by the spread of a feature that can be constant: add a small number to it",
-    "std": "its slope is not a number where all values are equal: take the root of the variance plus a small number",
-}
+_HALVES = ("float16", "bfloat16")
+_FIND_THE_WRITER = (
+    "To find what wrote it, check at every step: `detect: {state_every_steps: 1}`; the first incident then names the "
+    "step that did it."
+)
+_MOST_NAMED = 8
 
 
 def advice(record: IncidentFile) -> tuple[str, ...]:
     """What to do about an incident, most useful first; each line is a whole sentence.
 
-    It claims no more than the diagnosis found: where the cause is not known, it says how to find out.
+    It claims no more than the diagnosis found, and follows what that blames: where the data are at fault, nothing is
+    said of the rate. Where the cause is not known, it says how to find out.
 
     Args:
         record: the incident.
     """
-    if record.cause is not None:
-        lines = list(_by_cause(record.cause))
-    elif SignalName.STEP_EXCEPTION in record.signals:
-        lines = ["Mend the exception: the traceback is in incident.json."]
-    else:
-        lines = [
-            "The cause is not known: switch the diagnosis on (`diagnose: {enabled: true}`) to have it looked into."
-        ]
-    if SignalName.DIVERGENCE in record.signals and record.cured_by is not ActionName.LOWER_LR:
+    lines = [*_by_cause(record)]
+    data = any(cause.kind is CauseKind.BAD_INPUT for cause in _causes(record))
+    if SignalName.DIVERGENCE in record.signals and record.cured_by is not ActionName.LOWER_LR and not data:
         lines.append(
             "The loss or the weights left their usual range over several batches: look at the learning-rate schedule "
             "at this step, and at what writes to the weights outside of the optimizer."
         )
-    if record.cured_by is ActionName.LOWER_LR:
+    if record.cured_by is ActionName.LOWER_LR and not data:
         lines.append(
-            "Lowering the learning rate cured it: train with a lower peak rate, or warm up longer, if it comes again."
+            "It has not come again since the learning rate was lowered: if it does, train with a lower peak rate, or "
+            "warm up longer."
         )
     if record.outcome is Outcome.HALTED:
         lines.append(
@@ -60,74 +47,153 @@ def advice(record: IncidentFile) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _by_cause(cause: Cause) -> Iterable[str]:
+def _causes(record: IncidentFile) -> tuple[Cause, ...]:
+    return () if record.cause is None else (record.cause, *record.later_causes)
+
+
+def _by_cause(record: IncidentFile) -> Iterable[str]:
+    cause = record.cause
+    traced = "; the traceback is in incident.json" if record.traceback else ""
+    if cause is None and SignalName.STEP_EXCEPTION in record.signals:
+        yield f"Mend the exception{traced}."
+        return
+    if cause is None:
+        yield (
+            "The cause is not known: a warning in `supervisor events` says why, if the diagnosis was on and came to "
+            "nothing; `diagnose: {enabled: true}` in the policy switches it on."
+        )
+        return
+    if cause.kind is not CauseKind.BAD_INPUT and any(each.kind is CauseKind.BAD_INPUT for each in record.later_causes):
+        yield from _bad_input(record)
     match cause.kind:
         case CauseKind.BAD_INPUT:
-            yield from _bad_input(cause)
+            yield from _bad_input(record)
         case CauseKind.EXCEPTION:
             where = f" at {cause.where}" if cause.where else ""
-            yield f"Mend the {cause.exception_type or 'exception'}{where}; the traceback is in incident.json."
+            yield f"Mend the {cause.exception_type or 'exception'}{where}{traced}."
         case CauseKind.POISONED_OPTIMIZER_STATE:
             yield (
-                "Restoring the weights alone does not help: the optimizer's state keeps the value and poisons every "
-                "update. Go back to a state that holds both, as reload_checkpoint does."
+                "Restoring the weights alone does not help: the optimizer's state keeps the value. Go back to a state "
+                "that holds both, as reload_checkpoint does."
             )
-            yield _find_the_writer
+            yield from _poisoned(cause)
         case CauseKind.POISONED_PARAMETER:
-            yield f"{cause.parameter or 'The parameter'} was not finite before the step: this batch is not to blame."
-            yield _find_the_writer
-        case CauseKind.NOT_REPRODUCIBLE if cause.deterministic is False:
-            yield (
-                "The program is not deterministic: two replays from the same state differed. Call "
-                "`torch.use_deterministic_algorithms(True)` and draw from seeded generators to tell chance from fault."
-            )
+            yield from _poisoned(cause)
+        case CauseKind.HIDDEN_STATE:
+            yield from _hidden(cause)
         case CauseKind.NOT_REPRODUCIBLE:
-            yield (
-                "The same step from the same state was healthy twice: something outside of it, such as a fault of the "
-                "machine. Once is chance; if one machine repeats it, test its memory and its accelerator."
-            )
+            yield from _not_reproducible(cause)
         case CauseKind.NONFINITE_ACTIVATION | CauseKind.BACKWARD_ONLY | CauseKind.LOSS_FUNCTION:
-            yield from _numerics(cause)
+            yield _numerics(cause)
         case CauseKind.GRADIENT_EXPLOSION:
-            share = f" of {cause.parameter}" if cause.parameter else ""
-            yield (
-                f"The gradient{share} grew too large: lower the learning rate, warm up longer, or clip with "
-                "`gradient_clip: {max_norm: 1.0}`."
-            )
+            yield from _large(record, cause)
 
 
-_find_the_writer = (
-    "To find what wrote it, check at every step: `detect: {state_every_steps: 1}`; the first incident then names the "
-    "step that did it."
-)
-
-
-def _bad_input(cause: Cause) -> Iterable[str]:
-    if cause.dataset_indices:
-        rows = ", ".join(str(index) for index in cause.dataset_indices)
-        yield f"Clean or leave out row {rows} of the data set."
+def _bad_input(record: IncidentFile) -> Iterable[str]:
+    """What the data of all its updates are, rows first."""
+    causes = [cause for cause in _causes(record) if cause.kind is CauseKind.BAD_INPUT]
+    rows = [*dict.fromkeys(row for cause in causes for row in cause.dataset_indices)]
+    if rows:
+        yield f"Clean or leave out row {_some(rows)} of the data set."
         yield (
             "quarantine.jsonl in the run directory lists such rows: `quarantine: path/to/quarantine.jsonl` in the next "
             "job leaves them out from the start."
         )
-    elif cause.samples:
-        number = "" if cause.batch_number is None else f" {cause.batch_number}"
-        yield f"Look at sample {', '.join(str(i) for i in cause.samples)} of batch{number}: batch.pt holds it."
+    without = [cause for cause in causes if not cause.dataset_indices]
+    for cause in without[:_MOST_NAMED]:
+        held = cause is record.cause and record.bundle is not None and record.bundle.batch is not None
+        end = f": {record.bundle.batch} holds it." if held and record.bundle is not None else "."
+        samples = f"sample {_some(cause.samples)} of " if cause.samples else ""
+        number = "the batch" if cause.batch_number is None else f"batch {cause.batch_number}"
+        at = f" of step {cause.step}" if cause.batch_number is None else ""
+        yield f"Look at {samples}{number}{at}{end}"
+    if len(without) > _MOST_NAMED:
+        yield f"{len(without) - _MOST_NAMED} more of its batches are at fault: incident.json names them."
 
 
-def _numerics(cause: Cause) -> Iterable[str]:
-    name = (cause.operation or "").lower()
-    place = cause.where or cause.module or ("the loss function" if cause.kind is CauseKind.LOSS_FUNCTION else None)
-    known = next((mend for key, mend in _OPERATIONS.items() if key in name), None)
-    at = f" at {place}" if place else ""
-    if known is not None:
-        yield f"{cause.operation}{at}: {known}."
-    elif cause.kind is CauseKind.BACKWARD_ONLY:
+def _poisoned(cause: Cause) -> Iterable[str]:
+    name = cause.parameter or "The parameter"
+    if not cause.finite_before:
+        if not cause.after_step:
+            yield f"{name} was not finite before the step: this batch is not to blame."
+        yield _FIND_THE_WRITER
+    elif not cause.after_step:
         yield (
-            f"The forward pass is finite and the gradient is not{at}: look for a root, a norm or a division at zero, "
-            "and for `where` around a forbidden value."
+            f"{name} was written to between the check after the step before and this step's optimizer.step: look at "
+            "code that writes to it, in the forward pass, in hooks, or between the steps."
         )
-    elif cause.kind is CauseKind.LOSS_FUNCTION:
-        yield f"Every module is finite and the loss is not{at}: look for a logarithm of zero, or zero times one."
+    elif cause.dtype in _HALVES:
+        eps = ", or give the optimizer an eps that the type can hold, as `eps=1e-4`" if cause.eps is not None else ""
+        yield (
+            f"{cause.optimizer} steps {name} in {cause.dtype}: keep the weights in float32 and let `torch.autocast` "
+            f"compute in {cause.dtype} (float32 master weights){eps}."
+        )
     else:
-        yield f"Finite inputs and finite weights gave a non-finite output{at}: bound what goes into it, or its scale."
+        eps = "" if cause.eps is None else f", and give it a larger eps than {cause.eps:g}"
+        yield f"Look at the rate and the options with which {cause.optimizer or 'the optimizer'} steps {name}{eps}."
+
+
+def _hidden(cause: Cause) -> Iterable[str]:
+    names = _some(cause.attributes)
+    yield (
+        f"Register {names} as a buffer (`register_buffer`, `persistent=False` to keep it out of state_dict) or in the "
+        "guard's `extra_state`: a discarded step then puts it back, and a reload too; or set it anew for every batch."
+    )
+
+
+def _not_reproducible(cause: Cause) -> Iterable[str]:
+    if cause.attributes:
+        yield from _hidden(cause)
+    elif cause.deterministic is False:
+        yield (
+            "Two replays from the same state differed. Call `torch.use_deterministic_algorithms(True)`, draw from "
+            "seeded generators, and register what the loss keeps between steps, to tell chance from fault."
+        )
+    else:
+        yield (
+            "The same step from the same state was healthy when it was run again. Once may be chance; if one machine "
+            "repeats it, test its memory and its accelerator, for a fault of the machine looks like this."
+        )
+
+
+def _numerics(cause: Cause) -> str:
+    place = cause.where or cause.module or ("the loss function" if cause.kind is CauseKind.LOSS_FUNCTION else None)
+    at = f" at {place}" if place else ""
+    shown = f": {cause.detail}" if cause.detail else ""
+    known = mend(cause.operation, cause.detail)
+    if known is not None:
+        return f"{cause.operation}{at}{shown}{'; ' if shown else ': '}{known}."
+    if cause.operation is not None and cause.kind is CauseKind.BACKWARD_ONLY:
+        return f"The gradient stops being finite in {cause.operation}{at}{shown}: look at what it was given there."
+    if cause.operation is not None:
+        return f"{cause.operation}{at} made the first value that is not finite{shown}: look at what it was given there."
+    if cause.kind is CauseKind.LOSS_FUNCTION:
+        return "Where the loss stops being finite was not seen: run the step again (`--replay`) and look at its parts."
+    if cause.kind is CauseKind.BACKWARD_ONLY:
+        return f"The loss is finite and the gradient is not{at}: look at what is computed there, and at its hooks."
+    return f"The first output that is not finite was seen{at}: bound what goes into it, or its scale."
+
+
+def _large(record: IncidentFile, cause: Cause) -> Iterable[str]:
+    """Where skipping its batches was enough, others from the same state were healthy: those batches differ."""
+    if {decision.action for decision in record.decisions} == {ActionName.SKIP_BATCH} and (
+        record.outcome is Outcome.RECOVERED
+    ):
+        numbers = [each.batch_number for each in _causes(record) if each.batch_number is not None]
+        which = f"batch {_some(numbers)}" if numbers else f"the batch of step {cause.step}"
+        yield (
+            f"Look at {which}: batches that came after, from the same state, were healthy. Clean it or leave it out; "
+            "where its values are as they should be, clip with `gradient_clip: {max_norm: 1.0}`."
+        )
+        return
+    share = f" {cause.parameter} has the largest gradient." if cause.parameter else ""
+    yield (
+        f"Loss and gradients were finite, and flagged for their size.{share} Look at the batch and at the learning "
+        "rate at this step; `gradient_clip: {max_norm: 1.0}` bounds what one step can do."
+    )
+
+
+def _some(names: Iterable[object]) -> str:
+    shown = [str(name) for name in names]
+    more = f" and {len(shown) - _MOST_NAMED} more" if len(shown) > _MOST_NAMED else ""
+    return ", ".join(shown[:_MOST_NAMED]) + more

@@ -13,7 +13,7 @@ from supervisor.events import schema
 from supervisor.events.base import Number, UtcTime
 from supervisor.events.reader import read_events
 from supervisor.events.schema import Event
-from supervisor.records import ActionName, SignalName
+from supervisor.records import ActionName, Blame, SignalName
 from supervisor.report.times import RunTimes
 
 __all__ = ["RunState", "Status", "read_status", "status_of"]
@@ -51,6 +51,8 @@ class Status(BaseModel):
         lr_scale: product of the learning-rate cuts in force.
         rung: rung used last in the open incident, None when none is open.
         open_incident: number of the open incident.
+        bad_batches: batches that were discarded for their data, the state being sound.
+        quarantined: rows of the data set that are left out.
         incidents: incidents opened.
         incidents_by_signal: each incident once, under its first signal.
         cured_by: closed incidents, by the action that cured them.
@@ -80,6 +82,8 @@ class Status(BaseModel):
     lr_scale: Number = 1.0
     rung: int | None = None
     open_incident: int | None = None
+    bad_batches: int = 0
+    quarantined: tuple[int | str, ...] = ()
     incidents: int = 0
     incidents_by_signal: dict[SignalName, int] = Field(default_factory=dict)
     cured_by: dict[ActionName, int] = Field(default_factory=dict)
@@ -119,6 +123,8 @@ class _Told:
         self._times = RunTimes()
         self._attempted = 0
         self._flagged: set[int] = set()
+        self._bad_batches = 0
+        self._quarantined: dict[int | str, None] = {}
         self._incidents: set[int] = set()
         self._by_signal: Counter[SignalName] = Counter()
         self._cured_by: Counter[ActionName] = Counter()
@@ -146,6 +152,8 @@ class _Told:
                 "update": self._attempted - 1 if tried else None,
                 "applied_updates": self._attempted - len(self._flagged) if tried else None,
                 "flagged_updates": len(self._flagged),
+                "bad_batches": self._bad_batches,
+                "quarantined": tuple(self._quarantined),
                 "incidents": len(self._incidents),
                 "incidents_by_signal": self._by_signal,
                 "cured_by": self._cured_by,
@@ -193,6 +201,11 @@ class _Told:
 
     def _tell_incident(self, event: Event) -> None:
         match event:
+            case schema.QuarantinedEvent():
+                self._quarantined |= dict.fromkeys(event.dataset_indices)
+            case schema.SignalEvent(signal=SignalName.ODD_UPDATE):
+                # It flags nothing by itself.
+                return
             case schema.SignalEvent():
                 self._first_signal = {event.update: self._first_signal.get(event.update, event.signal)}
             case schema.IncidentOpenedEvent():
@@ -203,6 +216,8 @@ class _Told:
                 self._fields["rung"] = event.rung
                 if event.update is not None:
                     self._flagged.add(event.update)
+                if event.evidence is not None and event.evidence.blame is Blame.DATA:
+                    self._bad_batches += max(1, event.evidence.batches)
                 named_by = self._unnamed.pop(event.incident, None)
                 if named_by is not None and (name := next(iter(named_by), self._first_signal.get(event.update))):
                     self._by_signal[name] += 1

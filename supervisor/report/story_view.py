@@ -15,14 +15,15 @@ __all__ = ["render_incident", "render_run", "wrapped"]
 
 _KINDS = {
     CauseKind.EXCEPTION: "the step raised an exception",
-    CauseKind.POISONED_OPTIMIZER_STATE: "the optimizer's state was bad before the step",
-    CauseKind.POISONED_PARAMETER: "a parameter or buffer was bad before the step",
+    CauseKind.POISONED_OPTIMIZER_STATE: "the optimizer's state was bad {when}",
+    CauseKind.POISONED_PARAMETER: "a parameter or buffer was bad {when}",
+    CauseKind.HIDDEN_STATE: "what a module keeps and no state holds",
     CauseKind.BAD_INPUT: "the data",
-    CauseKind.NOT_REPRODUCIBLE: "a glitch, or chance",
+    CauseKind.NOT_REPRODUCIBLE: "healthy when it was run again",
     CauseKind.NONFINITE_ACTIVATION: "the numerics of a module",
     CauseKind.LOSS_FUNCTION: "the numerics of the loss function",
     CauseKind.BACKWARD_ONLY: "the numerics of the backward pass",
-    CauseKind.GRADIENT_EXPLOSION: "a gradient that is too large",
+    CauseKind.GRADIENT_EXPLOSION: "finite numbers, flagged for their size",
 }
 _MOST_LINES = 12
 _INDENT = "  "
@@ -115,7 +116,8 @@ def _why(cause: Cause | None, later: int) -> Iterator[str]:
     if cause is None:
         yield "not known: nobody has looked, or the diagnosis did not come to an end"
         return
-    yield f"{cause.kind} ({_KINDS[cause.kind]}): {cause.explanation}"
+    kind = _KINDS[cause.kind].format(when="after the step" if cause.after_step else "before the step")
+    yield f"{cause.kind} ({kind}): {cause.explanation}"
     if later:
         yield f"what its later updates showed ({later}) is in incident.json"
 
@@ -147,7 +149,8 @@ def _evidence(story: Story, run_dir: str) -> Iterator[str]:
     yield f"{story.folder}/incident.json"
     if bundle is None:
         return
-    for name, what in ((bundle.batch, "the batch"), (bundle.state, "the state before the step")):
+    state = "the state after the step" if bundle.update_applied else "the state before the step"
+    for name, what in ((bundle.batch, "the batch"), (bundle.state, state)):
         if name is not None:
             yield f"{story.folder}/{name}: {what}"
     if bundle.note:

@@ -45,6 +45,7 @@ def render_status(status: Status) -> RenderableType:
             "learning rate": None if status.lr is None else f"{status.lr:.4g} x {status.lr_scale:.4g}",
             "incidents": f"{status.incidents}{f' ({kinds})' if kinds else ''}",
             "cured by": _counts(status.cured_by),
+            "bad batches": _bad_batches(status),
             "rung": None if status.rung is None else f"{status.rung} (incident {status.open_incident} is open)",
             "last checkpoint": status.last_checkpoint,
             "last good": status.last_good_checkpoint,
@@ -54,6 +55,15 @@ def render_status(status: Status) -> RenderableType:
             "last event": None if status.updated is None else f"{status.updated:%Y-%m-%d %H:%M:%S} UTC",
         }
     )
+
+
+def _bad_batches(status: Status) -> str | None:
+    rows = status.quarantined
+    shown = ", ".join(str(row) for row in rows[:10]) + (" ..." if len(rows) > 10 else "")
+    left_out = f"{len(rows)} rows of the data set are left out: {shown}" if rows else None
+    if not status.bad_batches:
+        return left_out
+    return f"{status.bad_batches}{f' ({left_out})' if left_out else ''}"
 
 
 def duration(seconds: float) -> str:
@@ -119,6 +129,7 @@ def _sums(summary: RunSummary, run_dir: Path | None) -> Table:
         {
             "steps": f"{summary.steps}: {summary.applied_steps} applied",
             "skipped": f"{summary.skipped_steps} flagged updates discarded",
+            "bad batches": str(summary.bad_batches) if summary.bad_batches else None,
             "incidents": str(summary.incidents),
             "final loss": _number(summary.final_loss),
             "learning rate": cut,

@@ -17,7 +17,7 @@ from supervisor.policy import RecoveryPolicy
 from supervisor.records import Observation
 from supervisor.states.good_states import StatesInMemory
 from supervisor.training.state import Subject, VolatileState
-from supervisor.training.tree import clone, comes_back
+from supervisor.training.tree import clone, copies
 from supervisor.update import Attempt, Executor, Place
 
 __all__ = ["Canaries", "Canary", "CanaryVerdict"]
@@ -67,7 +67,7 @@ class Canaries:
 
         Batches that hold what cannot be copied for certain are left alone.
         """
-        if self.policy.diagnose.enabled and self.executor.no_replay is None and comes_back(attempt.batches):
+        if self.policy.diagnose.enabled and self.executor.no_replay is None and copies(attempt.batches):
             attempt.copied_batches = clone(attempt.batches)
 
     def healthy(self, attempt: Attempt) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
+
+from supervisor.training.containers import named_entries
 
 __all__ = ["Index", "IndexRecorder", "indices_in"]
 
@@ -15,7 +17,7 @@ Index = int | str
 """What a data set is asked for a row by."""
 
 KEYS = ("index", "indices")
-"""Keys under which a batch that is a dictionary may tell its own rows."""
+"""Names under which a batch that is a dictionary, a dataclass or a named tuple may tell its own rows."""
 
 
 class IndexRecorder:
@@ -77,14 +79,14 @@ class IndexRecorder:
 
 
 def indices_in(batch: Any) -> list[Index] | None:
-    """The indices that a batch tells itself: under `index` or `indices`, in a dictionary."""
-    if isinstance(batch, Mapping):
-        for key in KEYS:
-            told = batch.get(key)
-            if isinstance(told, Tensor) and told.dim() == 1 and not told.is_floating_point():
-                return [int(each) for each in told.tolist()]
-            if isinstance(told, (list, tuple)) and all(isinstance(each, (int, str)) for each in told):
-                return list(told)
+    """The indices that a batch tells itself: under `index` or `indices`, in what has names for its entries."""
+    held = named_entries(batch)
+    for key in KEYS:
+        told = held.get(key)
+        if isinstance(told, Tensor) and told.dim() == 1 and not told.is_floating_point():
+            return [int(each) for each in told.tolist()]
+        if isinstance(told, (list, tuple)) and all(isinstance(each, (int, str)) for each in told):
+            return list(told)
     return None
 
 

@@ -28,7 +28,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def batch_to(batch: Any, device: torch.device) -> Any:
-    """The batch with every tensor in it on `device`: in tuples (named ones too), lists and mappings."""
+    """The batch with every tensor in it on `device`: in tuples (named ones too), lists, mappings, dataclasses."""
     return mapped(batch, lambda tensor: tensor.to(device, non_blocking=True))
 
 

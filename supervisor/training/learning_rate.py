@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from supervisor.training.optimizers import AnyOptimizer
 
-__all__ = ["nominal_lr", "scaled_learning_rates"]
+__all__ = ["highest_lr", "nominal_lr", "scaled_learning_rates"]
 
 
 @contextlib.contextmanager
@@ -33,3 +33,8 @@ def scaled_learning_rates(optimizer: AnyOptimizer, scale: float) -> Iterator[Non
 def nominal_lr(optimizer: AnyOptimizer) -> float:
     """Learning rate of the first parameter group (of the first optimizer), as the scheduler set it."""
     return float(optimizer.param_groups[0]["lr"])
+
+
+def highest_lr(optimizer: AnyOptimizer) -> float:
+    """The highest nominal learning rate of all parameter groups."""
+    return max(float(group["lr"]) for group in optimizer.param_groups)

@@ -1,20 +1,21 @@
 """The samples of a batch: how many there are, which hold bad values, and the batch without some of them.
 
-A batch is any nesting of tuples, lists and dictionaries of tensors; its samples lie along dimension 0.
+A batch is any nesting of tuples, lists, dictionaries and dataclasses of tensors; its samples lie along dimension 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from supervisor.training.containers import entries, is_record
 from supervisor.training.norms import can_rot
 from supervisor.training.tree import mapped, tensors
 
-__all__ = ["bad_samples", "keep_samples", "sample_count", "values_replaced", "without_samples"]
+__all__ = ["bad_samples", "keep_samples", "sample_count", "unreadable", "values_replaced", "without_samples"]
 
 
 def sample_count(batch: Any) -> int | None:
@@ -72,6 +73,22 @@ def bad_samples(batch: Any) -> tuple[int, ...]:
         return ()
     bad = torch.stack([~torch.isfinite(_dense(tensor)).flatten(1).all(1).cpu() for tensor in held]).any(0)
     return tuple(bad.nonzero().flatten().tolist())
+
+
+def unreadable(batch: Any) -> tuple[str, ...]:
+    """The classes of what a batch holds that is neither a tensor nor a plain value nor a container of them."""
+    found: dict[str, None] = {}
+    waiting, seen = [batch], dict[int, Any]()
+    while waiting:
+        here = waiting.pop()
+        if id(here) in seen or isinstance(here, (Tensor, bool, int, float, str, bytes, type(None))):
+            continue
+        seen[id(here)] = here
+        if is_record(here) or isinstance(here, (Mapping, list, tuple)):
+            waiting += [value for _, value in entries(here)]
+        else:
+            found[type(here).__name__] = None
+    return tuple(found)
 
 
 def values_replaced(batch: Any) -> Any:

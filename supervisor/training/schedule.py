@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from supervisor.signals.silence import Stepping
 from supervisor.training.data_position import DataPosition
 
 __all__ = ["Interval", "Schedule", "SchedulerList", "as_one"]
@@ -69,6 +70,14 @@ class Schedule:
         self._losses = 0.0
         self._count = 0
         self._epoch = 0
+
+    @property
+    def stepping(self) -> Stepping | None:
+        """How the rate is chosen after every update; None where nothing chooses it then."""
+        if self.scheduler is None or self.by_epoch:
+            return None
+        by_loss = all(isinstance(each, ReduceLROnPlateau) for each in self.scheduler.schedulers)
+        return "by_loss" if by_loss else "by_step"
 
     def begin_at(self, epoch: int) -> None:
         """The data stand in this epoch, as a run begins or after it went back to an earlier state."""

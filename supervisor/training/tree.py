@@ -1,18 +1,19 @@
-"""Copies of nested state: dictionaries, lists and tuples with tensors and plain values in them."""
+"""Copies of nested state and of batches: containers (see `containers`) with tensors and plain values in them."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["all_tensors", "clone", "comes_back", "copied", "mapped", "plain", "tensors", "tensors_in", "with_values"]
+from supervisor.training.containers import attributes, blank_twin, entries, is_record, with_values
+
+__all__ = ["all_tensors", "clone", "comes_back", "copied", "copies", "mapped", "plain", "tensors", "tensors_in"]
 
 
 def clone(tree: Any) -> Any:
@@ -72,25 +73,28 @@ def _copied(tree: Any, spare: Any, pending: _Pending) -> Any:
     return clone(tree)
 
 
-def tensors(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+def tensors(tree: Any, path: str = "", _above: tuple[Any, ...] = ()) -> Iterator[tuple[str, Tensor]]:
     """Every tensor in `tree` with its dotted path."""
     if isinstance(tree, Tensor):
         yield path, tree
-    elif isinstance(tree, Mapping):
-        for key, value in tree.items():
-            yield from tensors(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(tree, (list, tuple)):
-        for index, value in enumerate(tree):
-            yield from tensors(value, f"{path}.{index}" if path else str(index))
+    elif is_record(tree):
+        # An instance may hold the one that holds it.
+        if not any(each is tree for each in _above):
+            for name, value in attributes(tree).items():
+                yield from tensors(value, f"{path}.{name}" if path else name, (*_above, tree))
+    else:
+        for key, value in entries(tree):
+            yield from tensors(value, f"{path}.{key}" if path else str(key), _above)
 
 
 def tensors_in(tree: Any) -> list[Tensor]:
     """The same without the paths, which cost more than the walk."""
     if isinstance(tree, Tensor):
         return [tree]
-    below = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, (list, tuple)) else ()
+    if not isinstance(tree, (Mapping, list, tuple)):
+        return [tensor for _, tensor in tensors(tree)]
     found: list[Tensor] = []
-    for value in below:
+    for value in tree.values() if isinstance(tree, Mapping) else tree:
         if isinstance(value, Tensor):
             found.append(value)
         elif not isinstance(value, (int, float, str)):
@@ -99,7 +103,7 @@ def tensors_in(tree: Any) -> list[Tensor]:
 
 
 def all_tensors(tree: Any) -> Iterator[Tensor]:
-    """Every tensor in nested containers, dataclasses among them, in no particular order."""
+    """Every tensor in nested containers, in no particular order; each container is looked into once."""
     waiting, seen = [tree], dict[int, Any]()
     while waiting:
         here = waiting.pop()
@@ -108,39 +112,41 @@ def all_tensors(tree: Any) -> Iterator[Tensor]:
         elif id(here) not in seen:
             # Nodes of a tree may hold their parents. They are kept, so that no other gets the same id.
             seen[id(here)] = here
-            if is_dataclass(here) and not isinstance(here, type):
-                waiting += [getattr(here, field.name, None) for field in fields(here)]
-            elif isinstance(here, (Mapping, list, tuple)):
-                waiting += here.values() if isinstance(here, Mapping) else here
+            waiting += [value for _, value in entries(here)]
 
 
 def mapped(tree: Any, change: Callable[[Any], Any], is_leaf: Callable[[Any], bool] = torch.is_tensor) -> Any:
-    """The tree with every leaf changed, in containers of the same kinds, named tuples too; all else stays.
+    """The tree with every leaf changed, in containers of the same kinds; all else stays.
 
     Args:
-        tree: dictionaries, lists and tuples, nested.
+        tree: containers, nested.
         change: gives what stands for a leaf.
         is_leaf: tells one, and may tell a whole container; tensors, unless it says otherwise.
     """
+    return _mapped(tree, change, is_leaf, {})
+
+
+def _mapped(tree: Any, change: Callable[[Any], Any], is_leaf: Callable[[Any], bool], twins: dict[int, Any]) -> Any:
     if is_leaf(tree):
         return change(tree)
     if isinstance(tree, Mapping):
-        return with_values(tree, {key: mapped(value, change, is_leaf) for key, value in tree.items()})
+        return with_values(tree, {key: _mapped(value, change, is_leaf, twins) for key, value in tree.items()})
     if isinstance(tree, (list, tuple)):
-        values = [mapped(value, change, is_leaf) for value in tree]
+        values = [_mapped(value, change, is_leaf, twins) for value in tree]
         return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+    if is_record(tree):
+        return twins[id(tree)] if id(tree) in twins else _mapped_record(tree, change, is_leaf, twins)
     return tree
 
 
-def with_values(tree: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
-    """A mapping of the kind of `tree` with other values under the same keys."""
-    if type(tree) is dict:
-        return values
-    if not isinstance(tree, MutableMapping):
-        return type(tree)(values)  # type: ignore[call-arg]
-    # Copied and not constructed, since a class may want other arguments first, as defaultdict its factory.
-    twin = copy.copy(tree)
-    twin.update(values)
+def _mapped_record(
+    record: Any, change: Callable[[Any], Any], is_leaf: Callable[[Any], bool], twins: dict[int, Any]
+) -> Any:
+    # Known before it is filled, since it may hold itself.
+    twin = twins[id(record)] = blank_twin(record)
+    for name, value in attributes(record).items():
+        # Past a frozen one's own refusal.
+        object.__setattr__(twin, name, _mapped(value, change, is_leaf, twins))
     return twin
 
 
@@ -184,6 +190,16 @@ def comes_back(tree: Any) -> bool:
     if isinstance(tree, Tensor):
         return type(tree) is Tensor and not tree.requires_grad
     return type(tree) in (bool, int, float, str, bytes, type(None))
+
+
+def copies(tree: Any, _above: tuple[Any, ...] = ()) -> bool:
+    """Whether `clone` gives exactly `tree` again, types included: more than a checkpoint gives back."""
+    kind = type(tree)
+    if kind in (dict, list, tuple) or is_record(tree) or (isinstance(tree, tuple) and hasattr(tree, "_fields")):
+        # A copy of its own making may be anything, and what holds itself is not looked into any further.
+        sure = not hasattr(kind, "__deepcopy__") and not any(each is tree for each in _above)
+        return sure and all(copies(value, (*_above, tree)) for _, value in entries(tree))
+    return comes_back(tree)
 
 
 def _plain_key(key: Any, path: str) -> Any:

@@ -88,6 +88,7 @@ class Attempt:
         at_fault: positions of the accumulated batches that are bad by themselves.
         reusable: positions of those that may be used again.
         suspicions: what makes it odd, where it is applied on trial.
+        odd: whether it is odd and could not be tried.
         evidence: what experiments found; None where none was made yet.
         gone_back_over: accepted updates of its stretch that were undone together with it.
         mended: its batches without the rows that are at fault, where they come again without them.
@@ -108,6 +109,7 @@ class Attempt:
     at_fault: tuple[int, ...] = ()
     reusable: tuple[int, ...] = ()
     suspicions: tuple[Signal, ...] = ()
+    odd: bool = False
     evidence: Evidence | None = None
     gone_back_over: int = 0
     mended: tuple[Any, ...] = ()

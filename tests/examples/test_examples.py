@@ -28,7 +28,9 @@ def run(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[st
 def finished(name: str, steps: int, tmp_path: Path) -> tuple[str, list[dict[str, object]]]:
     """What an example printed, and the decisions in its record."""
     done = run(name, "--steps", str(steps), "--run-dir", str(tmp_path / "run"), cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    # Nothing else, warnings of libraries least of all: the guard says each incident.
+    assert re.fullmatch(r"(supervisor: step \d+: incident \d+: .+\n)*", done.stderr), done.stderr
     lines = read_lines(tmp_path / "run")
     assert lines[-1]["event"] == "run_finished"
     assert lines[-1]["step"] == steps
@@ -47,6 +49,15 @@ def test_the_classifier_loses_two_batches_and_nothing_else(tmp_path: Path) -> No
     guarded, plain = map(float, re.findall(r"(0\.\d+) (?:with|without)", printed))
     assert guarded > 0.7
     assert plain < 0.35
+
+
+def test_what_went_wrong_is_said_while_it_trains(tmp_path: Path) -> None:
+    done = run("classifier", "--steps", "80", "--run-dir", str(tmp_path / "run"), cwd=tmp_path)
+    fault = "sample {} of the batch: not all of its values are finite; skipped the batch"
+    assert done.stderr.splitlines() == [
+        f"supervisor: step 12: incident 1: nonfinite_loss: {fault.format(16)}",
+        f"supervisor: step 71: incident 2: nonfinite_loss: {fault.format(28)}",
+    ]
 
 
 def test_the_language_model_goes_back_behind_the_flipped_bit_and_resumes(tmp_path: Path) -> None:

@@ -78,6 +78,24 @@ class Attention(nn.Module):
         return logits
 
 
+class Carrying(nn.Module):
+    """Carries a hidden value from batch to batch in a plain attribute, and begins anew with a batch of another size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(FEATURES, 12)
+        self.head = nn.Linear(12, CLASSES)
+        self.hidden_BH: Tensor | None = None
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        if self.hidden_BH is None or len(self.hidden_BH) != len(x_BF):
+            self.hidden_BH = x_BF.new_zeros(len(x_BF), 12)
+        new_BH = self.cell(x_BF, self.hidden_BH)
+        self.hidden_BH = new_BH.detach()
+        logits: Tensor = self.head(new_BH)
+        return logits
+
+
 class Convolution(nn.Module):
     """Two convolutions, in-place activations, and a functional end in the model's own forward."""
 
@@ -148,6 +166,19 @@ def net() -> Bench:
 
 def sequence() -> Bench:
     return classified(Sequence(), LENGTH, FEATURES)
+
+
+def carrying() -> Bench:
+    return classified(Carrying(), FEATURES)
+
+
+def half() -> Bench:
+    """Weights in float16, stepped by an Adam whose eps is zero in that type."""
+    bench = classified(nn.Sequential(nn.Linear(FEATURES, CLASSES)).half(), FEATURES)
+    batch, compute = bench.batch, bench.compute
+    bench.batch = lambda number: (batch(number)[0].half(), batch(number)[1])
+    bench.compute = lambda given: compute(given) * 1e-3
+    return bench
 
 
 def convolution() -> Bench:
@@ -456,6 +487,24 @@ def a_poisoned_first_moment(bench: Bench) -> None:
 
     bench.policy = quiet(detect={"state_every_steps": 1})
     bench.now = now
+
+
+@planted(
+    half, "poisoned_parameter", parameter="0.weight", optimizer="Adam", dtype="float16", eps=1e-8, finite_before=True
+)
+def an_eps_that_is_zero_in_float16(bench: Bench) -> None:
+    bench.policy = quiet(detect={"state_every_steps": 1})
+    bench.warm = 0
+
+
+@planted(carrying, "hidden_state", attributes=("hidden_BH",), module="")
+def a_nan_in_a_plain_attribute(bench: Bench) -> None:
+    bench.now = lambda: bench.model.hidden_BH.view(-1)[30].fill_(math.nan)
+
+
+@planted(carrying, "bad_input", samples=(5,), module="cell")
+def a_nan_in_a_sample_that_is_carried_on(bench: Bench) -> None:
+    bench.spoil = lambda batch: replaced(batch, 0, in_row(5, math.nan))
 
 
 # ---- explosion, glitch, exception

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -129,6 +129,45 @@ class TestBadInput:
         assert cause.explanation.startswith("samples 0, 1, 2, 3, 4 ... of the batch: ")
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Labels:
+    y: Tensor
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    x: Tensor
+    labels: Labels
+
+
+class Pair(NamedTuple):
+    x: Tensor
+    labels: Labels
+
+
+class TestBatchesOfOtherKinds:
+    @staticmethod
+    def parts() -> Parts:
+        parts = Parts.of()
+        plain = parts.loss
+        return Parts.of(parts.model, lambda batch: plain((batch.x, batch.labels.y)))
+
+    @pytest.mark.parametrize("kind", [Record, Pair])
+    def test_a_bad_row_is_named_by_its_values(self, kind: Callable[..., Any]) -> None:
+        x, y = with_nan(BATCHES[0], row=5)
+        cause = found(self.parts(), kind(x, Labels(y)))
+        assert (cause.kind, cause.samples, cause.module) == (CauseKind.BAD_INPUT, (5,), "inner")
+
+    @pytest.mark.parametrize("kind", [Record, Pair])
+    def test_a_finite_one_by_leaving_it_out(self, kind: Callable[..., Any]) -> None:
+        x_BF = BATCHES[0][0].clone()
+        x_BF[6] = 3e38
+        model = nn.Sequential(nn.Linear(4, 3))
+        parts = Parts.of(model, lambda batch: (model(batch.x) * 1e3).sum())
+        cause = found(parts, kind(x_BF, Labels(BATCHES[0][1])))
+        assert (cause.kind, cause.samples) == (CauseKind.BAD_INPUT, (6,))
+
+
 class TestNotReproducible:
     def test_a_loss_that_went_wrong_once(self) -> None:
         cause = found(spoilt(once(lambda loss: loss * math.nan)), BATCHES[0])
@@ -213,7 +252,7 @@ class TestForward:
             return
         assert cause is not None
         assert (cause.kind, cause.operation) == (CauseKind.NONFINITE_ACTIVATION, "log")
-        assert "made and replaced" in cause.explanation
+        assert "the model counts 1 that it replaced, in log at" in cause.explanation
 
 
 class TestBackward:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -68,6 +68,29 @@ def test_a_healthy_step_is_the_very_step_that_it_was(tmp_path: Path, scaled: boo
     norms = [norm for _, norm in found.largest]
     assert len(norms) == 3
     assert norms == sorted(norms, reverse=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Batch:
+    x: Tensor
+    y: Tensor
+
+
+class Pair(NamedTuple):
+    x: Tensor
+    y: Tensor
+
+
+@pytest.mark.parametrize("kind", [Batch, Pair])
+def test_a_batch_is_what_it_was_to_the_loss(tmp_path: Path, kind: Callable[..., Any]) -> None:
+    def build() -> Parts:
+        parts = Parts.of()
+        plain = parts.loss
+        return Parts.of(parts.model, lambda batch: plain((batch.x, batch.y)))
+
+    attempt, found = again(tmp_path, build, kind(*BATCHES[0]))
+    assert (found.exception, found.loss) == (None, attempt.seen.loss)
+    assert again(tmp_path, build, kind(*with_nan(BATCHES[0], row=5)))[1].bad_samples == ((5,),)
 
 
 def test_accumulated_batches_are_one_step(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class TestWithoutThem:
         blame = search.to_blame()
         assert blame is not None
         assert blame.samples == (5,)
-        assert "without it the step is healthy, though their values are finite" in blame.why
+        assert "without it the step is healthy, though its values are finite" in blame.why
 
     def test_two_in_two_batches(self) -> None:
         search = search_of(

@@ -433,7 +433,12 @@ class TestTheCutOfAReloadThatLedNoFurther:
     def test_what_no_rate_can_help_leaves_it(self, cause: CauseKind | None) -> None:
         state, _ = healthy(self.reload(EngineState(), 20), self.POLICY, 1)
         state, decision = flag(state, self.POLICY, PARAMETER)
-        blameless = cause in (CauseKind.BAD_INPUT, CauseKind.EXCEPTION, CauseKind.NOT_REPRODUCIBLE)
+        blameless = cause in (
+            CauseKind.BAD_INPUT,
+            CauseKind.EXCEPTION,
+            CauseKind.HIDDEN_STATE,
+            CauseKind.NOT_REPRODUCIBLE,
+        )
         after = restored(state, decision.rung, 20, self.POLICY, cause=cause)
         assert after.lr_scale == (1.0 if blameless else 0.1)
 

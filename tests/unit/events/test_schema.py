@@ -110,7 +110,11 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "kind": st.sampled_from(CauseKind),
         "explanation": names,
         **dict.fromkeys(("module", "module_type", "parameter", "state_key", "operation", "where"), text_or_none),
-        "exception_type": text_or_none,
+        **dict.fromkeys(("exception_type", "detail", "optimizer", "dtype"), text_or_none),
+        "after_step": st.booleans(),
+        "finite_before": st.none() | st.booleans(),
+        "eps": st.none() | numbers,
+        "attributes": st.lists(names, max_size=3).map(tuple),
         "batch_number": st.none() | counts,
         "samples": st.lists(counts, max_size=3).map(tuple),
         "dataset_indices": st.lists(counts | names, max_size=3).map(tuple),
@@ -187,7 +191,7 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
     schema.LrRestoredEvent: {"lr_scale": numbers},
     schema.MetricsEvent: {"metrics": metrics, "seconds": numbers},
     schema.BufferExemptEvent: {"buffers": st.lists(names, max_size=3).map(tuple)},
-    schema.WarningEvent: {"message": names},
+    schema.WarningEvent: {"message": names, "spoken": st.just(True)},
 }
 SIGNAL_EVENTS = st.builds(
     lambda signal, details, stamp: schema.SignalEvent(signal=signal, **details, **stamp),

@@ -123,6 +123,7 @@ def test_a_full_disk_is_said_once_and_stops_nothing(capsys: pytest.CaptureFixtur
 
     problem = "/dev/full: cannot write events (No space left on device): the run goes on"
     assert capsys.readouterr().err == f"supervisor: {problem}\n"
+    assert [event.spoken for event in heard if event.message == problem] == [False]
     assert [event.message for event in heard] == [problem, "a", "b"]
 
 

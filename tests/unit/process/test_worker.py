@@ -66,9 +66,13 @@ def test_a_run_that_finishes(resolve: Resolve, capsys: pytest.CaptureFixture[str
     assert "run/events" in shown
 
 
-def test_a_run_that_halts(resolve: Resolve) -> None:
+def test_a_run_that_halts(resolve: Resolve, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, run_dir = work(resolve(config={"fault": "nan", "at": 6}, policy=HALTING))
     assert code == ExitCode.HALTED
+    shown = capsys.readouterr()
+    assert "halted: nonfinite_loss" in shown.out
+    # It is the console's to say, so that nothing is said twice.
+    assert "incident" not in shown.err
     assert "run_halted" in names(run_dir)
 
 

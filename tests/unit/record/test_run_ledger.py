@@ -356,6 +356,8 @@ class TestThroughAFile:
         other = copy_of(run, policy)
         assert other.halted
         assert other.incident == run.ledger.incident
+        assert other.halt_reason == run.ledger.halt_reason is not None
+        assert Run().ledger.halt_reason is None
 
     def test_time_goes_on_where_it_stood(self) -> None:
         run = Run()

@@ -118,6 +118,25 @@ def test_a_step_ten_times_slower_than_the_mean_and_than_a_second_is_told(
         assert (run.heard[0].step, run.heard[0].update) == (4, 4)
 
 
+def test_a_loss_that_stands_still_is_told_once_with_the_update() -> None:
+    run = Run(every=1000)
+    for _ in range(700):
+        run.step(0.1, loss=0.0)
+    (warning,) = run.heard
+    assert warning.message.startswith("the loss has been exactly 0 for 300 updates in a row")
+    assert (warning.step, warning.update, warning.spoken) == (299, 299, True)
+
+
+def test_a_discarded_step_is_no_part_of_it() -> None:
+    run = Run(every=1000)
+    for _ in range(299):
+        run.step(0.1, loss=0.0)
+    run.flag()
+    assert run.heard == []
+    run.step(0.1, loss=0.0)
+    assert [event.event for event in run.heard] == ["warning"]
+
+
 def test_the_first_step_has_no_mean_to_be_slower_than() -> None:
     run = Run(every=100)
     run.step(100.0)
@@ -191,6 +210,12 @@ class TestTheEnd:
         (event,) = run.heard
         assert (event.event, event.reason, event.step, event.update) == ("run_halted", "no rung is left", 1, 1)
         assert event.summary.status == "halted"
+
+    def test_so_does_the_summary_of_a_run_that_has_halted(self) -> None:
+        run = Run(every=100, ladder=[{"action": "halt"}])
+        run.flag()
+        assert run.log.summary(RunStatus.HALTED).reason == "nonfinite_loss opens incident 1"
+        assert run.log.summary(RunStatus.FINISHED).reason is None
 
     def test_useful_time_never_exceeds_all_of_it(self) -> None:
         """A resumed run's clocks are those of two processes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -21,6 +22,11 @@ from supervisor.training.rng import capture_rng
 from supervisor.update import Executor
 
 ANSWERED = Observation(7, 9, math.nan, math.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    x: torch.Tensor
 
 
 class Setting:
@@ -131,6 +137,14 @@ def test_the_batches_are_copied_before_the_loss_can_change_them() -> None:
     attempt = setting.update(4, batch)
     batch[0].fill_(9.0)
     assert torch.equal(attempt.copied_batches[0][0], torch.zeros(8, 4))
+
+
+def test_a_batch_that_is_a_dataclass_is_copied_as_one() -> None:
+    setting = Setting(0.5)
+    setting.memory.remember(point_of(4))
+    attempt = setting.update(4, Record(torch.zeros(8, 4)))
+    assert type(attempt.copied_batches[0]) is Record
+    assert torch.equal(attempt.copied_batches[0].x, torch.zeros(8, 4))
 
 
 @pytest.mark.parametrize("why", ["not copyable", "no replay", "no diagnosis"])

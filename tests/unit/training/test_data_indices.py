@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -17,6 +18,12 @@ from supervisor.training.data_cursor import DataCursor
 from supervisor.training.data_indices import indices_in
 
 ROWS = 22
+
+
+@dataclass(frozen=True)
+class Told:
+    x: Tensor
+    index: Tensor
 
 
 class Rows(Dataset[tuple[Tensor, Tensor]]):
@@ -143,6 +150,7 @@ def test_energy_flow_tells_its_rows() -> None:
         ({"x": torch.zeros(2), "index": torch.tensor([4, 9])}, [4, 9]),
         ({"x": torch.zeros(2), "indices": ["a", "b"]}, ["a", "b"]),
         ({"x": torch.zeros(2), "index": torch.tensor([0.5, 1.0])}, None),
+        (Told(torch.zeros(2), torch.tensor([4, 9])), [4, 9]),
         ((torch.zeros(2),), None),
     ],
 )

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim import lr_scheduler as schedulers
 
-from supervisor.training.learning_rate import nominal_lr, scaled_learning_rates
+from supervisor.training.learning_rate import highest_lr, nominal_lr, scaled_learning_rates
 from supervisor.training.optimizers import ChainedOptimizer
 
 STEPS = 12
@@ -132,6 +132,14 @@ def test_the_nominal_rate_is_the_first_groups() -> None:
     assert nominal_lr(held) == 0.1
     held.param_groups[0]["lr"] = torch.tensor(0.25)
     assert nominal_lr(held) == 0.25
+
+
+def test_the_highest_rate_is_of_all_groups_and_optimizers() -> None:
+    held = optimizer()
+    assert highest_lr(held) == 0.1
+    held.param_groups[1]["lr"] = torch.tensor(0.25)
+    assert highest_lr(held) == 0.25
+    assert highest_lr(ChainedOptimizer([optimizer(), held])) == 0.25
 
 
 def test_each_group_is_scaled_inside_the_block_and_the_same_again_afterwards() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, UserDict, defaultdict
+from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 
-from supervisor.training.device import batch_to
+from supervisor.training.device import batch_to, devices_of
 from supervisor.training.samples import bad_samples, keep_samples, sample_count, values_replaced
 
 
@@ -75,3 +77,49 @@ def test_bad_values_are_found_in_any_tensor() -> None:
     mended = values_replaced((x, Y))
     assert torch.isfinite(mended[0]).all()
     assert torch.equal(mended[0][[0, 2, 3]], X[[0, 2, 3]])
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    y: torch.Tensor
+
+
+@dataclass
+class Sequences:
+    x: torch.Tensor
+    targets: Targets
+    names: list[str]
+    scale: float = 2.0
+
+    @cached_property
+    def lengths(self) -> torch.Tensor:
+        return torch.isfinite(self.x).sum(1)
+
+
+class TestDataclasses:
+    def batch(self) -> Sequences:
+        x = X.clone()
+        x[1, 2] = math.nan
+        return Sequences(x, Targets(Y), ["a", "b", "c", "d"])
+
+    def test_samples_are_counted_and_judged_in_them(self) -> None:
+        assert (sample_count(self.batch()), bad_samples(self.batch())) == (4, (1,))
+        assert sample_count(Sequences(X, Targets(Y[:2]), [])) is None
+
+    def test_samples_are_kept_and_nothing_computed_from_the_others(self) -> None:
+        batch = self.batch()
+        assert len(batch.lengths) == 4
+        kept = keep_samples(batch, [0, 3])
+        assert (type(kept), type(kept.targets), kept.names, kept.scale) == (Sequences, Targets, ["a", "d"], 2.0)
+        assert torch.equal(kept.targets.y, Y[[0, 3]])
+        assert len(kept.lengths) == 2
+        assert len(batch.x) == 4
+
+    def test_values_are_replaced_and_tensors_moved_in_them(self) -> None:
+        batch = self.batch()
+        assert torch.isfinite(values_replaced(batch).x).all()
+        moved = batch_to(batch, torch.device("meta"))
+        assert moved.x.is_meta
+        assert moved.targets.y.is_meta
+        assert devices_of(moved) == {"meta"}
+        assert not batch.x.is_meta

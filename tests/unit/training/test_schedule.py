@@ -53,6 +53,15 @@ def test_an_epoch_without_an_applied_update_does_not_count() -> None:
     assert held.param_groups[0]["lr"] == 0.5
 
 
+def test_how_it_chooses_the_rate_after_every_update() -> None:
+    plan, plateau = ExponentialLR(optimizer(), 0.5), ReduceLROnPlateau(optimizer())
+    assert Schedule(plan, "step").stepping == "by_step"
+    assert Schedule(plateau, "step").stepping == "by_loss"
+    assert Schedule([plateau, plan], "step").stepping == "by_step"
+    assert Schedule(plateau, "epoch").stepping is None
+    assert Schedule(None, "step").stepping is None
+
+
 @pytest.mark.parametrize("losses", [[3.0], [1.0, 2.0, 6.0]])
 def test_a_plateau_is_judged_by_the_mean_loss_of_the_epoch(losses: list[float]) -> None:
     plateau = ReduceLROnPlateau(optimizer())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter, OrderedDict, deque, namedtuple
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from supervisor.training.tree import clone, copied, plain, tensors
+from supervisor.training.tree import all_tensors, clone, copied, copies, mapped, plain, tensors, tensors_in
 
 Pair = namedtuple("Pair", ["left", "right"])
 
@@ -179,3 +180,57 @@ class TestCopied:
             assert torch.equal(copy, tensor)
             assert not copy.requires_grad
             assert copy is not spare
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    x: Any
+    above: Any = None
+
+
+@dataclass
+class Node:
+    x: Any
+    above: Any = None
+
+
+class TestDataclasses:
+    def test_every_walk_goes_through_them(self) -> None:
+        tree = {"a": [Frozen(torch.ones(2), Node(torch.zeros(3)))]}
+        assert [path for path, _ in tensors(tree)] == ["a.0.x", "a.0.above.x"]
+        assert [len(tensor) for tensor in tensors_in(tree)] == [2, 3]
+        assert sorted(len(tensor) for tensor in all_tensors(tree)) == [2, 3]
+        changed = mapped(tree, lambda tensor: tensor + 1)["a"][0]
+        assert (type(changed), type(changed.above), changed.x.tolist()) == (Frozen, Node, [2.0, 2.0])
+        assert tree["a"][0].x.tolist() == [1.0, 1.0]
+
+    def test_one_that_holds_its_holder_ends(self) -> None:
+        node = Node(torch.ones(2))
+        node.above = [Frozen(torch.zeros(1), node)]
+        assert [path for path, _ in tensors(node)] == ["x", "above.0.x"]
+        twin = mapped(node, lambda tensor: tensor + 1)
+        assert twin.above[0].above is twin
+        assert clone(node).above[0].above is not node
+        assert not copies(node)
+
+    def test_a_copy_of_one_has_no_graph_and_shares_nothing(self) -> None:
+        batch = Frozen((torch.ones(2, requires_grad=True) * 2), Pair(torch.ones(1), "n"))
+        copy = clone(batch)
+        assert (type(copy), type(copy.above), copy.x.requires_grad) == (Frozen, Pair, False)
+        assert not storages(batch) & storages(copy)
+
+    @pytest.mark.parametrize(
+        ("tree", "sure"),
+        [
+            ([Frozen(torch.ones(2), Pair({"n": 1}, (None, "text")))], True),
+            (Frozen(torch.ones(2, requires_grad=True)), False),
+            (Frozen(deque([1])), False),
+            (Counter("aab"), False),
+        ],
+    )
+    def test_what_can_be_copied_for_certain(self, tree: Any, sure: bool) -> None:
+        assert copies(tree) is sure
+
+    def test_a_checkpoint_does_not_take_them(self) -> None:
+        with pytest.raises(TypeError, match=r"^state\.f: a Frozen cannot stand in a checkpoint"):
+            plain({"f": Frozen(torch.ones(1))})
