@@ -96,7 +96,8 @@ def test_a_checkpoint_has_the_parts_under_the_names_of_the_file_format(tmp_path:
     parts = assembled(build(), tmp_path / "run")
     parts.taker.begin()
     tree = torch.load(tmp_path / "run" / "checkpoints" / "step-00000000" / "state.pt", weights_only=True)
-    assert tree.keys() == {"moment", "policy", "probation", "counters", "engine", "book", "panel", "quarantine"}
+    names = {"moment", "policy", "probation", "counters", "engine", "book", "panel", "quarantine", "canaries"}
+    assert tree.keys() == names
     assert {name: tree[name] for name in ("counters", "engine", "book")} == parts.ledger.state_dict()
 
 
