@@ -167,7 +167,7 @@ def _batches(work: LongWorkload, seed: int) -> Iterator[Batch]:
 
 COLUMNS = (
     "workload", "steps", "incidents", *ACTIONS.values(), "halts", "per 10,000", "metric", "guarded", "unguarded",
-    "added time", "bytes a step", "unguarded", "odd updates", "experiments",
+    "added time", "bytes a step", "bytes unguarded", "odd updates", "experiments",
 )  # fmt: skip
 
 

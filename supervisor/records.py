@@ -26,6 +26,9 @@ class SignalName(enum.StrEnum):
     GRADIENT_SPIKE = "gradient_spike"
     SANITIZED_VALUES = "sanitized_values"
     ODD_UPDATE = "odd_update"
+    NOT_LEARNING = "not_learning"
+    DEAD_UNITS = "dead_units"
+    INITIAL_SCALE = "initial_scale"
 
 
 class CauseKind(enum.StrEnum):
@@ -90,6 +93,7 @@ class ActionName(enum.StrEnum):
     SKIP_BATCH = "skip_batch"
     LOWER_LR = "lower_lr"
     RELOAD_CHECKPOINT = "reload_checkpoint"
+    TRY_CURES = "try_cures"
     REINITIALIZE = "reinitialize"
     HALT = "halt"
 
@@ -186,6 +190,7 @@ class Cause:
         dtype: the parameter's, likewise.
         eps: the optimizer's for that parameter, likewise, None where it has none.
         attributes: plain attributes of modules that the loss depends on and that no state holds, as `module.attribute`.
+        earlier_batch_healthy: whether a batch that was healthy before is so in this state too; None: not tried.
         deterministic: for a step that could not be reproduced: whether two replays agreed to the bit.
         replays: how often the step was run again to find out.
         seconds: wall time of the diagnosis.
@@ -212,6 +217,7 @@ class Cause:
     dtype: str | None = None
     eps: float | None = None
     attributes: tuple[str, ...] = ()
+    earlier_batch_healthy: bool | None = None
     deterministic: bool | None = None
     replays: int = 0
     seconds: float = 0.0
@@ -258,6 +264,21 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True)
+class CureScore:
+    """How a fork with one cure did.
+
+    Attributes:
+        cure: what it was, as `clip 1.0`.
+        score: median loss of the probe batches after it; infinity where anything was not finite.
+        chosen: whether it was put in force.
+    """
+
+    cure: str
+    score: float
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """Signals with fewer than `cooldown_steps` healthy steps between them, and what was done about them.
 
@@ -277,6 +298,7 @@ class Incident:
         opened_at_seconds: wall time of the run when it opened, earlier processes included.
         traceback: of the first exception of the user's in it, None where none was raised.
         bundle: what lies beside its record to run its first flagged step again.
+        cures: the cures of the set-up that were tried in it, in order.
     """
 
     id: int
@@ -294,3 +316,4 @@ class Incident:
     opened_at_seconds: float = 0.0
     traceback: str | None = None
     bundle: Bundle | None = None
+    cures: tuple[CureScore, ...] = ()

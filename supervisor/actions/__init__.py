@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from supervisor.actions.base import Action, Effect, Restored
 from supervisor.actions.going_back import Halt, Reinitialize, ReloadCheckpoint
-from supervisor.policy import AnyRung, HaltRung, LowerLrRung, ReinitializeRung, ReloadCheckpointRung, SkipBatchRung
+from supervisor.actions.try_cures import TryCures
+from supervisor.policy import (
+    AnyRung,
+    HaltRung,
+    LowerLrRung,
+    ReinitializeRung,
+    ReloadCheckpointRung,
+    SkipBatchRung,
+    TryCuresRung,
+)
 
 __all__ = ["Action", "Effect", "Restored", "action_for"]
 
@@ -16,6 +25,8 @@ def action_for(rung: AnyRung) -> Action:
             return Action()
         case ReloadCheckpointRung():
             return ReloadCheckpoint(rung)
+        case TryCuresRung():
+            return TryCures(rung)
         case ReinitializeRung():
             return Reinitialize(rung)
         case HaltRung():

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import torch
 from torch import nn
 
-from supervisor.policy import DataAfterReload
+from supervisor.policy import DataAfterReload, TryCuresRung
 from supervisor.training.optimizers import AnyOptimizer
 
 __all__ = ["Action", "Context", "Effect", "Restored"]
@@ -36,10 +36,12 @@ class Effect:
     Attributes:
         restored: the good state it went back to, None when it did not go back.
         modules: qualified names of the modules it redrew.
+        closes: it found nothing to be done, so that the incident is over.
     """
 
     restored: Restored | None = None
     modules: tuple[str, ...] = ()
+    closes: bool = False
 
 
 class Context(Protocol):
@@ -70,6 +72,16 @@ class Context(Protocol):
 
         Raises:
             ActionError: none could be restored.
+        """
+
+    def no_cures(self, rung: TryCuresRung) -> str | None:
+        """Why no cures of the set-up can be tried, None where they can."""
+
+    def try_cures(self, rung: TryCuresRung) -> Effect:
+        """Try them on forks, and put the one in force that helps.
+
+        Raises:
+            ActionError: none does, or they could not be tried.
         """
 
     def next_draw_seed(self) -> int:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from supervisor.actions.base import Action, Context, Effect
 from supervisor.actions.module_matching import match_modules, recurrent_modules
-from supervisor.actions.redraw import redraw_
-from supervisor.errors import ActionError
+from supervisor.actions.redraw import redraw_modules_
 from supervisor.policy import DataAfterReload, ReinitializeRung, ReloadCheckpointRung
-from supervisor.training.norms import all_finite
-from supervisor.training.rng import preserved_rng
 
 __all__ = ["Halt", "Reinitialize", "ReloadCheckpoint"]
 
@@ -62,18 +58,7 @@ class Reinitialize(GoingBack):
         modules = self._modules(context)
         restored = context.restore_good_state(DataAfterReload.ADVANCE)
         seed = context.next_draw_seed()
-        generator = torch.Generator().manual_seed(seed)
-        with preserved_rng():
-            torch.manual_seed(seed)
-            for name, module in modules.items():
-                if not context.reset_by_trainer(name, module, generator):
-                    redraw_(name, module, self._rung.method)
-        parameters = [parameter for module in modules.values() for parameter in module.parameters()]
-        # Adam's moments belong to the old weights, and a NaN in them would stay for ever.
-        for parameter in parameters:
-            context.optimizer.state.pop(parameter, None)
-        if not all_finite(parameters):
-            raise ActionError(f"the redrawn weights of {', '.join(modules)} are not finite")
+        redraw_modules_(modules, context.optimizer, self._rung.method, seed, context.reset_by_trainer)
         return Effect(restored=restored, modules=tuple(modules))
 
     def _modules(self, context: Context) -> dict[str, nn.Module]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,8 +15,36 @@ from supervisor.actions.module_matching import RECURRENT, kind_of
 from supervisor.errors import ActionError
 from supervisor.policy import RedrawMethod
 from supervisor.training.modules import COMPILED
+from supervisor.training.norms import all_finite
+from supervisor.training.optimizers import AnyOptimizer
+from supervisor.training.rng import preserved_rng
 
-__all__ = ["redraw_", "redraw_recurrent_"]
+__all__ = ["redraw_", "redraw_modules_", "redraw_recurrent_"]
+
+ByTrainer = Callable[[str, nn.Module, torch.Generator], bool]
+"""The trainer's own way to redraw a module; False where it has none for it."""
+
+
+def redraw_modules_(
+    modules: Mapping[str, nn.Module], optimizer: AnyOptimizer, method: RedrawMethod, seed: int, by_trainer: ByTrainer
+) -> None:
+    """Redraw modules and clear the optimizer state of exactly their parameters; the global generators stay.
+
+    Raises:
+        ActionError: one cannot be drawn afresh, or its new weights are not finite.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with preserved_rng():
+        torch.manual_seed(seed)
+        for name, module in modules.items():
+            if not by_trainer(name, module, generator):
+                redraw_(name, module, method)
+    parameters = [parameter for module in modules.values() for parameter in module.parameters()]
+    # Adam's moments belong to the old weights, and a NaN in them would stay for ever.
+    for parameter in parameters:
+        optimizer.state.pop(parameter, None)
+    if not all_finite(parameters):
+        raise ActionError(f"the redrawn weights of {', '.join(modules)} are not finite")
 
 
 def redraw_(name: str, module: nn.Module, method: RedrawMethod) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,23 +33,28 @@ class Attribution:
     Attributes:
         attempt: the update.
         batch_number: number of its last batch, None where it is not known.
-        model: the model.
         replays: runs it again.
         is_healthy: whether an observation would not have been flagged.
         finite_before: whether the state was checked after the step before and was finite; None: not known.
         brief: look for samples alone, in about the time of three steps.
+        known_good: gives batches of an earlier update that was healthy, None where there are none.
     """
 
     attempt: Attempt
     batch_number: int | None
-    model: nn.Module
     replays: Replays
     is_healthy: Callable[[Observation], bool]
     finite_before: bool | None = None
     brief: bool = False
+    known_good: Callable[[], Sequence[Any] | None] | None = None
     _modules: dict[str, nn.Module] = field(init=False)
     _trace: Trace = field(init=False)
     _samples: SampleSearch = field(init=False)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model."""
+        return self.replays.subject.model
 
     def __post_init__(self) -> None:
         self._modules = dict(named_modules(self.model))
@@ -94,7 +99,8 @@ class Attribution:
         blame = self._samples.to_blame()
         if blame is not None:
             return self._blamed(blame, self._surfaced())
-        return self._forward(first) or self._backward(first, gradients) or self._large(gradients)
+        found = self._forward(first) or self._backward(first, gradients) or self._large(gradients)
+        return None if found is None else self._compared(found)
 
     def _must_not_raise(self, observation: Observation) -> None:
         if observation.exception is not None:
@@ -162,6 +168,18 @@ class Attribution:
         samples = blame.samples
         what = f"{wording.which(samples)}: {blame.why}" if samples else blame.why
         return self._cause(CauseKind.BAD_INPUT, what, surfaced, samples=samples)
+
+    def _compared(self, cause: Cause) -> Cause:
+        """The cause, with what an earlier, healthy batch is in this state: one that is damaged spoils any batch."""
+        batches = None if self.known_good is None or self.replays.left <= 0 else self.known_good()
+        if batches is None:
+            return cause
+        seen = self.replays.run(batches)
+        if seen.exception is not None:
+            return cause
+        healthy = self.is_healthy(seen)
+        what = f"{cause.explanation}; {wording.compared(healthy)}"
+        return replace(cause, explanation=what, earlier_batch_healthy=healthy, replays=self.replays.done)
 
     def _surfaced(self) -> Origin:
         """Where the traced replay first showed something bad."""

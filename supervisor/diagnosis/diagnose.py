@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from supervisor.clock import Clock
 from supervisor.diagnosis.attribution import Attribution
@@ -54,6 +55,7 @@ def diagnose(
     clock: Clock,
     finite_before: bool | None = None,
     brief: bool = False,
+    known_good: Callable[[], Sequence[Any] | None] | None = None,
 ) -> Diagnosis:
     """Find the cause of a flagged update by running it again.
 
@@ -70,10 +72,11 @@ def diagnose(
         clock: for the duration.
         finite_before: whether the state was checked after the step before and was finite; None: not known.
         brief: look for samples alone, in about the time of three steps.
+        known_good: gives batches of an earlier update that was healthy, None where there are none.
     """
     started = clock.monotonic()
     replays = Replays(subject, executor, attempt.before, attempt.scaler_before, attempt.place, most=bounds.replays)
-    attribution = Attribution(attempt, batch_number, subject.model, replays, is_healthy, finite_before, brief)
+    attribution = Attribution(attempt, batch_number, replays, is_healthy, finite_before, brief, known_good)
     cause, failure = None, None
     try:
         # Outside of the time limit, so that nothing can interrupt the way back.

@@ -88,7 +88,9 @@ def rerun(
         found = executor.replay(batches, Place(state["step"], state["update"], replayed=True), trace.loss)
     gradients = subject.gradients()
     norms = zip(gradients, norms_on_host(list(gradients.values())), strict=True)
-    loss_made_it = trace.loss_origin() if found.exception is None and not math.isfinite(found.loss) else None
+    made = trace.loss_origin() if found.exception is None and not math.isfinite(found.loss) else None
+    # Where no function was seen to make it, nothing is known of where it was made.
+    loss_made_it = made if made is not None and made.operation is not None else None
     return Rerun(
         loss=found.loss,
         grad_norm=found.grad_norm,

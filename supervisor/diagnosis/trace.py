@@ -217,7 +217,10 @@ class Trace:
     def _enter(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
             number = _next_number()
-            self._open.append(Call(name, number, number, self._tick(), flaws(all_tensors(args), all_tensors(kwargs))))
+            # What is measured here is none of the user's functions.
+            with torch._C.DisableTorchFunction():
+                entering = flaws(all_tensors(args), all_tensors(kwargs))
+            self._open.append(Call(name, number, number, self._tick(), entering))
 
         return hook
 
@@ -228,7 +231,9 @@ class Trace:
                 pass
             call.last, call.ended = _next_number(), self._tick()
             given = [*all_tensors(output)]
-            call.leaving, call.visible = flaws(given), bool(given)
+            call.visible = bool(given)
+            with torch._C.DisableTorchFunction():
+                call.leaving = flaws(given)
             self.calls.append(call)
 
         return hook

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from supervisor.diagnosis.trace import Origin
 from supervisor.records import Signal
 
-__all__ = ["activation", "hidden", "large", "loss", "place", "which"]
+__all__ = ["activation", "compared", "hidden", "large", "loss", "place", "which"]
 
 MOST_SAMPLES = 5
 """How many samples are named."""
@@ -77,6 +77,12 @@ def hidden(names: Sequence[str]) -> str:
         f"the loss depends on something that no state holds: {which} {verb} not finite, and with zeros in the place of "
         f"{its} bad values the step is healthy"
     )
+
+
+def compared(healthy: bool) -> str:
+    """What an earlier, healthy batch is in the state of this step."""
+    how = "healthy in this state too" if healthy else "not so in this state either"
+    return f"a batch that was healthy before is {how}"
 
 
 def large(signals: Sequence[Signal], name: str, squares: Mapping[str, float]) -> str:

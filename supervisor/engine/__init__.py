@@ -1,6 +1,6 @@
 """The decision engine: which rung of the ladder answers which signal. Pure: no torch, no clock, no I/O."""
 
-from supervisor.engine.decide import advance, decide, reject, restored
+from supervisor.engine.decide import advance, decide, dismissed, no_further, passed_over, reject, restored
 from supervisor.engine.state import BadBatches, Closed, EngineState, LearningRateCut, OpenIncident
 
 __all__ = [
@@ -11,6 +11,9 @@ __all__ = [
     "OpenIncident",
     "advance",
     "decide",
+    "dismissed",
+    "no_further",
+    "passed_over",
     "reject",
     "restored",
 ]

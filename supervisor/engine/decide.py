@@ -22,7 +22,7 @@ from supervisor.policy import (
 )
 from supervisor.records import ActionName, CauseKind, Decision, Evidence, Signal, SignalName
 
-__all__ = ["advance", "decide", "reject", "restored"]
+__all__ = ["advance", "decide", "dismissed", "no_further", "passed_over", "reject", "restored"]
 
 NOTHING_CLOSED = Closed()
 """The result of a healthy step with which nothing ends, as with nearly every one."""
@@ -123,7 +123,56 @@ def reject(
     attempts[failed.rung] = 1 if isinstance(rung, HaltRung) else rung.attempts
     incident = replace(incident, attempts=tuple(attempts))
     origin = f"{failed.action} failed ({error})"
-    return _climb(state, incident, failed.rung, policy, blocked or {}, origin)
+    start = failed.rung
+    if failed.action is ActionName.TRY_CURES:
+        # The reload below it, if one was passed over for it: its own cut of the rate is what is left to try.
+        start = max((i for i in _reloads(policy) if i < failed.rung), default=failed.rung)
+    return _climb(state, incident, start, policy, blocked or {}, origin)
+
+
+def dismissed(state: EngineState) -> EngineState:
+    """Note that looking into a finding has shown nothing to be done: its incident is over."""
+    return replace(state, incident=None)
+
+
+def no_further(
+    state: EngineState,
+    policy: RecoveryPolicy,
+    newest_good: int | None,
+    *,
+    blocked: Mapping[int, str],
+    cause: CauseKind | None,
+) -> dict[int, str]:
+    """The reloads that are passed over because a cure of the set-up is to be looked for first, with that reason.
+
+    That is where healthy steps followed a reload and the good state is no further than then: going back once more
+    would lead there again.
+
+    Args:
+        state: the engine's memory before the update.
+        policy: the ladder.
+        newest_good: step of the state that a reload would go back to, None where there is none.
+        blocked: for each rung that cannot act now, why.
+        cause: what the diagnosis found.
+    """
+    led_nowhere = (
+        state.stepped_since_restore and newest_good is not None and newest_good <= state.furthest_restored_step
+    )
+    if not led_nowhere or cause in NOT_THE_RATE or not any(state.restores):
+        return {}
+    cures = [i for i, rung in enumerate(policy.ladder) if rung.action is ActionName.TRY_CURES]
+    usable = [i for i in cures if passed_over(state, i, policy, blocked=blocked) is None]
+    why = f"a reload led no further than step {state.furthest_restored_step}: cures are tried first"
+    return {index: why for index in _reloads(policy) if any(index < cure for cure in usable)}
+
+
+def passed_over(
+    state: EngineState, rung: int, policy: RecoveryPolicy, *, blocked: Mapping[int, str] | None = None
+) -> str | None:
+    """Why a rung could not be used now; None where it could."""
+    incident = state.incident or OpenIncident(state.incidents + 1, 0, (0,) * len(policy.ladder))
+    uses = state.uses or ((),) * len(policy.ladder)
+    return _why_not(state, incident, rung, policy.ladder[rung], uses[rung], blocked or {})
 
 
 def advance(state: EngineState, policy: RecoveryPolicy) -> tuple[EngineState, Closed]:
@@ -169,6 +218,10 @@ def restored(
         return state
     cut = LearningRateCut(incident.id, rung, settings.retry_factor, settings.restore_after_steps)
     return replace(state, cuts=(*state.cuts, cut))
+
+
+def _reloads(policy: RecoveryPolicy) -> list[int]:
+    return [index for index, rung in enumerate(policy.ladder) if isinstance(rung, ReloadCheckpointRung)]
 
 
 def _redraws(state: EngineState, causes: Sequence[Signal], policy: RecoveryPolicy) -> dict[int, str]:

@@ -8,7 +8,7 @@ from supervisor.events.base import Number, RecordModel, UtcTime
 from supervisor.events.run_events import ExitClassification
 from supervisor.records import ActionName, Bundle, Cause, Decision, Outcome, SignalName
 
-__all__ = ["BATCH_FILE", "STATE_FILE", "IncidentCost", "IncidentFile", "ProcessIncident"]
+__all__ = ["BATCH_FILE", "STATE_FILE", "CureRow", "IncidentCost", "IncidentFile", "ProcessIncident"]
 
 BATCH_FILE = "batch.pt"
 STATE_FILE = "state.pt"
@@ -21,6 +21,14 @@ class IncidentCost(RecordModel):
     seconds: Number
 
 
+class CureRow(RecordModel):
+    """A cure that was tried: its name, the median loss after it, and whether it was put in force."""
+
+    cure: str
+    score: Number
+    chosen: bool = False
+
+
 class IncidentFile(RecordModel):
     """The record of one incident; see `supervisor.records.Incident` for the fields.
 
@@ -29,6 +37,7 @@ class IncidentFile(RecordModel):
         later_causes: what its further flagged updates showed.
         bundle: what lies beside this file to run the step again.
         traceback: of the user's exception that opened it, if one did.
+        cures: the cures of the set-up that were tried in it.
     """
 
     id: PositiveInt
@@ -43,6 +52,7 @@ class IncidentFile(RecordModel):
     later_causes: tuple[Cause, ...] = ()
     bundle: Bundle | None = None
     traceback: str | None = None
+    cures: tuple[CureRow, ...] = ()
 
 
 class ProcessIncident(RecordModel):

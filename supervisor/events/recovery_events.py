@@ -77,6 +77,7 @@ class DiagnosisEvent(_IncidentEvent):
     dtype: str | None = None
     eps: Number | None = None
     attributes: tuple[str, ...] = ()
+    earlier_batch_healthy: bool | None = None
     deterministic: bool | None = None
     replays: NonNegativeInt = 0
     seconds: Number = 0.0
@@ -110,9 +111,10 @@ class ExperimentEvent(EventBase):
 
     Attributes:
         kind: `canaries` on the state before the update, `trial` after it was applied, `fork` on a fork of the training.
-        batches: how many were tried.
-        before: the median loss that they had, None where they could not be tried.
-        after: the median loss that they have now.
+        batches: how many were tried; of a fork, how many odd ones it was given.
+        before: the median loss that they had, None where they could not be tried; of a fork, what its loss on odd
+            batches that it had not seen has to be below.
+        after: the median loss that they have now; of a fork, that loss.
         verdict: what they say of the state.
         why: why nothing can be said.
         seconds: wall time it took.
@@ -139,6 +141,34 @@ class DataShiftEvent(EventBase):
     event: Literal["data_shift"] = "data_shift"
     updates: NonNegativeInt
     accepted: bool = True
+
+
+class CureTriedEvent(_IncidentEvent):
+    """A cure of the set-up was tried on a fork.
+
+    Attributes:
+        cure: what it was, as `clip 1.0`.
+        score: median loss of the probe batches after it; infinite where anything was not finite.
+    """
+
+    event: Literal["cure_tried"] = "cure_tried"
+    cure: str
+    score: Number
+
+
+class CureChosenEvent(_IncidentEvent):
+    """A cure of the set-up is in force from here on.
+
+    Attributes:
+        cure: what it is.
+        score: median loss of the probe batches with it.
+        keep_score: that without any.
+    """
+
+    event: Literal["cure_chosen"] = "cure_chosen"
+    cure: str
+    score: Number
+    keep_score: Number
 
 
 class QuarantinedEvent(_IncidentEvent):

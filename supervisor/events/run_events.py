@@ -37,6 +37,7 @@ class RunSummary(RecordModel):
         seconds: wall time of the run, restarts included where they are known.
         goodput: useful preserved training time over wall time, 0 to 1; None where it was not measured.
         reason: why it was halted, None where it was not.
+        cures: the cures of the set-up in force, as `lr 0.1`, in the order in which they were chosen.
     """
 
     status: RunStatus
@@ -53,6 +54,7 @@ class RunSummary(RecordModel):
     seconds: Number = 0.0
     goodput: Number | None = None
     reason: str | None = None
+    cures: tuple[str, ...] = ()
 
 
 class RunStartedEvent(EventBase):

@@ -20,6 +20,8 @@ from supervisor.events.recovery_events import (
     ActionAppliedEvent,
     ActionFailedEvent,
     CanaryEvent,
+    CureChosenEvent,
+    CureTriedEvent,
     DataShiftEvent,
     DecisionEvent,
     DiagnosisEvent,
@@ -60,6 +62,8 @@ __all__ = [
     "CheckpointPromotedEvent",
     "CheckpointRejectedEvent",
     "CheckpointSavedEvent",
+    "CureChosenEvent",
+    "CureTriedEvent",
     "DataShiftEvent",
     "DecisionEvent",
     "DiagnosisEvent",
@@ -100,6 +104,8 @@ KnownEvent = Annotated[
     | CanaryEvent
     | ExperimentEvent
     | DataShiftEvent
+    | CureTriedEvent
+    | CureChosenEvent
     | DecisionEvent
     | ActionAppliedEvent
     | ActionFailedEvent

@@ -5,44 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from supervisor.clock import Clock
-from supervisor.events import EventLog
-from supervisor.events.schema import DataShiftEvent, ExperimentEvent, SignalEvent
-from supervisor.experiments.budget import FORWARD, PassBudget
-from supervisor.experiments.canaries import Canary, RecentCanaries
-from supervisor.experiments.harm import Harm, harm
-from supervisor.experiments.probing import ProbeFailed, Probing
+from supervisor.errors import ActionError
+from supervisor.events.schema import DataShiftEvent, SignalEvent
+from supervisor.experiments.budget import FORWARD
+from supervisor.experiments.canaries import Canary
+from supervisor.experiments.examining import Examining
+from supervisor.experiments.fork import Forks, Stopped
+from supervisor.experiments.harm import Harm
+from supervisor.experiments.learnable import Learnt, can_be_learnt
+from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
+from supervisor.experiments.suspicion import as_finding, damaged, is_far_off
 from supervisor.policy import SPIKES, Experiments, RecoveryPolicy, ShiftAnswer
 from supervisor.records import Blame, Cause, CauseKind, Evidence, Signal, SignalName
-from supervisor.signals import Detectors
-from supervisor.training.data_position import DataPosition
-from supervisor.training.state import Subject, TrainingState
-from supervisor.update import Attempt, Executor
+from supervisor.training.state import TrainingState
+from supervisor.update import Attempt
 
-__all__ = ["Experimenter", "Tools"]
-
-FAR_SCORE, FAR_RATIO = 8.0, 10.0
-"""An odd update is far off where it scores more than the one, or is more than the other times the typical value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What experiments are made with.
-
-    Attributes:
-        subject: the training objects.
-        executor: computes losses.
-        data: knows which rows are left out.
-        log: hears of every experiment.
-        clock: for durations.
-    """
-
-    subject: Subject
-    executor: Executor
-    data: DataPosition
-    log: EventLog
-    clock: Clock
+__all__ = ["Experimenter"]
 
 
 @dataclass(slots=True)
@@ -50,29 +29,18 @@ class Experimenter:
     """Suspects, tries and convicts; without `experiments` in the policy it does none of it.
 
     Attributes:
-        policy: what is suspicious, what counts as harm, what it may cost.
-        tools: what experiments are made with.
-        detectors: what is usual.
-        canaries: the last healthy batches.
+        policy: what is suspicious, and what follows from a change of the data.
+        examining: tries canaries.
     """
 
     policy: RecoveryPolicy
-    tools: Tools
-    detectors: Detectors
-    canaries: RecentCanaries
+    examining: Examining
     _settings: Experiments | None = field(init=False)
-    _probing: Probing = field(init=False)
-    _budget: PassBudget = field(init=False)
     _stretch: Stretch | None = field(default=None, init=False)
     _spare: TrainingState | None = field(default=None, init=False)
-    # What the canaries said of the present state, until it changes.
-    _known: Harm | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._settings = self.policy.experiments
-        seconds = self.policy.diagnose.max_seconds
-        self._probing = Probing(self.tools.subject, self.tools.executor, seconds)
-        self._budget = PassBudget(0.0 if self._settings is None else self._settings.max_share_of_passes)
 
     @property
     def stretch(self) -> Stretch | None:
@@ -87,22 +55,32 @@ class Experimenter:
         """
         if self._settings is None:
             return False
-        found = self.detectors.suspect(attempt.seen)
-        if not found or not self.policy.acted_on([_as_finding(found)]):
+        found = self.examining.detectors.suspect(attempt.seen)
+        if not found or not self.policy.acted_on([as_finding(found)]):
             return False
-        if self._stretch is not None and self._stretch.skipping:
-            self._stretch.leave_out(attempt.batches)
-            attempt.signals = (_as_finding(found),)
-            attempt.evidence = self._data(attempt, "odd, as those before it that did harm")
+        stretch = self._stretch
+        if stretch is not None and stretch.skipping:
+            if not self._leave_out(attempt, stretch, "odd, as those before it that did harm"):
+                attempt.evidence = None
+                return False
+            attempt.signals = (as_finding(found),)
             return True
-        if self._stretch is None and not self._begin_stretch(attempt, found):
+        if stretch is None and not self._begin_stretch(attempt, found):
             return False
         attempt.suspicions = found
-        event = SignalEvent.from_signal(
-            replace(found[0], name=SignalName.ODD_UPDATE), step=attempt.place.step, update=attempt.place.update
-        )
-        self.tools.log.emit(event)
+        odd = replace(found[0], name=SignalName.ODD_UPDATE)
+        self._log(SignalEvent.from_signal(odd, step=attempt.place.step, update=attempt.place.update))
         return False
+
+    def tries(self, attempt: Attempt) -> bool:
+        """Whether an update in which something was found can be judged by a trial: only its loss is extreme."""
+        only_loss = all(each.name is SignalName.LOSS_SPIKE for each in self.policy.acted_on(attempt.signals))
+        if self._settings is None or not only_loss or self.policy.snapshot.keep == 0 or not self.examining.possible:
+            return False
+        if not self._canaries():
+            return False
+        attempt.signals = tuple(each for each in attempt.signals if each.name is not SignalName.LOSS_SPIKE)
+        return True
 
     def judge_trial(self, attempt: Attempt) -> bool:
         """Judge an update that was applied on trial.
@@ -116,14 +94,15 @@ class Experimenter:
         stretch, settings = self._stretch, self._settings
         if stretch is None or settings is None or not attempt.suspicions:
             return True
-        after = self._measure(attempt, "trial", stretch.canaries)
+        self.examining.state_changed()
+        after = self.examining.after_trial(attempt, stretch.canaries)
         if after is None:
             self._end_stretch()
             return True
         if after.harmed:
             self._convict_stretch(attempt, stretch, after)
             return False
-        stretch.accepted.append(attempt.seen)
+        stretch.accept(attempt.seen, attempt.batches)
         if len(stretch.accepted) < settings.shift.after_updates:
             return True
         return self._shift(attempt, stretch)
@@ -136,15 +115,14 @@ class Experimenter:
         """
         if self._settings is None or attempt.suspicions or attempt.seen.weight_norms is None:
             return True
-        found = tuple(each for each in self.detectors.suspect(attempt.seen) if each.name is SignalName.DIVERGENCE)
+        found = self.examining.detectors.suspect(attempt.seen)
+        found = tuple(each for each in found if each.name is SignalName.DIVERGENCE)
         if not found or not self.policy.acted_on(found):
             return True
-        self._known = None
-        said = self._measure(attempt, "canaries", self._usable())
+        said = self.examining.after_trial(attempt, self._canaries())
         if said is None or not said.harmed:
             return True
-        attempt.signals = found
-        attempt.evidence = Evidence(Blame.STATE, f"batches that were healthy are not any more: {said}", finite=True)
+        attempt.signals, attempt.evidence = found, damaged(said, "", finite=True)
         return False
 
     def convict(self, attempt: Attempt, cause: Cause | None) -> Evidence | None:
@@ -163,12 +141,11 @@ class Experimenter:
         if not attempt.undone:
             return Evidence(Blame.UNKNOWN, "the update had reached the weights", finite=finite)
         if cause is not None and (cause.kind is CauseKind.NOT_REPRODUCIBLE or cause.deterministic is False):
-            batch = None if not attempt.drawn else self.tools.data.last_number
             why = "the same step, run again, is healthy"
-            return Evidence(Blame.MACHINE, why, finite=finite, repeatable=attempt.drawn, batch=batch)
-        canaries = self._usable()
+            return replace(self._data(attempt, why), blame=Blame.MACHINE, finite=finite)
+        canaries = self._canaries()
         try:
-            said = self._measured(attempt, "canaries", canaries)
+            said = self.examining.before_update(attempt, canaries)
         except ProbeFailed as failed:
             raised, own = failed.raised, attempt.raised
             if raised is not None and own is not None and (raised.type, raised.where) == (own.type, own.where):
@@ -177,47 +154,84 @@ class Experimenter:
         if said is None:
             return Evidence(Blame.UNKNOWN, "there is no batch yet that is known to be healthy", finite=finite)
         if said.harmed:
-            return Evidence(Blame.STATE, f"batches that were healthy are not any more: {said}", finite=finite)
-        how = f"{len(canaries)} batches that were healthy still are ({said})"
-        return replace(self._data(attempt, how), finite=finite)
+            return damaged(said, "", finite=finite)
+        how = f"{len(canaries)} batches that were healthy still are: {said}"
+        if not finite:
+            return replace(self._data(attempt, how), finite=False)
+        # One that is extreme is not tried, and yet there may be more to come that can be learnt.
+        if self._stretch is None:
+            self._stretch = Stretch(canaries, None)
+        self._stretch.skipping = True
+        self._leave_out(attempt, self._stretch, how)
+        return attempt.evidence
 
     def accepted(self, attempt: Attempt) -> None:
         """An update stands. Windows and canaries take it in, but those of a stretch only once it is judged."""
-        if attempt.suspicions and self._stretch is not None:
-            self.detectors.accept_on_trial()
-            self._known = None
+        examining = self.examining
+        examining.state_changed()
+        if attempt.odd or (attempt.suspicions and self._stretch is not None):
+            # One that could not be tried may be harmful: nothing is measured by it.
+            examining.detectors.accept_on_trial()
             return
         if self._stretch is not None:
             self._end_stretch()
-        self._known = None
-        if attempt.odd:
-            # There was no means to try it: it may be harmful, so that nothing is measured by it.
-            self.detectors.accept_on_trial()
-            return
-        self.detectors.accept(attempt.seen)
+        examining.detectors.accept(attempt.seen)
         if self._settings is None:
             return
-        self._budget.healthy()
-        data = self.tools.data
+        examining.budget.healthy()
+        data = examining.tools.data
         rows = data.recent_indices(attempt.batches) if attempt.drawn and data.leaves_out else None
-        self.canaries.healthy(attempt, rows)
+        examining.canaries.healthy(attempt, rows)
 
     def restored(self) -> None:
         """The run went back, or its weights were redrawn: what was known of the state that was left is void."""
         self._drop_stretch()
-        self._known = None
-        self._budget.alarmed()
+        self.examining.state_changed()
+        self.examining.budget.alarmed()
+
+    def _leave_out(self, attempt: Attempt, stretch: Stretch, why: str) -> bool:
+        """Leave an odd update out. Gives False where it was found that such can be learnt."""
+        stretch.leave_out(attempt.batches)
+        attempt.evidence = replace(self._data(attempt, why), finite=True)
+        if stretch.is_to_be_asked(self._settings.shift.after_updates if self._settings else 0):
+            learnt = self._asked(attempt, stretch)
+            if learnt is not None and learnt.learnt:
+                halts = self._settings is not None and self._settings.shift.then is ShiftAnswer.HALT
+                self._tell_shift(attempt, stretch.left_out, accepted=not halts)
+                if not halts:
+                    self._begin_anew()
+                    return False
+                attempt.evidence = replace(attempt.evidence, why=f"they can be learnt: {learnt}", shifted=True)
+        return True
+
+    def _asked(self, attempt: Attempt, stretch: Stretch) -> Learnt | None:
+        """Ask a fork whether what was left out can be learnt; None where it cannot be asked."""
+        examining, tools = self.examining, self.examining.tools
+        levels = examining.detectors.levels
+        if levels is None or self.policy.snapshot.keep == 0 or not examining.possible:
+            return None
+        root = tools.subject.capture(before=attempt.before)
+        forks = Forks(tools.subject, tools.executor, root, tools.stopping)
+        started = tools.clock.monotonic()
+        try:
+            with forks.undone():
+                learnt = can_be_learnt(forks, stretch.skipped, stretch.canaries, levels)
+        except (ActionError, Stopped):
+            return None
+        if learnt is not None:
+            examining.tell_fork(attempt, stretch, learnt, tools.clock.monotonic() - started)
+        return learnt
 
     def _begin_stretch(self, attempt: Attempt, found: Sequence[Signal]) -> bool:
-        canaries = self._usable()
-        if not canaries or self.tools.executor.no_replay is not None or self._probing.repeats is False:
+        canaries = self.examining.usable()
+        if not canaries or not self.examining.possible:
             return False
-        if not self._budget.allows(FORWARD * len(canaries), far_off=any(map(_is_far_off, found))):
+        if not self.examining.budget.allows(FORWARD * len(canaries), far_off=any(map(is_far_off, found))):
             attempt.odd = True
             return False
         pin = None
         if self.policy.snapshot.keep > 0:
-            pin = self.tools.subject.capture(self._spare, attempt.before)
+            pin = self.examining.tools.subject.capture(self._spare, attempt.before)
             self._spare = None
         self._stretch = Stretch(canaries, pin)
         return True
@@ -228,7 +242,7 @@ class Experimenter:
         self._drop_stretch()
         if stretch is not None:
             for seen in stretch.accepted:
-                self.detectors.accept(seen)
+                self.examining.detectors.accept(seen)
 
     def _drop_stretch(self) -> None:
         if self._stretch is not None and self._stretch.pin is not None:
@@ -236,118 +250,65 @@ class Experimenter:
         self._stretch = None
 
     def _convict_stretch(self, attempt: Attempt, stretch: Stretch, after: Harm) -> None:
-        self._budget.alarmed()
-        finding = _as_finding(attempt.suspicions)
+        examining, finding = self.examining, as_finding(attempt.suspicions)
+        examining.budget.alarmed()
+        examining.state_changed()
+        diverged = replace(finding, name=SignalName.DIVERGENCE)
         if stretch.pin is None:
-            attempt.signals = (replace(finding, name=SignalName.DIVERGENCE),)
-            attempt.evidence = Evidence(
-                Blame.STATE, f"after it, batches that were healthy are not: {after}", finite=True
-            )
+            attempt.signals, attempt.evidence = (diverged,), damaged(after, " after it", finite=True)
             return
-        self.tools.subject.restore(stretch.pin)
-        attempt.undone = True
-        attempt.gone_back_over = len(stretch.accepted)
-        self._known = None
-        before = self._measure(attempt, "canaries", stretch.canaries)
+        self._go_back(attempt, stretch.pin, len(stretch.accepted))
+        try:
+            before = examining.before_update(attempt, stretch.canaries)
+        except ProbeFailed:
+            before = None
         if before is not None and before.harmed:
-            attempt.signals = (replace(finding, name=SignalName.DIVERGENCE),)
-            why = f"batches that were healthy were not any more before it: {before}"
-            attempt.evidence = Evidence(Blame.STATE, why, finite=True)
+            attempt.signals, attempt.evidence = (diverged,), damaged(before, " before it", finite=True)
             return
+        what = "it and those before it harmed" if stretch.accepted else "it harmed"
         attempt.signals = (finding,)
-        what = (
-            "applied on trial, it harmed" if not stretch.accepted else "applied on trial, it and those before it harmed"
-        )
-        attempt.evidence = self._data(attempt, f"{what} batches that were healthy: {after}")
-        stretch.accepted.clear()
-        stretch.skipping = True
+        attempt.evidence = self._data(attempt, f"applied on trial, {what} batches that were healthy: {after}")
+        stretch.prove_harmful()
         stretch.leave_out(attempt.batches)
 
     def _shift(self, attempt: Attempt, stretch: Stretch) -> bool:
         """So many odd updates harmed nothing: the data have changed."""
-        place, count = attempt.place, len(stretch.accepted)
-        settings = self._settings
+        count, settings = len(stretch.accepted), self._settings
         halts = settings is not None and settings.shift.then is ShiftAnswer.HALT and stretch.pin is not None
-        self.tools.log.emit(DataShiftEvent(step=place.step, update=place.update, updates=count, accepted=not halts))
+        self._tell_shift(attempt, count, accepted=not halts)
         if halts and stretch.pin is not None:
-            self.tools.subject.restore(stretch.pin)
-            attempt.undone = True
-            attempt.gone_back_over = count - 1
-            attempt.signals = (_as_finding(attempt.suspicions),)
+            self._go_back(attempt, stretch.pin, count - 1)
+            attempt.signals = (as_finding(attempt.suspicions),)
             why = f"{count} odd updates in a row harmed nothing: the data have changed"
             attempt.evidence = replace(self._data(attempt, why), shifted=True)
             self._drop_stretch()
             return False
-        self._drop_stretch()
-        self.detectors.begin_anew()
-        self.canaries.begin_anew()
+        self._begin_anew()
         attempt.suspicions = ()
         return True
 
+    def _tell_shift(self, attempt: Attempt, count: int, *, accepted: bool) -> None:
+        place = attempt.place
+        self._log(DataShiftEvent(step=place.step, update=place.update, updates=count, accepted=accepted))
+
+    def _begin_anew(self) -> None:
+        """The data have changed for good: windows and canaries say nothing of what comes."""
+        self._drop_stretch()
+        self.examining.detectors.begin_anew()
+        self.examining.canaries.begin_anew()
+
+    def _go_back(self, attempt: Attempt, pin: TrainingState, accepted: int) -> None:
+        self.examining.tools.subject.restore(pin)
+        attempt.undone = True
+        attempt.gone_back_over = accepted
+
     def _data(self, attempt: Attempt, why: str) -> Evidence:
         bad = max(1, len(attempt.at_fault)) if len(attempt.batches) > 1 else 1
-        batch = self.tools.data.last_number if attempt.drawn else None
+        batch = self.examining.tools.data.last_number if attempt.drawn else None
         return Evidence(Blame.DATA, why, batches=bad, repeatable=attempt.drawn, batch=batch)
 
-    def _usable(self) -> tuple[Canary, ...]:
-        if self._stretch is not None:
-            return self._stretch.canaries
-        return self.canaries.usable(self.tools.data.quarantined)
+    def _canaries(self) -> tuple[Canary, ...]:
+        return self.examining.usable() if self._stretch is None else self._stretch.canaries
 
-    def _measure(self, attempt: Attempt, kind: str, canaries: Sequence[Canary]) -> Harm | None:
-        try:
-            return self._measured(attempt, kind, canaries)
-        except ProbeFailed:
-            return None
-
-    def _measured(self, attempt: Attempt, kind: str, canaries: Sequence[Canary]) -> Harm | None:
-        """What the canaries say of the present state; None where there are none."""
-        settings, levels, tools = self._settings, self.detectors.levels, self.tools
-        if settings is None or levels is None or not canaries or tools.executor.no_replay is not None:
-            return None
-        if kind == "canaries" and self._known is not None:
-            return self._known
-        started, passes = tools.clock.monotonic(), self._probing.passes
-        said: Harm | None = None
-        why: str | None = None
-        try:
-            now = self._probing.losses(canaries)
-            said = harm([each.loss for each in canaries], now, levels, settings)
-            self._known = said if kind == "canaries" else None
-            return said
-        except ProbeFailed as failed:
-            why = str(failed)
-            raise
-        finally:
-            per_update = max(1, len(attempt.batches))
-            self._budget.spend(FORWARD * (self._probing.passes - passes) / per_update)
-            tools.log.emit(
-                ExperimentEvent(
-                    step=attempt.place.step,
-                    update=attempt.place.update,
-                    kind=kind,
-                    batches=len(canaries),
-                    before=None if said is None else said.before,
-                    after=None if said is None else said.now,
-                    verdict="unknown" if said is None else "harmed" if said.harmed else "unharmed",
-                    why=why,
-                    seconds=tools.clock.monotonic() - started,
-                )
-            )
-
-
-def _is_far_off(signal: Signal) -> bool:
-    details = signal.details
-    score, median = details.get("score"), details.get("median")
-    if not isinstance(score, float) or not isinstance(median, float):
-        return True
-    value = details["loss"] if "loss" in details else details.get("grad_norm")
-    return score > FAR_SCORE or (isinstance(value, float) and 0 < FAR_RATIO * median < value)
-
-
-def _as_finding(found: Sequence[Signal]) -> Signal:
-    """What an odd update is called once it has proved to be harmful."""
-    first = found[0]
-    if first.name is not SignalName.ODD_UPDATE:
-        return first
-    return replace(first, name=SignalName.LOSS_SPIKE if "loss" in first.details else SignalName.GRADIENT_SPIKE)
+    def _log(self, event: SignalEvent | DataShiftEvent) -> None:
+        self.examining.tools.log.emit(event)

@@ -23,20 +23,43 @@ class Stretch:
         canaries: those of before it; they are frozen while it is open.
         pin: the state from before its first update; None where none is held.
         accepted: what its accepted updates measured.
+        tried: the batches of those.
         skipping: whether it proved harmful, so that odd batches are left out from there on.
         skipped: the batches of the odd updates that were left out, the newest ones.
-        asked_at: how many were left out when it was last asked whether they can be learnt.
+        left_out: how many were, those included that had been accepted and were undone.
+        asked_at: how many were when it was asked last whether they can be learnt.
     """
 
     canaries: tuple[Canary, ...]
     pin: TrainingState | None
     accepted: list[Observation] = field(default_factory=list)
+    tried: list[tuple[Any, ...]] = field(default_factory=list)
     skipping: bool = False
     skipped: list[tuple[Any, ...]] = field(default_factory=list)
-    asked_at: int = 0
     left_out: int = 0
+    asked_at: int = 0
+
+    def accept(self, seen: Observation, batches: tuple[Any, ...]) -> None:
+        """One more update of it stands, so far."""
+        self.accepted.append(seen)
+        self.tried.append(batches)
+
+    def prove_harmful(self) -> None:
+        """What was accepted is undone, and odd updates are left out from here on."""
+        self.skipping = True
+        for batches in self.tried:
+            self.leave_out(batches)
+        self.accepted.clear()
+        self.tried.clear()
 
     def leave_out(self, batches: tuple[Any, ...]) -> None:
         """One more odd update is left out."""
         self.left_out += 1
         self.skipped = [*self.skipped, batches][-KEPT:]
+
+    def is_to_be_asked(self, after: int) -> bool:
+        """Whether it is time to ask whether they can be learnt: after so many, and each time they have doubled."""
+        if self.left_out < max(after, 2 * self.asked_at):
+            return False
+        self.asked_at = self.left_out
+        return True

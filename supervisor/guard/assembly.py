@@ -11,12 +11,14 @@ from torch.amp.grad_scaler import GradScaler
 from supervisor.errors import InputError
 from supervisor.events import EventLog
 from supervisor.events.quarantine_file import QuarantinedSample
-from supervisor.experiments import Experimenter, RecentCanaries, Tools, Windows
+from supervisor.experiments import CuresInForce, Examining, Experimenter, PassBudget, RecentCanaries, Tools, Windows
 from supervisor.guard.continuation import Continuation
+from supervisor.guard.curing import Curing, StopRequest
 from supervisor.guard.diagnosing import Diagnostician
 from supervisor.guard.discarding import Discarding, Undoing
 from supervisor.guard.micro_batches import MicroBatchJudge
 from supervisor.guard.recovery import Recovery, Redrawing
+from supervisor.guard.setup import SetupCheck
 from supervisor.guard.supervised_step import SupervisedStep
 from supervisor.policy import RecoveryPolicy
 from supervisor.record.incident_log import IncidentLog
@@ -67,6 +69,8 @@ class Parts:
     step: SupervisedStep
     run_log: RunLog
     log: EventLog
+    stop: StopRequest
+    setup: SetupCheck
 
 
 def assemble(
@@ -98,29 +102,35 @@ def assemble(
     log, layout = files.log, files.layout
     detectors, ledger = Detectors(policy), RunLedger(policy, clock)
     incident_log = IncidentLog(log, layout)
-    silence = SilenceWatch(schedule.stepping)
-    run_log = RunLog(log, ledger, reporting.log_every_steps, reporting.on_progress, files.observations, silence)
+    silence, cures, stop = SilenceWatch(schedule.stepping), CuresInForce(subject, executor), StopRequest()
+    every, shown = reporting.log_every_steps, reporting.on_progress
+    run_log = RunLog(log, ledger, every, shown, files.observations, silence, lambda: cures.labels)
     quarantine = Quarantine(policy.diagnose.quarantine, data, None if layout is None else layout.quarantine, log)
     kept = 0 if policy.experiments is None or executor.no_replay is not None else policy.experiments.canary_batches
     recent = RecentCanaries(kept)
-    experimenter = Experimenter(policy, Tools(subject, executor, data, log, clock), detectors, recent)
+    tools = Tools(subject, executor, data, log, clock, lambda: stop.requested)
+    share = 0.0 if policy.experiments is None else policy.experiments.max_share_of_passes
+    experimenter = Experimenter(policy, Examining(policy, tools, detectors, recent, PassBudget(share)))
     windows = Windows(detectors, recent)
     states = GoodStates(policy, files.store, log, windows)
     points = RestorePoints(subject, data, ledger, states.spares, windows)
     # The names are those of the first checkpoints that were written.
-    parts = CheckpointParts(panel=detectors, quarantine=quarantine, canaries=recent)
+    parts = CheckpointParts(panel=detectors, quarantine=quarantine, canaries=recent, cures=cures)
     taker = StateTaker(policy, check, points, states, parts, log)
     canaries = Canaries(policy, subject, executor, states.memory, log)
-    recovery = Recovery(
-        policy, points, Restoring(states, points, check, canaries), redrawing, incident_log, quarantine, clock
-    )
+    restoring = Restoring(states, points, check, canaries)
+    curing = Curing(restoring, executor, cures, stop, log)
+    setup = SetupCheck(policy, curing, detectors, cures, log)
+    recovery = Recovery(policy, points, restoring, redrawing, incident_log, quarantine, curing)
     continuation = Continuation(points, schedule, states, taker, incident_log, run_log, experimenter)
     undoing = Undoing(executor, states, detectors, MicroBatchJudge(subject, executor, detectors))
-    diagnostician = Diagnostician(policy, points, executor, detectors, layout, clock)
-    discarding = Discarding(policy, undoing, diagnostician, experimenter, recovery, continuation)
+    diagnostician = Diagnostician(policy, points, executor, detectors, layout, clock, canaries)
+    discarding = Discarding(policy, undoing, diagnostician, experimenter, recovery, continuation, setup)
     step = SupervisedStep(policy, points, executor, detectors, canaries, continuation, discarding)
     if reporting.resume and files.store is not None and states.disk is not None:
         Resuming(policy, files.store, check, points, parts, states.disk, log).resume()
     schedule.begin_at(data.epoch)
     quarantine.begin(known_bad)
-    return Parts(subject, check, executor, data, schedule, detectors, ledger, states, taker, step, run_log, log)
+    return Parts(
+        subject, check, executor, data, schedule, detectors, ledger, states, taker, step, run_log, log, stop, setup
+    )

@@ -74,7 +74,7 @@ class Continuation:
 
     def excuse(self, attempt: Attempt) -> StepOutcome:
         """The update was discarded because a gradient scaler is still looking for its scale: no incident."""
-        self.experimenter.detectors.calibrated()
+        self.experimenter.examining.detectors.calibrated()
         self.points.ledger.used_up()
         self.schedule.follow(self.points.data, update_ended=True)
         self.taker.take_due(known_finite=False)
@@ -83,7 +83,7 @@ class Continuation:
     def flag(self, attempt: Attempt) -> None:
         """The update is bad: it counts for nothing, and states on probation begin anew."""
         evidence, place = attempt.evidence, attempt.place
-        self.experimenter.detectors.flagged(attempt.seen)
+        self.experimenter.examining.detectors.flagged(attempt.seen)
         if attempt.gone_back_over:
             self.states.forget_newer(place.update - attempt.gone_back_over, place.step, place.update)
             self.points.ledger.disowned(attempt.gone_back_over)
@@ -99,7 +99,8 @@ class Continuation:
             self.taker.take_due(known_finite=False)
         else:
             # So that a crash does not bring back what was left.
-            self.taker.commit(good=recovered.decision.action is ActionName.RELOAD_CHECKPOINT)
+            known = (ActionName.RELOAD_CHECKPOINT, ActionName.TRY_CURES)
+            self.taker.commit(good=recovered.decision.action in known)
         self.run_log.step(attempt.seen, self.points.subject.optimizer, None)
         return self._discarded(attempt, recovered.decision.action)
 
@@ -123,10 +124,10 @@ class Continuation:
             self.schedule.begin_at(data.epoch)
         self.schedule.follow(data, update_ended=True)
         if effect.modules:
-            self.experimenter.detectors.forget()
-            self.experimenter.canaries.begin_anew()
+            self.experimenter.examining.detectors.forget()
+            self.experimenter.examining.canaries.begin_anew()
         elif effect.restored is not None:
-            self.experimenter.detectors.restored()
+            self.experimenter.examining.detectors.restored()
         if effect.restored is not None:
             self.experimenter.restored()
 

@@ -11,6 +11,7 @@ from supervisor.records import Bundle, Observation
 from supervisor.run_layout import RunLayout
 from supervisor.signals import Detectors
 from supervisor.states import RestorePoints
+from supervisor.states.canary import Canaries
 from supervisor.update import Attempt, Executor
 
 __all__ = ["Diagnostician"]
@@ -30,6 +31,7 @@ class Diagnostician:
         detectors: say whether a replay would have been flagged.
         layout: where bundles go; None to write none.
         clock: for durations.
+        canaries: have batches that were healthy.
     """
 
     policy: RecoveryPolicy
@@ -38,6 +40,7 @@ class Diagnostician:
     detectors: Detectors
     layout: RunLayout | None
     clock: Clock
+    canaries: Canaries
 
     def diagnose(self, attempt: Attempt) -> Diagnosis | None:
         """Find the cause of a flagged update; None where the policy does not want to know, or no more in this incident.
@@ -64,6 +67,7 @@ class Diagnostician:
             batch_number=self.points.data.last_number,
             clock=self.clock,
             # A state that was found bad then has been gone back from.
+            known_good=self.canaries.newest,
             finite_before=attempt.place.step % self.policy.detect.state_every_steps == 0 or None,
             brief=brief,
         )

@@ -10,7 +10,8 @@ from supervisor.guard.diagnosing import Diagnostician
 from supervisor.guard.micro_batches import MicroBatchJudge
 from supervisor.guard.outcome import Verdict
 from supervisor.guard.recovery import Recovery
-from supervisor.policy import RecoveryPolicy
+from supervisor.guard.setup import SetupCheck
+from supervisor.policy import SETUP_SIGNALS, RecoveryPolicy
 from supervisor.records import ActionName, Blame, Cause
 from supervisor.signals import Detectors
 from supervisor.states import GoodStates
@@ -42,6 +43,8 @@ class Undoing:
         Returns:
             Whether the update is excused: a gradient scaler is still looking for its scale.
         """
+        setup = tuple(signal for signal in attempt.signals if signal.name in SETUP_SIGNALS)
+        reusable = attempt.reusable
         self.executor.undo(attempt)
         self.states.flush()
         if attempt.undone:
@@ -51,6 +54,9 @@ class Undoing:
             # Every number is finite: what was found was found by an experiment.
             return False
         attempt.signals = self.detectors.inspect(attempt.seen)
+        if setup and not attempt.signals:
+            attempt.signals, attempt.reusable = setup, reusable
+            return False
         if attempt.undone and self.detectors.is_calibration(attempt.seen, attempt.signals):
             return True
         if attempt.undone:
@@ -69,6 +75,7 @@ class Discarding:
         experimenter: finds out what is at fault.
         recovery: answers it.
         continuation: lets the run go on, or end.
+        setup: finds out whether the start of the run is wrong.
     """
 
     policy: RecoveryPolicy
@@ -77,6 +84,7 @@ class Discarding:
     experimenter: Experimenter
     recovery: Recovery
     continuation: Continuation
+    setup: SetupCheck | None = None
 
     def discard(self, attempt: Attempt) -> Verdict:
         """Discard an update that was flagged, and answer it."""
@@ -85,10 +93,12 @@ class Discarding:
         if excused:
             return Verdict(apply=False, outcome=self.continuation.excuse(attempt))
         # Before the detectors take note of the update, so that a replay is judged as the update was.
-        diagnosis = self.diagnostician.diagnose(attempt)
+        only_setup = all(signal.name in SETUP_SIGNALS for signal in attempt.signals)
+        diagnosis = None if only_setup else self.diagnostician.diagnose(attempt)
         cause = None if diagnosis is None else diagnosis.cause
-        attempt.evidence = self.experimenter.convict(attempt, cause)
-        self._mend(attempt, cause)
+        if not only_setup:
+            attempt.evidence = self.experimenter.convict(attempt, cause)
+            self._mend(attempt, cause)
         self.continuation.flag(attempt)
         recovered = self.recovery.answer(attempt, self.policy.acted_on(attempt.signals), diagnosis, self.diagnostician)
         if recovered.decision.action is not ActionName.HALT:

@@ -165,7 +165,7 @@ class Guard(Primitives):
         if self._cursor is None:
             raise InputError("data: Guard needs `data` to give batches: pass an iterable of batches")
         self.begin(steps)
-        while self.steps_done < steps and self._status is None and not self._stop:
+        while self.steps_done < steps and self._status is None and not self.parts.stop.requested:
             drawn = self._cursor.give(self._accumulate)
             self.parts.schedule.follow(self._cursor)
             yield drawn[0] if self._accumulate == 1 else drawn

@@ -42,7 +42,6 @@ class Primitives:
         self._announced = resumed
         self._attempt: Attempt | None = None
         self._status: RunStatus | None = RunStatus.HALTED if parts.ledger.halted else None
-        self._stop = False
 
     def begin(self, steps: int) -> None:
         """Begin a run that ends at `steps`: its start is put on record and its initial state is taken, once.
@@ -168,7 +167,7 @@ class Primitives:
 
     def request_stop(self) -> None:
         """Let the loop end after the step in progress; safe in a signal handler."""
-        self._stop = True
+        self.parts.stop.requested = True
 
     def finish(self, status: RunStatus = RunStatus.FINISHED) -> RunSummary:
         """End the run in good order: last checkpoint, metrics, `run_finished`. `run` and `batches` call it."""
@@ -219,4 +218,6 @@ class Primitives:
             return
         self._announced = True
         self.parts.run_log.started(steps, self._about, self.parts.check.exempt_buffers)
+        self.parts.setup.begin()
         self.parts.taker.begin()
+        self.parts.setup.begun()

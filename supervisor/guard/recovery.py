@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
 from supervisor.actions import Action, Effect, Restored, action_for
-from supervisor.clock import Clock
+from supervisor.actions.redraw import redraw_modules_
 from supervisor.diagnosis import Diagnosis
+from supervisor.engine import no_further
 from supervisor.errors import ActionError, InputError, PolicyMisfit
+from supervisor.guard.curing import Curing
 from supervisor.guard.diagnosing import Diagnostician
-from supervisor.policy import DataAfterReload, RecoveryPolicy
+from supervisor.policy import SETUP_SIGNALS, DataAfterReload, RecoveryPolicy, RedrawMethod, TryCuresRung
 from supervisor.record.incident_log import IncidentLog
 from supervisor.record.quarantine import Quarantine
 from supervisor.records import ActionName, Cause, CauseKind, Decision, Signal
@@ -55,6 +57,8 @@ class ActionContext:
         redrawing: how modules are redrawn.
         attempt: the update that is answered, None where none is yet.
         causes: what was found out in its incident, the newest last.
+        curing: tries cures of the set-up.
+        asked: whether a finding about the set-up alone is answered.
     """
 
     points: RestorePoints
@@ -62,6 +66,8 @@ class ActionContext:
     redrawing: Redrawing
     attempt: Attempt | None = None
     causes: Sequence[Cause] = ()
+    curing: Curing | None = None
+    asked: bool = False
 
     @property
     def model(self) -> nn.Module:
@@ -102,6 +108,25 @@ class ActionContext:
         """
         return self.restoring.restore(data, None if self.attempt is None else self.attempt.seen)
 
+    def no_cures(self, rung: TryCuresRung) -> str | None:
+        """Why no cures of the set-up can be tried, None where they can."""
+        return "there is nothing to try them with" if self.curing is None else self.curing.why_not()
+
+    def try_cures(self, rung: TryCuresRung) -> Effect:
+        """Try them on forks, and put the one in force that helps.
+
+        Raises:
+            ActionError: none does, or they could not be tried.
+        """
+        if self.curing is None or self.attempt is None:
+            raise ActionError("there is nothing to try cures with")
+        seed, optimizer = self.next_draw_seed(), self.optimizer
+
+        def redraw(modules: Mapping[str, nn.Module]) -> None:
+            redraw_modules_(modules, optimizer, RedrawMethod.ORTHOGONAL, seed, self.reset_by_trainer)
+
+        return self.curing.try_cures(rung, self.attempt, redraw, of_itself=self.asked)
+
     def next_draw_seed(self) -> int:
         """A seed for the guard's own draws, a new one for each incident and attempt."""
         incident = self.points.ledger.engine.incident
@@ -125,7 +150,7 @@ class Recovery:
         redrawing: how modules are redrawn.
         record: the incident log.
         quarantine: keeps bad samples out.
-        clock: for durations.
+        curing: tries cures of the set-up.
     """
 
     policy: RecoveryPolicy
@@ -134,7 +159,7 @@ class Recovery:
     redrawing: Redrawing
     record: IncidentLog
     quarantine: Quarantine
-    clock: Clock
+    curing: Curing | None = None
     _actions: tuple[Action, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -165,8 +190,11 @@ class Recovery:
         cause = None if diagnosis is None else diagnosis.cause
         kind = None if cause is None else cause.kind
         earlier = () if ledger.incident is None else ledger.incident.causes
-        context = self._context(attempt, earlier if cause is None else (*earlier, cause))
+        asked = all(signal.name in SETUP_SIGNALS for signal in signals)
+        context = self._context(attempt, earlier if cause is None else (*earlier, cause), asked=asked)
         blocked = self._blocked(context, attempt.undone)
+        newest = self.restoring.newest_good_step
+        blocked = {**no_further(ledger.engine, self.policy, newest, blocked=blocked, cause=kind), **blocked}
         can_retry = attempt.undone and attempt.drawn
         decision, opens = ledger.decide(attempt, signals, blocked, cause=kind, can_retry=can_retry)
         if opens:
@@ -180,7 +208,7 @@ class Recovery:
         record.decided(decision, seen, blocked, can_retry=can_retry, evidence=attempt.evidence)
         undone = attempt.undone
         while True:
-            started = self.clock.monotonic()
+            started = ledger.now()
             try:
                 # A sound state is left where it is, at a halt too.
                 effect = Effect() if decision.in_place else self._actions[decision.rung].apply(context)
@@ -196,12 +224,16 @@ class Recovery:
         if effect.restored is not None:
             ledger.went_back(decision.rung, effect.restored.step, seen, kind)
         cut = decision.action is ActionName.LOWER_LR or ledger.engine.cuts != cuts
-        record.applied(decision, effect, seen, ledger.lr_scale if cut else None, self.clock.monotonic() - started)
+        record.applied(decision, effect, seen, ledger.lr_scale if cut else None, ledger.now() - started)
         record.write(ledger.incident)
+        if effect.closes:
+            record.closed(*ledger.dismissed(decision, seen), seen, ledger.lr_scale)
         return Recovered(decision, effect)
 
-    def _context(self, attempt: Attempt | None = None, causes: Sequence[Cause] = ()) -> ActionContext:
-        return ActionContext(self.points, self.restoring, self.redrawing, attempt, causes)
+    def _context(
+        self, attempt: Attempt | None = None, causes: Sequence[Cause] = (), *, asked: bool = False
+    ) -> ActionContext:
+        return ActionContext(self.points, self.restoring, self.redrawing, attempt, causes, self.curing, asked)
 
     def _blocked(self, context: ActionContext, undone: bool) -> dict[int, str]:
         blocked = {}

@@ -60,7 +60,11 @@ class SupervisedStep:
         An exception that is no `Exception` passes through, with the attempt still begun, so that it can be given up.
         """
         attempt.signals = self.detectors.inspect(self.executor.measured(attempt, loss, error))
+        setup = self.discarding.setup
+        if setup is not None and attempt.raised is None and not self.policy.acted_on(attempt.signals):
+            attempt.signals += setup.asked(attempt)
         healthy = not attempt.signals or not self.policy.acted_on(attempt.signals)
+        healthy = healthy or self.continuation.experimenter.tries(attempt)
         if healthy and not self.continuation.experimenter.suspect(attempt):
             self.executor.prepare(attempt)
             if attempt.raised is None:
@@ -74,7 +78,7 @@ class SupervisedStep:
         """The block in which the optimizer steps."""
         self.points.data.used()
         attempt.phase, attempt.undone = Phase.STEPPING, False
-        scale = self.points.ledger.lr_scale
+        scale = self.points.ledger.lr_scale * self.executor.lr_factor
         return Applying(None if scale == 1.0 else self.executor.applying(scale), attempt, self.executor.raised_in)
 
     def settle(self, attempt: Attempt) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from supervisor.policy.cures import Cure, NamedCure, TryCuresRung, WrittenCure
 from supervisor.policy.detection import DriftDetection, SpikeDetection, WeightWatch
 from supervisor.policy.experiments import BadData, Experiments, Shift, ShiftAnswer
 from supervisor.policy.ladder import (
@@ -13,23 +14,26 @@ from supervisor.policy.ladder import (
     ReinitializeRung,
     ReloadCheckpointRung,
     SkipBatchRung,
-    UseLimit,
 )
+from supervisor.policy.ladder_base import UseLimit
 from supervisor.policy.load import load_policy, policy_json_schema, resolved_yaml
 from supervisor.policy.model import GradientClip, RecoveryPolicy, RestartSettings
-from supervisor.policy.reactions import OBSERVABLE_SIGNALS, SPIKES, Reaction, Reactions
+from supervisor.policy.reactions import OBSERVABLE_SIGNALS, SETUP_SIGNALS, SPIKES, Reaction, Reactions
 
 __all__ = [
     "OBSERVABLE_SIGNALS",
+    "SETUP_SIGNALS",
     "SPIKES",
     "AnyRung",
     "BadData",
+    "Cure",
     "DataAfterReload",
     "DriftDetection",
     "Experiments",
     "GradientClip",
     "HaltRung",
     "LowerLrRung",
+    "NamedCure",
     "Reaction",
     "Reactions",
     "RecoveryPolicy",
@@ -41,8 +45,10 @@ __all__ = [
     "ShiftAnswer",
     "SkipBatchRung",
     "SpikeDetection",
+    "TryCuresRung",
     "UseLimit",
     "WeightWatch",
+    "WrittenCure",
     "load_policy",
     "policy_json_schema",
     "resolved_yaml",

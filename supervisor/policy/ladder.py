@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from supervisor.config.section import Count, Section, Steps, Updates, conflict
+from supervisor.config.section import Count, Section, Steps, conflict
+from supervisor.policy.cures import TryCuresRung
+from supervisor.policy.ladder_base import LimitedRung, UseLimit
 from supervisor.records import ActionName
 
 
@@ -30,31 +31,7 @@ class RedrawMethod(enum.StrEnum):
     """Xavier (Glorot) uniform for all matrices."""
 
 
-class UseLimit(Section):
-    """A budget over all incidents: so many uses of a rung within a sliding window of updates."""
-
-    uses: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 100
-    """How often the rung may be used within the window."""
-    window_updates: Updates = 1000
-    """Length of the sliding window, in attempted optimizer updates."""
-
-
-class _LimitedRung(Section):
-    """A rung that does something other than halt."""
-
-    noun = "rung"
-    action: ActionName
-    attempts: Count
-    limit: UseLimit | None
-
-    @field_validator("limit", mode="before")
-    @classmethod
-    def _keep_what_is_not_written(cls, value: Any) -> Any:
-        default = cls.model_fields["limit"].default
-        return {**default.model_dump(), **value} if isinstance(value, Mapping) else value
-
-
-class SkipBatchRung(_LimitedRung):
+class SkipBatchRung(LimitedRung):
     """Discard the flagged batch and go on with the next one. Costs one batch."""
 
     action: Literal[ActionName.SKIP_BATCH] = ActionName.SKIP_BATCH
@@ -64,7 +41,7 @@ class SkipBatchRung(_LimitedRung):
     """Budget over all incidents; null: no limit."""
 
 
-class LowerLrRung(_LimitedRung):
+class LowerLrRung(LimitedRung):
     """Discard the batch and multiply the learning rate by `factor` for a while."""
 
     action: Literal[ActionName.LOWER_LR] = ActionName.LOWER_LR
@@ -78,7 +55,7 @@ class LowerLrRung(_LimitedRung):
     """Budget over all incidents; null: no limit."""
 
 
-class ReloadCheckpointRung(_LimitedRung):
+class ReloadCheckpointRung(LimitedRung):
     """Go back to the newest good state, in memory or on disk."""
 
     action: Literal[ActionName.RELOAD_CHECKPOINT] = ActionName.RELOAD_CHECKPOINT
@@ -88,14 +65,15 @@ class ReloadCheckpointRung(_LimitedRung):
     """`advance`: fresh batches after the reload. `replay`: the same batches again."""
     retry_factor: Annotated[float, Field(strict=True, ge=1e-6, lt=1, allow_inf_nan=False)] | None = 0.1
     """What one more cut multiplies the learning rate by, where healthy steps that followed a reload led no further:
-    the run went wrong again from where it was put back. null: the rate stays untouched."""
+    the run went wrong again from where it was put back; only where `try_cures` cannot look for the reason. null: the
+    rate stays untouched."""
     restore_after_steps: Steps = 1000
     """Healthy steps after which such a cut is taken back."""
     limit: UseLimit = UseLimit(uses=4, window_updates=2000)
     """Budget over all incidents. It cannot be null: a run that reloads without limit may never end."""
 
 
-class ReinitializeRung(_LimitedRung):
+class ReinitializeRung(LimitedRung):
     """Go back to the newest good state, then draw the weights of some modules afresh."""
 
     action: Literal[ActionName.REINITIALIZE] = ActionName.REINITIALIZE
@@ -129,7 +107,7 @@ class HaltRung(Section):
     action: Literal[ActionName.HALT] = ActionName.HALT
 
 
-AnyRung = SkipBatchRung | LowerLrRung | ReloadCheckpointRung | ReinitializeRung | HaltRung
+AnyRung = SkipBatchRung | LowerLrRung | ReloadCheckpointRung | TryCuresRung | ReinitializeRung | HaltRung
 """Any rung; tell them apart with `isinstance` or by `.action`."""
 
 Rung = Annotated[AnyRung, Field(discriminator="action")]
@@ -139,6 +117,7 @@ DEFAULT_LADDER: tuple[AnyRung, ...] = (
     SkipBatchRung(),
     LowerLrRung(),
     ReloadCheckpointRung(),
+    TryCuresRung(),
     ReinitializeRung(),
     HaltRung(),
 )

@@ -11,7 +11,7 @@ from supervisor.config.section import Conflict, Count, FormatVersion, Seconds, S
 from supervisor.policy.detection import Detection
 from supervisor.policy.experiments import Experiments
 from supervisor.policy.ladder import DEFAULT_LADDER, AnyRung, HaltRung, Rung
-from supervisor.policy.reactions import Reaction, Reactions
+from supervisor.policy.reactions import SETUP_SIGNALS, Reaction, Reactions
 from supervisor.records import CauseKind, Signal, SignalName
 
 __all__ = [
@@ -158,7 +158,8 @@ class RecoveryPolicy(Section):
 
     def observes(self, signal: SignalName) -> bool:
         """True where the signal is only logged: no incident opens and the step counts as healthy."""
-        return self.reactions.of(signal) is Reaction.OBSERVE
+        reaction = self.reactions.of(signal)
+        return reaction is Reaction.OBSERVE or (reaction is None and signal in SETUP_SIGNALS)
 
     def acted_on(self, signals: Iterable[Signal]) -> tuple[Signal, ...]:
         """The findings that flag an update; those that are only observed do not."""

@@ -9,12 +9,16 @@ from pydantic import ValidationInfo, field_validator
 from supervisor.config.section import Section, conflict
 from supervisor.records import ActionName, CauseKind, SignalName
 
-__all__ = ["OBSERVABLE_SIGNALS", "SPIKES", "Reaction", "Reactions"]
+__all__ = ["OBSERVABLE_SIGNALS", "SETUP_SIGNALS", "SPIKES", "Reaction", "Reactions"]
 
 SPIKES = frozenset({SignalName.DIVERGENCE, SignalName.LOSS_SPIKE, SignalName.GRADIENT_SPIKE})
 """The findings about a loss and gradients that are finite, by comparison with earlier updates."""
 
-OBSERVABLE_SIGNALS = SPIKES | {SignalName.SANITIZED_VALUES}
+SETUP_SIGNALS = frozenset({SignalName.NOT_LEARNING, SignalName.DEAD_UNITS, SignalName.INITIAL_SCALE})
+"""The findings that the start may be wrong. They say nothing against an update: without a rung of their own they are
+observed."""
+
+OBSERVABLE_SIGNALS = SPIKES | {SignalName.SANITIZED_VALUES, SignalName.NOT_LEARNING}
 """The signals of a step whose numbers are all finite: they alone may be logged without acting."""
 
 
@@ -24,6 +28,7 @@ class Reaction(enum.StrEnum):
     SKIP_BATCH = "skip_batch"
     LOWER_LR = "lower_lr"
     RELOAD_CHECKPOINT = "reload_checkpoint"
+    TRY_CURES = "try_cures"
     REINITIALIZE = "reinitialize"
     HALT = "halt"
     OBSERVE = "observe"
@@ -63,6 +68,9 @@ class Reactions(Section):
     """The gradient norm is far above its recent values. May be `observe`."""
     sanitized_values: Reaction | None = Reaction.OBSERVE
     """The model replaced non-finite values by itself. May be `observe`."""
+    not_learning: Reaction | None = Reaction.TRY_CURES
+    """After its first updates the model does worse than one whose output is all zeros. `observe`: log only. Without a
+    rung to start from (null, or a ladder that lacks it) it is not looked for."""
 
     exception: Reaction | None = None
     """Diagnosed: the step raised."""
@@ -99,9 +107,9 @@ class Reactions(Section):
         return value
 
     def of(self, found: SignalName | CauseKind) -> Reaction | None:
-        """What the policy says about a signal or a cause; None: it enters at the lowest rung."""
-        if found is SignalName.ODD_UPDATE:
-            # It asks for an experiment, whose outcome has a name of its own.
-            return Reaction.OBSERVE
-        reaction: Reaction | None = getattr(self, found.value)
+        """What the policy says about a signal or a cause; None: it enters at the lowest rung.
+
+        A signal without a key of its own (`odd_update`, most of `SETUP_SIGNALS`) is never acted on.
+        """
+        reaction: Reaction | None = getattr(self, found.value, Reaction.OBSERVE)
         return reaction

@@ -9,7 +9,7 @@ from supervisor.actions import Effect
 from supervisor.diagnosis import Diagnosis
 from supervisor.engine import Closed
 from supervisor.events import EventLog
-from supervisor.events.incident_file import IncidentCost, IncidentFile
+from supervisor.events.incident_file import CureRow, IncidentCost, IncidentFile
 from supervisor.events.schema import (
     ActionAppliedEvent,
     ActionFailedEvent,
@@ -146,6 +146,7 @@ class IncidentLog:
             later_causes=tuple(c for c in incident.causes if c.update != incident.opened_at_update),
             bundle=incident.bundle,
             traceback=incident.traceback,
+            cures=tuple(CureRow(cure=c.cure, score=c.score, chosen=c.chosen) for c in incident.cures),
         )
         folder = self.layout.incident(incident.id)
         try:

@@ -11,13 +11,14 @@ from pydantic import TypeAdapter
 
 from supervisor.clock import Clock
 from supervisor.diagnosis import Diagnosis
-from supervisor.engine import Closed, EngineState, advance, decide, reject, restored
+from supervisor.engine import Closed, EngineState, advance, decide, dismissed, reject, restored
 from supervisor.policy import RecoveryPolicy
 from supervisor.record.counters import Counters
 from supervisor.records import (
     ActionName,
     Bundle,
     CauseKind,
+    CureScore,
     Decision,
     Incident,
     Observation,
@@ -213,6 +214,25 @@ class RunLedger:
         if record is not None:
             causes = record.causes if diagnosis.cause is None else (*record.causes, diagnosis.cause)
             self._set(replace(record, causes=causes, replays=record.replays + diagnosis.replays))
+
+    def tried(self, cures: tuple[CureScore, ...]) -> None:
+        """Cures of the set-up were tried in the open incident."""
+        if self.incident is not None:
+            self._set(replace(self.incident, cures=cures))
+
+    def dismissed(self, decision: Decision, observation: Observation) -> tuple[Closed, Incident]:
+        """Looking into the finding that opened the incident has shown nothing to be done: it is over.
+
+        Returns:
+            What ended, and the record of the incident.
+        """
+        record = self.incident
+        if record is None:
+            raise ValueError("no incident is open")
+        self._engine = dismissed(self.engine)
+        self.cured_by[decision.action] += 1
+        ended = self._ended(record, observation.step, Outcome.RECOVERED, decision.action)
+        return Closed(decision.incident, decision.action), ended
 
     def reject(self, failed: Decision, error: str, blocked: Mapping[int, str]) -> Decision:
         """An action failed: decide again."""

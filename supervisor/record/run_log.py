@@ -48,6 +48,7 @@ class RunLog:
         on_progress: called after each step.
         observations: where every update's measurement goes, None to keep none.
         silence: notices a training that goes on without learning.
+        cures: gives the names of the cures of the set-up in force.
         metrics: what the evaluation at the end of the run gave.
     """
 
@@ -57,6 +58,7 @@ class RunLog:
     on_progress: ProgressListener | None
     observations: ObservationFile | None
     silence: SilenceWatch = field(default_factory=SilenceWatch)
+    cures: Callable[[], tuple[str, ...]] = tuple
     metrics: dict[str, float] = field(default_factory=dict, init=False)
 
     def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:
@@ -169,6 +171,7 @@ class RunLog:
             final_loss=counters.final_loss,
             metrics=self.metrics,
             seconds=seconds,
+            cures=self.cures(),
             goodput=min(1.0, counters.useful_seconds / seconds) if seconds > 0 else None,
             reason=self.ledger.halt_reason if status is RunStatus.HALTED else None,
         )

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from supervisor.engine import EngineState, advance, decide, reject, restored
+from supervisor.engine import EngineState, advance, decide, dismissed, reject, restored
 from supervisor.errors import InputError
 from supervisor.events import read_events
 from supervisor.events.observation_file import OBSERVATIONS, read_observations
-from supervisor.policy import RecoveryPolicy, load_policy
+from supervisor.policy import SETUP_SIGNALS, RecoveryPolicy, load_policy
 from supervisor.records import ActionName, Decision, Observation, Signal, SignalName
 from supervisor.replay.recording import RecordedRun, RecordedUpdate, read_recording
 from supervisor.run_layout import RunLayout
@@ -175,7 +175,9 @@ class _Replay:
 
     def _signals(self, found: RecordedUpdate) -> tuple[Signal, ...]:
         if found.update in self.observations:
-            return self.detectors.inspect(self.observations[found.update])
+            # What was found out by calling the model again is not in what was measured.
+            asked = tuple(Signal(name) for name in found.signals if name in SETUP_SIGNALS)
+            return (*self.detectors.inspect(self.observations[found.update]), *asked)
         return tuple(Signal(name) for name in found.signals)
 
     def _decide(self, signals: tuple[Signal, ...], found: RecordedUpdate) -> tuple[Decision, ...]:
@@ -204,6 +206,14 @@ class _Replay:
         if decision.action in GOES_BACK and not decision.in_place:
             step = self._restored_step(found)
             self.state = restored(self.state, decision.rung, step, self.policy, cause=found.cause)
+        elif decision.action is ActionName.TRY_CURES:
+            went_back = found.restored_step is not None
+            step = self._restored_step(found)
+            self.state = (
+                restored(self.state, decision.rung, step, self.policy, cause=found.cause)
+                if went_back
+                else dismissed(self.state)
+            )
         self._tell_detectors(found.update, decision)
         return tuple(decisions)
 

@@ -28,7 +28,7 @@ def advice(record: IncidentFile) -> tuple[str, ...]:
         record: the incident.
     """
     lines = [*_by_cause(record)]
-    data = any(cause.kind is CauseKind.BAD_INPUT for cause in _causes(record))
+    data = any(cause.kind is CauseKind.BAD_INPUT or cause.earlier_batch_healthy for cause in _causes(record))
     if SignalName.DIVERGENCE in record.signals and record.cured_by is not ActionName.LOWER_LR and not data:
         lines.append(
             "The loss or the weights left their usual range over several batches: look at the learning-rate schedule "
@@ -85,6 +85,8 @@ def _by_cause(record: IncidentFile) -> Iterable[str]:
             yield from _not_reproducible(cause)
         case CauseKind.NONFINITE_ACTIVATION | CauseKind.BACKWARD_ONLY | CauseKind.LOSS_FUNCTION:
             yield _numerics(cause)
+            if cause.earlier_batch_healthy:
+                yield _batches_differ(record, "an earlier batch was healthy in the same state")
         case CauseKind.GRADIENT_EXPLOSION:
             yield from _large(record, cause)
 
@@ -175,22 +177,31 @@ def _numerics(cause: Cause) -> str:
 
 
 def _large(record: IncidentFile, cause: Cause) -> Iterable[str]:
-    """Where skipping its batches was enough, others from the same state were healthy: those batches differ."""
-    if {decision.action for decision in record.decisions} == {ActionName.SKIP_BATCH} and (
-        record.outcome is Outcome.RECOVERED
-    ):
-        numbers = [each.batch_number for each in _causes(record) if each.batch_number is not None]
-        which = f"batch {_some(numbers)}" if numbers else f"the batch of step {cause.step}"
+    clip = "`gradient_clip: {max_norm: 1.0}` bounds what one step can do"
+    skipped = {decision.action for decision in record.decisions} == {ActionName.SKIP_BATCH}
+    if cause.earlier_batch_healthy:
+        yield _batches_differ(record, "an earlier batch was healthy in the same state")
+        yield f"Where its values are as they should be, {clip}."
+    elif cause.earlier_batch_healthy is False:
         yield (
-            f"Look at {which}: batches that came after, from the same state, were healthy. Clean it or leave it out; "
-            "where its values are as they should be, clip with `gradient_clip: {max_norm: 1.0}`."
+            "A batch that was healthy before was not so in this state: look at the learning rate before this step, "
+            f"lower its peak or warm up longer; {clip}."
         )
-        return
-    share = f" {cause.parameter} has the largest gradient." if cause.parameter else ""
-    yield (
-        f"Loss and gradients were finite, and flagged for their size.{share} Look at the batch and at the learning "
-        "rate at this step; `gradient_clip: {max_norm: 1.0}` bounds what one step can do."
-    )
+    elif skipped and record.outcome is Outcome.RECOVERED:
+        yield _batches_differ(record, "those that came after, from the same state, were healthy")
+        yield f"Where its values are as they should be, {clip}."
+    else:
+        share = f" {cause.parameter} has the largest gradient." if cause.parameter else ""
+        yield (
+            f"Loss and gradients were finite, and flagged for their size.{share} Look at the batch and at the learning "
+            f"rate at this step; {clip}."
+        )
+
+
+def _batches_differ(record: IncidentFile, why: str) -> str:
+    numbers = [each.batch_number for each in _causes(record) if each.batch_number is not None]
+    which = f"batch {_some(numbers)}" if numbers else f"the batch of step {record.opened_at_step}"
+    return f"Look at what is in {which}, and clean it or leave it out: {why}."
 
 
 def _some(names: Iterable[object]) -> str:

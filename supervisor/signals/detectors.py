@@ -12,6 +12,7 @@ from supervisor.records import Observation, Signal, SignalName
 from supervisor.signals.drift import DriftDetector
 from supervisor.signals.loss_scale import LossScale
 from supervisor.signals.nonfinite import nonfinite_signals
+from supervisor.signals.not_learning import NotLearning
 from supervisor.signals.odd import LossLevels, OddDetector
 from supervisor.signals.spike import SpikeDetector
 from supervisor.signals.weights import WeightDetector
@@ -50,9 +51,14 @@ class Detector(Protocol):
 
 
 class Detectors:
-    """Asks every detector about an observation and keeps flagged values out of every window."""
+    """Asks every detector about an observation and keeps flagged values out of every window.
+
+    Attributes:
+        not_learning: follows the losses of the first updates; it finds nothing by itself.
+    """
 
     def __init__(self, policy: RecoveryPolicy) -> None:
+        self.not_learning = NotLearning()
         self._loss_scale = LossScale()
         self._odd = _odd_detectors(policy)
         finite = _finite_detectors(policy)
@@ -103,6 +109,8 @@ class Detectors:
         """Take a healthy observation into the windows; one of a replayed batch enters none."""
         self._loss_scale.applied()
         if not observation.replayed:
+            if not self.not_learning.over:
+                self.not_learning.accept(observation)
             for detector in self._detectors.values():
                 detector.accept(observation)
 
@@ -134,12 +142,14 @@ class Detectors:
         """What each detector remembers, by name; nothing for a finding that needs no memory."""
         state: dict[str, Any] = {name.value: {} for name in SignalName if name not in SPIKES}
         state |= {name: detector.state_dict() for name, detector in self._detectors.items()}
-        return {**state, "loss_scale": asdict(self._loss_scale)}
+        return {**state, "loss_scale": asdict(self._loss_scale), "not_learning": self.not_learning.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave; detectors it does not know start afresh."""
         if "loss_scale" in state:
             self._loss_scale = LossScale(**state["loss_scale"])
+        if "not_learning" in state:
+            self.not_learning.load_state_dict(state["not_learning"])
         for name, detector in self._detectors.items():
             if name in state:
                 detector.load_state_dict(state[name])

@@ -78,6 +78,10 @@ class Canaries:
         kept = {**self._kept, update: Canary(attempt.copied_batches, attempt.before, attempt.seen.loss)}
         self._kept = {each: kept[each] for each in self.memory.updates if each in kept}
 
+    def newest(self) -> tuple[Any, ...] | None:
+        """The batches of the newest canary, for whoever runs them in another state; None where there is none."""
+        return clone(self._kept[max(self._kept)].batches) if self._kept else None
+
     def try_on(self, update: int, step: int, observation: Observation | None) -> CanaryVerdict | None:
         """Try the canary of a state that was just put back; None where it has none. The state is to be put back anew.
 

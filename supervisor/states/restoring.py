@@ -38,6 +38,12 @@ class Restoring:
         """Whether there is a good state at all."""
         return self.states.any_good
 
+    @property
+    def newest_good_step(self) -> int | None:
+        """Schedule position of the state that would be put back, None where there is none."""
+        held = [*(kept for kept, _ in self.states.memory), *(self.states.disk or ())]
+        return max((kept.step for kept in held if kept.good), default=None)
+
     def restore(self, data: DataAfterReload, answered: Observation | None) -> Restored:
         """Put the newest good state back; one that proves bad is passed over for the next older.
 
@@ -70,6 +76,11 @@ class Restoring:
             _, point, source = doubtful[0]
             return self._settled(point, source, data)
         raise ActionError("no good state could be restored")
+
+    def go_back_to(self, point: RestorePoint) -> Restored:
+        """Put back a good state that is known to be sound; the data go on where they are."""
+        held = any(kept.update == point.update for kept, _ in self.states.memory)
+        return self._settled(point, "memory" if held else "disk", DataAfterReload.ADVANCE)
 
     def _settled(self, point: RestorePoint, source: Source, data: DataAfterReload) -> Restored:
         # It is put back once more: what was tried on it has moved it.

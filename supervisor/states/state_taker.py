@@ -17,16 +17,18 @@ from supervisor.training.trainer import Stateful
 
 __all__ = ["CheckpointParts", "StateTaker"]
 
-SINCE = frozenset({"canaries"})
-"""Parts that a checkpoint of an older version lacks: they begin anew."""
-
 
 class CheckpointParts:
     """The parts of a run whose memory goes into its checkpoints, beside the restore point and the ledger.
 
     Args:
         **parts: each under its name. The names are part of the file format.
+
+    Attributes:
+        LATER: names of the parts that the first checkpoints did not have: where they lack one, it begins afresh.
     """
+
+    LATER = frozenset({"canaries", "cures"})
 
     def __init__(self, **parts: Stateful) -> None:
         self._parts = parts
@@ -42,7 +44,7 @@ class CheckpointParts:
             KeyError: one is missing in `tree` that every version has written.
         """
         for name, part in self._parts.items():
-            if name in tree or name not in SINCE:
+            if name in tree or name not in self.LATER:
                 part.load_state_dict(tree[name])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,9 @@ class Subject:
         scaler: gradient scaler or None.
         extra: further stateful objects, by name.
         names: every parameter's name (`parameter_names`); those that come later are added to it.
+
+    Attributes:
+        after_restore: called after a state was put back, to renew what outlives it.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class Subject:
         self._first_groups = len(optimizer.param_groups)
         self._held = self._held_by_optimizer()
         self._later: dict[str, Tensor] = {}
+        self.after_restore: list[Callable[[], object]] = []
 
     def take_up_new_parameters(self) -> None:
         """Notice what was added to the optimizer since it was last asked; nothing is done where nothing was.
@@ -173,6 +177,8 @@ class Subject:
         modes = tuple([module.training for _, module in named_modules(self.model)])
         self.restore_volatile(VolatileState(state.buffers, state.module_extra, state.extra, state.rng, modes))
         self.drop_gradients()
+        for renew in self.after_restore:
+            renew()
 
     def misfit(self, state: TrainingState) -> str | None:
         """Why a state, one from a disk above all, cannot be put back into these objects; None when it can."""

@@ -112,7 +112,7 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         **dict.fromkeys(("module", "module_type", "parameter", "state_key", "operation", "where"), text_or_none),
         **dict.fromkeys(("exception_type", "detail", "optimizer", "dtype"), text_or_none),
         "after_step": st.booleans(),
-        "finite_before": st.none() | st.booleans(),
+        **dict.fromkeys(("finite_before", "earlier_batch_healthy"), st.none() | st.booleans()),
         "eps": st.none() | numbers,
         "attributes": st.lists(names, max_size=3).map(tuple),
         "batch_number": st.none() | counts,

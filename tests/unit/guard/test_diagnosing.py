@@ -20,6 +20,7 @@ from supervisor.records import CauseKind, Observation
 from supervisor.run_layout import RunLayout
 from supervisor.signals import Detectors
 from supervisor.states import RestorePoints
+from supervisor.states.canary import Canaries
 from supervisor.states.restore_points import SpareCopies
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.tiny import TinyTrainer, with_nan
@@ -36,10 +37,11 @@ class Setting:
         policy = policy_of(diagnose=diagnose)
         self.subject, self.ledger = subject_of(self.trainer), RunLedger(policy, self.clock)
         data: Any = Recorder(DataPosition, "data", calls, last_number=6, recent_indices=indices)
-        executor: Any = Recorder(Executor, "executor", calls, no_replay=None, replay=self.replay)
+        executor: Any = Recorder(Executor, "executor", calls, no_replay=None, replay=lambda *args: self.replay(*args))
         points = RestorePoints(self.subject, data, self.ledger, SpareCopies())
         layout = None if root is None else RunLayout(root)
-        self.diagnostician = Diagnostician(policy, points, executor, Detectors(policy), layout, self.clock)
+        canaries: Any = Recorder(Canaries, "canaries", calls, newest=(self.trainer.data[1],))
+        self.diagnostician = Diagnostician(policy, points, executor, Detectors(policy), layout, self.clock, canaries)
 
     def replay(self, batches: Any, place: Any, watch: Any = None) -> Observation:
         self.clock.advance(0.5)
@@ -93,6 +95,32 @@ class TestFindingTheCause:
         found = setting.diagnostician.diagnose(setting.attempt(bad=False))
         assert found is not None
         assert found.cause is None or found.cause.kind is not CauseKind.NOT_REPRODUCIBLE
+
+
+class TestWhatElseIsKnown:
+    @pytest.mark.parametrize(("step", "known"), [(20, True), (21, None)])
+    def test_the_state_was_finite_where_it_was_checked_after_the_step_before(
+        self, step: int, known: bool | None
+    ) -> None:
+        setting = Setting()
+        attempt = attempt_of(step, step, before=setting.subject.capture_volatile(), bad_parameters=("inner.weight",))
+        found = setting.diagnostician.diagnose(attempt)
+        assert found is not None
+        assert found.cause is not None
+        assert found.cause.finite_before is known
+
+    def test_an_earlier_batch_is_run_where_neither_values_nor_samples_explain_it(self) -> None:
+        setting = Setting()
+
+        def replay(batches: Any, place: Any, watch: Any = None) -> Observation:
+            earlier = len(batches) == 1 and batches[0] is setting.trainer.data[1]
+            return Observation(place.step, place.update, 1.0 if earlier else math.inf, 1.0)
+
+        setting.replay = replay  # type: ignore[method-assign]
+        found = setting.diagnostician.diagnose(setting.attempt(bad=False))
+        assert found is not None
+        assert found.cause is not None
+        assert (found.cause.kind, found.cause.earlier_batch_healthy) == (CauseKind.LOSS_FUNCTION, True)
 
 
 class TestBounds:

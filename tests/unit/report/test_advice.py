@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from supervisor.events.incident_file import IncidentCost, IncidentFile
-from supervisor.records import ActionName, Cause, CauseKind, Outcome, SignalName
+from supervisor.records import ActionName, Bundle, Cause, CauseKind, Decision, Outcome, SignalName
 from supervisor.report.advice import advice
+
+
+def cause(kind: CauseKind, **names: Any) -> Cause:
+    return Cause(kind=kind, explanation="", step=3, update=3, **names)
 
 
 def record(kind: CauseKind, **names: Any) -> IncidentFile:
@@ -21,43 +25,150 @@ def record(kind: CauseKind, **names: Any) -> IncidentFile:
         outcome=Outcome.RECOVERED,
         cured_by=ActionName.SKIP_BATCH,
         cost=IncidentCost(steps_lost=1, seconds=0.1),
-        cause=Cause(kind=kind, explanation="", step=3, update=3, **names),
+        cause=cause(kind, **names),
+        bundle=Bundle("batch.pt", "state.pt"),
     )
+
+
+def decided(*actions: ActionName) -> tuple[Decision, ...]:
+    return tuple(Decision(1, index, action, 1, "because") for index, action in enumerate(actions))
 
 
 @pytest.mark.parametrize("kind", list(CauseKind))
 def test_there_is_advice_for_every_kind_of_cause(kind: CauseKind) -> None:
-    names: dict[str, Any] = {"samples": (1,)} if kind is CauseKind.BAD_INPUT else {}
-    assert advice(record(kind, **names))
+    assert advice(record(kind))
 
 
-@pytest.mark.parametrize(
-    ("operation", "said"),
-    [("SqrtBackward0", "under the root"), ("log", "above zero"), ("softmax", "masked"), ("unheard_of", "look for")],
-)
-def test_the_advice_names_the_operation_where_it_is_known(operation: str, said: str) -> None:
-    lines = advice(record(CauseKind.BACKWARD_ONLY, operation=operation, where="model.py:4", module="head"))
-    assert said in lines[0]
-    assert "model.py:4" in lines[0]
+class TestOperations:
+    @pytest.mark.parametrize(
+        ("operation", "said"),
+        [("SqrtBackward0", "under the root"), ("log", "above zero"), ("softmax", "masked"), ("unheard_of", "look at")],
+    )
+    def test_the_operation_is_named_where_it_is_known(self, operation: str, said: str) -> None:
+        lines = advice(record(CauseKind.BACKWARD_ONLY, operation=operation, where="model.py:4", module="head"))
+        assert said in lines[0]
+        assert "model.py:4" in lines[0]
+
+    def test_what_its_arguments_showed_is_said_with_what_helps(self) -> None:
+        detail = "all 4 targets are the ignored -100"
+        said = advice(record(CauseKind.LOSS_FUNCTION, operation="cross_entropy", where="loss.py:4", detail=detail))
+        assert said[0].startswith("cross_entropy at loss.py:4: all 4 targets are the ignored -100; give it at least")
+
+    @pytest.mark.parametrize("operation", ["ctc_loss", "cross_entropy", "some_op", None])
+    def test_no_logarithm_is_named_that_was_not_measured(self, operation: str | None) -> None:
+        (said,) = advice(record(CauseKind.LOSS_FUNCTION, operation=operation))
+        assert "logarithm" not in said
+        assert "Every module is finite" not in said
+        assert operation is None or operation in said
 
 
-def test_a_bad_sample_is_named_by_its_row_or_else_by_its_place_in_the_batch() -> None:
-    rows = advice(record(CauseKind.BAD_INPUT, samples=(1,), dataset_indices=(40, 41)))
-    assert rows[0] == "Clean or leave out row 40, 41 of the data set."
-    assert "quarantine.jsonl" in rows[1]
-    place = advice(record(CauseKind.BAD_INPUT, samples=(1, 3), batch_number=12))
-    assert place == ("Look at sample 1, 3 of batch 12: batch.pt holds it.",)
+class TestData:
+    def test_a_bad_sample_is_named_by_its_row_or_else_by_its_place_in_the_batch(self) -> None:
+        rows = advice(record(CauseKind.BAD_INPUT, samples=(1,), dataset_indices=(40, 41)))
+        assert rows[0] == "Clean or leave out row 40, 41 of the data set."
+        assert "quarantine.jsonl" in rows[1]
+        place = record(CauseKind.BAD_INPUT, samples=(1, 3), batch_number=12)
+        assert advice(place) == ("Look at sample 1, 3 of batch 12: batch.pt holds it.",)
+        without = place.model_copy(update={"bundle": None})
+        assert advice(without) == ("Look at sample 1, 3 of batch 12.",)
+
+    def test_a_batch_whose_samples_cannot_be_told_apart_is_named(self) -> None:
+        assert advice(record(CauseKind.BAD_INPUT)) == ("Look at the batch of step 3: batch.pt holds it.",)
+
+    def test_every_update_of_a_stretch_names_its_rows_and_batches(self) -> None:
+        later = (
+            cause(CauseKind.BAD_INPUT, samples=(0,), dataset_indices=(7,)),
+            *(cause(CauseKind.BAD_INPUT, samples=(2,), batch_number=20 + index) for index in range(10)),
+        )
+        base = record(CauseKind.BAD_INPUT, samples=(1,), dataset_indices=(40,))
+        said = advice(base.model_copy(update={"later_causes": later}))
+        assert said[0] == "Clean or leave out row 40, 7 of the data set."
+        assert said[2] == "Look at sample 2 of batch 20."
+        assert said[-1] == "2 more of its batches are at fault: incident.json names them."
+
+    @pytest.mark.parametrize("first", [CauseKind.BAD_INPUT, CauseKind.GRADIENT_EXPLOSION])
+    def test_nothing_is_said_of_the_rate_where_the_data_are_at_fault(self, first: CauseKind) -> None:
+        base = record(first, samples=(1,)).model_copy(
+            update={
+                "signals": (SignalName.LOSS_SPIKE, SignalName.DIVERGENCE),
+                "later_causes": (cause(CauseKind.BAD_INPUT, samples=(4,), batch_number=9),),
+                "decisions": decided(ActionName.SKIP_BATCH, ActionName.LOWER_LR),
+            }
+        )
+        for cured_by in (ActionName.LOWER_LR, ActionName.RELOAD_CHECKPOINT):
+            said = advice(base.model_copy(update={"cured_by": cured_by}))
+            assert any("Look at sample 4 of batch 9" in line for line in said)
+            assert not any("rate" in line and "peak" in line for line in said)
+            assert not any("left their usual range" in line for line in said)
+
+    def test_large_batches_that_were_skipped_differ_from_those_that_came_after(self) -> None:
+        base = record(CauseKind.GRADIENT_EXPLOSION, batch_number=4)
+        skipped = base.model_copy(
+            update={
+                "decisions": decided(ActionName.SKIP_BATCH, ActionName.SKIP_BATCH),
+                "later_causes": (cause(CauseKind.GRADIENT_EXPLOSION, batch_number=5),),
+            }
+        )
+        said = advice(skipped)
+        assert said[0] == (
+            "Look at what is in batch 4, 5, and clean it or leave it out: those that came after, from the same state, "
+            "were healthy."
+        )
+        assert not any(" rate" in line for line in said)
+
+    def test_an_earlier_batch_tells_the_data_from_the_state(self) -> None:
+        for cured_by in (ActionName.LOWER_LR, ActionName.SKIP_BATCH):
+            base = record(CauseKind.GRADIENT_EXPLOSION, batch_number=4, earlier_batch_healthy=True)
+            said = advice(base.model_copy(update={"cured_by": cured_by}))
+            assert said[0].endswith("an earlier batch was healthy in the same state.")
+            assert not any(" rate" in line for line in said)
+        base = record(CauseKind.GRADIENT_EXPLOSION, batch_number=4, earlier_batch_healthy=False)
+        assert "lower its peak or warm up longer" in advice(base)[0]
+        module = record(CauseKind.NONFINITE_ACTIVATION, operation="exp", batch_number=4, earlier_batch_healthy=True)
+        assert "batch 4" in advice(module)[1]
 
 
-def test_a_program_that_is_not_deterministic_is_told_apart_from_a_fault_of_the_machine() -> None:
-    assert "not deterministic" in advice(record(CauseKind.NOT_REPRODUCIBLE, deterministic=False))[0]
-    assert "fault of the machine" in advice(record(CauseKind.NOT_REPRODUCIBLE, deterministic=True))[0]
+class TestState:
+    def test_what_spoilt_the_weights_is_to_be_looked_for(self) -> None:
+        said = advice(record(CauseKind.POISONED_PARAMETER, parameter="head.weight"))
+        assert said[0].startswith("head.weight was not finite before the step")
+        assert "state_every_steps: 1" in said[1]
+
+    def test_nothing_is_said_of_before_where_it_showed_after(self) -> None:
+        (said,) = advice(record(CauseKind.POISONED_PARAMETER, parameter="head.weight", after_step=True))
+        assert "state_every_steps: 1" in said
+
+    def test_what_is_set_already_is_not_advised(self) -> None:
+        names = {"parameter": "head.weight", "finite_before": True, "optimizer": "Adam", "eps": 1e-8}
+        for after in (True, False):
+            for dtype in ("float16", "float32"):
+                said = advice(record(CauseKind.POISONED_PARAMETER, **names, after_step=after, dtype=dtype))
+                assert not any("state_every_steps" in line for line in said)
+
+    def test_a_half_type_is_answered_with_float32_weights_or_a_larger_eps(self) -> None:
+        names = {"parameter": "w", "finite_before": True, "after_step": True, "optimizer": "Adam", "dtype": "float16"}
+        (said,) = advice(record(CauseKind.POISONED_PARAMETER, **names, eps=1e-8))
+        assert "Adam steps w in float16" in said
+        assert "float32 master weights" in said
+        assert "`eps=1e-4`" in said
+        (plain,) = advice(record(CauseKind.POISONED_PARAMETER, **names))
+        assert "eps=" not in plain
+
+    def test_moments_are_not_mended_by_weights_alone(self) -> None:
+        said = advice(record(CauseKind.POISONED_OPTIMIZER_STATE, parameter="w", state_key="exp_avg"))
+        assert said[0].startswith("Restoring the weights alone does not help")
+
+    @pytest.mark.parametrize("kind", [CauseKind.HIDDEN_STATE, CauseKind.NOT_REPRODUCIBLE])
+    def test_what_no_state_holds_is_to_be_registered(self, kind: CauseKind) -> None:
+        (said,) = advice(record(kind, attributes=("core.h",), deterministic=False))
+        assert said.startswith("Register core.h as a buffer")
 
 
-def test_what_spoilt_the_weights_is_to_be_looked_for() -> None:
-    said = advice(record(CauseKind.POISONED_PARAMETER, parameter="head.weight"))
-    assert said[0].startswith("head.weight was not finite before the step")
-    assert "state_every_steps: 1" in said[1]
+def test_a_program_that_differs_is_told_apart_from_a_fault_of_the_machine() -> None:
+    assert "use_deterministic_algorithms" in advice(record(CauseKind.NOT_REPRODUCIBLE, deterministic=False))[0]
+    once = advice(record(CauseKind.NOT_REPRODUCIBLE, deterministic=True))[0]
+    assert "fault of the machine" in once
+    assert "twice" not in once
 
 
 def test_how_it_ended_gives_advice_too() -> None:
@@ -72,6 +183,8 @@ def test_how_it_ended_gives_advice_too() -> None:
 
 def test_where_the_cause_is_not_known_it_says_how_to_find_out() -> None:
     unknown = record(CauseKind.BAD_INPUT).model_copy(update={"cause": None})
-    assert advice(unknown)[0].startswith("The cause is not known: switch the diagnosis on")
+    assert advice(unknown)[0].startswith("The cause is not known: a warning in `supervisor events` says why")
     raised = unknown.model_copy(update={"signals": (SignalName.STEP_EXCEPTION,)})
-    assert advice(raised) == ("Mend the exception: the traceback is in incident.json.",)
+    assert advice(raised) == ("Mend the exception.",)
+    traced = raised.model_copy(update={"traceback": "Traceback"})
+    assert advice(traced) == ("Mend the exception; the traceback is in incident.json.",)

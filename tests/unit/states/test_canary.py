@@ -139,6 +139,16 @@ def test_the_batches_are_copied_before_the_loss_can_change_them() -> None:
     assert torch.equal(attempt.copied_batches[0][0], torch.zeros(8, 4))
 
 
+def test_the_newest_is_handed_out_as_a_copy() -> None:
+    setting = Setting(0.5)
+    assert setting.canaries.newest() is None
+    setting.keep(4)
+    (batch,) = setting.canaries.newest() or ()
+    batch[0].fill_(9.0)
+    (again,) = setting.canaries.newest() or ()
+    assert not torch.equal(again[0], batch[0])
+
+
 def test_a_batch_that_is_a_dataclass_is_copied_as_one() -> None:
     setting = Setting(0.5)
     setting.memory.remember(point_of(4))

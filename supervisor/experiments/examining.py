@@ -1,0 +1,151 @@
+"""A look at the canaries: which are tried, what they say, what it costs, and the line of the log about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from supervisor.clock import Clock
+from supervisor.events import EventLog
+from supervisor.events.schema import ExperimentEvent
+from supervisor.experiments.budget import FORWARD, PassBudget
+from supervisor.experiments.canaries import Canary, RecentCanaries
+from supervisor.experiments.harm import Harm, harm
+from supervisor.experiments.learnable import Learnt
+from supervisor.experiments.probing import ProbeFailed, Probing
+from supervisor.experiments.stretch import Stretch
+from supervisor.policy import RecoveryPolicy
+from supervisor.signals import Detectors
+from supervisor.training.data_position import DataPosition
+from supervisor.training.state import Subject
+from supervisor.update import Attempt, Executor
+
+__all__ = ["BEFORE", "Examining", "Tools", "never"]
+
+BEFORE, AFTER = "canaries", "trial"
+"""Whether the canaries are tried on the state before an update, or after it was applied on trial."""
+
+
+def never() -> bool:
+    """No stop is requested."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What experiments are made with.
+
+    Attributes:
+        subject: the training objects.
+        executor: computes losses.
+        data: knows which rows are left out.
+        log: hears of every experiment.
+        clock: for durations.
+        stopping: whether the run is to stop, so that long experiments are abandoned.
+    """
+
+    subject: Subject
+    executor: Executor
+    data: DataPosition
+    log: EventLog
+    clock: Clock
+    stopping: Callable[[], bool] = never
+
+
+@dataclass(slots=True)
+class Examining:
+    """Tries canaries on the present state.
+
+    Attributes:
+        policy: what counts as harm.
+        tools: what experiments are made with.
+        detectors: what is usual.
+        canaries: the last healthy batches.
+        budget: what trials may cost.
+    """
+
+    policy: RecoveryPolicy
+    tools: Tools
+    detectors: Detectors
+    canaries: RecentCanaries
+    budget: PassBudget
+    _probing: Probing = field(init=False)
+    # What the canaries said of the present state, until it changes.
+    _known: Harm | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._probing = Probing(self.tools.subject, self.tools.executor, self.policy.diagnose.max_seconds)
+
+    @property
+    def possible(self) -> bool:
+        """Whether canaries can be tried at all."""
+        return self.tools.executor.no_replay is None and self._probing.repeats is not False
+
+    def usable(self) -> tuple[Canary, ...]:
+        """The canaries that may be tried now."""
+        return self.canaries.usable(self.tools.data.quarantined)
+
+    def state_changed(self) -> None:
+        """What is known of the state before an update holds no longer."""
+        self._known = None
+
+    def after_trial(self, attempt: Attempt, canaries: Sequence[Canary]) -> Harm | None:
+        """What canaries say of the state after an update on trial; None where nothing can be said."""
+        try:
+            return self._look(attempt, AFTER, canaries)
+        except ProbeFailed:
+            return None
+
+    def before_update(self, attempt: Attempt, canaries: Sequence[Canary]) -> Harm | None:
+        """What they say of the present state; it is asked once, until it changes. None where there are none.
+
+        Raises:
+            ProbeFailed: they could not be tried.
+        """
+        if self._known is None:
+            self._known = self._look(attempt, BEFORE, canaries)
+        return self._known
+
+    def tell_fork(self, attempt: Attempt, stretch: Stretch, learnt: Learnt, seconds: float) -> None:
+        """Put on record what a fork came to that was trained on the odd batches of a stretch."""
+        event = ExperimentEvent(
+            step=attempt.place.step,
+            update=attempt.place.update,
+            kind="fork",
+            batches=len(stretch.skipped),
+            before=learnt.bar,
+            after=learnt.loss,
+            verdict="unharmed" if learnt.learnt else "harmed" if learnt.known > learnt.known_bar else "unknown",
+            why=str(learnt),
+            seconds=seconds,
+        )
+        self.tools.log.emit(event)
+
+    def _look(self, attempt: Attempt, kind: str, canaries: Sequence[Canary]) -> Harm | None:
+        settings, levels, tools = self.policy.experiments, self.detectors.levels, self.tools
+        if settings is None or levels is None or not canaries or tools.executor.no_replay is not None:
+            return None
+        started, passes = tools.clock.monotonic(), self._probing.passes
+        said: Harm | None = None
+        why: str | None = None
+        try:
+            now = self._probing.losses(canaries)
+            said = harm([each.loss for each in canaries], now, levels, settings)
+            return said
+        except ProbeFailed as failed:
+            why = str(failed)
+            raise
+        finally:
+            self.budget.spend(FORWARD * (self._probing.passes - passes) / max(1, len(attempt.batches)))
+            event = ExperimentEvent(
+                step=attempt.place.step,
+                update=attempt.place.update,
+                kind=kind,
+                batches=len(canaries),
+                before=None if said is None else said.before,
+                after=None if said is None else said.now,
+                verdict="unknown" if said is None else "harmed" if said.harmed else "unharmed",
+                why=why,
+                seconds=tools.clock.monotonic() - started,
+            )
+            tools.log.emit(event)

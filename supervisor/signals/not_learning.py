@@ -1,0 +1,95 @@
+"""Runs whose loss is no better than that of a model that says nothing, at a time when training should show.
+
+Plain numbers say whether it is worth asking; only the loss of zeros, for which the user's code is called, gives the
+finding. A run whose loss falls, or stays where it was, is never asked about.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from supervisor.records import Observation, Signal, SignalName
+
+__all__ = ["NotLearning", "not_learning_signal"]
+
+AFTER_UPDATES = 120
+"""Healthy updates without a rise of the nominal rate, after which it is looked at, once."""
+
+FIRST, RECENT = 8, 32
+"""How many losses at the start, and lately, are compared."""
+
+RISE = 1.1
+"""The recent losses have risen when their median is more than this many times that of the first ones."""
+
+FACTOR = 1.5
+"""How many times the loss of zeros the median loss has to be."""
+
+
+def not_learning_signal(losses: Sequence[float], zero_losses: Sequence[float]) -> Signal | None:
+    """The finding, from the losses of some updates and those of the same batches with zeros for the output."""
+    loss, zero_loss = statistics.median(losses), statistics.median(zero_losses)
+    if loss <= FACTOR * zero_loss:
+        return None
+    return Signal(SignalName.NOT_LEARNING, {"loss": loss, "loss_of_zeros": zero_loss})
+
+
+class NotLearning:
+    """Follows the losses of healthy updates until the time has come to look at them, and no longer.
+
+    Attributes:
+        over: nothing more will be asked.
+    """
+
+    def __init__(self) -> None:
+        self.over = False
+        self._first: list[float] = []
+        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._highest_rate = -math.inf
+        self._updates = 0
+
+    def accept(self, observation: Observation) -> None:
+        """Take a healthy update into account. Losses below zero end it: they cannot be compared by factors."""
+        if self.over:
+            return
+        if not (math.isfinite(observation.loss) and observation.loss >= 0):
+            self.over = True
+            return
+        if len(self._first) < FIRST:
+            self._first.append(observation.loss)
+        self._recent.append(observation.loss)
+        rate = observation.lr
+        self._updates += 1
+        if rate is not None and rate > self._highest_rate:
+            self._highest_rate, self._updates = rate, 0
+
+    def asks(self, *, large_weights: bool) -> bool:
+        """Whether the loss of zeros is to be looked at now; a time that has come and gives no reason ends it.
+
+        Args:
+            large_weights: whether weights were drawn far too large: the first losses are then no measure.
+        """
+        if self.over or self._updates < AFTER_UPDATES or len(self._recent) < RECENT:
+            return False
+        self.over = True
+        return large_weights or statistics.median(self._recent) > RISE * statistics.median(self._first)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers, as plain values."""
+        return {
+            "over": self.over,
+            "first": list(self._first),
+            "recent": list(self._recent),
+            "highest_rate": None if self._highest_rate == -math.inf else self._highest_rate,
+            "updates": self._updates,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self.over, self._first = state["over"], list(state["first"])
+        self._recent = deque(state["recent"], maxlen=RECENT)
+        self._highest_rate = -math.inf if state["highest_rate"] is None else state["highest_rate"]
+        self._updates = state["updates"]
