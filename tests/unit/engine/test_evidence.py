@@ -85,10 +85,13 @@ class TestBadData:
         assert decision.action is ActionName.SKIP_BATCH
         assert after.bad.recent == ((21, 1),)
 
-    @pytest.mark.parametrize(("batches", "counted"), [(0, 0), (3, 3)])
-    def test_as_many_batches_count_as_were_bad(self, batches: int, counted: int) -> None:
-        state, _ = decided(replace(DATA, batches=batches))
-        assert (state.bad.in_a_row, state.bad.total) == (counted, counted)
+    def test_as_many_batches_count_as_were_bad(self) -> None:
+        state, _ = decided(replace(DATA, batches=3))
+        assert (state.bad.in_a_row, state.bad.total, state.bad.recent) == (3, 3, ((1, 3),))
+
+    def test_one_whose_bad_rows_are_known_counts_for_the_total_alone(self) -> None:
+        state, _ = decided(replace(DATA, batches=0))
+        assert (state.bad.in_a_row, state.bad.total, state.bad.recent) == (0, 1, ())
 
     def test_a_change_of_the_data_that_the_policy_does_not_accept_halts_in_place(self) -> None:
         _, decision = decided(replace(DATA, shifted=True))

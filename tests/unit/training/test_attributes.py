@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from supervisor.experiments.canaries import versions_of
 from supervisor.training.attributes import ModuleAttributes
 
 
@@ -151,18 +152,18 @@ def test_a_tensor_with_a_graph_is_not_written_to() -> None:
     model = Keeping()
     model.hidden = torch.ones(3, requires_grad=True) * 2
     held: Tensor = model.hidden
-    version = held._version
+    version = versions_of([held])
     kept = ModuleAttributes(model)
     model.hidden = torch.zeros(3)
     kept.put_back()
     assert model.hidden is held
-    assert held._version == version
+    assert versions_of([held]) == version
 
 
 def test_a_tensor_that_is_as_it_was_is_not_written_to() -> None:
     """Its version tells who keeps it that nobody wrote to it."""
     model = Keeping()
-    version = model.hidden._version
+    version = versions_of([model.hidden])
     kept = ModuleAttributes(model)
     kept.put_back()
-    assert model.hidden._version == version
+    assert versions_of([model.hidden]) == version
