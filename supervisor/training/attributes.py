@@ -45,15 +45,22 @@ def _kept(module: nn.Module) -> dict[str, tuple[Any, Any]]:
     return {key: (value, _content(value)) for key, value in vars(module).items() if key not in NOT_PLAIN}
 
 
-def _content(value: Any) -> Any:
-    """A copy of what a container holds, None where the object itself is all there is to keep."""
+def _content(value: Any, *, through: bool | None = None) -> Any:
+    """What a container holds, and what that holds in turn; None where the object itself is all there is to keep.
+
+    What holds anything but plain values and tensors is not looked through: it may be of any size.
+    """
     if isinstance(value, Tensor):
         # One with a graph, or one that is trained, is not written to in place.
         return None if value.requires_grad else clone(value)
-    if type(value) in (list, dict):
-        # What holds anything but plain values and tensors is not copied through: it may be of any size.
-        return clone(value) if comes_back(value) else value.copy()
-    return set(value) if type(value) is set else None
+    if type(value) is set:
+        return set(value)
+    if type(value) not in (list, tuple, dict):
+        return None
+    through = comes_back(value) if through is None else through
+    held = value.values() if type(value) is dict else value
+    contents = [(each, content) for each in held if through and (content := _content(each, through=True)) is not None]
+    return value if type(value) is tuple else value.copy(), contents
 
 
 def _refill(value: Any, content: Any) -> None:
@@ -63,8 +70,15 @@ def _refill(value: Any, content: Any) -> None:
         if value.shape == content.shape and not torch.equal(value, content):
             with torch.no_grad():
                 value.copy_(content)
-    elif isinstance(value, list):
-        value[:] = content
-    else:
+    elif isinstance(value, set):
         value.clear()
         value.update(content)
+    else:
+        before, contents = content
+        if isinstance(value, list):
+            value[:] = before
+        elif isinstance(value, dict):
+            value.clear()
+            value.update(before)
+        for held, content_of_it in contents:
+            _refill(held, content_of_it)

@@ -25,6 +25,7 @@ from supervisor.policy import (
 from supervisor.records import ActionName, Cause, CauseKind, Decision, Signal, SignalName
 
 GOES_BACK = (ReloadCheckpointRung, ReinitializeRung)
+NOT_THE_RATE = {CauseKind.BAD_INPUT, CauseKind.EXCEPTION, CauseKind.HIDDEN_STATE, CauseKind.NOT_REPRODUCIBLE}
 OBSERVABLE = {"loss_spike", "gradient_spike", "divergence", "sanitized_values"}
 
 
@@ -219,7 +220,8 @@ class Run:
         if isinstance(rung, HaltRung):
             self.halted = True
         elif isinstance(rung, GOES_BACK):
-            self.go_back(decision.rung, isinstance(rung, ReloadCheckpointRung) and rung.data is DataAfterReload.REPLAY)
+            replay = isinstance(rung, ReloadCheckpointRung) and rung.data is DataAfterReload.REPLAY
+            self.go_back(decision.rung, replay, cause)
         else:
             self.step += 1
         back = isinstance(rung, GOES_BACK)
@@ -237,18 +239,18 @@ class Run:
     def say(self, event: Event) -> None:
         self.events.append(event.model_copy(update={"rank": 0}))
 
-    def go_back(self, rung: int, replay: bool) -> None:
+    def go_back(self, rung: int, replay: bool, cause: CauseKind | None) -> None:
         newest = self.good[-1]
         self.step = newest.step
         if replay:
             self.replay_until = max(self.replay_until, self.batch)
             self.batch = newest.batch
         self.waiting.clear()
-        self.state = restored(self.state, rung, newest.step, self.policy)
+        self.state = restored(self.state, rung, newest.step, self.policy, cause=cause)
         settings, incident = self.policy.ladder[rung], self.state.incident
         if isinstance(settings, ReloadCheckpointRung) and settings.retry_factor is not None:
             assert incident is not None
-            if newest.step <= self.furthest and self.healthy_since_back:
+            if newest.step <= self.furthest and self.healthy_since_back and cause not in NOT_THE_RATE:
                 self.cuts.append([settings.retry_factor, settings.restore_after_steps, incident.id, rung])
         self.healthy_since_back = 0
         if newest.step > self.furthest:

@@ -6,17 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.engine import EngineState, LearningRateCut, OpenIncident
+from supervisor.engine import BadBatches, EngineState, LearningRateCut, OpenIncident
 
 BUSY = EngineState(
     clock=9,
     incidents=2,
-    incident=OpenIncident(2, 1, (3, 1), healthy_steps=4, retried=True),
+    incident=OpenIncident(2, 1, (3, 1), healthy_steps=4, retried=True, excused=3),
     uses=((5, 8), (9,)),
     cuts=(LearningRateCut(1, 1, 0.5, 70), LearningRateCut(2, 1, 0.25, 200)),
     furthest_restored_step=40,
     restores=(0, 2),
     stepped_since_restore=True,
+    bad=BadBatches(recent=((5, 1), (8, 2)), in_a_row=2, since=8, total=7, retried=4),
 )
 
 
@@ -56,6 +57,16 @@ def test_a_new_ladder_keeps_cuts_and_counts_and_forgets_the_position() -> None:
     fresh = BUSY.for_new_ladder()
     assert (fresh.clock, fresh.incidents, fresh.cuts) == (BUSY.clock, BUSY.incidents, BUSY.cuts)
     assert (fresh.incident, fresh.uses, fresh.restores, fresh.furthest_restored_step) == (None, (), (), -1)
+    assert fresh.bad == BadBatches(total=BUSY.bad.total)
+
+
+def test_the_memory_of_a_version_without_experiments_has_no_bad_batches() -> None:
+    plain = BUSY.to_plain()
+    del plain["bad"], plain["incident"]["excused"]
+    back = EngineState.from_plain(plain)
+    assert back.bad == BadBatches()
+    assert back.incident is not None
+    assert (back.incident.id, back.incident.excused) == (2, 0)
 
 
 def test_it_comes_back_equal() -> None:

@@ -194,7 +194,7 @@ def test_time_place_name_and_fields_in_columns():
     assert describe_event(event) == (
         "12:03:41.532  step 120 (update 124)     decision              "
         "incident=1 rung=0 action=skip_batch attempt=1 reason='the lowest rung' blocked={2='no state'} "
-        "can_retry=False retry=False"
+        "can_retry=False retry=False in_place=False"
     )
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from supervisor.events import schema
 from supervisor.events.base import EventBase
 from supervisor.events.schema import KnownEvent, OtherEvent, parse_event
-from supervisor.records import ActionName, CauseKind, SignalName
+from supervisor.records import ActionName, Blame, CauseKind, Evidence, SignalName
 
 MODELS: tuple[type[EventBase], ...] = get_args(get_args(KnownEvent)[0])
 
@@ -25,6 +25,7 @@ NAMES = {
     *("incident_opened", "incident_closed", "checkpoint_saved", "checkpoint_promoted", "checkpoint_rejected"),
     *("worker_started", "worker_exited", "worker_stalled", "run_halted", "run_finished"),
     *("lr_restored", "metrics", "buffer_exempt", "warning", "diagnosis", "quarantined", "canary"),
+    *("experiment", "data_shift"),
 }
 
 names = st.text(min_size=1, max_size=8).filter(lambda text: text not in {"nan", "inf", "-inf"})
@@ -58,6 +59,16 @@ summaries = st.builds(
 signals = st.sampled_from(SignalName)
 actions = st.sampled_from(ActionName)
 text_or_none = st.none() | names
+evidence = st.builds(
+    Evidence,
+    blame=st.sampled_from(Blame),
+    why=names,
+    batches=counts,
+    finite=st.booleans(),
+    repeatable=st.booleans(),
+    batch=st.none() | counts,
+    shifted=st.booleans(),
+)
 stamps: dict[str, Any] = {
     "time": times,
     "run_id": names,
@@ -117,6 +128,16 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "loss": st.none() | numbers,
         "expected_loss": numbers,
     },
+    schema.ExperimentEvent: {
+        "kind": st.sampled_from(["canaries", "trial", "fork"]),
+        "batches": counts,
+        "before": st.none() | numbers,
+        "after": st.none() | numbers,
+        "verdict": st.sampled_from(["harmed", "unharmed", "unknown"]),
+        "why": text_or_none,
+        "seconds": numbers,
+    },
+    schema.DataShiftEvent: {"updates": counts, "accepted": st.booleans()},
     schema.QuarantinedEvent: {
         "incident": positive,
         "dataset_indices": st.lists(counts | names, max_size=3).map(tuple),
@@ -130,6 +151,8 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "blocked": st.dictionaries(counts, names, max_size=3),
         "can_retry": st.booleans(),
         "retry": st.booleans(),
+        "in_place": st.booleans(),
+        "evidence": st.none() | evidence,
     },
     schema.ActionAppliedEvent: {
         "incident": positive,

@@ -106,6 +106,7 @@ def test_a_checkpoint_has_the_parts_under_the_names_of_the_file_format(tmp_path:
         "panel",
         "quarantine",
         "cures",
+        "canaries",
     }
     assert {name: tree[name] for name in ("counters", "engine", "book")} == parts.ledger.state_dict()
 

@@ -18,7 +18,9 @@ from support.training import EventList, Training, build, guard_of, healthy_batch
 from supervisor.training.rng import restore_rng
 
 FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "run_of_version_0_1.tar.gz"
+# That version climbed by counting alone.
 POLICY = {
+    "experiments": None,
     "detect": {"spike": {"window_updates": 16, "warmup_updates": 4}, "state_every_steps": 4},
     "snapshot": {"every_steps": 3},
     "checkpoint": {"every_steps": 5, "keep": 2},

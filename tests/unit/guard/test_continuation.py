@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,13 +12,14 @@ from support.recorder import Calls, Recorder
 
 from supervisor.actions import Effect, Restored
 from supervisor.engine import Closed
+from supervisor.experiments import Experimenter, RecentCanaries
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.outcome import StepOutcome
 from supervisor.guard.recovery import Recovered
 from supervisor.record.incident_log import IncidentLog
 from supervisor.record.run_ledger import RunLedger
 from supervisor.record.run_log import RunLog
-from supervisor.records import ActionName, Decision, Incident
+from supervisor.records import ActionName, Blame, Decision, Evidence, Incident
 from supervisor.signals import Detectors
 from supervisor.states import GoodStates, RestorePoints, StateTaker
 from supervisor.states.restore_points import SpareCopies
@@ -41,9 +43,16 @@ class Setting:
         )
         subject: Any = Recorder(Subject, "subject", calls, optimizer=OPTIMIZER)
         self.data: Any = Recorder(DataPosition, "data", calls, epoch=3)
+        experimenter = Recorder(
+            Experimenter,
+            "experimenter",
+            calls,
+            detectors=Recorder(Detectors, "detectors", calls),
+            canaries=Recorder(RecentCanaries, "canaries", calls),
+        )
         parts: Any = {
+            "experimenter": experimenter,
             "schedule": Recorder(Schedule, "schedule", calls, by_epoch=by_epoch),
-            "detectors": Recorder(Detectors, "detectors", calls),
             "states": Recorder(GoodStates, "states", calls),
             "taker": Recorder(StateTaker, "taker", calls, check_due=lambda step: step == 9),
             "incident_log": Recorder(IncidentLog, "incident_log", calls),
@@ -83,7 +92,7 @@ class TestAccepting:
         assert outcome == StepOutcome(8, 2.0, 3.0, True)
         assert setting.calls == [
             "run_log.observed",
-            "detectors.accept",
+            "experimenter.accepted",
             "ledger.applied",
             "schedule.follow",
             "ledger.spent_since",
@@ -91,6 +100,7 @@ class TestAccepting:
             "taker.take_due",
             "run_log.step",
         ]
+        assert setting.given("experimenter.accepted") == (attempt,)
         assert setting.given("states.healthy_step") == (8, 9)
         assert setting.given("taker.take_due") == (True,)
         assert setting.given("schedule.follow") == (setting.data, True)
@@ -134,9 +144,34 @@ def test_an_excused_overflow_uses_up_its_step_and_nothing_is_flagged() -> None:
 def test_a_flagged_update_counts_for_nothing() -> None:
     setting, attempt = Setting(), flagged()
     setting.continuation.flag(attempt)
-    assert setting.calls == ["detectors.flagged", "states.flagged_step", "ledger.flagged"]
+    assert setting.calls == ["detectors.flagged", "states.answering", "states.flagged_step", "ledger.flagged"]
     assert setting.given("detectors.flagged") == (attempt.seen,)
-    assert setting.given("states.flagged_step") == (8, 9)
+    assert setting.given("states.answering") == (8, 9)
+
+
+@pytest.mark.parametrize("blame", Blame)
+def test_what_is_on_probation_begins_anew_unless_the_state_was_not_touched(blame: Blame) -> None:
+    setting, attempt = Setting(), flagged()
+    attempt.evidence = Evidence(blame, "found out")
+    setting.continuation.flag(attempt)
+    assert ("states.flagged_step" in setting.calls) is (blame not in (Blame.DATA, Blame.MACHINE))
+    assert setting.calls[-1] == "ledger.flagged"
+
+
+def test_states_taken_amid_what_was_undone_with_it_are_let_go_of() -> None:
+    """Two updates that were accepted on trial before it: 7 and 8."""
+    setting, attempt = Setting(), flagged()
+    attempt.gone_back_over, attempt.evidence = 2, Evidence(Blame.DATA, "they did harm")
+    setting.continuation.flag(attempt)
+    assert setting.calls == [
+        "detectors.flagged",
+        "states.forget_newer",
+        "ledger.disowned",
+        "states.answering",
+        "ledger.flagged",
+    ]
+    assert setting.given("states.forget_newer") == (7, 8, 9)
+    assert setting.given("ledger.disowned") == (2,)
 
 
 class TestGoingOn:
@@ -164,6 +199,7 @@ class TestGoingOn:
             "schedule.begin_at",
             "schedule.follow",
             "detectors.restored",
+            "experimenter.restored",
             "taker.commit",
             "run_log.step",
         ]
@@ -173,7 +209,7 @@ class TestGoingOn:
     def test_redrawn_modules_make_every_window_begin_anew(self) -> None:
         setting = Setting()
         setting.continuation.go_on(flagged(), recovered(REINITIALIZE, Effect(Restored(5, "disk"), ("gru",))))
-        assert "detectors.forget" in setting.calls
+        assert setting.calls[2:5] == ["detectors.forget", "canaries.begin_anew", "experimenter.restored"]
         assert "detectors.restored" not in setting.calls
 
     def test_the_good_ones_among_accumulated_batches_come_again(self) -> None:
@@ -185,6 +221,12 @@ class TestGoingOn:
         setting = Setting()
         setting.continuation.go_on(flagged("a", "b"), recovered(SKIP, retry=True))
         assert setting.given("data.put_back") == (("a", "b"),)
+
+    def test_so_does_what_is_left_of_one_whose_bad_rows_are_known(self) -> None:
+        setting, attempt = Setting(), flagged("a")
+        attempt.mended = ("a without its second row",)
+        setting.continuation.go_on(attempt, recovered(SKIP))
+        assert setting.given("data.put_back") == (("a without its second row",),)
 
     def test_batches_of_the_callers_own_are_his(self) -> None:
         setting = Setting()
@@ -207,6 +249,7 @@ class TestHalting:
             "schedule.begin_at",
             "schedule.follow",
             "detectors.restored",
+            "experimenter.restored",
             "ledger.halt",
             "incident_log.write",
             "taker.commit",
@@ -222,3 +265,12 @@ class TestHalting:
         setting.continuation.halt(flagged(), recovered(HALT))
         assert setting.calls[0] == "ledger.used_up"
         assert setting.given("taker.commit") == (False,)
+
+    def test_a_sound_present_state_is_committed_as_good(self) -> None:
+        """Its canaries are the proof."""
+        setting = Setting()
+        halted = recovered(HALT)
+        in_place = Recovered(replace(halted.decision, in_place=True), halted.effect)
+        setting.continuation.halt(flagged(), in_place)
+        assert setting.calls[0] == "ledger.used_up"
+        assert setting.given("taker.commit") == (True,)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from support.exact import assert_same
 from support.parts import NAN_LOSS, attempt_of, policy_of
 from support.recorder import Calls, Recorder
 
 from supervisor.actions import Effect
 from supervisor.diagnosis import Diagnosis
+from supervisor.experiments import Experimenter
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.diagnosing import Diagnostician
 from supervisor.guard.discarding import Discarding, Undoing
 from supervisor.guard.micro_batches import MicroBatchJudge
 from supervisor.guard.outcome import StepOutcome, Verdict
 from supervisor.guard.recovery import Recovered, Recovery
-from supervisor.records import ActionName, Decision, Signal, SignalName
+from supervisor.records import ActionName, Blame, Cause, CauseKind, Decision, Evidence, Signal, SignalName
 from supervisor.signals import Detectors
 from supervisor.states import GoodStates
 from supervisor.update import Attempt, Executor
@@ -36,7 +40,15 @@ OVERFLOW: dict[str, Any] = {
 class Setting:
     """The discarding, with the real detectors and an executor that finds in the state what it is told."""
 
-    def __init__(self, action: ActionName = ActionName.SKIP_BATCH, judge: Any = None, **found: Any) -> None:
+    def __init__(
+        self,
+        action: ActionName = ActionName.SKIP_BATCH,
+        judge: Any = None,
+        diagnosis: Diagnosis = DIAGNOSIS,
+        evidence: Evidence | None = None,
+        quarantines: bool = False,
+        **found: Any,
+    ) -> None:
         self.calls = calls = Calls()
         self.policy = policy_of(detect={"state_every_steps": 5})
         self.recovered = Recovered(Decision(1, 0, action, 1, "because"), Effect())
@@ -46,12 +58,15 @@ class Setting:
             "states": Recorder(GoodStates, "states", calls),
             "judge": Recorder(MicroBatchJudge, "judge", calls, judge=judge),
         }
-        self.diagnostician: Any = Recorder(Diagnostician, "diagnostician", calls, diagnose=DIAGNOSIS)
-        recovery: Any = Recorder(Recovery, "recovery", calls, answer=self.recovered)
+        self.diagnostician: Any = Recorder(Diagnostician, "diagnostician", calls, diagnose=diagnosis)
+        recovery: Any = Recorder(
+            Recovery, "recovery", calls, answer=self.recovered, quarantine=SimpleNamespace(takes=quarantines)
+        )
         verbs = dict.fromkeys(("excuse", "go_on", "halt"), OUTCOME)
         continuation: Any = Recorder(Continuation, "continuation", calls, **verbs)
         undoing = Undoing(detectors=self.detectors, **parts)
-        self.discarding = Discarding(self.policy, undoing, self.diagnostician, recovery, continuation)
+        experimenter: Any = Recorder(Experimenter, "experimenter", calls, convict=evidence)
+        self.discarding = Discarding(self.policy, undoing, self.diagnostician, experimenter, recovery, continuation)
 
     @staticmethod
     def find(attempt: Attempt, found: Any) -> None:
@@ -78,6 +93,7 @@ def test_it_is_undone_looked_into_flagged_and_answered_in_this_order(action: Act
         "judge.judge",
         "continuation.noted",
         "diagnostician.diagnose",
+        "experimenter.convict",
         "continuation.flag",
         "recovery.answer",
         "continuation.go_on",
@@ -158,3 +174,56 @@ def test_what_the_judge_finds_is_what_is_answered() -> None:
     setting, attempt = Setting(judge=judge), bad()
     setting.discarding.discard(attempt)
     assert setting.calls.given["recovery.answer"][0][1] == attempt.signals != NAN_LOSS
+
+
+class TestEvidence:
+    DATA = Evidence(Blame.DATA, "the canaries are sound")
+    ROWS = Diagnosis(Cause(CauseKind.BAD_INPUT, "sample 1", 8, 9, samples=(1,), dataset_indices=(41,)), None)
+    BATCH = (torch.arange(6.0).reshape(3, 2), torch.arange(3))
+
+    def drawn(self, **changes: Any) -> Attempt:
+        attempt = attempt_of(8, 9, self.BATCH, loss=math.nan)
+        attempt.drawn = changes.get("drawn", True)
+        return attempt
+
+    def test_what_the_experiments_found_is_kept_with_the_update(self) -> None:
+        setting, attempt = Setting(evidence=self.DATA), bad()
+        setting.discarding.discard(attempt)
+        assert attempt.evidence == self.DATA
+        assert setting.calls.given["experimenter.convict"] == [(attempt, None)]
+
+    def test_where_the_bad_rows_are_known_and_left_out_the_rest_comes_again_and_counts_for_none(self) -> None:
+        setting, attempt = Setting(diagnosis=self.ROWS, evidence=self.DATA, quarantines=True), self.drawn()
+        setting.discarding.discard(attempt)
+        assert_same(attempt.mended, ((self.BATCH[0][[0, 2]], self.BATCH[1][[0, 2]]),))
+        assert attempt.evidence == replace(self.DATA, batches=0)
+
+    @pytest.mark.parametrize(
+        ("options", "drawn"),
+        [
+            ({"evidence": DATA, "diagnosis": ROWS}, True),
+            ({"evidence": DATA, "quarantines": True}, True),
+            ({"evidence": replace(DATA, blame=Blame.STATE), "diagnosis": ROWS, "quarantines": True}, True),
+            ({"evidence": None, "diagnosis": ROWS, "quarantines": True}, True),
+            ({"evidence": DATA, "diagnosis": ROWS, "quarantines": True}, False),
+        ],
+        ids=["no quarantine", "no rows", "the state", "no evidence", "the caller's"],
+    )
+    def test_otherwise_none_of_it_comes_again(self, options: Any, drawn: bool) -> None:
+        setting, attempt = Setting(**options), self.drawn(drawn=drawn)
+        setting.discarding.discard(attempt)
+        assert attempt.mended == ()
+        assert attempt.evidence == options["evidence"]
+
+    def test_the_findings_of_an_experiment_stay_where_every_number_is_finite(self) -> None:
+        setting, attempt = Setting(), bad(loss=1.0)
+        attempt.signals, attempt.evidence = (Signal(SignalName.LOSS_SPIKE),), self.DATA
+        setting.discarding.discard(attempt)
+        assert setting.calls.given["recovery.answer"][0][1] == (Signal(SignalName.LOSS_SPIKE),)
+        assert "judge.judge" not in setting.calls
+
+    def test_but_a_damaged_state_is_named_first(self) -> None:
+        setting, attempt = Setting(bad_parameters=("outer.bias",)), bad(loss=1.0)
+        attempt.signals, attempt.evidence = (Signal(SignalName.LOSS_SPIKE),), self.DATA
+        setting.discarding.discard(attempt)
+        assert [signal.name for signal in setting.calls.given["recovery.answer"][0][1]] == ["nonfinite_parameter"]

@@ -6,14 +6,20 @@ import math
 from typing import Any
 
 import pytest
-from support.training import build, guard_of, healthy_batches, nan_batch
+from support.training import EventList, build, guard_of, healthy_batches, nan_batch
 from torch import Tensor
 
 from supervisor import Guard
 
 BATCHES = healthy_batches(60)
 SPIKE = {"window_updates": 20, "threshold": 8.0, "warmup_updates": 10}
-POLICY = {"detect": {"spike": SPIKE, "state_every_steps": 5}, "reactions": {"divergence": "skip_batch"}}
+POLICY = {
+    "detect": {"spike": SPIKE, "state_every_steps": 5},
+    "reactions": {"divergence": "skip_batch"},
+    "experiments": None,
+}
+DECIDING = {"detect": {"spike": SPIKE, "state_every_steps": 5}, "experiments": {}}
+"""With experiments, whose canaries have to be sound: the fault lies in the batch."""
 
 
 def windows(guard: Guard) -> dict[str, list[float]]:
@@ -49,6 +55,29 @@ def test_flagged_values_stay_out_of_the_windows(factor: float, at: range) -> Non
     assert all(math.isfinite(value) for window in windows(guard).values() for value in window)
 
 
+@pytest.mark.parametrize("factor", [1e4, 1e30, math.nan, math.inf])
+def test_nor_does_a_batch_that_an_experiment_found_to_be_bad(factor: float) -> None:
+    training, heard = build(optimizer="sgd_momentum"), EventList()
+
+    def loss(batch: Any) -> Tensor:
+        return training.loss(batch[:2]) * batch[2]
+
+    guard = guard_of(training, loss=loss, policy=DECIDING, listeners=[heard])
+    bad = range(25, 29)
+    expected: list[float] = []
+    for number, (x_BF, y_B) in enumerate(BATCHES[:45]):
+        before = windows(guard)
+        outcome = guard.step((x_BF, y_B, factor if number in bad else 1.0))
+        assert outcome.applied is (number not in bad), number
+        if outcome.applied:
+            expected.append(outcome.loss)
+        else:
+            assert windows(guard) == before
+    assert {event.action for event in heard.named("decision")} == {"skip_batch"}
+    assert {event.evidence.blame for event in heard.named("decision") if event.evidence} == {"data"}
+    assert windows(guard)["odd_loss"] == expected[-20:]
+
+
 def test_a_long_burst_does_not_become_normal() -> None:
     """Were the spikes learnt from, the window would soon be full of them and the detector blind."""
     policy = {
@@ -72,23 +101,27 @@ def test_the_detector_is_not_blind_after_a_nan() -> None:
     assert {str(signal.name) for signal in outcomes[30].signals} == {"loss_spike", "gradient_spike"}
 
 
-def test_a_reload_leaves_the_windows_as_they_are() -> None:
+@pytest.mark.parametrize("policy", [POLICY, DECIDING], ids=["counting", "experiments"])
+def test_a_reload_takes_the_windows_back_to_those_of_the_state(policy: dict[str, Any]) -> None:
+    """They describe the trajectory that is left: what followed that state is not usual for it."""
     training = build()
     guard = guard_of(
         training,
         policy={
-            **POLICY,
-            "reactions": {},
+            **policy,
+            "reactions": {"nonfinite_loss": "reload_checkpoint"},
             "ladder": [{"action": "reload_checkpoint"}],
             "snapshot": {"every_steps": 5},
             "probation_steps": 2,
         },
     )
+    seen = [windows(guard)]
     for batch in BATCHES[:18]:
         guard.step(batch)
-    before = windows(guard)
+        seen.append(windows(guard))
     assert guard.step(nan_batch(BATCHES[18])).action == "reload_checkpoint"
-    assert windows(guard) == before
+    assert guard.steps_done == 15
+    assert windows(guard) == seen[15] != seen[18]
 
 
 def test_replayed_batches_enter_no_window() -> None:
@@ -122,5 +155,6 @@ def test_replayed_batches_enter_no_window() -> None:
         guard.step(batch)
         sizes.append(len(windows(guard)["loss_spike"]))
     assert seen == [*range(18), *range(15, 20)]
-    # 17 healthy ones; the flagged one; 15, 16 and 17 again, which do not count; then 18 and 19.
-    assert sizes == [*range(1, 18), 17, 17, 17, 17, 18, 19]
+    # 17 healthy ones; the flagged one, with which the windows go back to those of step 15; 15, 16 and 17 again, which
+    # do not count; then 18 and 19.
+    assert sizes == [*range(1, 18), 15, 15, 15, 15, 16, 17]

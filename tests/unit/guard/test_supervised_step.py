@@ -14,12 +14,13 @@ import torch
 from support.parts import NAN_LOSS, attempt_of, policy_of
 from support.recorder import Calls, Recorder
 
+from supervisor.experiments import Experimenter
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.discarding import Discarding
 from supervisor.guard.outcome import PROCEED, StepOutcome, Verdict
 from supervisor.guard.supervised_step import SupervisedStep
 from supervisor.record.run_ledger import RunLedger
-from supervisor.records import Observation
+from supervisor.records import Observation, Signal, SignalName
 from supervisor.signals import Detectors
 from supervisor.states import Canaries, RestorePoints
 from supervisor.states.restore_points import SpareCopies
@@ -49,6 +50,9 @@ class Setting:
         found: Any = None,
         cut: bool = False,
         after_snapshot: int = 0,
+        suspected: bool = False,
+        on_trial: bool | None = None,
+        state_is_sound: bool = True,
         **measured: Any,
     ) -> None:
         self.calls = calls = Calls()
@@ -81,9 +85,24 @@ class Setting:
             applying=self.block,
             lr_factor=1.0,
         )
+        self.experimenter: Any = Recorder(
+            Experimenter,
+            "experimenter",
+            calls,
+            suspect=suspected,
+            judge_trial=on_trial,
+            judge_state=state_is_sound,
+        )
         parts: Any = {
             "canaries": Recorder(Canaries, "canaries", calls, memory=SimpleNamespace(last_remembered=after_snapshot)),
-            "continuation": Recorder(Continuation, "continuation", calls, check_due=check_due, accept=OUTCOME),
+            "continuation": Recorder(
+                Continuation,
+                "continuation",
+                calls,
+                check_due=check_due,
+                accept=OUTCOME,
+                experimenter=self.experimenter,
+            ),
             "discarding": Recorder(Discarding, "discarding", calls, discard=self.discard, setup=None),
         }
         points = RestorePoints(subject, self.data, self.ledger, SpareCopies())
@@ -164,7 +183,7 @@ class TestJudging:
         attempt = setting.step.begin(("batch",))
         setting.calls.clear()
         assert setting.step.judge(attempt, LOSS, None) is PROCEED
-        assert setting.calls == ["executor.measured", "executor.prepare"]
+        assert setting.calls == ["executor.measured", "experimenter.suspect", "executor.prepare"]
         assert setting.calls.given["executor.measured"] == [(attempt, LOSS, None)]
         assert attempt.phase is Phase.PASSED
 
@@ -182,6 +201,14 @@ class TestJudging:
         attempt = setting.step.begin(("batch",))
         assert setting.step.judge(attempt, LOSS, None) is PROCEED
         assert [signal.name for signal in attempt.signals] == ["sanitized_values"]
+
+    def test_one_that_the_experiments_leave_out_is_discarded(self) -> None:
+        setting = Setting(suspected=True)
+        attempt = setting.step.begin(("batch",))
+        setting.calls.clear()
+        assert setting.step.judge(attempt, LOSS, None) is DISCARDED
+        assert setting.calls == ["executor.measured", "experimenter.suspect", "data.used", "discarding.discard"]
+        assert setting.discarded == [(Phase.ENDED, True)]
 
     def test_an_exception_of_the_passes_is_a_finding(self) -> None:
         setting = Setting()
@@ -269,6 +296,7 @@ class TestSettling:
             "executor.after_update",
             "continuation.check_due",
             "executor.check_state",
+            "experimenter.judge_state",
             "continuation.accept",
         ]
 
@@ -279,6 +307,21 @@ class TestSettling:
         assert setting.calls[-1] == "discarding.discard"
         assert [signal.name for signal in attempt.signals] == ["nonfinite_parameter"]
         assert setting.discarded == [(Phase.ENDED, False)]
+
+    def test_one_on_trial_stands_or_is_discarded(self) -> None:
+        for stands in (True, False):
+            setting = Setting(on_trial=stands)
+            attempt = setting.stepped()
+            attempt.suspicions = (Signal(SignalName.ODD_UPDATE),)
+            found = setting.step.settle(attempt)
+            assert found.outcome is OUTCOME if stands else found is DISCARDED
+            last = "continuation.accept" if stands else "discarding.discard"
+            assert setting.calls[-2:] == ["experimenter.judge_trial", last]
+
+    def test_so_does_one_whose_state_looked_odd(self) -> None:
+        setting = Setting(check_due=True, state_is_sound=False)
+        assert setting.step.settle(setting.stepped()) is DISCARDED
+        assert setting.calls[-2:] == ["experimenter.judge_state", "discarding.discard"]
 
     def test_an_exception_of_the_optimizer_is_answered_and_the_schedule_does_not_step(self) -> None:
         setting = Setting()

@@ -9,11 +9,13 @@ from supervisor.errors import InputError
 from supervisor.policy import OBSERVABLE_SIGNALS, Reaction, Reactions, load_policy
 from supervisor.records import ActionName, CauseKind, SignalName
 
-NEVER_ACTED_ON = {"initial_scale", "dead_units"}
+NEVER_ACTED_ON = {"initial_scale", "dead_units", "odd_update"}
 
 
 def test_every_signal_and_every_cause_has_a_reaction() -> None:
     assert set(Reactions.model_fields) == {each.value for each in (*SignalName, *CauseKind)} - NEVER_ACTED_ON
+    # An odd update only asks for an experiment; what that finds has a name of its own.
+    assert Reactions().of(SignalName.ODD_UPDATE) is Reaction.OBSERVE
 
 
 @pytest.mark.parametrize("name", sorted(NEVER_ACTED_ON))

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from supervisor.config.yaml_source import parse_yaml
 from supervisor.config.yaml_values import plain_yaml
 from supervisor.errors import InputError
-from supervisor.policy import Reactions, RecoveryPolicy, load_policy, policy_json_schema, resolved_yaml
+from supervisor.policy import RecoveryPolicy, load_policy, policy_json_schema, resolved_yaml
 from supervisor.policy.load import check_policy
-from supervisor.policy.reactions import OBSERVABLE_SIGNALS
+from supervisor.policy.reactions import OBSERVABLE_SIGNALS, Reactions
 from supervisor.records import ActionName, SignalName
 
 counts = st.integers(1, 10_000)
@@ -83,6 +83,12 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
     }
     drift = {"block_updates": draw(st.integers(2, 100)), "rises": draw(st.integers(2, 9)), "factor": 1.5}
     weights = {"fall": draw(st.floats(0.01, 0.99)), "window_updates": draw(counts), "warmup_updates": 0}
+    experiments = {
+        "canary_batches": draw(st.integers(1, 9)),
+        "suspect_score": draw(seconds),
+        "bad_data": {"in_a_row": draw(counts), "share": draw(st.floats(0.1, 1)), "window_updates": 10},
+        "shift": {"after_updates": draw(counts), "then": draw(st.sampled_from(["accept", "halt"]))},
+    }
     sections: dict[str, st.SearchStrategy[Any]] = {
         "version": st.just(1),
         "detect": st.fixed_dictionaries(
@@ -94,6 +100,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
                 "weights": st.sampled_from([None, weights]),
             },
         ),
+        "experiments": st.sampled_from([None, {}, experiments]),
         "gradient_clip": st.none() | st.fixed_dictionaries({}, optional={"max_norm": seconds}),
         "cooldown_steps": counts,
         "checkpoint": st.fixed_dictionaries({}, optional={"every_steps": counts, "keep": counts}),

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from supervisor.policy import RecoveryPolicy, load_policy
+from supervisor.policy import Experiments, RecoveryPolicy, load_policy
 from supervisor.records import Observation, SignalName
 from supervisor.signals import Detector, Detectors
 from supervisor.signals.drift import DriftDetector
+from supervisor.signals.odd import OddDetector
 from supervisor.signals.spike import SpikeDetector
 from supervisor.signals.weights import WeightDetector
 
@@ -65,7 +66,11 @@ def test_a_healthy_update_has_no_finding() -> None:
     assert names() == []
 
 
-LEARNING = {"loss_spike", "gradient_spike", "loss_drift", "weights"}
+COUNTING = {"loss_spike", "gradient_spike", "loss_drift", "weights"}
+"""Those that learn where the ladder climbs by counting alone."""
+
+SUSPECTING = {"odd_loss", "odd_gradient", "loss_drift", "weights"}
+"""Those that learn where experiments decide."""
 
 
 @pytest.mark.parametrize(
@@ -73,8 +78,13 @@ LEARNING = {"loss_spike", "gradient_spike", "loss_drift", "weights"}
     [("spike", {"loss_spike", "gradient_spike"}), ("drift", {"loss_drift"}), ("weights", {"weights"})],
 )
 def test_what_the_policy_turns_off_is_not_there(off: str, missing: set[str]) -> None:
-    state = Detectors(load_policy({"detect": {off: None}})).state_dict()
-    assert LEARNING & state.keys() == LEARNING - missing
+    state = Detectors(load_policy({"detect": {off: None}, "experiments": None})).state_dict()
+    assert (COUNTING | SUSPECTING) & state.keys() == COUNTING - missing
+
+
+def test_with_experiments_odd_values_are_watched_in_place_of_spikes() -> None:
+    state = Detectors(RecoveryPolicy()).state_dict()
+    assert (COUNTING | SUSPECTING) & state.keys() == SUSPECTING
 
 
 def fed(detectors: Detectors) -> Detectors:
@@ -84,10 +94,17 @@ def fed(detectors: Detectors) -> Detectors:
     return detectors
 
 
-def test_every_detector_that_learns_is_told_of_healthy_updates_and_forgets_when_told() -> None:
-    fresh, detectors = Detectors(RecoveryPolicy()).state_dict(), Detectors(RecoveryPolicy())
+@pytest.mark.parametrize(
+    ("policy", "learning"),
+    [(RecoveryPolicy(), SUSPECTING), (RecoveryPolicy(experiments=None), COUNTING)],
+    ids=["experiments", "counting"],
+)
+def test_every_detector_that_learns_is_told_of_healthy_updates_and_forgets_when_told(
+    policy: RecoveryPolicy, learning: set[str]
+) -> None:
+    fresh, detectors = Detectors(policy).state_dict(), Detectors(policy)
     learnt = fed(detectors).state_dict()
-    assert {name for name in learnt if learnt[name] != fresh[name]} == {*LEARNING, "loss_scale", "not_learning"}
+    assert {name for name in learnt if learnt[name] != fresh[name]} == {*learning, "loss_scale", "not_learning"}
     detectors.forget()
     assert detectors.state_dict() == fresh
 
@@ -111,6 +128,49 @@ def test_the_state_is_taken_by_name_and_what_is_not_known_starts_afresh() -> Non
     assert other.state_dict() == {**saved, "loss_drift": Detectors(RecoveryPolicy()).state_dict()["loss_drift"]}
 
 
+class TestWhereExperimentsDecide:
+    """What is finite is a suspicion there, unless it is extreme; without experiments it is a finding."""
+
+    WEIGHTS_HALVED = replace(HEALTHY, step=60, update=60, weight_norms={"w": 0.4})
+
+    def test_a_value_above_the_window_is_suspected_and_not_found(self) -> None:
+        detectors = fed(Detectors(RecoveryPolicy()))
+        odd = replace(HEALTHY, loss=HEALTHY.loss * 4)
+        assert detectors.inspect(odd) == ()
+        assert [signal.name for signal in detectors.suspect(odd)] == [SignalName.ODD_UPDATE]
+
+    def test_an_extreme_value_is_found(self) -> None:
+        detectors = fed(Detectors(RecoveryPolicy()))
+        for extreme in (replace(HEALTHY, loss=HEALTHY.loss * 40), replace(HEALTHY, grad_norm=HEALTHY.grad_norm * 200)):
+            assert len(detectors.inspect(extreme)) == 1
+
+    def test_weights_that_lost_half_are_suspected_and_not_found(self) -> None:
+        detectors = fed(Detectors(RecoveryPolicy()))
+        assert detectors.inspect(self.WEIGHTS_HALVED) == ()
+        assert [signal.name for signal in detectors.suspect(self.WEIGHTS_HALVED)] == [SignalName.DIVERGENCE]
+        without = fed(Detectors(RecoveryPolicy(experiments=None)))
+        assert [signal.name for signal in without.inspect(self.WEIGHTS_HALVED)] == [SignalName.DIVERGENCE]
+
+    def test_without_experiments_nothing_is_suspected(self) -> None:
+        detectors = fed(Detectors(RecoveryPolicy(experiments=None)))
+        assert detectors.suspect(replace(self.WEIGHTS_HALVED, loss=1e6, grad_norm=1e6)) == ()
+        assert detectors.levels is None
+
+    def test_after_a_change_of_the_data_odd_values_are_usual_until_the_window_is_full_again(self) -> None:
+        detectors = fed(Detectors(RecoveryPolicy()))
+        weights = detectors.state_dict()["weights"]
+        detectors.begin_anew()
+        assert detectors.suspect(replace(HEALTHY, loss=HEALTHY.loss * 4)) == ()
+        assert detectors.inspect(replace(HEALTHY, loss=1e6, grad_norm=1e6)) == ()
+        assert detectors.state_dict()["weights"] == weights
+
+    def test_an_update_that_stands_on_trial_enters_no_window(self) -> None:
+        detectors = fed(Detectors(RecoveryPolicy()))
+        before = detectors.state_dict()
+        detectors.accept_on_trial()
+        assert detectors.state_dict() == before
+
+
 DETECT = RecoveryPolicy().detect
 assert DETECT.spike is not None
 assert DETECT.drift is not None
@@ -122,7 +182,12 @@ MADE: dict[str, Callable[[], Detector]] = {
     "gradient_spike": lambda: SpikeDetector("grad_norm", SPIKE),
     "drift": lambda: DriftDetector(DRIFT),
     "weights": lambda: WeightDetector(WEIGHTS),
+    "odd_loss": lambda: OddDetector("loss", Experiments(), SPIKE),
+    "odd_gradient": lambda: OddDetector("grad_norm", Experiments(), SPIKE),
 }
+
+FINDING = {"drift": "divergence", "weights": "divergence", "odd_loss": "loss_spike", "odd_gradient": "gradient_spike"}
+"""What is found, where it is not called what the detector is."""
 
 OK = Observation(step=0, update=0, loss=1.0, grad_norm=1.0)
 BAD = {
@@ -130,6 +195,8 @@ BAD = {
     "gradient_spike": replace(OK, grad_norm=1e6),
     "drift": replace(OK, loss=500.0),
     "weights": replace(OK, step=200, update=200, weight_norms={"w": 0.01}),
+    "odd_loss": replace(OK, loss=1e6),
+    "odd_gradient": replace(OK, grad_norm=1e6),
 }
 
 
@@ -149,7 +216,7 @@ class TestEveryDetector:
         assert taught(name, climb=1.0).inspect(OK) is None
         found = taught(name).inspect(BAD[name])
         assert found is not None
-        assert found.name in (name, "divergence")
+        assert found.name == FINDING.get(name, name)
 
     def test_changes_nothing_by_looking(self, name: str) -> None:
         detector = taught(name)

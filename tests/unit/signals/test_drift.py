@@ -14,7 +14,8 @@ from supervisor.policy import load_policy
 from supervisor.records import Observation, Signal, SignalName
 from supervisor.signals import Detectors
 
-POLICY = load_policy({"detect": {"spike": None, "weights": None}})
+# Without experiments: with them, a finding of this detector is only a suspicion.
+POLICY = load_policy({"detect": {"spike": None, "weights": None}, "experiments": None})
 SPAN = 24 * 4
 """Updates from the middle of the first block of a climb to the middle of its last."""
 
@@ -139,4 +140,7 @@ def test_it_survives_json_and_goes_on_alike() -> None:
 
 
 def test_it_can_be_turned_off() -> None:
-    assert found(climb(480, 4.0), Detectors(load_policy({"detect": {"spike": None, "drift": None}}))) == []
+    assert (
+        found(climb(480, 4.0), Detectors(load_policy({"detect": {"spike": None, "drift": None}, "experiments": None})))
+        == []
+    )

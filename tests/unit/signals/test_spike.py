@@ -20,7 +20,14 @@ from supervisor.signals.baseline import Baseline
 from supervisor.signals.spike import LEAST_SPREAD, REFRESH_UPDATES, SpikeDetector
 
 SPIKE = {"window_updates": 32, "threshold": 8.0, "warmup_updates": 16}
-POLICY = load_policy({"detect": {"spike": SPIKE}})
+
+
+def counting(policy: dict[str, Any]) -> RecoveryPolicy:
+    """A policy without experiments: with them, a spike is only a suspicion, and another detector has it."""
+    return load_policy({**policy, "experiments": None})
+
+
+POLICY = counting({"detect": {"spike": SPIKE}})
 
 EDGE = math.exp(8.0 * LEAST_SPREAD["loss"])
 """How many times the median of a constant window a value must be to score 8."""
@@ -82,9 +89,9 @@ def test_a_steady_trend_is_no_spread() -> None:
 
 def test_a_falling_loss_is_judged_by_where_it_is_now() -> None:
     falling = [math.exp(-0.05 * i + 0.05 * (-1) ** i) for i in range(32)]
-    detectors = fed(falling, load_policy({"detect": {"spike": {**SPIKE, "threshold": 4.0}}}))
+    detectors = fed(falling, counting({"detect": {"spike": {**SPIKE, "threshold": 4.0}}}))
     assert falling[-1] * 10 < max(falling) * 2.5  # a window without a line would call it ordinary
-    detectors = fed(falling, load_policy({"detect": {"spike": {**SPIKE, "threshold": 4.0, "margin": 1.0}}}))
+    detectors = fed(falling, counting({"detect": {"spike": {**SPIKE, "threshold": 4.0, "margin": 1.0}}}))
     assert names(detectors, loss=falling[-1] * 10) == [SignalName.LOSS_SPIKE]
 
 
@@ -92,13 +99,13 @@ def test_a_spike_is_larger_than_anything_healthy() -> None:
     values = [1.0] * 31 + [4.0]
     assert names(fed(values), loss=9.9) == []
     assert names(fed(values), loss=10.1) == [SignalName.LOSS_SPIKE]
-    wider = load_policy({"detect": {"spike": {**SPIKE, "margin": 4.0}}})
+    wider = counting({"detect": {"spike": {**SPIKE, "margin": 4.0}}})
     assert names(fed(values, wider), loss=15.9) == []
     assert names(fed(values, wider), loss=16.1) == [SignalName.LOSS_SPIKE]
 
 
 def test_twice_the_margin_is_asked_of_a_gradient_norm() -> None:
-    detectors = fed([1.0] * 31 + [2.4], load_policy({"detect": {"spike": {**SPIKE, "threshold": 1.0}}}))
+    detectors = fed([1.0] * 31 + [2.4], counting({"detect": {"spike": {**SPIKE, "threshold": 1.0}}}))
     assert names(detectors, loss=6.1, grad_norm=11.9) == [SignalName.LOSS_SPIKE]
     assert names(detectors, loss=5.9, grad_norm=12.1) == [SignalName.GRADIENT_SPIKE]
 
@@ -161,7 +168,7 @@ def test_values_without_a_logarithm_are_no_spikes(value: float) -> None:
 
 
 def test_spike_detection_can_be_turned_off() -> None:
-    detectors = fed(noise(64), load_policy({"detect": {"spike": None}}))
+    detectors = fed(noise(64), counting({"detect": {"spike": None}}))
     assert names(detectors, loss=1e30, grad_norm=1e17) == []
     assert "loss_spike" not in detectors.state_dict()
 
@@ -266,7 +273,7 @@ class TestDivergence:
 
     def test_spikes_that_are_only_observed_still_become_divergence(self) -> None:
         # Observed spikes count as healthy, so they are accepted; that the spike goes on must be noticed all the same.
-        detectors = fed(noise(32), load_policy({"detect": {"spike": SPIKE}, "reactions": {"loss_spike": "observe"}}))
+        detectors = fed(noise(32), counting({"detect": {"spike": SPIKE}, "reactions": {"loss_spike": "observe"}}))
         detectors.accept(replace(OK, loss=50.0))
         assert names(detectors, loss=60.0) == [SignalName.DIVERGENCE]
         detectors.accept(replace(OK, loss=1.0))
@@ -346,7 +353,7 @@ class TestState:
         assert detectors.state_dict() == Detectors(POLICY).state_dict()
 
     def test_another_threshold_counts_at_once(self) -> None:
-        detectors = Detectors(load_policy({"detect": {"spike": {**SPIKE, "threshold": 30.0}}}))
+        detectors = Detectors(counting({"detect": {"spike": {**SPIKE, "threshold": 30.0}}}))
         detectors.load_state_dict(fed(noise(32)).state_dict())
         assert names(detectors, loss=50.0) == []
 
@@ -374,12 +381,12 @@ class TestState:
 
     def test_a_shorter_window_keeps_the_newest_values(self) -> None:
         detectors = fed(noise(32))
-        short = Detectors(load_policy({"detect": {"spike": {"window_updates": 4, "warmup_updates": 4}}}))
+        short = Detectors(counting({"detect": {"spike": {"window_updates": 4, "warmup_updates": 4}}}))
         short.load_state_dict(detectors.state_dict())
         assert window(short) == window(detectors)[-4:]
 
     def test_detectors_that_are_new_start_afresh(self) -> None:
-        off = Detectors(load_policy({"detect": {"spike": None}}))
+        off = Detectors(counting({"detect": {"spike": None}}))
         detectors = Detectors(POLICY)
         detectors.load_state_dict(off.state_dict())
         assert window(detectors) == []
@@ -515,7 +522,7 @@ def test_a_baseline_that_is_found_when_it_is_asked_for_is_the_one_of_its_refresh
     quantity: Any, start: float, steps: list[tuple[float, float, bool]]
 ) -> None:
     """One detector is asked for all that it knows after every update, the other never."""
-    policy = load_policy({"detect": {"spike": {"window_updates": 24, "threshold": 3.5, "warmup_updates": 8}}})
+    policy = counting({"detect": {"spike": {"window_updates": 24, "threshold": 3.5, "warmup_updates": 8}}})
     assert policy.detect.spike is not None
     lazy, eager = SpikeDetector(quantity, policy.detect.spike), SpikeDetector(quantity, policy.detect.spike)
     level = start

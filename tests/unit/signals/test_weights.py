@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from supervisor.policy import load_policy
+from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.records import Observation, Signal, SignalName
 from supervisor.signals import Detectors
 
 ALONE = {"spike": None, "drift": None}
-DEFAULT = load_policy({"detect": ALONE})
-POLICY = load_policy({"detect": {**ALONE, "weights": {"warmup_updates": 20}}})
+
+
+def counting(policy: dict[str, Any]) -> RecoveryPolicy:
+    """A policy without experiments: with them, a finding of this detector is only a suspicion."""
+    return load_policy({**policy, "experiments": None})
+
+
+DEFAULT = counting({"detect": ALONE})
+POLICY = counting({"detect": {**ALONE, "weights": {"warmup_updates": 20}}})
 OK = Observation(step=0, update=0, loss=1.0, grad_norm=1.0)
 HALVING = 0.5**0.1
 
@@ -149,11 +157,11 @@ def test_it_survives_json() -> None:
 
 
 def test_bounds_are_the_policys() -> None:
-    wide = load_policy({"detect": {**ALONE, "weights": {"fall": 0.6, "warmup_updates": 20}}})
+    wide = counting({"detect": {**ALONE, "weights": {"fall": 0.6, "warmup_updates": 20}}})
     detectors = Detectors(wide)
     checked(detectors, 4.0, 4.0, 4.0, 4.0)
     assert detectors.inspect(seen(49, w=1.7)) == ()
     assert detectors.inspect(seen(49, w=1.5)) != ()
-    off = Detectors(load_policy({"detect": {**ALONE, "weights": None}}))
+    off = Detectors(counting({"detect": {**ALONE, "weights": None}}))
     checked(off, 4.0, 4.0, 4.0, 4.0)
     assert off.inspect(seen(49, w=0.001)) == ()

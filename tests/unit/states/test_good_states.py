@@ -59,7 +59,7 @@ def test_a_healthy_and_a_flagged_step_count_for_both(tmp_path: Path) -> None:
     states.memory.remember(point_of(2))
     save(states, point_of(3))
     states.healthy_step(3, 3)
-    states.flagged_step(4, 4)
+    states.flagged_step()
     states.healthy_step(5, 5)
     assert newest_first(states) == []
     states.healthy_step(6, 6)
@@ -92,7 +92,7 @@ def test_a_torn_checkpoint_is_reported_under_the_flagged_update_and_passed_over(
         save(states, point_of(step), good=True, wait=True)
     torn = tmp_path / "checkpoints" / "step-00000004" / "state.pt"
     torn.write_bytes(torn.read_bytes()[:-1])
-    states.flagged_step(7, 9)
+    states.answering(7, 9)
     assert newest_first(states) == [(0, 0, "disk")]
     rejected = heard.named("checkpoint_rejected")
     assert [(event.checkpoint_step, event.step, event.update) for event in rejected] == [(4, 7, 9)]
@@ -112,7 +112,7 @@ def test_a_state_that_proved_bad_is_never_given_again(tmp_path: Path) -> None:
     states.memory.remember(point_of(4), good=True)
     save(states, point_of(4), good=True)
     save(states, point_of(2), good=True, wait=True)
-    states.flagged_step(5, 6)
+    states.answering(5, 6)
     for kept, _, source in states.newest_good():
         if kept.step == 4:
             states.reject(kept, source, f"bad in {source}")
@@ -129,10 +129,25 @@ def test_going_back_lets_go_of_what_is_newer_in_both(tmp_path: Path) -> None:
     for step in (2, 6):
         states.memory.remember(point_of(step), good=True)
         save(states, point_of(step), good=True)
-    states.flagged_step(7, 7)
+    states.answering(7, 7)
     states.abandon_after(4)
     assert newest_first(states) == [(2, 2, "memory"), (2, 2, "disk")]
     assert [event.update for event in heard.named("checkpoint_rejected")] == [7]
+
+
+def test_what_was_taken_after_an_undone_update_is_let_go_of_in_both(tmp_path: Path) -> None:
+    """The run has gone back by itself to where update 5 began: what was there before it stays."""
+    heard = EventList()
+    states = states_of(tmp_path, heard, keep=9, probation=0)
+    for step, update in ((2, 3), (4, 5), (5, 6), (6, 8)):
+        states.memory.remember(point_of(step, update), good=True)
+        save(states, point_of(step, update), good=True)
+    states.forget_newer(5, step=7, answered=9)
+    assert newest_first(states) == [(4, 5, "memory"), (4, 5, "disk"), (2, 3, "memory"), (2, 3, "disk")]
+    assert [kept.update for kept, _ in states.memory] == [3, 5]
+    rejected = heard.named("checkpoint_rejected")
+    assert sorted(event.checkpoint_step for event in rejected) == [5, 6]
+    assert {(event.step, event.update) for event in rejected} == {(7, 9)}
 
 
 VERBS = st.lists(st.sampled_from(["remember", "save", "both", "healthy", "flagged", "abandon"]), max_size=20)
@@ -164,7 +179,8 @@ def test_memory_that_is_written_over_is_never_that_of_a_state_still_held(
         elif verb == "healthy":
             states.healthy_step(step, update)
         elif verb == "flagged":
-            states.flagged_step(step, update)
+            states.answering(step, update)
+            states.flagged_step()
         else:
             step = next(iter(states.newest_good()))[0].step
             states.abandon_after(step)

@@ -1,0 +1,531 @@
+"""What is tried of which update, and what is convicted: on a real model, with canaries that are really computed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import pytest
+import torch
+from support.exact import assert_same, generators
+from support.parts import Parts, log_to
+from torch import Tensor, nn
+
+from supervisor.experiments import Experimenter, RecentCanaries, Tools
+from supervisor.policy import RecoveryPolicy, load_policy
+from supervisor.records import Blame, Cause, CauseKind, Evidence
+from supervisor.signals import Detectors
+from supervisor.testing.clock import FakeClock
+from supervisor.testing.events import EventList
+from supervisor.training.data_position import DataPosition
+from supervisor.training.tree import clone
+from supervisor.update import Attempt, Place
+
+Batch = tuple[Tensor, Tensor, float, float]
+"""Inputs and targets, a push on the bias that the loss does not show, and an offset that no gradient shows."""
+
+Ending = Literal["stands", "undone", "left out", "flagged"]
+WARM = 48
+
+
+def batches() -> list[Batch]:
+    draw = torch.Generator().manual_seed(0)
+    weights_FO = torch.randn(4, 1, generator=draw)
+    made = []
+    for _ in range(4):
+        x_BF = torch.randn(16, 4, generator=draw)
+        made.append((x_BF, x_BF @ weights_FO + 0.5 * torch.randn(16, 1, generator=draw), 0.0, 0.0))
+    return made
+
+
+BATCHES = batches()
+
+
+def bad(*, push: float = 0.0, offset: float = 0.0, number: int = 0) -> Batch:
+    return (*BATCHES[number][:2], push, offset)
+
+
+HARMFUL = bad(push=20.0)
+"""Its gradient norm is some forty times the usual, and one such update moves the bias by 1."""
+
+SLIGHT = bad(push=6.0)
+"""One alone is within the bounds; two are not."""
+
+HARMLESS = bad(offset=1.0)
+"""Its loss is four times the usual, and its gradient is like the others."""
+
+NAN = bad(offset=float("nan"))
+
+
+class Data(DataPosition):
+    """Batches whose rows are known and that can be put back; number 7 was drawn last."""
+
+    leaves_out = True
+
+    @property
+    def last_number(self) -> int:
+        return 7
+
+    def recent_indices(self, batches: Any) -> list[Any]:
+        return [self.batch_number]
+
+
+class Setting:
+    """An experimenter around a linear regression, and the updates that a guard would take through it."""
+
+    def __init__(
+        self,
+        *,
+        warm: int = WARM,
+        replayed: bool = True,
+        drawn: bool = True,
+        data: DataPosition | None = None,
+        **policy: Any,
+    ) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Linear(4, 1)
+        self.calls = 0
+        self.raises: set[str] = set()
+        optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05, momentum=0.1)
+        self.parts = Parts.of(self.model, self.loss, optimizer=optimizer, replayed=replayed)
+        policy.setdefault("experiments", {})
+        self.policy: RecoveryPolicy = load_policy({"detect": {"drift": None, "weights": None}, **policy})
+        self.detectors, self.heard = Detectors(self.policy), EventList()
+        self.canaries = RecentCanaries(4)
+        self.data = data or Data()
+        tools = Tools(self.parts.subject, self.parts.executor, self.data, log_to(self.heard), FakeClock())
+        self.experimenter = Experimenter(self.policy, tools, self.detectors, self.canaries)
+        self.drawn = drawn
+        self.number = 0
+        for _ in range(warm):
+            assert self.update()[0] == "stands"
+        assert not self.heard.named("signal")
+
+    def loss(self, batch: Batch) -> Tensor:
+        self.calls += 1
+        x_BF, y_BO, push, offset = batch
+        if "all" in self.raises:
+            raise ValueError("no loss")
+        if "this" in self.raises and offset:
+            raise KeyError("no loss for this one")
+        mean = self.model(x_BF).mean()
+        mse: Tensor = nn.functional.mse_loss(self.model(x_BF), y_BO)
+        return mse + push * (mean - mean.detach()) + offset
+
+    def update(self, batch: Batch | None = None, cause: Cause | None = None, **seen: Any) -> tuple[Ending, Attempt]:
+        """One update, by default on the next healthy batch, as the guard takes it from its passes to its end."""
+        batch = BATCHES[self.number % 4] if batch is None else batch
+        attempt = self.parts.measured(batch, place=Place(self.number, self.number, False))
+        attempt.observation = replace(attempt.seen, **seen)
+        attempt.drawn = self.drawn
+        self.number += 1
+        self.data.batch_number = self.number
+        attempt.signals = self.detectors.inspect(attempt.seen)
+        ending: Ending = "flagged"
+        if not attempt.signals:
+            ending = "left out"
+            if not self.experimenter.suspect(attempt):
+                self.parts.executor.step_optimizer()
+                attempt.undone = False
+                ending = "undone"
+                if self.experimenter.judge_trial(attempt):
+                    self.experimenter.accepted(attempt)
+                    return "stands", attempt
+        if ending != "undone":
+            self.parts.executor.undo(attempt)
+        attempt.evidence = self.experimenter.convict(attempt, cause)
+        return ending, attempt
+
+    def evidence(self, batch: Batch | None = None, cause: Cause | None = None) -> Evidence:
+        """What was found about an update that does not stand."""
+        ending, attempt = self.update(batch, cause)
+        assert ending != "stands"
+        assert attempt.evidence is not None
+        return attempt.evidence
+
+    def state(self) -> dict[str, Any]:
+        tree = self.parts.subject.capture().to_tree()
+        return {**clone({name: tree[name] for name in ("parameters", "buffers", "optimizer")}), "rng": generators()}
+
+    def damage(self) -> None:
+        with torch.no_grad():
+            self.model.bias.add_(2.0)
+
+    def experiments(self) -> list[tuple[str, str]]:
+        return [(event.kind, event.verdict) for event in self.heard.named("experiment")]
+
+    def window(self) -> list[float]:
+        held: list[float] = self.detectors.state_dict()["odd_loss"]["window"]
+        return held
+
+
+class TestHealthy:
+    def test_the_users_code_is_called_once_an_update(self) -> None:
+        setting = Setting(warm=100)
+        assert setting.calls == 100
+        assert setting.heard == []
+        assert [canary.update for canary in setting.canaries.usable()] == [96, 97, 98, 99]
+        assert [canary.rows for canary in setting.canaries.usable()] == [{97}, {98}, {99}, {100}]
+
+    def test_without_experiments_nothing_is_suspected_tried_or_convicted(self) -> None:
+        setting = Setting(experiments=None)
+        calls = setting.calls
+        assert setting.canaries.usable() == ()
+        ending, attempt = setting.update(NAN)
+        assert (ending, attempt.evidence, setting.calls) == ("flagged", None, calls + 1)
+        for batch in (SLIGHT, bad(offset=0.3)):
+            ending, attempt = setting.update(batch)
+            assert not attempt.suspicions
+        assert setting.experiments() == []
+
+
+class TestTrial:
+    def test_an_odd_update_that_harms_nothing_stands(self) -> None:
+        setting = Setting()
+        ending, attempt = setting.update(HARMLESS)
+        assert ending == "stands"
+        assert attempt.signals == ()
+        assert setting.experiments() == [("trial", "unharmed")]
+        (signal,) = setting.heard.named("signal")
+        assert (signal.signal, signal.step, signal.update) == ("odd_update", WARM, WARM)
+
+    def test_one_that_harms_is_as_if_it_had_never_been(self) -> None:
+        setting = Setting()
+        before, canaries, window = setting.state(), setting.canaries.remember(), setting.window()
+        ending, attempt = setting.update(HARMFUL)
+        assert ending == "undone"
+        assert attempt.undone
+        assert attempt.gone_back_over == 0
+        assert_same(setting.state(), before)
+        assert (setting.canaries.remember(), setting.window()) == (canaries, window)
+        assert [signal.name for signal in attempt.signals] == ["gradient_spike"]
+        evidence = attempt.evidence
+        assert evidence is not None
+        assert (evidence.blame, evidence.batches, evidence.repeatable, evidence.batch) == (Blame.DATA, 1, True, 7)
+        assert "applied on trial, it harmed batches that were healthy" in evidence.why
+        assert setting.experiments() == [("trial", "harmed"), ("canaries", "unharmed")]
+
+    def test_odd_ones_are_left_out_from_there_on_until_a_usual_one_comes(self) -> None:
+        setting = Setting()
+        setting.update(HARMFUL)
+        before, calls = setting.state(), setting.calls
+        for _ in range(3):
+            ending, attempt = setting.update(HARMLESS)
+            assert ending == "left out"
+            assert attempt.evidence is not None
+            assert attempt.evidence.blame is Blame.DATA
+            assert [signal.name for signal in attempt.signals] == ["loss_spike"]
+        assert_same(setting.state(), before)
+        assert setting.calls == calls + 3
+        stretch = setting.experimenter.stretch
+        assert stretch is not None
+        assert stretch.left_out == 4
+        assert setting.update()[0] == "stands"
+        assert setting.experimenter.stretch is None
+        assert setting.update(HARMLESS)[0] == "stands"
+
+    def test_a_stretch_that_harms_only_together_goes_back_as_a_whole(self) -> None:
+        setting = Setting()
+        before, window = setting.state(), setting.window()
+        assert setting.update(SLIGHT)[0] == "stands"
+        ending, attempt = setting.update(SLIGHT)
+        assert ending == "undone"
+        assert attempt.gone_back_over == 1
+        assert attempt.evidence is not None
+        assert attempt.evidence.blame is Blame.DATA
+        assert "it and those before it harmed" in attempt.evidence.why
+        assert_same(setting.state(), before)
+        assert setting.window() == window
+
+    def test_canaries_and_windows_are_frozen_while_a_stretch_is_open(self) -> None:
+        setting = Setting()
+        canaries, window = setting.canaries.remember(), setting.window()
+        odd = []
+        for _ in range(3):
+            ending, attempt = setting.update(HARMLESS)
+            assert ending == "stands"
+            odd.append(attempt.seen.loss)
+            assert (setting.canaries.remember(), setting.window()) == (canaries, window)
+        _, attempt = setting.update()
+        assert setting.window() == [*window, *odd, attempt.seen.loss]
+        assert [canary.update for canary in setting.canaries.usable()] == [WARM - 3, WARM - 2, WARM - 1, WARM + 3]
+
+    def test_damage_from_before_it_is_the_states(self) -> None:
+        setting = Setting()
+        setting.damage()
+        before = setting.state()
+        ending, attempt = setting.update()
+        assert ending == "undone"
+        assert attempt.evidence is not None
+        assert (attempt.evidence.blame, attempt.evidence.finite) == (Blame.STATE, True)
+        assert [signal.name for signal in attempt.signals] == ["divergence"]
+        assert_same(setting.state(), before)
+        assert setting.experiments() == [("trial", "harmed"), ("canaries", "harmed")]
+
+    def test_without_a_pin_what_was_applied_stays_and_the_state_is_at_fault(self) -> None:
+        setting = Setting(snapshot={"keep": 0})
+        before = setting.state()
+        ending, attempt = setting.update(HARMFUL)
+        assert ending == "undone"
+        assert not attempt.undone
+        assert attempt.evidence is not None
+        assert attempt.evidence.blame is Blame.STATE
+        assert [signal.name for signal in attempt.signals] == ["divergence"]
+        with pytest.raises(AssertionError):
+            assert_same(setting.state()["parameters"], before["parameters"])
+
+    def test_going_back_ends_the_stretch(self) -> None:
+        setting = Setting()
+        setting.update(HARMFUL)
+        assert setting.experimenter.stretch is not None
+        setting.experimenter.restored()
+        assert setting.experimenter.stretch is None
+        assert setting.update(HARMLESS)[0] == "stands"
+
+    def test_what_the_policy_only_observes_is_never_tried(self) -> None:
+        setting = Setting(reactions={"loss_spike": "observe"})
+        _, attempt = setting.update(HARMLESS)
+        assert not attempt.suspicions
+        assert setting.experiments() == []
+        assert setting.update(HARMFUL)[0] == "undone"
+
+    def test_where_no_step_can_be_run_again_what_is_finite_stands(self) -> None:
+        setting = Setting(replayed=False)
+        assert setting.update(HARMFUL)[0] == "stands"
+        assert setting.experiments() == []
+
+    def test_a_loss_that_does_not_repeat_ends_experiments_for_good(self) -> None:
+        setting = Setting()
+        drift = iter(range(10_000))
+        loss = setting.loss
+        setting.parts.executor = Parts.of(setting.model).executor
+        noisy = Parts.of(setting.model, lambda batch: loss(batch) * (1 + 0.01 * next(drift)))
+        tools = Tools(setting.parts.subject, noisy.executor, setting.data, log_to(setting.heard), FakeClock())
+        experimenter = Experimenter(setting.policy, tools, setting.detectors, setting.canaries)
+        attempt = noisy.measured(HARMLESS)
+        assert not experimenter.suspect(attempt)
+        assert experimenter.judge_trial(attempt)
+        (event,) = setting.heard.named("experiment")
+        assert (event.verdict, event.why) == ("unknown", "the loss of a batch is another one each time")
+        again = noisy.measured(HARMLESS)
+        assert not experimenter.suspect(again)
+        assert not again.suspicions
+
+
+class TestShift:
+    def test_so_many_that_harm_nothing_are_a_change_of_the_data(self) -> None:
+        setting = Setting(experiments={"shift": {"after_updates": 5}})
+        odd = []
+        for _ in range(5):
+            ending, attempt = setting.update(HARMLESS)
+            assert ending == "stands"
+            odd.append(attempt.seen.loss)
+        (event,) = setting.heard.named("data_shift")
+        assert (event.updates, event.accepted, event.update) == (5, True, WARM + 4)
+        assert setting.experimenter.stretch is None
+        assert setting.window() == odd[-1:]
+        assert [canary.update for canary in setting.canaries.usable()] == [WARM + 4]
+        calls = setting.calls
+        for _ in range(40):
+            setting.update(HARMLESS)
+        assert setting.calls == calls + 40
+        assert len(setting.heard.named("data_shift")) == 1
+
+    def test_one_that_is_not_odd_begins_the_count_anew(self) -> None:
+        setting = Setting(experiments={"shift": {"after_updates": 3}})
+        for _ in range(3):
+            for batch in (HARMLESS, HARMLESS, None):
+                assert setting.update(batch)[0] == "stands"
+        assert setting.heard.named("data_shift") == []
+
+    def test_a_policy_that_does_not_accept_it_goes_back_and_halts(self) -> None:
+        setting = Setting(experiments={"shift": {"after_updates": 3, "then": "halt"}})
+        before = setting.state()
+        for _ in range(2):
+            assert setting.update(HARMLESS)[0] == "stands"
+        ending, attempt = setting.update(HARMLESS)
+        assert ending == "undone"
+        assert attempt.gone_back_over == 2
+        assert attempt.evidence is not None
+        assert (attempt.evidence.blame, attempt.evidence.shifted) == (Blame.DATA, True)
+        (event,) = setting.heard.named("data_shift")
+        assert not event.accepted
+        assert_same(setting.state(), before)
+
+
+class TestConvicting:
+    def test_sound_canaries_convict_the_data(self) -> None:
+        setting = Setting()
+        before = setting.state()
+        evidence = setting.evidence(NAN)
+        assert (evidence.blame, evidence.finite, evidence.batches) == (Blame.DATA, False, 1)
+        assert "4 batches that were healthy still are" in evidence.why
+        assert_same(setting.state(), before)
+
+    def test_so_they_do_where_the_update_is_finite_and_extreme(self) -> None:
+        evidence = Setting().evidence(bad(offset=1e4))
+        assert (evidence.blame, evidence.finite) == (Blame.DATA, True)
+
+    def test_harmed_canaries_convict_the_state(self) -> None:
+        setting = Setting()
+        setting.damage()
+        evidence = setting.evidence(NAN)
+        assert evidence.blame is Blame.STATE
+        assert "not any more" in evidence.why
+
+    def test_a_state_that_is_not_finite_needs_no_canaries(self) -> None:
+        setting = Setting()
+        _, attempt = setting.update(NAN, bad_parameters=("weight",))
+        assert attempt.evidence is not None
+        assert attempt.evidence.blame is Blame.STATE
+        assert setting.experiments() == []
+
+    @pytest.mark.parametrize("kind", [CauseKind.NOT_REPRODUCIBLE, CauseKind.EXCEPTION])
+    def test_what_the_same_step_does_not_show_again_is_the_machines(self, kind: CauseKind) -> None:
+        setting = Setting()
+        deterministic = None if kind is CauseKind.NOT_REPRODUCIBLE else False
+        evidence = setting.evidence(NAN, Cause(kind, "once", 0, 0, deterministic=deterministic))
+        assert (evidence.blame, evidence.repeatable, evidence.batch) == (Blame.MACHINE, True, 7)
+        assert setting.experiments() == []
+
+    def test_a_batch_of_the_callers_own_has_no_number_and_does_not_come_again(self) -> None:
+        setting = Setting(drawn=False, data=DataPosition())
+        evidence = setting.evidence(NAN, Cause(CauseKind.NOT_REPRODUCIBLE, "once", 0, 0))
+        assert (evidence.blame, evidence.repeatable, evidence.batch) == (Blame.MACHINE, False, None)
+
+    def test_canaries_that_raise_alike_convict_the_program(self) -> None:
+        setting = Setting()
+        setting.raises.add("all")
+        evidence = setting.evidence()
+        assert evidence.blame is Blame.CODE
+        assert "no loss" in evidence.why
+
+    def test_an_exception_of_this_batch_alone_is_the_datas(self) -> None:
+        setting = Setting()
+        setting.raises.add("this")
+        evidence = setting.evidence(bad(offset=1.0))
+        assert (evidence.blame, evidence.finite) == (Blame.DATA, False)
+
+    def test_canaries_that_raise_where_the_batch_did_not_say_nothing(self) -> None:
+        setting = Setting()
+        attempt = setting.parts.measured(NAN)
+        attempt.signals = setting.detectors.inspect(attempt.seen)
+        setting.parts.executor.undo(attempt)
+        setting.raises.add("all")
+        found = setting.experimenter.convict(attempt, None)
+        assert found is not None
+        assert found.blame is Blame.UNKNOWN
+
+    def test_without_a_canary_nothing_is_known(self) -> None:
+        evidence = Setting(warm=0).evidence(NAN)
+        assert (evidence.blame, evidence.finite) == (Blame.UNKNOWN, False)
+
+    def test_nor_where_the_update_had_reached_the_weights(self) -> None:
+        setting = Setting()
+        attempt = setting.parts.applied(BATCHES[0])
+        attempt.undone = False
+        found = setting.experimenter.convict(attempt, None)
+        assert found is not None
+        assert found.blame is Blame.UNKNOWN
+
+    def test_canaries_with_quarantined_rows_are_not_asked(self) -> None:
+        setting = Setting()
+        setting.data.quarantined = frozenset({WARM, WARM - 1})
+        evidence = setting.evidence(NAN)
+        assert "2 batches that were healthy still are" in evidence.why
+
+    def test_the_same_state_is_looked_at_once(self) -> None:
+        setting = Setting()
+        for _ in range(5):
+            assert setting.evidence(NAN).blame is Blame.DATA
+        assert setting.experiments() == [("canaries", "unharmed")]
+        setting.update()
+        setting.evidence(NAN)
+        assert len(setting.experiments()) == 2
+
+    def test_what_was_found_already_stays(self) -> None:
+        setting = Setting()
+        attempt = setting.parts.flagged(NAN)
+        attempt.evidence = Evidence(Blame.DATA, "found before")
+        assert setting.experimenter.convict(attempt, None) is attempt.evidence
+        assert setting.experiments() == []
+
+    def test_as_many_batches_count_as_were_at_fault(self) -> None:
+        setting = Setting()
+        attempt = setting.parts.flagged(NAN, BATCHES[0], NAN)
+        attempt.at_fault = (0, 2)
+        found = setting.experimenter.convict(attempt, None)
+        assert found is not None
+        assert (found.blame, found.batches) == (Blame.DATA, 2)
+
+
+class TestTheState:
+    """After an update in which the check of the state found weights that lost too much of their norm."""
+
+    def checked(self, setting: Setting, norm: float) -> Attempt:
+        attempt = setting.parts.measured(BATCHES[0], place=Place(setting.number, setting.number, False))
+        attempt.observation = replace(attempt.seen, weight_norms={"weight": norm})
+        return attempt
+
+    def setting(self, **changes: Any) -> Setting:
+        made = Setting(detect={"drift": None, "weights": {"warmup_updates": 20}}, warm=0, **changes)
+        for _ in range(WARM):
+            made.update(weight_norms={"weight": 2.0})
+        return made
+
+    def test_what_harms_no_canary_is_sound(self) -> None:
+        setting = self.setting()
+        assert setting.experimenter.judge_state(self.checked(setting, 0.2))
+        assert setting.experiments() == [("canaries", "unharmed")]
+
+    def test_what_does_is_the_states_fault(self) -> None:
+        setting = self.setting()
+        setting.damage()
+        attempt = self.checked(setting, 0.2)
+        assert not setting.experimenter.judge_state(attempt)
+        assert [signal.name for signal in attempt.signals] == ["divergence"]
+        assert attempt.evidence is not None
+        assert (attempt.evidence.blame, attempt.evidence.finite) == (Blame.STATE, True)
+
+    def test_usual_norms_ask_for_no_experiment(self) -> None:
+        setting = self.setting()
+        setting.damage()
+        assert setting.experimenter.judge_state(self.checked(setting, 1.99))
+        assert setting.experiments() == []
+
+    def test_what_the_policy_only_observes_is_not_judged(self) -> None:
+        setting = self.setting(reactions={"divergence": "observe"})
+        setting.damage()
+        assert setting.experimenter.judge_state(self.checked(setting, 0.2))
+
+
+class TestBudget:
+    """A share so small that nothing is saved up: a run begins with eight updates' worth, and a canary costs a third."""
+
+    ODD = bad(offset=0.25)
+
+    def test_single_odd_updates_are_tried_as_long_as_they_are_paid_for(self) -> None:
+        setting = Setting(experiments={"max_share_of_passes": 1e-6})
+        tried = []
+        for _ in range(12):
+            ending, attempt = setting.update(self.ODD)
+            assert ending == "stands"
+            assert attempt.odd is not bool(attempt.suspicions)
+            tried.append(bool(attempt.suspicions))
+            assert setting.update(BATCHES[1])[0] == "stands"
+        assert tried == [True] * 5 + [False] * 7
+
+    def test_one_that_could_not_be_paid_for_is_measured_by_nobody(self) -> None:
+        setting = Setting(experiments={"max_share_of_passes": 1e-6})
+        for _ in range(8):
+            setting.update(BATCHES[1])
+            window, canaries = setting.window(), setting.canaries.remember()
+            _, attempt = setting.update(self.ODD)
+        assert attempt.odd
+        assert (setting.window(), setting.canaries.remember()) == (window, canaries)
+
+    def test_one_that_is_far_off_is_tried_all_the_same(self) -> None:
+        setting = Setting(experiments={"max_share_of_passes": 1e-6})
+        for _ in range(12):
+            assert setting.update(HARMLESS)[1].suspicions
+            setting.update()
