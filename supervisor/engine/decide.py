@@ -19,6 +19,7 @@ from supervisor.policy import (
     RecoveryPolicy,
     ReinitializeRung,
     ReloadCheckpointRung,
+    TryCuresRung,
 )
 from supervisor.records import ActionName, CauseKind, Decision, Evidence, Signal, SignalName
 
@@ -225,11 +226,13 @@ def _reloads(policy: RecoveryPolicy) -> list[int]:
 
 
 def _redraws(state: EngineState, causes: Sequence[Signal], policy: RecoveryPolicy) -> dict[int, str]:
-    """The rungs that redraw weights, with the reason why not, if only spikes were found on an untouched good state."""
+    """The rungs that redraw weights, or change the set-up, with the reason why not, if only spikes were found on an
+    untouched good state."""
     if state.stepped_since_restore or not state.restores or any(signal.name not in SPIKES for signal in causes):
         return {}
     why = "a good state spiked before its first update: the batches are at fault, not its weights"
-    return {index: why for index, rung in enumerate(policy.ladder) if isinstance(rung, ReinitializeRung)}
+    kinds = (TryCuresRung, ReinitializeRung)
+    return {index: why for index, rung in enumerate(policy.ladder) if isinstance(rung, kinds)}
 
 
 def _climb(

@@ -51,7 +51,8 @@ class Cure(Section):
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
         if self == Cure.model_construct():
-            raise conflict("it changes nothing", "write `keep`, or what it changes, as `clip: 1.0`")
+            written = sorted(self.model_fields_set)
+            raise conflict("has no change in it", "write `keep`, or what it changes, as `clip: 1.0`", *written)
         return self
 
     @model_serializer(mode="wrap")

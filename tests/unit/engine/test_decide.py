@@ -614,3 +614,10 @@ class TestCures:
         state, _ = flag(EngineState(), RecoveryPolicy())
         assert dismissed(state).incident is None
         assert dismissed(state).incidents == 1
+
+    def test_batches_that_are_merely_odd_on_an_untouched_good_state_say_nothing_about_the_set_up(self) -> None:
+        state = replace(self.LED_NOWHERE, stepped_since_restore=False).tick()
+        odd = (Signal(SignalName.LOSS_SPIKE),)
+        _, decision = decide(state, odd, RecoveryPolicy(), blocked=dict.fromkeys((SKIP, LOWER, RELOAD), "spent"))
+        assert decision.rung == HALT
+        assert "try_cures (a good state spiked before its first update" in decision.reason

@@ -35,7 +35,7 @@ def test_keep_is_always_tried_and_first() -> None:
     ("written", "mistake"),
     [
         ("kep", '"kep" is not one of its values: write `keep`'),
-        ({}, "it changes nothing: write `keep`"),
+        ({}, "has no change in it: write `keep`"),
         ({"rate": 1}, "rate: no such key"),
         ({"clip": -1}, "clip: -1 is too small"),
         ({"momentum": 1.0}, "momentum: 1.0 is too large"),
