@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from supervisor.engine.evidence import answer_by_evidence, entry_by_evidence, without_redrawing
 from supervisor.engine.state import Closed, EngineState, LearningRateCut, OpenIncident
+from supervisor.evidence import Evidence
 from supervisor.policy import (
     SPIKES,
     AnyRung,
@@ -21,7 +22,7 @@ from supervisor.policy import (
     ReloadCheckpointRung,
     TryCuresRung,
 )
-from supervisor.records import ActionName, CauseKind, Decision, Evidence, Signal, SignalName
+from supervisor.records import ActionName, CauseKind, Decision, Signal, SignalName
 
 __all__ = ["advance", "decide", "dismissed", "no_further", "passed_over", "reject", "restored"]
 

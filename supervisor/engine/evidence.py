@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from supervisor.engine.state import BadBatches, EngineState, OpenIncident
+from supervisor.evidence import Blame, Evidence
 from supervisor.policy import AnyRung, HaltRung, Reaction, Reactions, RecoveryPolicy
-from supervisor.records import ActionName, Blame, CauseKind, Decision, Evidence, SignalName
+from supervisor.records import ActionName, CauseKind, Decision, SignalName
 
 __all__ = ["answer_by_evidence", "entry_by_evidence", "without_redrawing"]
 

@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from supervisor.events.base import DetailValue, EventBase, Number
-from supervisor.records import ActionName, Cause, CauseKind, Decision, Evidence, Signal, SignalName
+from supervisor.evidence import Evidence
+from supervisor.records import ActionName, Cause, CauseKind, Decision, Signal, SignalName
 
 
 class SignalEvent(EventBase):

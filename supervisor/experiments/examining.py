@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from supervisor.clock import Clock
+from supervisor.errors import ActionError
 from supervisor.events import EventLog
 from supervisor.events.schema import ExperimentEvent
 from supervisor.experiments.budget import FORWARD, PassBudget
 from supervisor.experiments.canaries import Canary, RecentCanaries
+from supervisor.experiments.fork import Forks, Stopped
 from supervisor.experiments.harm import Harm, harm
-from supervisor.experiments.learnable import Learnt
+from supervisor.experiments.learnable import Learnt, can_be_learnt
 from supervisor.experiments.probing import ProbeFailed, Probing
 from supervisor.experiments.stretch import Stretch
 from supervisor.policy import RecoveryPolicy
@@ -106,8 +108,23 @@ class Examining:
             self._known = self._look(attempt, BEFORE, canaries)
         return self._known
 
-    def tell_fork(self, attempt: Attempt, stretch: Stretch, learnt: Learnt, seconds: float) -> None:
-        """Put on record what a fork came to that was trained on the odd batches of a stretch."""
+    def ask_fork(self, attempt: Attempt, stretch: Stretch) -> Learnt | None:
+        """Ask a fork whether the odd batches of a stretch can be learnt; None where it cannot be asked."""
+        levels, tools = self.detectors.levels, self.tools
+        if levels is None or self.policy.snapshot.keep == 0 or not self.possible:
+            return None
+        forks = Forks(tools.subject, tools.executor, tools.subject.capture(before=attempt.before), tools.stopping)
+        started = tools.clock.monotonic()
+        try:
+            with forks.undone():
+                learnt = can_be_learnt(forks, stretch.skipped, stretch.canaries, levels)
+        except (ActionError, Stopped):
+            return None
+        if learnt is not None:
+            self._tell_fork(attempt, stretch, learnt, tools.clock.monotonic() - started)
+        return learnt
+
+    def _tell_fork(self, attempt: Attempt, stretch: Stretch, learnt: Learnt, seconds: float) -> None:
         event = ExperimentEvent(
             step=attempt.place.step,
             update=attempt.place.update,

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from supervisor.errors import ActionError
 from supervisor.events.schema import DataShiftEvent, SignalEvent
+from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.budget import FORWARD
 from supervisor.experiments.canaries import Canary
 from supervisor.experiments.examining import Examining
-from supervisor.experiments.fork import Forks, Stopped
 from supervisor.experiments.harm import Harm
-from supervisor.experiments.learnable import Learnt, can_be_learnt
 from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
 from supervisor.experiments.suspicion import as_finding, damaged, is_far_off
 from supervisor.policy import SPIKES, Experiments, RecoveryPolicy, ShiftAnswer
-from supervisor.records import Blame, Cause, CauseKind, Evidence, Signal, SignalName
+from supervisor.records import Cause, CauseKind, Signal, SignalName
 from supervisor.training.state import TrainingState
 from supervisor.update import Attempt
 
@@ -194,7 +192,7 @@ class Experimenter:
         stretch.leave_out(attempt.batches)
         attempt.evidence = replace(self._data(attempt, why), finite=True)
         if stretch.is_to_be_asked(self._settings.shift.after_updates if self._settings else 0):
-            learnt = self._asked(attempt, stretch)
+            learnt = self.examining.ask_fork(attempt, stretch)
             if learnt is not None and learnt.learnt:
                 halts = self._settings is not None and self._settings.shift.then is ShiftAnswer.HALT
                 self._tell_shift(attempt, stretch.left_out, accepted=not halts)
@@ -203,24 +201,6 @@ class Experimenter:
                     return False
                 attempt.evidence = replace(attempt.evidence, why=f"they can be learnt: {learnt}", shifted=True)
         return True
-
-    def _asked(self, attempt: Attempt, stretch: Stretch) -> Learnt | None:
-        """Ask a fork whether what was left out can be learnt; None where it cannot be asked."""
-        examining, tools = self.examining, self.examining.tools
-        levels = examining.detectors.levels
-        if levels is None or self.policy.snapshot.keep == 0 or not examining.possible:
-            return None
-        root = tools.subject.capture(before=attempt.before)
-        forks = Forks(tools.subject, tools.executor, root, tools.stopping)
-        started = tools.clock.monotonic()
-        try:
-            with forks.undone():
-                learnt = can_be_learnt(forks, stretch.skipped, stretch.canaries, levels)
-        except (ActionError, Stopped):
-            return None
-        if learnt is not None:
-            examining.tell_fork(attempt, stretch, learnt, tools.clock.monotonic() - started)
-        return learnt
 
     def _begin_stretch(self, attempt: Attempt, found: Sequence[Signal]) -> bool:
         canaries = self.examining.usable()

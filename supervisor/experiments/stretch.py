@@ -32,12 +32,12 @@ class Stretch:
 
     canaries: tuple[Canary, ...]
     pin: TrainingState | None
-    accepted: list[Observation] = field(default_factory=list)
-    tried: list[tuple[Any, ...]] = field(default_factory=list)
-    skipping: bool = False
-    skipped: list[tuple[Any, ...]] = field(default_factory=list)
-    left_out: int = 0
-    asked_at: int = 0
+    accepted: list[Observation] = field(default_factory=list, init=False)
+    tried: list[tuple[Any, ...]] = field(default_factory=list, init=False)
+    skipping: bool = field(default=False, init=False)
+    skipped: list[tuple[Any, ...]] = field(default_factory=list, init=False)
+    left_out: int = field(default=0, init=False)
+    asked_at: int = field(default=0, init=False)
 
     def accept(self, seen: Observation, batches: tuple[Any, ...]) -> None:
         """One more update of it stands, so far."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.harm import Harm
-from supervisor.records import Blame, Evidence, Signal, SignalName
+from supervisor.records import Signal, SignalName
 
 __all__ = ["as_finding", "damaged", "is_far_off"]
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from supervisor.evidence import Blame
 from supervisor.experiments import Experimenter
 from supervisor.guard.outcome import StepOutcome
 from supervisor.guard.recovery import Recovered
 from supervisor.record.incident_log import IncidentLog
 from supervisor.record.run_log import RunLog
-from supervisor.records import ActionName, Blame
+from supervisor.records import ActionName
 from supervisor.states import GoodStates, RestorePoints, StateTaker
 from supervisor.training.schedule import Schedule
 from supervisor.update import Attempt

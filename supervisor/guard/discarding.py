@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from supervisor.evidence import Blame
 from supervisor.experiments import Experimenter
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.diagnosing import Diagnostician
@@ -12,7 +13,7 @@ from supervisor.guard.outcome import Verdict
 from supervisor.guard.recovery import Recovery
 from supervisor.guard.setup import SetupCheck
 from supervisor.policy import SETUP_SIGNALS, RecoveryPolicy
-from supervisor.records import ActionName, Blame, Cause
+from supervisor.records import ActionName, Cause
 from supervisor.signals import Detectors
 from supervisor.states import GoodStates
 from supervisor.training.samples import without_samples

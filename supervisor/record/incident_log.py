@@ -20,7 +20,8 @@ from supervisor.events.schema import (
     LrRestoredEvent,
     SignalEvent,
 )
-from supervisor.records import Decision, Evidence, Incident, Observation, Signal
+from supervisor.evidence import Evidence
+from supervisor.records import Decision, Incident, Observation, Signal
 from supervisor.run_layout import RunLayout, replace_file
 
 __all__ = ["IncidentLog"]

@@ -148,8 +148,11 @@ class RunLedger:
 
     def disowned(self, updates: int) -> None:
         """Updates that were applied before were undone together with a flagged one."""
-        self.counters.applied_steps -= updates
-        self.counters.skipped_steps += updates
+        counters = self.counters
+        counters.applied_steps, counters.skipped_steps = (
+            counters.applied_steps - updates,
+            counters.skipped_steps + updates,
+        )
 
     def used_up(self) -> None:
         """The step of a discarded update is over; where an action goes back to an earlier one, this is not called."""
@@ -164,7 +167,7 @@ class RunLedger:
         cause: CauseKind | None,
         can_retry: bool,
     ) -> tuple[Decision, bool]:
-        """Choose the rung for a flagged update.
+        """Choose the rung for a flagged update: the decision, and whether it opened an incident.
 
         Args:
             attempt: the update.
@@ -172,13 +175,10 @@ class RunLedger:
             blocked: for each rung that cannot act now, why.
             cause: what the diagnosis found.
             can_retry: whether its batches can come again.
-
-        Returns:
-            The decision, and whether it opened an incident.
         """
-        before, record = self.engine, self.incident
+        record = self.incident
         self._engine, decision = decide(
-            before,
+            self.engine,
             signals,
             self._policy,
             blocked=blocked,
@@ -221,11 +221,7 @@ class RunLedger:
             self._set(replace(self.incident, cures=cures))
 
     def dismissed(self, decision: Decision, observation: Observation) -> tuple[Closed, Incident]:
-        """Looking into the finding that opened the incident has shown nothing to be done: it is over.
-
-        Returns:
-            What ended, and the record of the incident.
-        """
+        """Looking into the finding that opened the incident has shown nothing to be done: what ended, and its record."""
         record = self.incident
         if record is None:
             raise ValueError("no incident is open")

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from supervisor.events import Event, schema
+from supervisor.evidence import Evidence
 from supervisor.policy import OBSERVABLE_SIGNALS
-from supervisor.records import CauseKind, Decision, Evidence, SignalName
+from supervisor.records import CauseKind, Decision, SignalName
 
 __all__ = ["RecordedDecision", "RecordedRun", "RecordedUpdate", "read_recording"]
 

@@ -13,7 +13,8 @@ from supervisor.events import schema
 from supervisor.events.base import Number, UtcTime
 from supervisor.events.reader import read_events
 from supervisor.events.schema import Event
-from supervisor.records import ActionName, Blame, SignalName
+from supervisor.evidence import Blame
+from supervisor.records import ActionName, SignalName
 from supervisor.report.times import RunTimes
 
 __all__ = ["RunState", "Status", "read_status", "status_of"]

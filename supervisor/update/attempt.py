@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from supervisor.records import Evidence, Observation, Signal
+from supervisor.evidence import Evidence
+from supervisor.records import Observation, Signal
 from supervisor.training.modules import named_modules
 from supervisor.training.state import VolatileState
 from supervisor.training.user_code import user_frame

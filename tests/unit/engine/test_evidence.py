@@ -10,8 +10,9 @@ import pytest
 from supervisor.engine import BadBatches, EngineState, advance, decide
 from supervisor.engine.evidence import answer_by_evidence, entry_by_evidence, rung_of, without_redrawing
 from supervisor.engine.state import OpenIncident
+from supervisor.evidence import Blame, Evidence
 from supervisor.policy import RecoveryPolicy, load_policy
-from supervisor.records import ActionName, Blame, CauseKind, Decision, Evidence, Signal, SignalName
+from supervisor.records import ActionName, CauseKind, Decision, Signal, SignalName
 
 NAN = (Signal(SignalName.NONFINITE_LOSS),)
 DATA = Evidence(Blame.DATA, "the canaries are sound")

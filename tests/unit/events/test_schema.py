@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from supervisor.events import schema
 from supervisor.events.base import EventBase
 from supervisor.events.schema import KnownEvent, OtherEvent, parse_event
-from supervisor.records import ActionName, Blame, CauseKind, Evidence, SignalName
+from supervisor.evidence import Blame, Evidence
+from supervisor.records import ActionName, CauseKind, SignalName
 
 MODELS: tuple[type[EventBase], ...] = get_args(get_args(KnownEvent)[0])
 

@@ -11,9 +11,10 @@ from support.exact import assert_same, generators
 from support.parts import Parts, log_to
 from torch import Tensor, nn
 
+from supervisor.evidence import Blame, Evidence
 from supervisor.experiments import Experimenter, RecentCanaries, Tools
 from supervisor.policy import RecoveryPolicy, load_policy
-from supervisor.records import Blame, Cause, CauseKind, Evidence
+from supervisor.records import Cause, CauseKind
 from supervisor.signals import Detectors
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.events import EventList

@@ -12,6 +12,7 @@ from support.recorder import Calls, Recorder
 
 from supervisor.actions import Effect, Restored
 from supervisor.engine import Closed
+from supervisor.evidence import Blame, Evidence
 from supervisor.experiments import Experimenter, RecentCanaries
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.outcome import StepOutcome
@@ -19,7 +20,7 @@ from supervisor.guard.recovery import Recovered
 from supervisor.record.incident_log import IncidentLog
 from supervisor.record.run_ledger import RunLedger
 from supervisor.record.run_log import RunLog
-from supervisor.records import ActionName, Blame, Decision, Evidence, Incident
+from supervisor.records import ActionName, Decision, Incident
 from supervisor.signals import Detectors
 from supervisor.states import GoodStates, RestorePoints, StateTaker
 from supervisor.states.restore_points import SpareCopies

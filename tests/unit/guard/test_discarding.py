@@ -15,6 +15,7 @@ from support.recorder import Calls, Recorder
 
 from supervisor.actions import Effect
 from supervisor.diagnosis import Diagnosis
+from supervisor.evidence import Blame, Evidence
 from supervisor.experiments import Experimenter
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.diagnosing import Diagnostician
@@ -22,7 +23,7 @@ from supervisor.guard.discarding import Discarding, Undoing
 from supervisor.guard.micro_batches import MicroBatchJudge
 from supervisor.guard.outcome import StepOutcome, Verdict
 from supervisor.guard.recovery import Recovered, Recovery
-from supervisor.records import ActionName, Blame, Cause, CauseKind, Decision, Evidence, Signal, SignalName
+from supervisor.records import ActionName, Cause, CauseKind, Decision, Signal, SignalName
 from supervisor.signals import Detectors
 from supervisor.states import GoodStates
 from supervisor.update import Attempt, Executor
