@@ -18,17 +18,15 @@ from supervisor.policy import (
     Experiments,
     HaltRung,
     LowerLrRung,
-    Reactions,
     RecoveryPolicy,
     ReinitializeRung,
     ReloadCheckpointRung,
-    SkipBatchRung,
     TryCuresRung,
+    load_policy,
 )
 from supervisor.records import ActionName, Blame, Decision, Evidence, Signal
 from supervisor.replay import read_recording, replay
 
-SKIP = SkipBatchRung(action="skip_batch", attempts=1)
 EVIDENCE = st.builds(
     Evidence,
     blame=st.sampled_from(Blame),
@@ -46,15 +44,11 @@ NOT_THE_STATES = st.lists(st.sampled_from([Blame.DATA, Blame.MACHINE]), min_size
 @st.composite
 def deciding(draw: st.DrawFn, *, skips: bool = False, own_reactions: bool = True) -> RecoveryPolicy:
     """A policy with experiments, of which any number of bad batches may be the last."""
-    policy = draw(policies())
-    bad = BadData(in_a_row=draw(st.integers(1, 60)), share=draw(st.sampled_from([0.1, 0.5, 1.0])), window_updates=20)
-    changes: dict[str, object] = {"experiments": Experiments(bad_data=bad)}
-    if skips and not any(isinstance(rung, SkipBatchRung) for rung in policy.ladder):
-        place = draw(st.integers(0, len(policy.ladder) - 1))
-        changes["ladder"] = (*policy.ladder[:place], SKIP, *policy.ladder[place:])
-    if not own_reactions:
-        changes["reactions"] = Reactions()
-    return policy.model_copy(update=changes)
+    written = draw(policies()).model_dump(mode="json", exclude={"reactions"} if not own_reactions else None)
+    if skips and not any(rung["action"] == "skip_batch" for rung in written["ladder"]):
+        written["ladder"].insert(draw(st.integers(0, len(written["ladder"]) - 1)), {"action": "skip_batch"})
+    bad = {"in_a_row": draw(st.integers(1, 60)), "share": draw(st.sampled_from([0.1, 0.5, 1.0])), "window_updates": 20}
+    return load_policy({**written, "experiments": {"bad_data": bad}})
 
 
 @dataclass(frozen=True)
@@ -95,8 +89,10 @@ class Judged(Run):
         rung = self.policy.ladder[decision.rung]
         if isinstance(rung, LowerLrRung):
             self.cuts.append([rung.factor, rung.restore_after_steps, decision.incident, decision.rung])
-        if not answer.excused:
+        if before.incident is None or not answer.excused:
+            # A bad batch does not begin the cool-down of an open incident anew.
             self.in_a_row = 0
+        if not answer.excused:
             for state in self.waiting:
                 state.healthy = 0
         back = isinstance(rung, ReloadCheckpointRung | ReinitializeRung | TryCuresRung)
