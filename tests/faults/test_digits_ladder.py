@@ -43,7 +43,7 @@ class SpoiltStream:
 def run(
     bad: float, *, steps: int, run_dir: Path | None = None
 ) -> tuple[Training, EventList, RunSummary, list[tuple[int, float]]]:
-    """A run under the built-in policy; the last is the LR scale after each update."""
+    """A run whose ladder climbs by counting alone; the last is the LR scale after each update."""
     training, heard = digits_training(), EventList()
     scales: list[tuple[int, float]] = []
     guard = Guard(
@@ -51,6 +51,7 @@ def run(
         optimizer=training.optimizer,
         loss=training.loss,
         data=SpoiltStream(bad),
+        policy={"experiments": None},
         run_dir=run_dir,
         listeners=[heard],
         on_progress=lambda progress: scales.append((progress.step, progress.lr_scale)),
@@ -106,7 +107,13 @@ def test_the_next_incident_begins_at_the_lowest_rung_again() -> None:
     training, heard = digits_training(), EventList()
     images, labels = train_rows()
     batches = [(images[i * BATCH : (i + 1) * BATCH], labels[i * BATCH : (i + 1) * BATCH]) for i in range(40)]
-    guard = Guard(model=training.model, optimizer=training.optimizer, loss=training.loss, listeners=[heard])
+    guard = Guard(
+        model=training.model,
+        optimizer=training.optimizer,
+        loss=training.loss,
+        policy={"experiments": None},
+        listeners=[heard],
+    )
     bad = {10, 11, 12, 13, 13 + COOLDOWN, 14 + COOLDOWN + COOLDOWN}
     for number in range(80):
         batch = batches[number % len(batches)]
