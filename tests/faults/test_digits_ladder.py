@@ -22,6 +22,17 @@ FIRST_BAD = 120
 BATCH = 32
 LADDER = ["skip_batch"] * 3 + ["lower_lr"] * 2 + ["reload_checkpoint"] * 2 + ["reinitialize"] + ["halt"]
 COOLDOWN, RESTORE_AFTER = RecoveryPolicy().cooldown_steps, 200
+COUNTING = load_policy(
+    {
+        "experiments": None,
+        "ladder": [
+            rung.model_dump(mode="json")
+            for rung in RecoveryPolicy().ladder
+            if rung.action not in (ActionName.TRY_CURES, ActionName.HALT)
+        ],
+    }
+)
+"""The default ladder, climbed by counting alone, without cures of the set-up."""
 
 
 class SpoiltStream:
@@ -51,7 +62,7 @@ def run(
         optimizer=training.optimizer,
         loss=training.loss,
         data=SpoiltStream(bad),
-        policy={"experiments": None},
+        policy=COUNTING,
         run_dir=run_dir,
         listeners=[heard],
         on_progress=lambda progress: scales.append((progress.step, progress.lr_scale)),
@@ -111,7 +122,7 @@ def test_the_next_incident_begins_at_the_lowest_rung_again() -> None:
         model=training.model,
         optimizer=training.optimizer,
         loss=training.loss,
-        policy={"experiments": None},
+        policy=COUNTING,
         listeners=[heard],
     )
     bad = {10, 11, 12, 13, 13 + COOLDOWN, 14 + COOLDOWN + COOLDOWN}
