@@ -100,8 +100,8 @@ class RunLedger:
     @property
     def halt_reason(self) -> str | None:
         """Why the run has ended in `halt`; None where it has not."""
-        record = self.incident
-        return record.decisions[-1].reason if self.halted and record is not None and record.decisions else None
+        decisions = () if self.incident is None else self.incident.decisions
+        return decisions[-1].reason if self.halted and decisions else None
 
     def begin(self, batch_number: int) -> Place:
         """Begin an update whose last batch was the `batch_number`-th; 0 where none was drawn, and none comes again."""
@@ -221,7 +221,7 @@ class RunLedger:
             self._set(replace(self.incident, cures=cures))
 
     def dismissed(self, decision: Decision, observation: Observation) -> tuple[Closed, Incident]:
-        """Looking into the finding that opened the incident has shown nothing to be done: what ended, and its record."""
+        """Looking into what opened the incident has shown nothing to be done: what ended, and its record."""
         record = self.incident
         if record is None:
             raise ValueError("no incident is open")

@@ -44,7 +44,8 @@ def decisions(lines: list[dict[str, object]]) -> list[tuple[object, object]]:
 
 def test_the_classifier_loses_two_batches_and_nothing_else(tmp_path: Path) -> None:
     printed, lines = finished("classifier", 80, tmp_path)
-    assert decisions(lines) == [(12, "skip_batch"), (71, "skip_batch")]
+    # The rows of the first one are known, so that what is left of it comes again and takes a step.
+    assert decisions(lines) == [(12, "skip_batch"), (72, "skip_batch")]
     assert "78 of 80 steps applied, {'nonfinite_loss': 2} recovered" in printed
     guarded, plain = map(float, re.findall(r"(0\.\d+) (?:with|without)", printed))
     assert guarded > 0.7
@@ -56,7 +57,7 @@ def test_what_went_wrong_is_said_while_it_trains(tmp_path: Path) -> None:
     fault = "sample {} of the batch: not all of its values are finite; skipped the batch"
     assert done.stderr.splitlines() == [
         f"supervisor: step 12: incident 1: nonfinite_loss: {fault.format(16)}",
-        f"supervisor: step 71: incident 2: nonfinite_loss: {fault.format(28)}",
+        f"supervisor: step 72: incident 2: nonfinite_loss: {fault.format(28)}",
     ]
 
 

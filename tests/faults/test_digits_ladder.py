@@ -22,6 +22,17 @@ FIRST_BAD = 120
 BATCH = 32
 LADDER = ["skip_batch"] * 3 + ["lower_lr"] * 2 + ["reload_checkpoint"] * 2 + ["reinitialize"] + ["halt"]
 COOLDOWN, RESTORE_AFTER = RecoveryPolicy().cooldown_steps, 200
+COUNTING = load_policy(
+    {
+        "experiments": None,
+        "ladder": [
+            rung.model_dump(mode="json")
+            for rung in RecoveryPolicy().ladder
+            if rung.action not in (ActionName.TRY_CURES, ActionName.HALT)
+        ],
+    }
+)
+"""The default ladder, climbed by counting alone, without cures of the set-up."""
 
 
 class SpoiltStream:
@@ -43,7 +54,7 @@ class SpoiltStream:
 def run(
     bad: float, *, steps: int, run_dir: Path | None = None
 ) -> tuple[Training, EventList, RunSummary, list[tuple[int, float]]]:
-    """A run under the built-in policy; the last is the LR scale after each update."""
+    """A run whose ladder climbs by counting alone; the last is the LR scale after each update."""
     training, heard = digits_training(), EventList()
     scales: list[tuple[int, float]] = []
     guard = Guard(
@@ -51,6 +62,7 @@ def run(
         optimizer=training.optimizer,
         loss=training.loss,
         data=SpoiltStream(bad),
+        policy=COUNTING,
         run_dir=run_dir,
         listeners=[heard],
         on_progress=lambda progress: scales.append((progress.step, progress.lr_scale)),
@@ -106,7 +118,13 @@ def test_the_next_incident_begins_at_the_lowest_rung_again() -> None:
     training, heard = digits_training(), EventList()
     images, labels = train_rows()
     batches = [(images[i * BATCH : (i + 1) * BATCH], labels[i * BATCH : (i + 1) * BATCH]) for i in range(40)]
-    guard = Guard(model=training.model, optimizer=training.optimizer, loss=training.loss, listeners=[heard])
+    guard = Guard(
+        model=training.model,
+        optimizer=training.optimizer,
+        loss=training.loss,
+        policy=COUNTING,
+        listeners=[heard],
+    )
     bad = {10, 11, 12, 13, 13 + COOLDOWN, 14 + COOLDOWN + COOLDOWN}
     for number in range(80):
         batch = batches[number % len(batches)]

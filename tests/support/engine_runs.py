@@ -21,14 +21,19 @@ from supervisor.policy import (
     RecoveryPolicy,
     ReinitializeRung,
     ReloadCheckpointRung,
+    TryCuresRung,
     load_policy,
 )
 from supervisor.records import ActionName, Cause, CauseKind, Decision, Signal, SignalName
 
+<<<<<<< HEAD
 GOES_BACK = (ReloadCheckpointRung, ReinitializeRung)
 FLAGGING = [name for name in SignalName if name not in SETUP_SIGNALS and name.value in Reactions.model_fields]
 """What the model of the ladder knows. Cures and the findings that call them have tests of their own."""
 
+=======
+GOES_BACK = (ReloadCheckpointRung, ReinitializeRung, TryCuresRung)
+>>>>>>> w-tests
 NOT_THE_RATE = {CauseKind.BAD_INPUT, CauseKind.EXCEPTION, CauseKind.HIDDEN_STATE, CauseKind.NOT_REPRODUCIBLE}
 OBSERVABLE = {"loss_spike", "gradient_spike", "divergence", "sanitized_values"}
 
@@ -146,6 +151,9 @@ class Run:
     # An account of its own, kept beside the engine's.
     cuts: list[list[float]] = field(default_factory=list)
     uses: dict[int, list[int]] = field(default_factory=dict)
+    # By incident and rung: an action that failed has spent its rung. By incident: cures failed, and a reload followed.
+    spent: set[tuple[int, int]] = field(default_factory=set)
+    lowered: set[int] = field(default_factory=set)
     clock: int = 0
     furthest: int = -1
     back: dict[int, int] = field(default_factory=dict)
@@ -213,7 +221,13 @@ class Run:
         while self.faults.fails(len(self.decisions)) and decision.action is not ActionName.HALT:
             before = self.state
             self.state, again = reject(self.state, decision, "it broke", self.policy, blocked=blocked)
-            self.check_decision(before, again, decision.rung + 1, blocked)
+            self.spent.add((decision.incident, decision.rung))
+            start = decision.rung + 1
+            if decision.action is ActionName.TRY_CURES:
+                # The reload that may have been passed over for it has its turn.
+                start = max((i for i in self.reloads() if i < decision.rung), default=start)
+                self.lowered.add(decision.incident)
+            self.check_decision(before, again, start, blocked)
             failure = {"incident": decision.incident, "action": decision.action, "error": "it broke"}
             self.say(schema.ActionFailedEvent(**at, **failure))
             self.say(DecisionEvent.from_decision(again, **at, blocked=blocked))
@@ -293,7 +307,7 @@ class Run:
     def check_decision(self, before: EngineState, decision: Decision, start: int, blocked: dict[int, str]) -> None:
         """The lowest rung that could be used was used, and no budget was overdrawn."""
         earlier = [d for d in self.decisions if d.incident == decision.incident]
-        assert all(d.rung <= decision.rung for d in earlier)
+        assert decision.incident in self.lowered or all(d.rung <= decision.rung for d in earlier)
         usable = [i for i in range(start, len(self.policy.ladder)) if self.can_use(i, decision.incident, blocked)]
         assert decision.rung == usable[0]
         assert decision.action is self.policy.ladder[decision.rung].action
@@ -314,10 +328,15 @@ class Run:
         earlier = [d for d in self.decisions[:-1] if d.incident == decision.incident and d.retry]
         assert decision.retry is (wanted and decision.action is ActionName.SKIP_BATCH and not earlier)
 
+    def reloads(self) -> list[int]:
+        return [i for i, rung in enumerate(self.policy.ladder) if isinstance(rung, ReloadCheckpointRung)]
+
     def can_use(self, index: int, incident: int, blocked: dict[int, str]) -> bool:
         rung = self.policy.ladder[index]
         if isinstance(rung, HaltRung):
             return True
+        if (incident, index) in self.spent:
+            return False
         if sum(d.incident == incident and d.rung == index for d in self.decisions) >= rung.attempts:
             return False
         if rung.limit is not None:

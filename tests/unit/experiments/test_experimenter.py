@@ -11,8 +11,14 @@ from support.exact import assert_same, generators
 from support.parts import Parts, log_to
 from torch import Tensor, nn
 
+<<<<<<< HEAD
 from supervisor.evidence import Blame, Evidence
 from supervisor.experiments import Experimenter, RecentCanaries, Tools
+=======
+from supervisor.experiments import Experimenter, RecentCanaries
+from supervisor.experiments.budget import PassBudget
+from supervisor.experiments.examining import Examining, Tools
+>>>>>>> w-tests
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.records import Cause, CauseKind
 from supervisor.signals import Detectors
@@ -26,7 +32,10 @@ Batch = tuple[Tensor, Tensor, float, float]
 """Inputs and targets, a push on the bias that the loss does not show, and an offset that no gradient shows."""
 
 Ending = Literal["stands", "undone", "left out", "flagged"]
-WARM = 48
+WARM = 96
+
+
+DETECT = {"drift": None, "weights": None, "spike": {"window_updates": 48, "warmup_updates": 32}}
 
 
 def batches() -> list[Batch]:
@@ -90,17 +99,22 @@ class Setting:
         optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05, momentum=0.1)
         self.parts = Parts.of(self.model, self.loss, optimizer=optimizer, replayed=replayed)
         policy.setdefault("experiments", {})
-        self.policy: RecoveryPolicy = load_policy({"detect": {"drift": None, "weights": None}, **policy})
+        self.policy: RecoveryPolicy = load_policy({"detect": {**DETECT, **policy.pop("detect", {})}, **policy})
         self.detectors, self.heard = Detectors(self.policy), EventList()
         self.canaries = RecentCanaries(4)
         self.data = data or Data()
-        tools = Tools(self.parts.subject, self.parts.executor, self.data, log_to(self.heard), FakeClock())
-        self.experimenter = Experimenter(self.policy, tools, self.detectors, self.canaries)
+        self.experimenter = self.around(self.parts)
         self.drawn = drawn
         self.number = 0
         for _ in range(warm):
             assert self.update()[0] == "stands"
         assert not self.heard.named("signal")
+
+    def around(self, parts: Parts) -> Experimenter:
+        settings = self.policy.experiments
+        tools = Tools(parts.subject, parts.executor, self.data, log_to(self.heard), FakeClock(), lambda: False)
+        budget = PassBudget(0.0 if settings is None else settings.max_share_of_passes)
+        return Experimenter(self.policy, Examining(self.policy, tools, self.detectors, self.canaries, budget))
 
     def loss(self, batch: Batch) -> Tensor:
         self.calls += 1
@@ -123,7 +137,7 @@ class Setting:
         self.data.batch_number = self.number
         attempt.signals = self.detectors.inspect(attempt.seen)
         ending: Ending = "flagged"
-        if not attempt.signals:
+        if not attempt.signals or self.experimenter.tries(attempt):
             ending = "left out"
             if not self.experimenter.suspect(attempt):
                 self.parts.executor.step_optimizer()
@@ -248,7 +262,7 @@ class TestTrial:
             odd.append(attempt.seen.loss)
             assert (setting.canaries.remember(), setting.window()) == (canaries, window)
         _, attempt = setting.update()
-        assert setting.window() == [*window, *odd, attempt.seen.loss]
+        assert setting.window() == [*window, *odd, attempt.seen.loss][-48:]
         assert [canary.update for canary in setting.canaries.usable()] == [WARM - 3, WARM - 2, WARM - 1, WARM + 3]
 
     def test_damage_from_before_it_is_the_states(self) -> None:
@@ -299,10 +313,8 @@ class TestTrial:
         setting = Setting()
         drift = iter(range(10_000))
         loss = setting.loss
-        setting.parts.executor = Parts.of(setting.model).executor
         noisy = Parts.of(setting.model, lambda batch: loss(batch) * (1 + 0.01 * next(drift)))
-        tools = Tools(setting.parts.subject, noisy.executor, setting.data, log_to(setting.heard), FakeClock())
-        experimenter = Experimenter(setting.policy, tools, setting.detectors, setting.canaries)
+        experimenter = setting.around(noisy)
         attempt = noisy.measured(HARMLESS)
         assert not experimenter.suspect(attempt)
         assert experimenter.judge_trial(attempt)
@@ -364,8 +376,26 @@ class TestConvicting:
         assert_same(setting.state(), before)
 
     def test_so_they_do_where_the_update_is_finite_and_extreme(self) -> None:
-        evidence = Setting().evidence(bad(offset=1e4))
-        assert (evidence.blame, evidence.finite) == (Blame.DATA, True)
+        setting = Setting()
+        ending, attempt = setting.update(bad(push=1e4))
+        assert ending == "flagged"
+        assert attempt.evidence is not None
+        assert (attempt.evidence.blame, attempt.evidence.finite) == (Blame.DATA, True)
+
+    def test_and_odd_ones_are_left_out_from_there_on(self) -> None:
+        setting = Setting()
+        setting.update(bad(push=1e4))
+        assert setting.update(HARMLESS)[0] == "left out"
+        assert setting.update()[0] == "stands"
+        assert setting.update(HARMLESS)[0] == "stands"
+
+    def test_one_whose_loss_alone_is_extreme_is_tried(self) -> None:
+        ending, attempt = Setting().update(bad(offset=1e4))
+        assert (ending, attempt.signals) == ("stands", ())
+        without_copies = Setting(snapshot={"keep": 0})
+        ending, attempt = without_copies.update(bad(offset=1e4))
+        assert ending == "flagged"
+        assert [signal.name for signal in attempt.signals] == ["loss_spike"]
 
     def test_harmed_canaries_convict_the_state(self) -> None:
         setting = Setting()
@@ -469,7 +499,7 @@ class TestTheState:
         return attempt
 
     def setting(self, **changes: Any) -> Setting:
-        made = Setting(detect={"drift": None, "weights": {"warmup_updates": 20}}, warm=0, **changes)
+        made = Setting(detect={"weights": {"warmup_updates": 20}}, warm=0, **changes)
         for _ in range(WARM):
             made.update(weight_norms={"weight": 2.0})
         return made
@@ -477,7 +507,7 @@ class TestTheState:
     def test_what_harms_no_canary_is_sound(self) -> None:
         setting = self.setting()
         assert setting.experimenter.judge_state(self.checked(setting, 0.2))
-        assert setting.experiments() == [("canaries", "unharmed")]
+        assert setting.experiments() == [("trial", "unharmed")]
 
     def test_what_does_is_the_states_fault(self) -> None:
         setting = self.setting()
@@ -528,5 +558,5 @@ class TestBudget:
     def test_one_that_is_far_off_is_tried_all_the_same(self) -> None:
         setting = Setting(experiments={"max_share_of_passes": 1e-6})
         for _ in range(12):
-            assert setting.update(HARMLESS)[1].suspicions
+            assert setting.update(bad(offset=4.0))[1].suspicions
             setting.update()
