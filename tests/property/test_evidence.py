@@ -12,6 +12,7 @@ from support.engine_runs import FAULTS, Faults, Run, policies
 from supervisor.engine import EngineState, decide
 from supervisor.events import schema
 from supervisor.events.schema import DecisionEvent, parse_event
+from supervisor.evidence import Blame, Evidence
 from supervisor.policy import (
     BadData,
     DataAfterReload,
@@ -24,7 +25,7 @@ from supervisor.policy import (
     TryCuresRung,
     load_policy,
 )
-from supervisor.records import ActionName, Blame, Decision, Evidence, Signal
+from supervisor.records import ActionName, Decision, Signal
 from supervisor.replay import read_recording, replay
 
 EVIDENCE = st.builds(

@@ -26,14 +26,10 @@ from supervisor.policy import (
 )
 from supervisor.records import ActionName, Cause, CauseKind, Decision, Signal, SignalName
 
-<<<<<<< HEAD
-GOES_BACK = (ReloadCheckpointRung, ReinitializeRung)
-FLAGGING = [name for name in SignalName if name not in SETUP_SIGNALS and name.value in Reactions.model_fields]
-"""What the model of the ladder knows. Cures and the findings that call them have tests of their own."""
-
-=======
 GOES_BACK = (ReloadCheckpointRung, ReinitializeRung, TryCuresRung)
->>>>>>> w-tests
+FLAGGING = [name for name in SignalName if name not in SETUP_SIGNALS and name.value in Reactions.model_fields]
+"""What the model of the ladder knows. Findings about the set-up have tests of their own."""
+
 NOT_THE_RATE = {CauseKind.BAD_INPUT, CauseKind.EXCEPTION, CauseKind.HIDDEN_STATE, CauseKind.NOT_REPRODUCIBLE}
 OBSERVABLE = {"loss_spike", "gradient_spike", "divergence", "sanitized_values"}
 

@@ -11,14 +11,10 @@ from support.exact import assert_same, generators
 from support.parts import Parts, log_to
 from torch import Tensor, nn
 
-<<<<<<< HEAD
 from supervisor.evidence import Blame, Evidence
-from supervisor.experiments import Experimenter, RecentCanaries, Tools
-=======
 from supervisor.experiments import Experimenter, RecentCanaries
 from supervisor.experiments.budget import PassBudget
 from supervisor.experiments.examining import Examining, Tools
->>>>>>> w-tests
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.records import Cause, CauseKind
 from supervisor.signals import Detectors
