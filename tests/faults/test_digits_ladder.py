@@ -15,8 +15,9 @@ from support.exact import assert_finite
 from support.training import EventList, Training
 from torch import Tensor
 
-from supervisor import Guard, RecoveryPolicy
+from supervisor import Guard, RecoveryPolicy, load_policy
 from supervisor.events.schema import RunSummary
+from supervisor.records import ActionName
 
 FIRST_BAD = 120
 BATCH = 32
