@@ -50,6 +50,7 @@ class Setting:
         found: Any = None,
         cut: bool = False,
         after_snapshot: int = 0,
+        tried: bool = False,
         suspected: bool = False,
         on_trial: bool | None = None,
         state_is_sound: bool = True,
@@ -83,11 +84,13 @@ class Setting:
             check_state=self.check_state,
             raised_in=self.raise_in,
             applying=self.block,
+            lr_factor=1.0,
         )
         self.experimenter: Any = Recorder(
             Experimenter,
             "experimenter",
             calls,
+            tries=tried,
             suspect=suspected,
             judge_trial=on_trial,
             judge_state=state_is_sound,
@@ -102,7 +105,7 @@ class Setting:
                 accept=OUTCOME,
                 experimenter=self.experimenter,
             ),
-            "discarding": Recorder(Discarding, "discarding", calls, discard=self.discard),
+            "discarding": Recorder(Discarding, "discarding", calls, discard=self.discard, setup=None),
         }
         points = RestorePoints(subject, self.data, self.ledger, SpareCopies())
         self.step = SupervisedStep(policy_of(), points, self.executor, Detectors(policy_of()), **parts)
@@ -191,7 +194,7 @@ class TestJudging:
         attempt = setting.step.begin(("batch",))
         setting.calls.clear()
         assert setting.step.judge(attempt, LOSS, None) is DISCARDED
-        assert setting.calls == ["executor.measured", "data.used", "discarding.discard"]
+        assert setting.calls == ["executor.measured", "experimenter.tries", "data.used", "discarding.discard"]
         assert [signal.name for signal in attempt.signals] == ["nonfinite_loss"]
         assert setting.discarded == [(Phase.ENDED, True)]
 
@@ -208,6 +211,13 @@ class TestJudging:
         assert setting.step.judge(attempt, LOSS, None) is DISCARDED
         assert setting.calls == ["executor.measured", "experimenter.suspect", "data.used", "discarding.discard"]
         assert setting.discarded == [(Phase.ENDED, True)]
+
+    def test_one_that_the_experiments_can_try_goes_on_trial(self) -> None:
+        setting = Setting(loss=math.nan, tried=True)
+        attempt = setting.step.begin(("batch",))
+        setting.calls.clear()
+        assert setting.step.judge(attempt, LOSS, None) is PROCEED
+        assert setting.calls[1:] == ["experimenter.tries", "experimenter.suspect", "executor.prepare"]
 
     def test_an_exception_of_the_passes_is_a_finding(self) -> None:
         setting = Setting()

@@ -11,8 +11,9 @@ from supervisor.records import ActionName, CauseKind, SignalName
 
 
 def test_every_signal_and_every_cause_has_a_reaction() -> None:
-    # An odd update only asks for an experiment; what that finds has a name of its own.
-    assert set(Reactions.model_fields) == {each.value for each in (*SignalName, *CauseKind)} - {"odd_update"}
+    # An odd update only asks for an experiment, and these two findings about the set-up never act alone.
+    alone = {"odd_update", "initial_scale", "dead_units"}
+    assert set(Reactions.model_fields) == {each.value for each in (*SignalName, *CauseKind)} - alone
     assert Reactions().of(SignalName.ODD_UPDATE) is Reaction.OBSERVE
 
 
@@ -47,17 +48,18 @@ def test_the_observable_signals_are_those_of_finite_steps() -> None:
         "gradient_spike",
         "divergence",
         "sanitized_values",
+        "not_learning",
     }
 
 
-@pytest.mark.parametrize("signal", ["loss_spike", "gradient_spike", "divergence", "sanitized_values"])
+@pytest.mark.parametrize("signal", ["loss_spike", "gradient_spike", "divergence", "sanitized_values", "not_learning"])
 def test_finite_signals_may_be_observed(signal: str) -> None:
     assert load_policy({"reactions": {signal: "observe"}}).observes(SignalName(signal))
 
 
 @pytest.mark.parametrize(
     "signal",
-    sorted({*SignalName} - {"loss_spike", "gradient_spike", "divergence", "sanitized_values", "odd_update"}),
+    sorted(name for name in SignalName if name in Reactions.model_fields and name not in OBSERVABLE_SIGNALS),
 )
 def test_other_signals_may_not(signal: str) -> None:
     with pytest.raises(InputError, match=f"policy: reactions.{signal}: .*cannot be merely observed"):
