@@ -63,7 +63,10 @@ class Detectors:
         self._odd = _odd_detectors(policy)
         finite = _finite_detectors(policy)
         # With experiments, what is finite is only a suspicion, unless it is extreme.
-        self._judging: tuple[Detector, ...] = tuple((self._odd or finite).values())
+        # `spike: null` turns that off too; the losses are followed all the same, since harm is measured by them.
+        odd = () if policy.detect.spike is None else tuple(self._odd.values())
+        self._judging: tuple[Detector, ...] = odd if self._odd else tuple(finite.values())
+        self._asking: tuple[OddDetector, ...] = odd
         self._suspecting: tuple[Detector, ...] = tuple(finite.values()) if self._odd else ()
         self._detectors: dict[str, Detector] = {**self._odd, **finite}
 
@@ -78,7 +81,7 @@ class Detectors:
 
     def suspect(self, observation: Observation) -> tuple[Signal, ...]:
         """What makes a finite observation worth an experiment; empty where nothing does, and without experiments."""
-        found = [signal for odd in self._odd.values() if (signal := odd.suspect(observation)) is not None]
+        found = [signal for odd in self._asking if (signal := odd.suspect(observation)) is not None]
         for detector in self._suspecting:
             signal = detector.inspect(observation)
             if signal is not None:

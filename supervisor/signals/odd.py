@@ -22,6 +22,9 @@ REFRESH_UPDATES = 16
 RECENT = 32
 """How many of the newest healthy values an extreme one, and the spread of the losses, are measured by."""
 
+LEAST = 8
+"""Healthy values to see before anything can be extreme."""
+
 FIRST = 8
 """The median of so many losses is where a run began."""
 
@@ -59,8 +62,8 @@ class OddDetector:
     than 1.2 times the typical one. An extreme value is far beyond the largest recent one: 30 times for a loss, 100
     times for a gradient norm, which must also be larger than any at the start of the run, since where nearly all is
     learnt one hard sample has a gradient of a thousand times the usual. A loss that has risen by less than `least_harm`
-    of what was learnt so far is neither. Nothing is found before the window holds `warmup_updates` values. A learning
-    rate that jumps back to what it has been before (a warm restart) starts the window afresh.
+    of what was learnt so far is neither. Nothing is odd before the window holds `warmup_updates` values, and nothing
+    extreme before it holds eight: an outlier that passes in the warm-up would hide those that follow. A learning rate that jumps back to what it has been before (a warm restart) starts the window afresh.
 
     Args:
         quantity: which number of the observation to watch.
@@ -87,7 +90,7 @@ class OddDetector:
     def inspect(self, observation: Observation) -> Signal | None:
         """`loss_spike` or `gradient_spike` for an extreme value, with the typical one and the score."""
         value = self._value_of(observation)
-        if value <= self._limit or not self._extreme < value < math.inf:
+        if value <= self._extreme or not value < math.inf:
             return None
         return self._signal(self._name, value)
 
@@ -110,7 +113,7 @@ class OddDetector:
             self._first.append(value)
         self._window.append(value)
         self._since_refresh += 1
-        if self._since_refresh >= REFRESH_UPDATES or (self._baseline is None and len(self._window) >= self._warmup):
+        if self._since_refresh >= REFRESH_UPDATES or (self._baseline is None and len(self._window) >= LEAST):
             self._refresh()
 
     def flagged(self, observation: Observation) -> None:
@@ -166,10 +169,10 @@ class OddDetector:
         self._set_limits()
 
     def _signal(self, name: SignalName, value: float) -> Signal | None:
-        if self._baseline is None:
-            return None
-        details = {self._quantity: value, "median": self._baseline.typical, "score": self._baseline.score(value)}
-        return Signal(name, details)
+        baseline = self._baseline
+        if baseline is None:
+            return Signal(name, {self._quantity: value, "median": median_of_sorted(sorted(self._window))})
+        return Signal(name, {self._quantity: value, "median": baseline.typical, "score": baseline.score(value)})
 
     def _learnt(self) -> float:
         if not self._first:
@@ -179,6 +182,7 @@ class OddDetector:
 
     def _refresh(self) -> None:
         if len(self._window) < self._warmup:
+            self._set_limits()
             return
         self._since_refresh = 0
         recent = list(self._window)[-RECENT:]
@@ -189,14 +193,18 @@ class OddDetector:
     def _set_limits(self) -> None:
         baseline, quantity = self._baseline, self._quantity
         self._limit = self._extreme = math.inf
+        recent = list(self._window)[-RECENT:]
+        if len(recent) < LEAST:
+            return
+        largest, magnitude = max(recent), max(map(abs, recent))
+        if magnitude > 0:
+            self._extreme = largest + (EXTREME[quantity] - 1) * magnitude
         if baseline is None or baseline.magnitude == 0:
             return
-        recent = list(self._window)[-RECENT:]
-        largest, magnitude = max(recent), max(map(abs, recent))
         edge = baseline.level + self._experiments.suspect_score * baseline.spread
         if baseline.logarithmic:
             edge = max(math.exp(min(edge, 700.0)), LEAST_RATIO[quantity] * baseline.typical)
-        extreme = largest + (EXTREME[quantity] - 1) * magnitude if magnitude > 0 else math.inf
+        extreme = self._extreme
         if quantity == "loss":
             # What counts at all: a wobble far below where the run began is neither odd nor harm.
             least_rise = self._experiments.least_harm * self._learnt()

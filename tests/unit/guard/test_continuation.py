@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,8 +49,9 @@ class Setting:
             Experimenter,
             "experimenter",
             calls,
-            detectors=Recorder(Detectors, "detectors", calls),
-            canaries=Recorder(RecentCanaries, "canaries", calls),
+            examining=SimpleNamespace(
+                detectors=Recorder(Detectors, "detectors", calls), canaries=Recorder(RecentCanaries, "canaries", calls)
+            ),
         )
         parts: Any = {
             "experimenter": experimenter,

@@ -18,8 +18,8 @@ POLICY = {
     "reactions": {"divergence": "skip_batch"},
     "experiments": None,
 }
-DECIDING = {"detect": {"spike": SPIKE, "state_every_steps": 5}, "experiments": {}}
-"""With experiments, whose canaries have to be sound: the fault lies in the batch."""
+DECIDING = {"detect": {"spike": SPIKE, "state_every_steps": 5}, "experiments": {"suspect_score": 20.0}}
+"""With experiments, whose canaries have to be sound: the fault lies in the batch, and no healthy one is odd."""
 
 
 def windows(guard: Guard) -> dict[str, list[float]]:

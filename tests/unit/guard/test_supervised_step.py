@@ -50,6 +50,7 @@ class Setting:
         found: Any = None,
         cut: bool = False,
         after_snapshot: int = 0,
+        tried: bool = False,
         suspected: bool = False,
         on_trial: bool | None = None,
         state_is_sound: bool = True,
@@ -89,6 +90,7 @@ class Setting:
             Experimenter,
             "experimenter",
             calls,
+            tries=tried,
             suspect=suspected,
             judge_trial=on_trial,
             judge_state=state_is_sound,
@@ -192,7 +194,7 @@ class TestJudging:
         attempt = setting.step.begin(("batch",))
         setting.calls.clear()
         assert setting.step.judge(attempt, LOSS, None) is DISCARDED
-        assert setting.calls == ["executor.measured", "data.used", "discarding.discard"]
+        assert setting.calls == ["executor.measured", "experimenter.tries", "data.used", "discarding.discard"]
         assert [signal.name for signal in attempt.signals] == ["nonfinite_loss"]
         assert setting.discarded == [(Phase.ENDED, True)]
 
@@ -209,6 +211,13 @@ class TestJudging:
         assert setting.step.judge(attempt, LOSS, None) is DISCARDED
         assert setting.calls == ["executor.measured", "experimenter.suspect", "data.used", "discarding.discard"]
         assert setting.discarded == [(Phase.ENDED, True)]
+
+    def test_one_that_the_experiments_can_try_goes_on_trial(self) -> None:
+        setting = Setting(loss=math.nan, tried=True)
+        attempt = setting.step.begin(("batch",))
+        setting.calls.clear()
+        assert setting.step.judge(attempt, LOSS, None) is PROCEED
+        assert setting.calls[1:] == ["experimenter.tries", "experimenter.suspect", "executor.prepare"]
 
     def test_an_exception_of_the_passes_is_a_finding(self) -> None:
         setting = Setting()
