@@ -211,11 +211,15 @@ def restored(
 
     A reload that follows an earlier one, with healthy steps between them that led no further, adds a cut by its
     `retry_factor`: the data were fresh and the state was good, so what is left is how far each update goes. Where
-    not one step was healthy in between, or the diagnosis found a cause in `NOT_THE_RATE`, the rate stays as it is.
+    not one step was healthy in between, the diagnosis found a cause in `NOT_THE_RATE`, or cures were tried in the
+    incident (other rates among them, and none trained better), the rate stays as it is.
     """
     at_fault = state.stepped_since_restore and step <= state.furthest_restored_step and cause not in NOT_THE_RATE
     state = state.restored(rung, step)
     settings, incident = policy.ladder[rung], state.incident
+    tried = [i for i, each in enumerate(policy.ladder) if isinstance(each, TryCuresRung)]
+    if incident is not None and any(incident.attempts[index] for index in tried):
+        return state
     if not (at_fault and incident and isinstance(settings, ReloadCheckpointRung) and settings.retry_factor):
         return state
     cut = LearningRateCut(incident.id, rung, settings.retry_factor, settings.restore_after_steps)

@@ -11,7 +11,7 @@ from supervisor.events import EventLog
 from supervisor.events.schema import ExperimentEvent
 from supervisor.experiments.budget import FORWARD, PassBudget
 from supervisor.experiments.canaries import Canary, RecentCanaries
-from supervisor.experiments.fork import Forks, Stopped
+from supervisor.experiments.fork import Forks, Stopped, Update
 from supervisor.experiments.harm import Harm, harm
 from supervisor.experiments.learnable import Learnt, can_be_learnt
 from supervisor.experiments.probing import ProbeFailed, Probing
@@ -19,10 +19,13 @@ from supervisor.experiments.stretch import Stretch
 from supervisor.policy import RecoveryPolicy
 from supervisor.signals import Detectors
 from supervisor.training.data_position import DataPosition
-from supervisor.training.state import Subject
+from supervisor.training.state import Subject, TrainingState
 from supervisor.update import Attempt, Executor
 
 __all__ = ["BEFORE", "Examining", "Tools", "never"]
+
+RELY = 3
+"""For how many batches in a row one look at the canaries serves."""
 
 BEFORE, AFTER = "canaries", "trial"
 """Whether the canaries are tried on the state before an update, or after it was applied on trial."""
@@ -64,6 +67,7 @@ class Examining:
         detectors: what is usual.
         canaries: the last healthy batches.
         budget: what trials may cost.
+        slightly_harmed: odd updates in a row before which canaries were harmed.
     """
 
     policy: RecoveryPolicy
@@ -71,9 +75,11 @@ class Examining:
     detectors: Detectors
     canaries: RecentCanaries
     budget: PassBudget
+    slightly_harmed: int = field(default=0, init=False)
     _probing: Probing = field(init=False)
-    # What the canaries said of the present state, until it changes.
+    # What the canaries said of the present state, until it changes, and how often that was relied on.
     _known: Harm | None = field(default=None, init=False)
+    _relied: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._probing = Probing(self.tools.subject, self.tools.executor, self.policy.diagnose.max_seconds)
@@ -99,37 +105,51 @@ class Examining:
             return None
 
     def before_update(self, attempt: Attempt, canaries: Sequence[Canary]) -> Harm | None:
-        """What they say of the present state; it is asked once, until it changes. None where there are none.
+        """What they say of the present state; None where there are none.
+
+        They are not tried anew for each of several batches in a row that are left out, and yet now and then: what
+        changes the state may lie outside of the training.
 
         Raises:
             ProbeFailed: they could not be tried.
         """
-        if self._known is None:
-            self._known = self._look(attempt, BEFORE, canaries)
+        self._relied += 1
+        if self._known is None or self._relied > RELY:
+            self._known, self._relied = self._look(attempt, BEFORE, canaries), 1
         return self._known
 
-    def ask_fork(self, attempt: Attempt, stretch: Stretch) -> Learnt | None:
-        """Ask a fork whether the odd batches of a stretch can be learnt; None where it cannot be asked."""
+    def ask_fork(
+        self, attempt: Attempt, stretch: Stretch, root: TrainingState | None, odd: Sequence[Update]
+    ) -> Learnt | None:
+        """Ask a fork whether the odd batches of a stretch can be learnt; None where it cannot be asked.
+
+        Args:
+            attempt: the present update.
+            stretch: whose canaries it is to keep.
+            root: what it begins from; None: the state before the present update.
+            odd: the batches of the odd updates.
+        """
         levels, tools = self.detectors.levels, self.tools
         if levels is None or self.policy.snapshot.keep == 0 or not self.possible:
             return None
-        forks = Forks(tools.subject, tools.executor, tools.subject.capture(before=attempt.before), tools.stopping)
+        root = root or tools.subject.capture(before=attempt.before)
+        forks = Forks(tools.subject, tools.executor, root, tools.stopping)
         started = tools.clock.monotonic()
         try:
             with forks.undone():
-                learnt = can_be_learnt(forks, stretch.skipped, stretch.canaries, levels)
+                learnt = can_be_learnt(forks, odd, stretch.canaries, levels)
         except (ActionError, Stopped):
             return None
         if learnt is not None:
-            self._tell_fork(attempt, stretch, learnt, tools.clock.monotonic() - started)
+            self._tell_fork(attempt, len(odd), learnt, tools.clock.monotonic() - started)
         return learnt
 
-    def _tell_fork(self, attempt: Attempt, stretch: Stretch, learnt: Learnt, seconds: float) -> None:
+    def _tell_fork(self, attempt: Attempt, odd: int, learnt: Learnt, seconds: float) -> None:
         event = ExperimentEvent(
             step=attempt.place.step,
             update=attempt.place.update,
             kind="fork",
-            batches=len(stretch.skipped),
+            batches=odd,
             before=learnt.bar,
             after=learnt.loss,
             verdict="unharmed" if learnt.learnt else "harmed" if learnt.known > learnt.known_bar else "unknown",

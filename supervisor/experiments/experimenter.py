@@ -9,11 +9,11 @@ from supervisor.events.schema import DataShiftEvent, SignalEvent
 from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.budget import FORWARD
 from supervisor.experiments.canaries import Canary
+from supervisor.experiments.conviction import convict_stretch
 from supervisor.experiments.examining import Examining
-from supervisor.experiments.harm import Harm
 from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
-from supervisor.experiments.suspicion import as_finding, damaged, is_far_off
+from supervisor.experiments.suspicion import EXTREMES, as_finding, bad_batch, damaged, is_explained, is_far_off
 from supervisor.policy import SPIKES, Experiments, RecoveryPolicy, ShiftAnswer
 from supervisor.records import Cause, CauseKind, Signal, SignalName
 from supervisor.training.state import TrainingState
@@ -35,6 +35,8 @@ class Experimenter:
     examining: Examining
     _settings: Experiments | None = field(init=False)
     _stretch: Stretch | None = field(default=None, init=False)
+    # Extreme updates in a row that were left out untried.
+    _extremes: Stretch | None = field(default=None, init=False)
     _spare: TrainingState | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -57,8 +59,11 @@ class Experimenter:
         if not found or not self.policy.acted_on([as_finding(found)]):
             return False
         stretch = self._stretch
+        if stretch is not None and (stretch.skipping or stretch.accepted) and self._is_damaged(attempt, stretch, found):
+            return True
         if stretch is not None and stretch.skipping:
-            if not self._leave_out(attempt, stretch, "odd, as those before it that did harm"):
+            after = self._settings.shift.after_updates
+            if not self._leave_out(attempt, stretch, "odd, as those before it that did harm", after):
                 attempt.evidence = None
                 return False
             attempt.signals = (as_finding(found),)
@@ -66,19 +71,34 @@ class Experimenter:
         if stretch is None and not self._begin_stretch(attempt, found):
             return False
         attempt.suspicions = found
+        if self._stretch is not None:
+            self._stretch.extreme |= attempt.extreme
         odd = replace(found[0], name=SignalName.ODD_UPDATE)
         self._log(SignalEvent.from_signal(odd, step=attempt.place.step, update=attempt.place.update))
         return False
 
     def tries(self, attempt: Attempt) -> bool:
-        """Whether an update in which something was found can be judged by a trial: only its loss is extreme."""
-        only_loss = all(each.name is SignalName.LOSS_SPIKE for each in self.policy.acted_on(attempt.signals))
-        if self._settings is None or not only_loss or self.policy.snapshot.keep == 0 or not self.examining.possible:
+        """Whether an extreme update can be judged by a trial: its loss alone is, or a gradient that its loss explains.
+
+        A gradient that is far larger than its loss has reason to be is not tried: canaries do not show what it does to
+        the moments of an optimizer.
+        """
+        acted = self.policy.acted_on(attempt.signals)
+        if self._settings is None or not EXTREMES.issuperset(each.name for each in acted):
             return False
-        if not self._canaries():
+        if self.policy.snapshot.keep == 0 or not self.examining.possible or not self._canaries():
             return False
-        attempt.signals = tuple(each for each in attempt.signals if each.name is not SignalName.LOSS_SPIKE)
+        gradient = any(each.name is SignalName.GRADIENT_SPIKE for each in acted)
+        if gradient and not is_explained(attempt.seen, self.examining.detectors):
+            return False
+        attempt.extreme = True
+        self.without_extremes(attempt)
         return True
+
+    def without_extremes(self, attempt: Attempt) -> None:
+        """Leave out of its signals what a trial judges."""
+        if attempt.extreme:
+            attempt.signals = tuple(each for each in attempt.signals if each.name not in EXTREMES)
 
     def judge_trial(self, attempt: Attempt) -> bool:
         """Judge an update that was applied on trial.
@@ -98,11 +118,15 @@ class Experimenter:
             self._end_stretch()
             return True
         if after.harmed:
-            self._convict_stretch(attempt, stretch, after)
+            if not convict_stretch(self.examining, attempt, stretch, after):
+                self._drop_stretch()
+                return True
             return False
         stretch.accept(attempt.seen, attempt.batches)
         if len(stretch.accepted) < settings.shift.after_updates:
             return True
+        if stretch.extreme and stretch.pin is not None and not self._is_learnable(attempt, stretch, stretch.pin):
+            return False
         return self._shift(attempt, stretch)
 
     def judge_state(self, attempt: Attempt) -> bool:
@@ -118,7 +142,7 @@ class Experimenter:
         if not found or not self.policy.acted_on(found):
             return True
         said = self.examining.after_trial(attempt, self._canaries())
-        if said is None or not said.harmed:
+        if said is None or not said.harmed or not said.severe:
             return True
         attempt.signals, attempt.evidence = found, damaged(said, "", finite=True)
         return False
@@ -151,16 +175,15 @@ class Experimenter:
             return Evidence(Blame.UNKNOWN, str(failed), finite=finite)
         if said is None:
             return Evidence(Blame.UNKNOWN, "there is no batch yet that is known to be healthy", finite=finite)
-        if said.harmed:
+        if said.harmed and (said.severe or not finite):
             return damaged(said, "", finite=finite)
         how = f"{len(canaries)} batches that were healthy still are: {said}"
         if not finite:
             return replace(self._data(attempt, how), finite=False)
-        # One that is extreme is not tried, and yet there may be more to come that can be learnt.
-        if self._stretch is None:
-            self._stretch = Stretch(canaries, None)
-        self._stretch.skipping = True
-        self._leave_out(attempt, self._stretch, how)
+        # One that is extreme is not tried; where such go on for too long, they may yet be what is to be learnt.
+        if self._extremes is None:
+            self._extremes = Stretch(canaries, None)
+        self._leave_out(attempt, self._extremes, how, self._settings.bad_data.in_a_row)
         return attempt.evidence
 
     def accepted(self, attempt: Attempt) -> None:
@@ -171,12 +194,14 @@ class Experimenter:
             # One that could not be tried may be harmful: nothing is measured by it.
             examining.detectors.accept_on_trial()
             return
+        self._extremes = None
         if self._stretch is not None:
             self._end_stretch()
         examining.detectors.accept(attempt.seen)
         if self._settings is None:
             return
         examining.budget.healthy()
+        examining.slightly_harmed = 0
         data = examining.tools.data
         rows = data.recent_indices(attempt.batches) if attempt.drawn and data.leaves_out else None
         examining.canaries.healthy(attempt, rows)
@@ -184,15 +209,17 @@ class Experimenter:
     def restored(self) -> None:
         """The run went back, or its weights were redrawn: what was known of the state that was left is void."""
         self._drop_stretch()
+        self._extremes = None
         self.examining.state_changed()
         self.examining.budget.alarmed()
+        self.examining.slightly_harmed = 0
 
-    def _leave_out(self, attempt: Attempt, stretch: Stretch, why: str) -> bool:
-        """Leave an odd update out. Gives False where it was found that such can be learnt."""
+    def _leave_out(self, attempt: Attempt, stretch: Stretch, why: str, after: int) -> bool:
+        """Leave an odd update out. Gives False where it was found that such can be learnt, as is asked `after` some."""
         stretch.leave_out(attempt.batches)
         attempt.evidence = replace(self._data(attempt, why), finite=True)
-        if stretch.is_to_be_asked(self._settings.shift.after_updates if self._settings else 0):
-            learnt = self.examining.ask_fork(attempt, stretch)
+        if stretch.is_to_be_asked(after):
+            learnt = self.examining.ask_fork(attempt, stretch, None, stretch.skipped)
             if learnt is not None and learnt.learnt:
                 halts = self._settings is not None and self._settings.shift.then is ShiftAnswer.HALT
                 self._tell_shift(attempt, stretch.left_out, accepted=not halts)
@@ -229,27 +256,29 @@ class Experimenter:
             self._spare = self._stretch.pin
         self._stretch = None
 
-    def _convict_stretch(self, attempt: Attempt, stretch: Stretch, after: Harm) -> None:
-        examining, finding = self.examining, as_finding(attempt.suspicions)
-        examining.budget.alarmed()
-        examining.state_changed()
-        diverged = replace(finding, name=SignalName.DIVERGENCE)
-        if stretch.pin is None:
-            attempt.signals, attempt.evidence = (diverged,), damaged(after, " after it", finite=True)
-            return
-        self._go_back(attempt, stretch.pin, len(stretch.accepted))
-        try:
-            before = examining.before_update(attempt, stretch.canaries)
-        except ProbeFailed:
-            before = None
-        if before is not None and before.harmed:
-            attempt.signals, attempt.evidence = (diverged,), damaged(before, " before it", finite=True)
-            return
-        what = "it and those before it harmed" if stretch.accepted else "it harmed"
-        attempt.signals = (finding,)
-        attempt.evidence = self._data(attempt, f"applied on trial, {what} batches that were healthy: {after}")
+    def _is_learnable(self, attempt: Attempt, stretch: Stretch, pin: TrainingState) -> bool:
+        """Whether a fork learns what did no harm so far and is far from what is known. Otherwise it is undone."""
+        learnt = self.examining.ask_fork(attempt, stretch, pin, stretch.tried)
+        if learnt is None or learnt.learnt:
+            return True
+        self.examining.tools.subject.restore(pin)
+        attempt.undone, attempt.gone_back_over = True, len(stretch.accepted) - 1
+        attempt.signals = (as_finding(attempt.suspicions),)
+        attempt.evidence = self._data(attempt, f"far from what is known, and not learnt: {learnt}")
         stretch.prove_harmful()
-        stretch.leave_out(attempt.batches)
+        return False
+
+    def _is_damaged(self, attempt: Attempt, stretch: Stretch, found: Sequence[Signal]) -> bool:
+        """Whether the state itself was damaged since the last update of a stretch, by something outside of it."""
+        try:
+            said = self.examining.before_update(attempt, stretch.canaries)
+        except ProbeFailed:
+            return False
+        if said is None or not said.harmed or not said.severe:
+            return False
+        attempt.signals = (replace(as_finding(found), name=SignalName.DIVERGENCE),)
+        attempt.evidence = damaged(said, " before it", finite=True)
+        return True
 
     def _shift(self, attempt: Attempt, stretch: Stretch) -> bool:
         """So many odd updates harmed nothing: the data have changed."""
@@ -257,7 +286,8 @@ class Experimenter:
         halts = settings is not None and settings.shift.then is ShiftAnswer.HALT and stretch.pin is not None
         self._tell_shift(attempt, count, accepted=not halts)
         if halts and stretch.pin is not None:
-            self._go_back(attempt, stretch.pin, count - 1)
+            self.examining.tools.subject.restore(stretch.pin)
+            attempt.undone, attempt.gone_back_over = True, count - 1
             attempt.signals = (as_finding(attempt.suspicions),)
             why = f"{count} odd updates in a row harmed nothing: the data have changed"
             attempt.evidence = replace(self._data(attempt, why), shifted=True)
@@ -274,18 +304,12 @@ class Experimenter:
     def _begin_anew(self) -> None:
         """The data have changed for good: windows and canaries say nothing of what comes."""
         self._drop_stretch()
+        self._extremes = None
         self.examining.detectors.begin_anew()
         self.examining.canaries.begin_anew()
 
-    def _go_back(self, attempt: Attempt, pin: TrainingState, accepted: int) -> None:
-        self.examining.tools.subject.restore(pin)
-        attempt.undone = True
-        attempt.gone_back_over = accepted
-
     def _data(self, attempt: Attempt, why: str) -> Evidence:
-        bad = max(1, len(attempt.at_fault)) if len(attempt.batches) > 1 else 1
-        batch = self.examining.tools.data.last_number if attempt.drawn else None
-        return Evidence(Blame.DATA, why, batches=bad, repeatable=attempt.drawn, batch=batch)
+        return bad_batch(attempt, self.examining.tools.data, why)
 
     def _canaries(self) -> tuple[Canary, ...]:
         return self.examining.usable() if self._stretch is None else self._stretch.canaries

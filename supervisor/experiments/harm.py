@@ -15,6 +15,9 @@ __all__ = ["Harm", "harm"]
 FLOOR = 0.02
 """Added to both losses before they are divided, as a share of the usual loss: a canary learnt by heart may double."""
 
+SEVERE = 0.1
+"""The share of what was learnt so far by which canaries rise where the state is damaged for good."""
+
 LEAST_SPREADS = 2.0
 """How many spreads of the recent losses the median has to rise."""
 
@@ -27,11 +30,14 @@ class Harm:
         harmed: whether the state was damaged.
         before: median of the losses that they had.
         now: median of those that they have; NaN where one is not finite.
+        severe: whether so much was lost that training does not make up for it by itself soon. Healthy runs that have
+            learnt nearly all lose a little now and then, and find it again.
     """
 
     harmed: bool
     before: float
     now: float
+    severe: bool = False
 
     def __str__(self) -> str:
         return f"their median loss is {self.now:.4g}, and was {self.before:.4g}"
@@ -46,13 +52,14 @@ def harm(before: Sequence[float], now: Sequence[float], levels: LossLevels, sett
     """
     was = statistics.median(before)
     if not all(map(math.isfinite, now)):
-        return Harm(True, was, math.nan)
+        return Harm(True, was, math.nan, severe=True)
     is_now = statistics.median(now)
     rise = is_now - was
     if rise <= settings.least_harm * levels.learnt:
         return Harm(False, was, is_now)
+    severe = rise > SEVERE * levels.learnt
     if not levels.positive or min(*before, *now) <= 0:
-        return Harm(rise > settings.suspect_score * levels.spread, was, is_now)
+        return Harm(rise > settings.suspect_score * levels.spread, was, is_now, severe)
     floor = FLOOR * levels.median
     ratio = statistics.median(math.log((a + floor) / (b + floor)) for b, a in zip(before, now, strict=True))
-    return Harm(ratio > math.log(settings.harm_factor) and rise > LEAST_SPREADS * levels.spread, was, is_now)
+    return Harm(ratio > math.log(settings.harm_factor) and rise > LEAST_SPREADS * levels.spread, was, is_now, severe)

@@ -24,6 +24,7 @@ class Stretch:
         pin: the state from before its first update; None where none is held.
         accepted: what its accepted updates measured.
         tried: the batches of those.
+        extreme: whether the loss of one of them was extreme.
         skipping: whether it proved harmful, so that odd batches are left out from there on.
         skipped: the batches of the odd updates that were left out, the newest ones.
         left_out: how many were, those included that had been accepted and were undone.
@@ -34,6 +35,7 @@ class Stretch:
     pin: TrainingState | None
     accepted: list[Observation] = field(default_factory=list, init=False)
     tried: list[tuple[Any, ...]] = field(default_factory=list, init=False)
+    extreme: bool = field(default=False, init=False)
     skipping: bool = field(default=False, init=False)
     skipped: list[tuple[Any, ...]] = field(default_factory=list, init=False)
     left_out: int = field(default=0, init=False)

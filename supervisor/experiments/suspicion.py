@@ -7,12 +7,28 @@ from dataclasses import replace
 
 from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.harm import Harm
-from supervisor.records import Signal, SignalName
+from supervisor.records import Observation, Signal, SignalName
+from supervisor.signals import Detectors
+from supervisor.training.data_position import DataPosition
+from supervisor.update import Attempt
 
-__all__ = ["as_finding", "damaged", "is_far_off"]
+__all__ = ["EXTREMES", "as_finding", "bad_batch", "damaged", "is_explained", "is_far_off"]
+
+EXTREMES = frozenset({SignalName.LOSS_SPIKE, SignalName.GRADIENT_SPIKE})
+"""What an extreme loss and an extreme gradient norm are called."""
+
+AS_IN_THE_BEGINNING = 3.0
+"""How many times the first losses the loss of an update may be that is like one of the beginning."""
 
 FAR_SCORE, FAR_RATIO = 8.0, 10.0
 """An odd update is far off where it scores more than the one, or is more than the other times the typical value."""
+
+
+def bad_batch(attempt: Attempt, data: DataPosition, why: str) -> Evidence:
+    """The evidence that the data are at fault."""
+    bad = max(1, len(attempt.at_fault)) if len(attempt.batches) > 1 else 1
+    batch = data.last_number if attempt.drawn else None
+    return Evidence(Blame.DATA, why, batches=bad, repeatable=attempt.drawn, batch=batch)
 
 
 def damaged(said: Harm, when: str, *, finite: bool) -> Evidence:
@@ -24,6 +40,13 @@ def damaged(said: Harm, when: str, *, finite: bool) -> Evidence:
         finite: whether all numbers of the update are finite.
     """
     return Evidence(Blame.STATE, f"batches that were healthy are not any more{when}: {said}", finite=finite)
+
+
+def is_explained(seen: Observation, detectors: Detectors) -> bool:
+    """Whether an extreme gradient has a reason: a loss that is odd too, and no worse than in the beginning."""
+    levels = detectors.levels
+    odd = any("loss" in each.details for each in (*detectors.suspect(seen), *detectors.inspect(seen)))
+    return odd and levels is not None and levels.positive and seen.loss <= AS_IN_THE_BEGINNING * levels.began
 
 
 def is_far_off(signal: Signal) -> bool:

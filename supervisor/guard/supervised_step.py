@@ -89,6 +89,7 @@ class SupervisedStep:
         if attempt.raised is not None or self.continuation.check_due(attempt):
             executor.check_state(attempt)
             attempt.signals = self.detectors.inspect(attempt.seen)
+            self.continuation.experimenter.without_extremes(attempt)
             if attempt.signals and self.policy.acted_on(attempt.signals):
                 return self.discarding.discard(attempt)
             if not self.continuation.experimenter.judge_state(attempt):

@@ -28,8 +28,12 @@ LEAST = 8
 FIRST = 8
 """The median of so many losses is where a run began."""
 
-EXTREME = {"loss": 30.0, "grad_norm": 100.0}
+EXTREME = {"loss": 30.0, "grad_norm": 10.0}
 """How many times the largest recent value an extreme one is."""
+
+BEYOND_ALL = 20.0
+"""How many times the highest median of the gradient norms, of all so far, an extreme one is. The square of a larger one
+soon outweighs what Adam's second moments remember of a thousand usual ones, and canaries do not show that."""
 
 LEAST_RATIO = {"loss": 1.2, "grad_norm": 1.2}
 """How many times the typical value an odd one is at least, where all are above zero."""
@@ -45,12 +49,14 @@ class LossLevels:
     Attributes:
         median: of the newest healthy losses.
         spread: 1.4826 times their median absolute deviation, in units of the loss.
+        began: where they began: the median of the first.
         learnt: the first loss less the best level so far; 0 where nothing was learnt.
         positive: whether all of the window lie above zero, so that ratios mean something.
     """
 
     median: float
     spread: float
+    began: float
     learnt: float
     positive: bool
 
@@ -59,11 +65,13 @@ class OddDetector:
     """Finds losses or gradient norms that are odd, and those that are extreme.
 
     An odd value scores more than `suspect_score` against a robust line through the window (see `Baseline`) and is more
-    than 1.2 times the typical one. An extreme value is far beyond the largest recent one: 30 times for a loss, 100
-    times for a gradient norm, which must also be larger than any at the start of the run, since where nearly all is
-    learnt one hard sample has a gradient of a thousand times the usual. A loss that has risen by less than `least_harm`
-    of what was learnt so far is neither. Nothing is odd before the window holds `warmup_updates` values, and nothing
-    extreme before it holds eight: an outlier that passes in the warm-up would hide those that follow. A learning rate that jumps back to what it has been before (a warm restart) starts the window afresh.
+    than 1.2 times the typical one. An extreme loss is 30 times the largest recent one. An extreme gradient norm is ten
+    times the largest recent one, and 20 times the highest median that there was: where nearly all is learnt, one hard
+    sample has a gradient of a thousand times the usual, and yet no larger than in the beginning. A loss that has risen
+    by less than `least_harm` of what was learnt so far is neither. Nothing is odd before the window holds
+    `warmup_updates` values, and nothing extreme before it holds eight: an outlier that passes in the warm-up would hide
+    those that follow. A learning rate that jumps back to what it has been before (a warm restart) starts the window
+    afresh.
 
     Args:
         quantity: which number of the observation to watch.
@@ -82,6 +90,7 @@ class OddDetector:
         self._window: deque[float] = deque(maxlen=window.window_updates)
         self._first: list[float] = []
         self._best = math.inf
+        self._highest = 0.0
         self._baseline: Baseline | None = None
         self._since_refresh = 0
         self._limit = self._extreme = math.inf
@@ -109,7 +118,7 @@ class OddDetector:
             return
         if self._rate.restarted(observation.lr):
             self.begin_anew()
-        if len(self._first) < (FIRST if self._quantity == "loss" else self._warmup):
+        if len(self._first) < FIRST:
             self._first.append(value)
         self._window.append(value)
         self._since_refresh += 1
@@ -133,7 +142,7 @@ class OddDetector:
     def forget(self) -> None:
         """Begin anew in every respect: the weights were redrawn."""
         self.begin_anew()
-        self._first = []
+        self._first, self._highest = [], 0.0
         self._rate = RateWatch()
 
     @property
@@ -144,7 +153,8 @@ class OddDetector:
             return None
         middle = median_of_sorted(sorted(recent))
         spread = MAD_TO_SIGMA * median_of_sorted(sorted(abs(value - middle) for value in recent))
-        return LossLevels(middle, spread, self._learnt(), min(self._window) > 0)
+        began = median_of_sorted(sorted(self._first)) if self._first else middle
+        return LossLevels(middle, spread, began, self._learnt(), min(self._window) > 0)
 
     def state_dict(self) -> dict[str, Any]:
         """The window, what was found in it, and where the run began."""
@@ -152,6 +162,7 @@ class OddDetector:
             "window": list(self._window),
             "first": list(self._first),
             "best": self._best,
+            "highest": self._highest,
             "baseline": None if self._baseline is None else list(self._baseline),
             "since_refresh": self._since_refresh,
             "rate": asdict(self._rate),
@@ -162,7 +173,7 @@ class OddDetector:
         self.begin_anew()
         self._window.extend(state["window"])
         self._first = list(state["first"])
-        self._best = state["best"]
+        self._best, self._highest = state["best"], state["highest"]
         self._baseline = None if state["baseline"] is None else Baseline(*state["baseline"])
         self._since_refresh = state["since_refresh"]
         self._rate = RateWatch(**state["rate"])
@@ -186,7 +197,8 @@ class OddDetector:
             return
         self._since_refresh = 0
         recent = list(self._window)[-RECENT:]
-        self._best = min(self._best, median_of_sorted(sorted(recent)))
+        middle = median_of_sorted(sorted(recent))
+        self._best, self._highest = min(self._best, middle), max(self._highest, middle)
         self._baseline = Baseline.of(self._window, quiet=QUIET, ahead=REFRESH_UPDATES)
         self._set_limits()
 
@@ -210,5 +222,5 @@ class OddDetector:
             least_rise = self._experiments.least_harm * self._learnt()
             edge, extreme = max(edge, baseline.typical + least_rise), max(extreme, largest + least_rise)
         else:
-            extreme = max(extreme, *self._first)
+            extreme = max(extreme, BEYOND_ALL * max(self._highest, median_of_sorted(sorted(recent))))
         self._limit, self._extreme = edge, max(edge, extreme)

@@ -89,6 +89,7 @@ class Attempt:
         at_fault: positions of the accumulated batches that are bad by themselves.
         reusable: positions of those that may be used again.
         suspicions: what makes it odd, where it is applied on trial.
+        extreme: whether its loss is extreme, and it is tried all the same.
         odd: whether it is odd and could not be tried.
         evidence: what experiments found; None where none was made yet.
         gone_back_over: accepted updates of its stretch that were undone together with it.
@@ -110,6 +111,7 @@ class Attempt:
     at_fault: tuple[int, ...] = ()
     reusable: tuple[int, ...] = ()
     suspicions: tuple[Signal, ...] = ()
+    extreme: bool = False
     odd: bool = False
     evidence: Evidence | None = None
     gone_back_over: int = 0

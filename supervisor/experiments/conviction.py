@@ -1,0 +1,67 @@
+"""A trial that did harm: what is undone, and who is to blame."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from supervisor.experiments.examining import Examining
+from supervisor.experiments.harm import Harm
+from supervisor.experiments.probing import ProbeFailed
+from supervisor.experiments.stretch import Stretch
+from supervisor.experiments.suspicion import as_finding, bad_batch, damaged
+from supervisor.records import SignalName
+from supervisor.update import Attempt
+
+__all__ = ["convict_stretch"]
+
+PERSISTS = 4
+"""Odd updates in a row before which canaries were harmed, though not severely, until the state is to blame."""
+
+
+def convict_stretch(examining: Examining, attempt: Attempt, stretch: Stretch, after: Harm) -> bool:
+    """Undo an update that harmed the canaries, with all of its stretch, and put the evidence into the attempt.
+
+    Where they were harmed before it already, the state is to blame, if they are severely or for too long; otherwise the
+    training's own updates have done it, and more of them make up for it.
+
+    Args:
+        examining: tries canaries.
+        attempt: the update, applied.
+        stretch: which it belongs to; it leaves odd updates out from here on where the data are to blame.
+        after: what canaries say of it.
+
+    Returns:
+        Whether it was undone. Where it was not it stands, and its stretch is over.
+    """
+    examining.budget.alarmed()
+    examining.state_changed()
+    finding, subject = as_finding(attempt.suspicions), examining.tools.subject
+    diverged = replace(finding, name=SignalName.DIVERGENCE)
+    if stretch.pin is None:
+        if after.severe:
+            attempt.signals, attempt.evidence = (diverged,), damaged(after, " after it", finite=True)
+        attempt.odd = not after.severe
+        return after.severe
+    applied = subject.capture()
+    subject.restore(stretch.pin)
+    try:
+        before = examining.before_update(attempt, stretch.canaries)
+    except ProbeFailed:
+        before = None
+    was_harmed = before is not None and before.harmed
+    examining.slightly_harmed += was_harmed
+    if before is not None and was_harmed and not before.severe and examining.slightly_harmed < PERSISTS:
+        subject.restore(applied)
+        attempt.odd = True
+        return False
+    attempt.undone, attempt.gone_back_over = True, len(stretch.accepted)
+    if before is not None and was_harmed:
+        attempt.signals, attempt.evidence = (diverged,), damaged(before, " before it", finite=True)
+        return True
+    what = "it and those before it harmed" if stretch.accepted else "it harmed"
+    attempt.signals = (finding,)
+    why = f"applied on trial, {what} batches that were healthy: {after}"
+    attempt.evidence = bad_batch(attempt, examining.tools.data, why)
+    stretch.prove_harmful()
+    stretch.leave_out(attempt.batches)
+    return True
