@@ -12,10 +12,10 @@ from supervisor.experiments.suspicion import as_finding, bad_batch, damaged
 from supervisor.records import SignalName
 from supervisor.update import Attempt
 
-__all__ = ["convict_stretch"]
+__all__ = ["PERSISTS", "convict_stretch"]
 
 PERSISTS = 4
-"""Odd updates in a row before which canaries were harmed, though not severely, until the state is to blame."""
+"""Odd updates in a row by which, or before which, canaries were harmed, though not severely, until that counts."""
 
 
 def convict_stretch(examining: Examining, attempt: Attempt, stretch: Stretch, after: Harm) -> bool:
@@ -50,7 +50,8 @@ def convict_stretch(examining: Examining, attempt: Attempt, stretch: Stretch, af
         before = None
     was_harmed = before is not None and before.harmed
     examining.slightly_harmed += was_harmed
-    if before is not None and was_harmed and not before.severe and examining.slightly_harmed < PERSISTS:
+    lasting = max(examining.slightly_harmed, stretch.harmed) >= PERSISTS
+    if before is not None and was_harmed and not before.severe and not lasting:
         subject.restore(applied)
         attempt.odd = True
         return False

@@ -9,7 +9,7 @@ from supervisor.events.schema import DataShiftEvent, SignalEvent
 from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.budget import FORWARD
 from supervisor.experiments.canaries import Canary
-from supervisor.experiments.conviction import convict_stretch
+from supervisor.experiments.conviction import PERSISTS, convict_stretch
 from supervisor.experiments.examining import Examining
 from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
@@ -117,7 +117,8 @@ class Experimenter:
         if after is None:
             self._end_stretch()
             return True
-        if after.harmed:
+        stretch.harmed += after.harmed
+        if after.harmed and (after.severe or stretch.harmed >= PERSISTS):
             if not convict_stretch(self.examining, attempt, stretch, after):
                 self._drop_stretch()
                 return True

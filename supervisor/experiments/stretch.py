@@ -25,6 +25,7 @@ class Stretch:
         accepted: what its accepted updates measured.
         tried: the batches of those.
         extreme: whether the loss of one of them was extreme.
+        harmed: how many of them left the canaries harmed.
         skipping: whether it proved harmful, so that odd batches are left out from there on.
         skipped: the batches of the odd updates that were left out, the newest ones.
         left_out: how many were, those included that had been accepted and were undone.
@@ -36,6 +37,7 @@ class Stretch:
     accepted: list[Observation] = field(default_factory=list, init=False)
     tried: list[tuple[Any, ...]] = field(default_factory=list, init=False)
     extreme: bool = field(default=False, init=False)
+    harmed: int = field(default=0, init=False)
     skipping: bool = field(default=False, init=False)
     skipped: list[tuple[Any, ...]] = field(default_factory=list, init=False)
     left_out: int = field(default=0, init=False)

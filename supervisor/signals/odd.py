@@ -222,5 +222,7 @@ class OddDetector:
             least_rise = self._experiments.least_harm * self._learnt()
             edge, extreme = max(edge, baseline.typical + least_rise), max(extreme, largest + least_rise)
         else:
+            # Likewise: one that is no larger than was usual before is neither.
+            edge = max(edge, self._highest)
             extreme = max(extreme, BEYOND_ALL * max(self._highest, median_of_sorted(sorted(recent))))
         self._limit, self._extreme = edge, max(edge, extreme)
