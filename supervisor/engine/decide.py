@@ -84,16 +84,15 @@ def decide(
             return state, replace(decision, reason=f"{origin}; {decision.reason}")
         origin += f"; {evidence.why}"
     if entry > 0 and start == entry:
-        origin += f", at rung {entry} by " + (
-            "what the experiment found" if damaged == entry else f"the reaction to {highest}"
-        )
+        by = "what the experiment found" if damaged == entry else f"the reaction to {highest}"
+        origin += f", at rung {entry} by {by}"
     again = can_retry and policy.retries and cause is CauseKind.NOT_REPRODUCIBLE and not incident.retried
     blocked = {**_redraws(state, causes, policy), **(blocked or {})}
-    before = state
-    state, decision = _climb(state, incident, start, policy, blocked, origin)
-    instead = without_redrawing(before, incident, decision, evidence, policy)
+    climbed, decision = _climb(state, incident, start, policy, blocked, origin)
+    instead = without_redrawing(state, incident, decision, evidence, policy)
     if instead is not None:
         return instead
+    state = climbed
     if not again or decision.action is not ActionName.SKIP_BATCH or state.incident is None:
         return state, decision
     reason = f"{decision.reason}; the step could not be reproduced: its batch comes again"
@@ -133,7 +132,7 @@ def reject(
 
 
 def dismissed(state: EngineState) -> EngineState:
-    """Note that looking into a finding has shown nothing to be done: its incident is over."""
+    """Note that there is nothing to be done about a finding: its incident is over."""
     return replace(state, incident=None)
 
 
@@ -217,9 +216,8 @@ def restored(
     at_fault = state.stepped_since_restore and step <= state.furthest_restored_step and cause not in NOT_THE_RATE
     state = state.restored(rung, step)
     settings, incident = policy.ladder[rung], state.incident
-    tried = [i for i, each in enumerate(policy.ladder) if isinstance(each, TryCuresRung)]
-    if incident is not None and any(incident.attempts[index] for index in tried):
-        return state
+    cures = [i for i, each in enumerate(policy.ladder) if isinstance(each, TryCuresRung)]
+    at_fault = at_fault and not (incident and any(incident.attempts[index] for index in cures))
     if not (at_fault and incident and isinstance(settings, ReloadCheckpointRung) and settings.retry_factor):
         return state
     cut = LearningRateCut(incident.id, rung, settings.retry_factor, settings.restore_after_steps)

@@ -1,21 +1,59 @@
-"""A trial that did harm: what is undone, and who is to blame."""
+"""Who is to blame: for an update that was discarded, and for a trial that did harm and is undone."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from supervisor.evidence import Blame, Evidence
+from supervisor.experiments.canaries import Canary
 from supervisor.experiments.examining import Examining
 from supervisor.experiments.harm import Harm
 from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
 from supervisor.experiments.suspicion import as_finding, bad_batch, damaged
-from supervisor.records import SignalName
+from supervisor.policy import SPIKES
+from supervisor.records import Cause, CauseKind, SignalName
 from supervisor.update import Attempt
 
-__all__ = ["PERSISTS", "convict_stretch"]
+__all__ = ["PERSISTS", "convict_stretch", "convict_update"]
 
 PERSISTS = 4
 """Odd updates in a row by which, or before which, canaries were harmed, though not severely, until that counts."""
+
+
+def convict_update(examining: Examining, attempt: Attempt, cause: Cause | None, canaries: Sequence[Canary]) -> Evidence:
+    """Find out what is at fault for an update that was discarded; everything is as it was before it.
+
+    Args:
+        examining: tries canaries.
+        attempt: the update.
+        cause: what the diagnosis found.
+        canaries: those to try.
+    """
+    seen = attempt.seen
+    if seen.bad_parameters or seen.bad_optimizer_state:
+        return Evidence(Blame.STATE, "the state itself is not finite")
+    finite = bool(attempt.signals) and all(signal.name in SPIKES for signal in attempt.signals)
+    data = examining.tools.data
+    if not attempt.undone:
+        return Evidence(Blame.UNKNOWN, "the update had reached the weights", finite=finite)
+    if cause is not None and (cause.kind is CauseKind.NOT_REPRODUCIBLE or cause.deterministic is False):
+        why = "the same step, run again, is healthy"
+        return replace(bad_batch(attempt, data, why), blame=Blame.MACHINE, finite=finite)
+    try:
+        said = examining.before_update(attempt, canaries)
+    except ProbeFailed as failed:
+        raised, own = failed.raised, attempt.raised
+        if raised is not None and own is not None and (raised.type, raised.where) == (own.type, own.where):
+            return Evidence(Blame.CODE, f"{failed}, as this one does: the program is at fault")
+        return Evidence(Blame.UNKNOWN, str(failed), finite=finite)
+    if said is None:
+        return Evidence(Blame.UNKNOWN, "there is no batch yet that is known to be healthy", finite=finite)
+    if said.harmed and said.severe:
+        return damaged(said, "", finite=finite)
+    how = f"{len(canaries)} batches that were healthy still are: {said}"
+    return replace(bad_batch(attempt, data, how), finite=finite)
 
 
 def convict_stretch(examining: Examining, attempt: Attempt, stretch: Stretch, after: Harm) -> bool:

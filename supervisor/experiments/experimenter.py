@@ -9,13 +9,13 @@ from supervisor.events.schema import DataShiftEvent, SignalEvent
 from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.budget import FORWARD
 from supervisor.experiments.canaries import Canary
-from supervisor.experiments.conviction import PERSISTS, convict_stretch
+from supervisor.experiments.conviction import PERSISTS, convict_stretch, convict_update
 from supervisor.experiments.examining import Examining
 from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
 from supervisor.experiments.suspicion import EXTREMES, as_finding, bad_batch, damaged, is_explained, is_far_off
-from supervisor.policy import SPIKES, Experiments, RecoveryPolicy, ShiftAnswer
-from supervisor.records import Cause, CauseKind, Signal, SignalName
+from supervisor.policy import Experiments, RecoveryPolicy, ShiftAnswer
+from supervisor.records import Cause, Signal, SignalName
 from supervisor.training.state import TrainingState
 from supervisor.update import Attempt
 
@@ -155,36 +155,16 @@ class Experimenter:
             attempt: the update; everything is as it was before it.
             cause: what the diagnosis found.
         """
-        seen = attempt.seen
         if self._settings is None or attempt.evidence is not None:
             return attempt.evidence
-        if seen.bad_parameters or seen.bad_optimizer_state:
-            return Evidence(Blame.STATE, "the state itself is not finite")
-        finite = bool(attempt.signals) and all(signal.name in SPIKES for signal in attempt.signals)
-        if not attempt.undone:
-            return Evidence(Blame.UNKNOWN, "the update had reached the weights", finite=finite)
-        if cause is not None and (cause.kind is CauseKind.NOT_REPRODUCIBLE or cause.deterministic is False):
-            why = "the same step, run again, is healthy"
-            return replace(self._data(attempt, why), blame=Blame.MACHINE, finite=finite)
         canaries = self._canaries()
-        try:
-            said = self.examining.before_update(attempt, canaries)
-        except ProbeFailed as failed:
-            raised, own = failed.raised, attempt.raised
-            if raised is not None and own is not None and (raised.type, raised.where) == (own.type, own.where):
-                return Evidence(Blame.CODE, f"{failed}, as this one does: the program is at fault")
-            return Evidence(Blame.UNKNOWN, str(failed), finite=finite)
-        if said is None:
-            return Evidence(Blame.UNKNOWN, "there is no batch yet that is known to be healthy", finite=finite)
-        if said.harmed and (said.severe or not finite):
-            return damaged(said, "", finite=finite)
-        how = f"{len(canaries)} batches that were healthy still are: {said}"
-        if not finite:
-            return replace(self._data(attempt, how), finite=False)
+        evidence = convict_update(self.examining, attempt, cause, canaries)
+        if evidence.blame is not Blame.DATA or not evidence.finite:
+            return evidence
         # One that is extreme is not tried; where such go on for too long, they may yet be what is to be learnt.
         if self._extremes is None:
             self._extremes = Stretch(canaries, None)
-        self._leave_out(attempt, self._extremes, how, self._settings.bad_data.in_a_row)
+        self._leave_out(attempt, self._extremes, evidence.why, self._settings.bad_data.in_a_row)
         return attempt.evidence
 
     def accepted(self, attempt: Attempt) -> None:

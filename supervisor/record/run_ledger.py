@@ -40,7 +40,7 @@ INCIDENT = TypeAdapter(Incident)
 class RunLedger:
     """The position of a run and the memory of its engine, changed by one verb for each thing that can happen.
 
-    The open incident stands in the engine's memory alone, with its record in it.
+    The open incident stands in the engine's memory alone.
 
     Args:
         policy: the ladder.
@@ -100,8 +100,8 @@ class RunLedger:
     @property
     def halt_reason(self) -> str | None:
         """Why the run has ended in `halt`; None where it has not."""
-        decisions = () if self.incident is None else self.incident.decisions
-        return decisions[-1].reason if self.halted and decisions else None
+        record = self.incident
+        return record.decisions[-1].reason if self.halted and record and record.decisions else None
 
     def begin(self, batch_number: int) -> Place:
         """Begin an update whose last batch was the `batch_number`-th; 0 where none was drawn, and none comes again."""
@@ -176,29 +176,22 @@ class RunLedger:
             cause: what the diagnosis found.
             can_retry: whether its batches can come again.
         """
-        record = self.incident
+        record, evidence = self.incident, attempt.evidence
         self._engine, decision = decide(
-            self.engine,
-            signals,
-            self._policy,
-            blocked=blocked,
-            cause=cause,
-            can_retry=can_retry,
-            evidence=attempt.evidence,
+            self.engine, signals, self._policy, blocked=blocked, cause=cause, can_retry=can_retry, evidence=evidence
         )
         seen, opens = attempt.seen, record is None
         if record is None:
             record = Incident(decision.incident, seen.step, seen.update, opened_at_seconds=self.seconds)
             self.by_signal[signals[0].name] += 1
-        names = (*record.signals, *(signal.name for signal in signals))
-        raised = None if attempt.raised is None else attempt.raised.traceback
+        names, raised = (*record.signals, *(signal.name for signal in signals)), attempt.raised
         self._set(
             replace(
                 record,
                 signals=tuple(dict.fromkeys(names)),
                 decisions=(*record.decisions, decision),
                 steps_lost=record.steps_lost + 1,
-                traceback=record.traceback or raised,
+                traceback=record.traceback or (None if raised is None else raised.traceback),
             )
         )
         return decision, opens
