@@ -204,36 +204,34 @@ def find_each(count: int, spoils: Callable[[Sequence[int]], bool], *, most_tests
     """The positions of which each by itself spoils whatever it is in; empty where they cannot all be told.
 
     Groups are cut in two, and only those that are spoilt are looked at further: one in n costs about as much as all of
-    them twice.
+    them twice. Where more are spoilt than `at_most` allows, they are not the cause, which shows early.
 
     Args:
         count: positions 0 to `count` - 1, spoilt all together.
         spoils: whether the given positions, in order, are spoilt.
         most_tests: how often it may be asked.
     """
-    found: list[int] = []
-    waiting = [list(range(count))]
-    asked = 0
-    while waiting:
-        group = waiting.pop()
-        if len(group) == 1:
-            found += group
-            continue
-        left, right = group[: len(group) // 2], group[len(group) // 2 :]
-        if asked >= most_tests:
+    groups, asked = [list(range(count))], 0
+    # Level by level, so that it shows early where too many are spoilt for any of them to be the cause.
+    while any(len(group) > 1 for group in groups):
+        spoilt: list[list[int]] = []
+        for group in groups:
+            left, right = group[: len(group) // 2], group[len(group) // 2 :]
+            if not left:
+                spoilt.append(group)
+                continue
+            asked += 1
+            if asked <= most_tests and not spoils(left):
+                # What spoils the group is in its other half.
+                spoilt.append(right)
+                continue
+            asked += 1
+            spoilt += [left, right] if asked <= most_tests and spoils(right) else [left]
+        all_of_them = len(spoilt) == 2 * len(groups) >= 4
+        if asked > most_tests or all_of_them or len(spoilt) > at_most(count):
             return ()
-        asked += 1
-        if not spoils(left):
-            # What spoils the group is in its other half.
-            waiting.append(right)
-            continue
-        waiting.append(left)
-        if asked >= most_tests:
-            return ()
-        asked += 1
-        if spoils(right):
-            waiting.append(right)
-    return tuple(sorted(found))
+        groups = spoilt
+    return tuple(position for group in groups for position in group)
 
 
 def find_culprits(count: int, is_healthy: Callable[[Sequence[int]], bool], *, most_tests: int) -> tuple[int, ...]:

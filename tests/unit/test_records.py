@@ -32,6 +32,7 @@ def test_signals_are_named_in_the_order_of_the_contract() -> None:
         "loss_spike",
         "gradient_spike",
         "sanitized_values",
+        "odd_update",
         "not_learning",
         "dead_units",
         "initial_scale",
