@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 import torch
 from support.exact import assert_same, generators
+from support.examined import regression_batches
 from support.parts import Parts, log_to
 from torch import Tensor, nn
 
@@ -34,17 +35,7 @@ WARM = 96
 DETECT = {"drift": None, "weights": None, "spike": {"window_updates": 48, "warmup_updates": 32}}
 
 
-def batches() -> list[Batch]:
-    draw = torch.Generator().manual_seed(0)
-    weights_FO = torch.randn(4, 1, generator=draw)
-    made = []
-    for _ in range(4):
-        x_BF = torch.randn(16, 4, generator=draw)
-        made.append((x_BF, x_BF @ weights_FO + 0.5 * torch.randn(16, 1, generator=draw), 0.0, 0.0))
-    return made
-
-
-BATCHES = batches()
+BATCHES: list[Batch] = [(x_BF, y_BO, 0.0, 0.0) for x_BF, y_BO in regression_batches()]
 
 
 def bad(*, push: float = 0.0, offset: float = 0.0, number: int = 0) -> Batch:
