@@ -20,7 +20,8 @@ LITTLE = 0.42
 
 def state(setting: Examined) -> dict[str, Any]:
     tree = setting.pin().to_tree()
-    return clone({name: tree[name] for name in ("parameters", "buffers", "optimizer")})
+    held: dict[str, Any] = clone({name: tree[name] for name in ("parameters", "buffers", "optimizer")})
+    return held
 
 
 class TestTheData:

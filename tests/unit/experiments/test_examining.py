@@ -11,6 +11,7 @@ from support.examined import Examined
 from support.traces import all_of
 
 from supervisor.experiments.budget import FORWARD
+from supervisor.experiments.examining import RELY
 from supervisor.experiments.harm import Harm
 from supervisor.experiments.probing import ProbeFailed
 from supervisor.update import Attempt
@@ -19,7 +20,7 @@ BEYOND = 3.0
 """The last feature of a batch of another kind; that of the known ones is 0."""
 
 
-def attempt_at(setting: Examined, **details: Any) -> Attempt:
+def attempt_at(setting: Examined) -> Attempt:
     return setting.parts.measured(setting.batches[0], place=setting.place())
 
 
@@ -107,6 +108,7 @@ class TestLooking:
 class TestRelying:
     def test_one_look_serves_for_three_batches_in_a_row(self) -> None:
         setting = Examined()
+        assert RELY == 3
         for looks in (1, 1, 1, 2, 2, 2, 3):
             assert looked(setting) is not None
             assert len(setting.heard) == looks

@@ -111,8 +111,9 @@ class Setting:
         if "this" in self.raises and offset:
             raise KeyError("no loss for this one")
         mean = self.model(x_BF).mean()
-        mse: Tensor = nn.functional.mse_loss(self.model(x_BF), y_BO)
-        return mse + push * (mean - mean.detach()) + offset
+        mse = nn.functional.mse_loss(self.model(x_BF), y_BO)
+        total: Tensor = mse + push * (mean - mean.detach()) + offset
+        return total
 
     def update(self, batch: Batch | None = None, cause: Cause | None = None, **seen: Any) -> tuple[Ending, Attempt]:
         """One update, by default on the next healthy batch, as the guard takes it from its passes to its end."""
