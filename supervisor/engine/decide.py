@@ -126,7 +126,7 @@ def reject(
     origin = f"{failed.action} failed ({error})"
     start = failed.rung
     if failed.action is ActionName.TRY_CURES:
-        # The reload below it, if one was passed over for it: its own cut of the rate is what is left to try.
+        # The reload below it, if one was passed over for it, is what is left to try.
         start = max((i for i in _reloads(policy) if i < failed.rung), default=failed.rung)
     return _climb(state, incident, start, policy, blocked or {}, origin)
 

@@ -68,10 +68,10 @@ class OddDetector:
     than 1.2 times the typical one. An extreme loss is 30 times the largest recent one. An extreme gradient norm is ten
     times the largest recent one, and 20 times the highest median that there was: where nearly all is learnt, one hard
     sample has a gradient of a thousand times the usual, and yet no larger than in the beginning. A loss that has risen
-    by less than `least_harm` of what was learnt so far is neither. Nothing is odd before the window holds
-    `warmup_updates` values, and nothing extreme before it holds eight: an outlier that passes in the warm-up would hide
-    those that follow. A learning rate that jumps back to what it has been before (a warm restart) starts the window
-    afresh.
+    by less than `least_harm` of what was learnt so far is neither. Nothing less than extreme is odd before the window
+    holds `warmup_updates` values, and nothing extreme before it holds eight: an outlier that passes in the warm-up
+    would hide those that follow. A learning rate that jumps back to what it has been before (a warm restart) starts the
+    window afresh.
 
     Args:
         quantity: which number of the observation to watch.
@@ -203,26 +203,31 @@ class OddDetector:
         self._set_limits()
 
     def _set_limits(self) -> None:
-        baseline, quantity = self._baseline, self._quantity
         self._limit = self._extreme = math.inf
         recent = list(self._window)[-RECENT:]
         if len(recent) < LEAST:
             return
         largest, magnitude = max(recent), max(map(abs, recent))
-        if magnitude > 0:
-            self._extreme = largest + (EXTREME[quantity] - 1) * magnitude
-        if baseline is None or baseline.magnitude == 0:
-            return
-        edge = baseline.level + self._experiments.suspect_score * baseline.spread
-        if baseline.logarithmic:
-            edge = max(math.exp(min(edge, 700.0)), LEAST_RATIO[quantity] * baseline.typical)
-        extreme = self._extreme
-        if quantity == "loss":
+        extreme = largest + (EXTREME[self._quantity] - 1) * magnitude if magnitude > 0 else math.inf
+        if self._quantity == "loss":
             # What counts at all: a wobble far below where the run began is neither odd nor harm.
-            least_rise = self._experiments.least_harm * self._learnt()
-            edge, extreme = max(edge, baseline.typical + least_rise), max(extreme, largest + least_rise)
+            extreme = max(extreme, largest + self._experiments.least_harm * self._learnt())
         else:
             # Likewise: one that is no larger than was usual before is neither.
-            edge = max(edge, self._highest)
             extreme = max(extreme, BEYOND_ALL * max(self._highest, median_of_sorted(sorted(recent))))
-        self._limit, self._extreme = edge, max(edge, extreme)
+        odd = self._odd_limit()
+        # What is extreme is odd too, before the window is warm as well: it is to be tried.
+        self._limit = extreme if odd is None else odd
+        self._extreme = max(self._limit, extreme)
+
+    def _odd_limit(self) -> float | None:
+        """What an odd value is above; None where too little is known."""
+        baseline = self._baseline
+        if baseline is None or baseline.magnitude == 0:
+            return None
+        edge = baseline.level + self._experiments.suspect_score * baseline.spread
+        if baseline.logarithmic:
+            edge = max(math.exp(min(edge, 700.0)), LEAST_RATIO[self._quantity] * baseline.typical)
+        if self._quantity == "loss":
+            return max(edge, baseline.typical + self._experiments.least_harm * self._learnt())
+        return max(edge, self._highest)

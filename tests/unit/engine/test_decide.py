@@ -596,12 +596,15 @@ class TestCures:
         policy = load_policy({"ladder": [{"action": "reload_checkpoint"}, {"action": "reinitialize"}]})
         assert no_further(self.LED_NOWHERE, policy, 5, blocked={}, cause=None) == {}
 
-    def test_where_no_cure_helps_the_reload_and_its_cut_have_their_turn(self) -> None:
+    def test_where_no_cure_helps_the_reload_has_its_turn_and_the_rate_stays(self) -> None:
+        """Other rates were among the cures, and none trained better."""
         state = self.LED_NOWHERE.tick()
         state, failed = decide(state, PARAMETER, RecoveryPolicy(), blocked=self.blocked(state))
         state, decision = reject(state, failed, "none of them helps", RecoveryPolicy())
         assert decision.rung == RELOAD
-        assert restored(state, decision.rung, 5, RecoveryPolicy()).lr_scale == 0.1
+        assert restored(state, decision.rung, 5, RecoveryPolicy()).lr_scale == 1.0
+        untried, _ = decide(self.LED_NOWHERE.tick(), PARAMETER, RecoveryPolicy(), blocked={CURES: "no data"})
+        assert restored(untried, decision.rung, 5, RecoveryPolicy()).lr_scale == 0.1
         state, last = flag(state, RecoveryPolicy(), PARAMETER)
         assert last.rung == RELOAD
         assert flag(state, RecoveryPolicy(), PARAMETER)[1].rung == REINITIALIZE

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pytest
 import torch
 from support.exact import assert_same, generators
+from support.examined import regression_batches
 from support.parts import Parts, log_to
 from torch import Tensor, nn
 
@@ -34,17 +35,7 @@ WARM = 96
 DETECT = {"drift": None, "weights": None, "spike": {"window_updates": 48, "warmup_updates": 32}}
 
 
-def batches() -> list[Batch]:
-    draw = torch.Generator().manual_seed(0)
-    weights_FO = torch.randn(4, 1, generator=draw)
-    made = []
-    for _ in range(4):
-        x_BF = torch.randn(16, 4, generator=draw)
-        made.append((x_BF, x_BF @ weights_FO + 0.5 * torch.randn(16, 1, generator=draw), 0.0, 0.0))
-    return made
-
-
-BATCHES = batches()
+BATCHES: list[Batch] = [(x_BF, y_BO, 0.0, 0.0) for x_BF, y_BO in regression_batches()]
 
 
 def bad(*, push: float = 0.0, offset: float = 0.0, number: int = 0) -> Batch:
@@ -120,8 +111,9 @@ class Setting:
         if "this" in self.raises and offset:
             raise KeyError("no loss for this one")
         mean = self.model(x_BF).mean()
-        mse: Tensor = nn.functional.mse_loss(self.model(x_BF), y_BO)
-        return mse + push * (mean - mean.detach()) + offset
+        mse = nn.functional.mse_loss(self.model(x_BF), y_BO)
+        total: Tensor = mse + push * (mean - mean.detach()) + offset
+        return total
 
     def update(self, batch: Batch | None = None, cause: Cause | None = None, **seen: Any) -> tuple[Ending, Attempt]:
         """One update, by default on the next healthy batch, as the guard takes it from its passes to its end."""
@@ -227,7 +219,8 @@ class TestTrial:
             assert attempt.evidence.blame is Blame.DATA
             assert [signal.name for signal in attempt.signals] == ["loss_spike"]
         assert_same(setting.state(), before)
-        assert setting.calls == calls + 3
+        # One look at the four canaries serves for all three.
+        assert setting.calls == calls + 3 + 4
         stretch = setting.experimenter.stretch
         assert stretch is not None
         assert stretch.left_out == 4
@@ -378,20 +371,11 @@ class TestConvicting:
         assert attempt.evidence is not None
         assert (attempt.evidence.blame, attempt.evidence.finite) == (Blame.DATA, True)
 
-    def test_and_odd_ones_are_left_out_from_there_on(self) -> None:
+    def test_merely_odd_ones_after_it_are_tried_as_ever(self) -> None:
         setting = Setting()
-        setting.update(bad(push=1e4))
-        assert setting.update(HARMLESS)[0] == "left out"
-        assert setting.update()[0] == "stands"
-        assert setting.update(HARMLESS)[0] == "stands"
-
-    def test_one_whose_loss_alone_is_extreme_is_tried(self) -> None:
-        ending, attempt = Setting().update(bad(offset=1e4))
-        assert (ending, attempt.signals) == ("stands", ())
-        without_copies = Setting(snapshot={"keep": 0})
-        ending, attempt = without_copies.update(bad(offset=1e4))
-        assert ending == "flagged"
-        assert [signal.name for signal in attempt.signals] == ["loss_spike"]
+        for _ in range(3):
+            assert setting.update(bad(push=1e4))[0] == "flagged"
+            assert setting.update(HARMLESS)[0] == "stands"
 
     def test_harmed_canaries_convict_the_state(self) -> None:
         setting = Setting()
@@ -461,14 +445,14 @@ class TestConvicting:
         evidence = setting.evidence(NAN)
         assert "2 batches that were healthy still are" in evidence.why
 
-    def test_the_same_state_is_looked_at_once(self) -> None:
+    def test_the_same_state_is_looked_at_for_three_batches_at_once(self) -> None:
         setting = Setting()
-        for _ in range(5):
+        for looks in (1, 1, 1, 2, 2):
             assert setting.evidence(NAN).blame is Blame.DATA
-        assert setting.experiments() == [("canaries", "unharmed")]
+            assert setting.experiments() == [("canaries", "unharmed")] * looks
         setting.update()
         setting.evidence(NAN)
-        assert len(setting.experiments()) == 2
+        assert len(setting.experiments()) == 3
 
     def test_what_was_found_already_stays(self) -> None:
         setting = Setting()
@@ -484,6 +468,77 @@ class TestConvicting:
         found = setting.experimenter.convict(attempt, None)
         assert found is not None
         assert (found.blame, found.batches) == (Blame.DATA, 2)
+
+
+class TestExtremes:
+    """An extreme loss goes on trial, and so does an extreme gradient that an odd loss explains."""
+
+    def test_one_whose_loss_alone_is_extreme_is_tried_and_stands_where_it_harms_nothing(self) -> None:
+        setting = Setting()
+        ending, attempt = setting.update(bad(offset=1e4))
+        assert (ending, attempt.signals, attempt.extreme) == ("stands", (), True)
+        assert setting.experiments() == [("trial", "unharmed")]
+
+    def test_where_it_does_harm_it_is_undone(self) -> None:
+        setting = Setting()
+        before = setting.state()
+        ending, attempt = setting.update(bad(push=20.0, offset=1e4))
+        assert ending == "undone"
+        assert [signal.name for signal in attempt.signals] == ["loss_spike"]
+        assert_same(setting.state(), before)
+
+    def test_so_it_is_while_the_windows_are_not_warm(self) -> None:
+        setting = Setting(warm=12)
+        window = setting.window()
+        assert setting.update(bad(offset=1e4))[0] == "stands"
+        assert [kind for kind, _ in setting.experiments()] == ["trial"]
+        assert setting.window() == window
+
+    def test_an_extreme_gradient_is_tried_where_the_loss_is_odd_too(self) -> None:
+        setting = Setting()
+        assert setting.update(bad(push=1e4))[0] == "flagged"
+        assert setting.update(bad(push=1e4, offset=1.0))[0] == "undone"
+
+    def test_but_not_where_the_loss_is_far_worse_than_in_the_beginning(self) -> None:
+        assert Setting().update(bad(push=1e4, offset=1e4))[0] == "flagged"
+
+    def test_what_else_was_found_is_never_tried(self) -> None:
+        setting = Setting()
+        ending, attempt = setting.update(bad(offset=1e4), bad_parameters=("weight",))
+        assert (ending, attempt.extreme) == ("flagged", False)
+
+    @pytest.mark.parametrize(
+        "changes", [{"snapshot": {"keep": 0}}, {"replayed": False}], ids=["without copies", "without replay"]
+    )
+    def test_where_there_can_be_no_trial_it_is_flagged(self, changes: dict[str, Any]) -> None:
+        ending, attempt = Setting(**changes).update(bad(offset=1e4))
+        assert (ending, [signal.name for signal in attempt.signals]) == ("flagged", ["loss_spike"])
+
+    def test_extremes_that_are_left_out_one_after_another_are_asked_of_a_fork_once(self) -> None:
+        setting = Setting(experiments={"bad_data": {"in_a_row": 5}})
+        for _ in range(5):
+            assert setting.update(bad(push=1e4))[0] == "flagged"
+        assert [kind for kind, _ in setting.experiments()].count("fork") == 1
+        assert setting.heard.named("data_shift") == []
+
+
+class TestLasting:
+    """Canaries that are harmed a little, and not severely: only when it lasts."""
+
+    def test_slight_harm_convicts_after_four_odd_updates(self) -> None:
+        setting = Setting(experiments={"harm_factor": 1.05})
+        before = setting.state()
+        odd = [bad(push=9.0), *[bad(push=1.0, offset=1.0)] * 3]
+        assert [setting.update(batch)[0] for batch in odd] == ["stands", "stands", "stands", "undone"]
+        assert [verdict for kind, verdict in setting.experiments() if kind == "trial"] == ["harmed"] * 4
+        assert_same(setting.state(), before)
+
+    def test_what_is_over_before_that_stands(self) -> None:
+        setting = Setting(experiments={"harm_factor": 1.05})
+        odd = [bad(push=9.0), *[bad(push=1.0, offset=1.0)] * 2]
+        assert [setting.update(batch)[0] for batch in odd] == ["stands"] * 3
+        assert setting.update()[0] == "stands"
+        assert setting.experimenter.stretch is None
 
 
 class TestTheState:

@@ -12,7 +12,7 @@ from supervisor.policy import Experiments
 from supervisor.signals.odd import LossLevels
 
 SETTINGS = Experiments()
-LEVELS = LossLevels(median=1.0, spread=0.1, learnt=4.0, positive=True)
+LEVELS = LossLevels(median=1.0, spread=0.1, began=5.0, learnt=4.0, positive=True)
 BEFORE = (0.9, 1.0, 1.1, 1.0)
 
 
@@ -55,7 +55,7 @@ def test_a_rise_within_two_spreads_is_none() -> None:
 
 def test_a_rise_of_less_than_the_least_share_of_what_was_learnt_is_none() -> None:
     """A run that has come down from 8 to 1e-4 may wander up to a hundredth of that."""
-    levels = LossLevels(median=1e-4, spread=1e-6, learnt=8.0, positive=True)
+    levels = LossLevels(median=1e-4, spread=1e-6, began=8.0, learnt=8.0, positive=True)
     before = (1e-4,) * 4
     assert not harm(before, (0.07,) * 4, levels, SETTINGS).harmed
     assert harm(before, (0.09,) * 4, levels, SETTINGS).harmed
@@ -64,15 +64,39 @@ def test_a_rise_of_less_than_the_least_share_of_what_was_learnt_is_none() -> Non
 
 def test_a_canary_that_was_learnt_by_heart_may_double() -> None:
     """Measured against the usual loss, not against its own."""
-    levels = LossLevels(median=1.0, spread=0.0, learnt=0.0, positive=True)
+    levels = LossLevels(median=1.0, spread=0.0, began=1.0, learnt=0.0, positive=True)
     assert not harm((0.005,) * 4, (0.01,) * 4, levels, SETTINGS).harmed
     assert harm((0.5,) * 4, (1.0,) * 4, levels, SETTINGS).harmed
+
+
+class TestSevere:
+    """So much is lost that training does not make up for it soon: more than a tenth of what was learnt."""
+
+    @pytest.mark.parametrize(("now", "severe"), [(1.39, False), (1.41, True), (30.0, True)])
+    def test_it_is_measured_by_what_was_learnt(self, now: float, severe: bool) -> None:
+        assert harm((1.0,) * 4, (now,) * 4, LEVELS, Experiments(harm_factor=1.1)).severe is severe
+
+    def test_a_little_harm_is_not_severe(self) -> None:
+        said = harm((1.0,) * 4, (1.8,) * 4, replace(LEVELS, began=11.0, learnt=10.0), SETTINGS)
+        assert (said.harmed, said.severe) == (True, False)
+
+    def test_what_is_not_finite_is(self) -> None:
+        assert harm(BEFORE, (*BEFORE[:3], math.nan), LEVELS, SETTINGS).severe
+
+    def test_losses_as_they_were_are_not(self) -> None:
+        assert not harm(BEFORE, BEFORE, replace(LEVELS, learnt=0.0), SETTINGS).severe
+
+    def test_below_zero_likewise(self) -> None:
+        levels = LossLevels(median=-1.0, spread=0.01, began=9.0, learnt=10.0, positive=False)
+        for rise, severe in ((0.9, False), (1.1, True)):
+            said = harm((-1.0,) * 3, (-1.0 + rise,) * 3, levels, SETTINGS)
+            assert (said.harmed, said.severe) == (True, severe)
 
 
 class TestLossesThatReachZero:
     """A ratio means nothing there: the rise in spreads alone decides."""
 
-    LEVELS = LossLevels(median=-1.0, spread=0.2, learnt=2.0, positive=False)
+    LEVELS = LossLevels(median=-1.0, spread=0.2, began=1.0, learnt=2.0, positive=False)
 
     @pytest.mark.parametrize(("rise", "harmed"), [(0.5, False), (0.7, True)])
     def test_the_rise_has_to_be_the_suspect_score(self, rise: float, harmed: bool) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from support.parts import attempt_of
+
 from supervisor.experiments.stretch import KEPT, Stretch
 
 
@@ -22,3 +25,24 @@ def test_each_has_its_own_account() -> None:
     one, other = Stretch((), None), Stretch((), None)
     one.leave_out(("batch",))
     assert (other.left_out, other.skipped, other.accepted is one.accepted) == (0, [], False)
+
+
+def test_what_was_accepted_is_left_out_as_a_whole_once_it_proves_harmful() -> None:
+    stretch = Stretch((), None)
+    for number in range(3):
+        stretch.accept(attempt_of(number).seen, (number,))
+    assert [seen.update for seen in stretch.accepted] == [0, 1, 2]
+    stretch.prove_harmful()
+    assert (stretch.accepted, stretch.tried, stretch.skipping) == ([], [], True)
+    assert (stretch.left_out, stretch.skipped) == (3, [(0,), (1,), (2,)])
+
+
+@pytest.mark.parametrize("after", [1, 5])
+def test_it_is_to_be_asked_after_so_many_and_each_time_they_have_doubled(after: int) -> None:
+    stretch, asked = Stretch((), None), []
+    for number in range(1, 45):
+        stretch.leave_out((number,))
+        if stretch.is_to_be_asked(after):
+            asked.append(number)
+            assert not stretch.is_to_be_asked(after)
+    assert asked == [after * 2**power for power in range(6) if after * 2**power < 45]

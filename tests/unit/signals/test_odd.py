@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from supervisor.policy import Experiments, SpikeDetection
 from supervisor.records import Observation, SignalName
-from supervisor.signals.odd import EXTREME, OddDetector
+from supervisor.signals.odd import BEYOND_ALL, EXTREME, OddDetector
 
 OK = Observation(step=0, update=0, loss=1.0, grad_norm=1.0)
 WINDOW = SpikeDetection(window_updates=64, warmup_updates=32)
@@ -73,7 +73,8 @@ class TestEither:
 
     def test_how_far_an_extreme_one_is_from_the_largest(self, quantity: Quantity) -> None:
         values = noise(64)
-        detector, edge = fed(values, quantity), EXTREME[quantity] * max(values[-32:])
+        values[-5] = 4.0
+        detector, edge = fed(values, quantity), EXTREME[quantity] * 4.0
         assert not is_extreme(detector, 0.99 * edge, quantity)
         assert is_extreme(detector, 1.01 * edge, quantity)
 
@@ -89,12 +90,22 @@ class TestEither:
         assert not is_odd(detector, value, quantity)
         assert not is_extreme(detector, value, quantity)
 
-    def test_nothing_is_found_before_the_window_is_warm(self, quantity: Quantity) -> None:
+    def test_nothing_that_is_not_extreme_is_odd_before_the_window_is_warm(self, quantity: Quantity) -> None:
         detector = fed(noise(31), quantity)
+        assert not is_odd(detector, 5.0, quantity)
+        detector.accept(OK)
+        assert is_odd(detector, 5.0, quantity)
+
+    def test_an_extreme_value_is_found_from_eight_values_on_and_is_odd(self, quantity: Quantity) -> None:
+        """One that passed in the warm-up would hide those that follow."""
+        detector = fed(noise(7), quantity)
         assert not is_extreme(detector, 1e9, quantity)
         assert not is_odd(detector, 1e9, quantity)
         detector.accept(OK)
+        signal = detector.suspect(replace(OK, **{quantity: 1e9}))
         assert is_extreme(detector, 1e9, quantity)
+        assert signal is not None
+        assert signal.details == {quantity: 1e9, "median": pytest.approx(1.0, rel=0.05)}
 
     def test_an_odd_value_is_at_least_a_fifth_above_the_typical_one(self, quantity: Quantity) -> None:
         """However steady the window is."""
@@ -212,6 +223,11 @@ class TestLevels:
         assert levels.spread == pytest.approx(1.4826)
         assert levels.positive
 
+    def test_where_the_run_began_is_the_median_of_the_first_eight(self) -> None:
+        levels = fed([10.0, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0, 1e6, *[1.0] * 200]).levels
+        assert levels is not None
+        assert levels.began == 8.0
+
     def test_one_loss_below_zero_in_the_window_is_enough(self) -> None:
         for value, positive in ((0.1, True), (0.0, False), (-1.0, False)):
             levels = fed([1.0, value, 1.0]).levels
@@ -229,12 +245,33 @@ class TestGradients:
         assert fed([0.0] * 40 + [2.0], "grad_norm").state_dict()["window"] == [2.0]
         assert fed([0.0] * 40, "loss").state_dict()["window"] == [0.0] * 40
 
-    def test_one_no_larger_than_those_at_the_start_is_not_extreme(self) -> None:
+    FALLEN = (*noise(32, around=50.0), *noise(200, around=0.01))
+
+    def test_one_no_larger_than_those_at_the_start_is_not_odd(self) -> None:
         """Where nearly all is learnt, one hard sample has a gradient of a thousand times the usual."""
-        detector = fed([*noise(32, around=50.0), *noise(200, around=0.01)], "grad_norm")
-        assert is_odd(detector, 40.0, "grad_norm")
-        assert not is_extreme(detector, 40.0, "grad_norm")
-        assert is_extreme(detector, 80.0, "grad_norm")
+        detector = fed(self.FALLEN, "grad_norm")
+        assert not is_odd(detector, 48.0, "grad_norm")
+        assert is_odd(detector, 55.0, "grad_norm")
+        assert is_odd(fed(self.FALLEN, "loss", Experiments(least_harm=0.0)), 48.0)
+
+    def test_an_extreme_one_is_twenty_times_those_at_the_start(self) -> None:
+        detector = fed(self.FALLEN, "grad_norm")
+        assert not is_extreme(detector, 0.9 * BEYOND_ALL * 50.0, "grad_norm")
+        assert is_extreme(detector, 1.1 * BEYOND_ALL * 50.0, "grad_norm")
+
+    def test_the_largest_ever_is_kept_when_the_window_begins_anew_and_goes_with_the_state(self) -> None:
+        detector, other = fed(self.FALLEN, "grad_norm"), OddDetector("grad_norm", SETTINGS, WINDOW)
+        detector.begin_anew()
+        for value in noise(64, around=0.01):
+            detector.accept(replace(OK, grad_norm=value))
+        other.load_state_dict(json.loads(json.dumps(detector.state_dict())))
+        for each in (detector, other):
+            assert not is_odd(each, 40.0, "grad_norm")
+            assert not is_extreme(each, 900.0, "grad_norm")
+        detector.forget()
+        for value in noise(64, around=0.01):
+            detector.accept(replace(OK, grad_norm=value))
+        assert is_extreme(detector, 40.0, "grad_norm")
 
 
 class TestLossesBelowZero:

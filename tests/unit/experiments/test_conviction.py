@@ -1,0 +1,149 @@
+"""A trial that did harm: what is undone, and who is to blame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.exact import assert_same
+from support.examined import Examined
+
+from supervisor.evidence import Blame
+from supervisor.experiments.conviction import PERSISTS, convict_stretch
+from supervisor.experiments.harm import Harm
+from supervisor.training.tree import clone
+
+SEVERE, SLIGHT = Harm(True, 0.25, 9.0, severe=True), Harm(True, 0.25, 0.45)
+LITTLE = 0.42
+"""Moves the bias so that canaries are harmed, but not severely."""
+
+
+def state(setting: Examined) -> dict[str, Any]:
+    tree = setting.pin().to_tree()
+    held: dict[str, Any] = clone({name: tree[name] for name in ("parameters", "buffers", "optimizer")})
+    return held
+
+
+class TestTheData:
+    def test_where_the_state_before_it_is_sound_they_are_to_blame_and_it_is_undone(self) -> None:
+        setting = Examined()
+        stretch, before = setting.stretch(), state(setting)
+        attempt = setting.on_trial()
+        assert convict_stretch(setting.examining, attempt, stretch, SEVERE)
+        assert_same(state(setting), before)
+        assert (attempt.undone, attempt.gone_back_over, attempt.odd) == (True, 0, False)
+        assert [signal.name for signal in attempt.signals] == ["loss_spike"]
+        assert attempt.evidence is not None
+        assert attempt.evidence.blame is Blame.DATA
+        assert attempt.evidence.why.startswith("applied on trial, it harmed batches that were healthy: ")
+        assert "is 9, and was 0.25" in attempt.evidence.why
+
+    def test_it_is_called_by_what_is_odd_about_it(self) -> None:
+        setting = Examined()
+        stretch = setting.stretch()
+        attempt = setting.on_trial(grad_norm=9.0, median=1.0, score=9.0)
+        convict_stretch(setting.examining, attempt, stretch, SEVERE)
+        assert [signal.name for signal in attempt.signals] == ["gradient_spike"]
+
+    def test_odd_ones_are_left_out_from_here_on_and_those_that_were_accepted_too(self) -> None:
+        setting = Examined()
+        stretch, before = setting.stretch(), state(setting)
+        for _ in range(2):
+            earlier = setting.on_trial()
+            stretch.accept(earlier.seen, earlier.batches)
+        attempt = setting.on_trial()
+        assert convict_stretch(setting.examining, attempt, stretch, SEVERE)
+        assert attempt.gone_back_over == 2
+        assert (stretch.skipping, stretch.left_out, stretch.accepted) == (True, 3, [])
+        assert_same(state(setting), before)
+        assert attempt.evidence is not None
+        assert "it and those before it harmed" in attempt.evidence.why
+
+    def test_slight_harm_that_lasted_is_enough(self) -> None:
+        setting = Examined()
+        stretch = setting.stretch()
+        stretch.harmed = PERSISTS
+        attempt = setting.on_trial()
+        assert convict_stretch(setting.examining, attempt, stretch, SLIGHT)
+        assert attempt.evidence is not None
+        assert attempt.evidence.blame is Blame.DATA
+
+    def test_so_it_is_where_the_state_before_it_cannot_be_tried(self) -> None:
+        setting = Examined()
+        stretch, attempt = setting.stretch(), setting.on_trial()
+
+        def raises() -> float:
+            raise ValueError("no loss")
+
+        setting.fault = raises
+        assert convict_stretch(setting.examining, attempt, stretch, SEVERE)
+        assert attempt.evidence is not None
+        assert attempt.evidence.blame is Blame.DATA
+
+
+class TestTheState:
+    def test_where_it_was_harmed_before_the_update_it_is_to_blame(self) -> None:
+        setting = Examined()
+        canaries = setting.stretch(pinned=False).canaries
+        setting.damage()
+        stretch, before = setting.stretch(), state(setting)
+        stretch.canaries = canaries
+        attempt = setting.on_trial()
+        assert convict_stretch(setting.examining, attempt, stretch, SEVERE)
+        assert_same(state(setting), before)
+        assert [signal.name for signal in attempt.signals] == ["divergence"]
+        assert attempt.evidence is not None
+        assert (attempt.evidence.blame, attempt.evidence.finite) == (Blame.STATE, True)
+        assert "before it" in attempt.evidence.why
+        assert not stretch.skipping
+
+    def test_a_little_harm_from_before_it_is_the_trainings_own_and_the_update_stands(self) -> None:
+        setting = Examined()
+        setting.damage(LITTLE)
+        stretch = setting.stretch()
+        attempt = setting.on_trial()
+        applied = state(setting)
+        assert not convict_stretch(setting.examining, attempt, stretch, SEVERE)
+        assert_same(state(setting), applied)
+        assert (attempt.signals, attempt.evidence, attempt.undone, attempt.odd) == ((), None, False, True)
+        assert setting.examining.slightly_harmed == 1
+
+    def test_unless_it_lasts(self) -> None:
+        setting = Examined()
+        setting.damage(LITTLE)
+        damaged = setting.pin()
+        for _ in range(PERSISTS - 1):
+            stretch = setting.stretch()
+            assert not convict_stretch(setting.examining, setting.on_trial(), stretch, SLIGHT)
+            setting.parts.subject.restore(damaged)
+        stretch, attempt = setting.stretch(), setting.on_trial()
+        assert convict_stretch(setting.examining, attempt, stretch, SLIGHT)
+        assert attempt.evidence is not None
+        assert attempt.evidence.blame is Blame.STATE
+
+    def test_without_a_pin_it_is_to_blame_where_the_harm_is_severe_and_nothing_is_undone(self) -> None:
+        setting = Examined()
+        stretch = setting.stretch(pinned=False)
+        attempt = setting.on_trial()
+        applied = state(setting)
+        assert convict_stretch(setting.examining, attempt, stretch, SEVERE)
+        assert_same(state(setting), applied)
+        assert (attempt.undone, attempt.odd) == (False, False)
+        assert [signal.name for signal in attempt.signals] == ["divergence"]
+        assert attempt.evidence is not None
+        assert attempt.evidence.blame is Blame.STATE
+        assert "after it" in attempt.evidence.why
+
+    def test_without_a_pin_an_update_that_harmed_a_little_stands(self) -> None:
+        setting = Examined()
+        attempt = setting.on_trial()
+        assert not convict_stretch(setting.examining, attempt, setting.stretch(pinned=False), SLIGHT)
+        assert (attempt.signals, attempt.evidence, attempt.odd) == ((), None, True)
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_every_suspicion_is_urgent_from_here_on(pinned: bool) -> None:
+    setting = Examined()
+    assert setting.budget.wary == 0
+    convict_stretch(setting.examining, setting.on_trial(), setting.stretch(pinned=pinned), SEVERE)
+    assert setting.budget.wary > 0
