@@ -37,7 +37,7 @@ def plain(batches: Iterable[Any], **kind: Any) -> Training:
     training = build(**kind)
     for batch in batches:
         training.optimizer.zero_grad()
-        training.loss(batch).backward()
+        torch.autograd.backward(training.loss(batch))
         training.optimizer.step()
     return training
 
@@ -74,6 +74,12 @@ def run_of(data: Iterable[Any], training: Training | None = None, **options: Any
 
 def nan_from(first: int, count: int, batches: Sequence[Batch] = BATCHES) -> list[Batch]:
     return [nan_batch(b) if first <= number < first + count else b for number, b in enumerate(batches)]
+
+
+def spoil(training: Training, parameter: str) -> None:
+    """One of its weights becomes NaN."""
+    with torch.no_grad():
+        dict(training.model.named_parameters())[parameter][0, 0] = math.nan
 
 
 class TestBadBatches:
@@ -200,8 +206,7 @@ class TestDamagedState:
 
         def poison(update: int) -> None:
             if update == at:
-                with torch.no_grad():
-                    run.training.model.outer.weight[0, 0] = math.nan  # type: ignore[union-attr,index]
+                spoil(run.training, "outer.weight")
 
         assert run.go(150, poison).status == "finished"
         assert run.heard.actions() == ["reload_checkpoint"]
@@ -214,8 +219,7 @@ class TestDamagedState:
 
         def poison(update: int) -> None:
             if update == 200:
-                with torch.no_grad():
-                    run.training.model.weight[0, 0] = math.nan  # type: ignore[union-attr,index]
+                spoil(run.training, "weight")
 
         assert run.go(250, poison).status == "finished"
         assert run.outcomes[201].loss > 4 * run.outcomes[199].loss
