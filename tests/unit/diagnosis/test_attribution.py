@@ -23,7 +23,7 @@ Spoil = Callable[[Tensor], Tensor]
 
 def cause_of(parts: Parts, attempt: Attempt, batch_number: int | None = 9, most: int = 50) -> Cause | None:
     replays = Replays(parts.subject, parts.executor, attempt.before, None, attempt.place, most=most)
-    return Attribution(attempt, batch_number, parts.model, replays, is_healthy).cause()
+    return Attribution(attempt, batch_number, replays, is_healthy).cause()
 
 
 def found(parts: Parts, *batches: Any) -> Cause:
@@ -57,12 +57,12 @@ def with_forward(name: str, forward: Callable[..., Tensor]) -> Parts:
     return parts
 
 
-def test_an_exception_is_named_with_its_place_without_any_replay() -> None:
+def test_an_exception_of_every_sample_is_named_with_its_place_and_blames_none() -> None:
     def raises(x: Tensor) -> Tensor:
         raise ValueError("no such category")
 
     cause = found(with_forward("norm", raises), BATCHES[0])
-    assert (cause.kind, cause.exception_type, cause.replays) == (CauseKind.EXCEPTION, "ValueError", 0)
+    assert (cause.kind, cause.exception_type, cause.samples) == (CauseKind.EXCEPTION, "ValueError", ())
     # The module's own frame is torch's here; what it called is a function of the user's.
     assert (cause.module, cause.module_type) == ("norm", "BatchNorm1d")
     assert cause.where is not None

@@ -27,7 +27,7 @@ def found(
     attempt = parts.flagged(*batches) if attempt is None else attempt
     replays = Replays(parts.subject, parts.executor, attempt.before, None, attempt.place, most=50)
     with replays.undone():
-        cause = Attribution(attempt, 9, parts.model, replays, is_healthy, before, known).cause()
+        cause = Attribution(attempt, 9, replays, is_healthy, before, known_good=known).cause()
     assert cause is not None
     return cause
 
