@@ -204,14 +204,27 @@ def find_each(count: int, spoils: Callable[[Sequence[int]], bool], *, most_tests
     """The positions of which each by itself spoils whatever it is in; empty where they cannot all be told.
 
     Groups are cut in two, and only those that are spoilt are looked at further: one in n costs about as much as all of
-    them twice. Where more are spoilt than `at_most` allows, they are not the cause, which shows early.
+    them twice. A single one is asked about beside one that is known to be sound: a `BatchNorm` takes no single sample.
+    Where more are spoilt than `at_most` allows, they are not the cause, which shows early.
 
     Args:
         count: positions 0 to `count` - 1, spoilt all together.
         spoils: whether the given positions, in order, are spoilt.
         most_tests: how often it may be asked.
     """
-    groups, asked = [list(range(count))], 0
+    groups, sound, asked = [list(range(count))], list[int](), 0
+
+    def is_spoilt(group: list[int]) -> bool:
+        nonlocal asked
+        asked += 1
+        if asked > most_tests:
+            return True
+        beside = sound[:1] if len(group) == 1 else []
+        if spoils(sorted([*group, *beside])):
+            return True
+        sound.extend(group)
+        return False
+
     # Level by level, so that it shows early where too many are spoilt for any of them to be the cause.
     while any(len(group) > 1 for group in groups):
         spoilt: list[list[int]] = []
@@ -219,14 +232,11 @@ def find_each(count: int, spoils: Callable[[Sequence[int]], bool], *, most_tests
             left, right = group[: len(group) // 2], group[len(group) // 2 :]
             if not left:
                 spoilt.append(group)
-                continue
-            asked += 1
-            if asked <= most_tests and not spoils(left):
+            elif not is_spoilt(left):
                 # What spoils the group is in its other half.
                 spoilt.append(right)
-                continue
-            asked += 1
-            spoilt += [left, right] if asked <= most_tests and spoils(right) else [left]
+            else:
+                spoilt += [left, right] if is_spoilt(right) else [left]
         all_of_them = len(spoilt) == 2 * len(groups) >= 4
         if asked > most_tests or all_of_them or len(spoilt) > at_most(count):
             return ()

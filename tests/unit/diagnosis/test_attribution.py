@@ -57,14 +57,13 @@ def with_forward(name: str, forward: Callable[..., Tensor]) -> Parts:
     return parts
 
 
-def test_an_exception_is_named_with_its_place() -> None:
+def test_an_exception_of_every_sample_is_named_with_its_place_and_blames_none() -> None:
     def raises(x: Tensor) -> Tensor:
         raise ValueError("no such category")
 
     cause = found(with_forward("norm", raises), BATCHES[0])
-    assert (cause.kind, cause.exception_type) == (CauseKind.EXCEPTION, "ValueError")
-    # It is raised whatever samples are left, which shows soon.
-    assert cause.samples == ()
+    assert (cause.kind, cause.exception_type, cause.samples) == (CauseKind.EXCEPTION, "ValueError", ())
+    # That it is raised whatever samples are left shows soon.
     assert cause.replays <= 8
     # The module's own frame is torch's here; what it called is a function of the user's.
     assert (cause.module, cause.module_type) == ("norm", "BatchNorm1d")

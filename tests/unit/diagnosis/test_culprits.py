@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.diagnosis.sample_search import at_most, find_culprits
+from supervisor.diagnosis.sample_search import at_most, find_culprits, find_each
 
 
 class Asked:
@@ -59,3 +59,25 @@ def test_a_third_is_not_a_few() -> None:
 
 def test_one_of_two_can_be_told() -> None:
     assert find_culprits(2, Asked({1}), most_tests=10) == (1,)
+
+
+@given(count=st.integers(2, 200), data=st.data())
+def test_each_that_spoils_whatever_it_is_in_is_found_though_one_alone_cannot_be_tried(
+    count: int, data: st.DataObject
+) -> None:
+    """A `BatchNorm` takes no single sample: one is tried alone only while no other is known to be sound."""
+    bad = data.draw(st.sets(st.integers(0, count - 1), min_size=1, max_size=at_most(count)))
+    sound: set[int] = set()
+
+    def spoils(positions: Sequence[int]) -> bool:
+        assert positions == sorted(set(positions))
+        assert len(positions) > 1 or not sound
+        if bad.isdisjoint(positions):
+            sound.update(positions)
+        return not bad.isdisjoint(positions)
+
+    assert find_each(count, spoils, most_tests=1000) == tuple(sorted(bad))
+
+
+def test_what_cannot_be_told_in_so_many_tests_is_nobodys() -> None:
+    assert find_each(64, lambda positions: 7 in positions, most_tests=3) == ()
