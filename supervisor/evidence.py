@@ -37,6 +37,7 @@ class Evidence:
         finite: whether all numbers of the update were finite, so that nothing but their size speaks against it.
         repeatable: whether its batches may come again.
         batch: number of its last batch in the data, None where that is not known.
+        gone_back_over: updates just before it that had been accepted on trial and were undone together with it.
         shifted: the data changed for good, and the policy wants to halt then.
     """
 
@@ -46,4 +47,5 @@ class Evidence:
     finite: bool = False
     repeatable: bool = False
     batch: int | None = None
+    gone_back_over: int = 0
     shifted: bool = False

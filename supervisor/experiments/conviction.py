@@ -100,7 +100,7 @@ def convict_stretch(examining: Examining, attempt: Attempt, stretch: Stretch, af
     what = "it and those before it harmed" if stretch.accepted else "it harmed"
     attempt.signals = (finding,)
     why = f"applied on trial, {what} batches that were healthy: {after}"
-    attempt.evidence = bad_batch(attempt, examining.tools.data, why)
+    attempt.evidence = replace(bad_batch(attempt, examining.tools.data, why), finite=True)
     stretch.prove_harmful()
     stretch.leave_out(attempt.batches)
     return True

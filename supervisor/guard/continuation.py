@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from supervisor.evidence import Blame
@@ -85,7 +85,8 @@ class Continuation:
         """The update is bad: it counts for nothing, and states on probation begin anew."""
         evidence, place = attempt.evidence, attempt.place
         self.experimenter.examining.detectors.flagged(attempt.seen)
-        if attempt.gone_back_over:
+        if evidence is not None and attempt.gone_back_over:
+            attempt.evidence = replace(evidence, gone_back_over=attempt.gone_back_over)
             self.states.forget_newer(place.update - attempt.gone_back_over, place.step, place.update)
             self.points.ledger.disowned(attempt.gone_back_over)
         self.states.answering(place.step, place.update)

@@ -220,7 +220,8 @@ class _Told:
             case schema.DecisionEvent():
                 self._fields["rung"] = event.rung
                 if event.update is not None:
-                    self._flagged.add(event.update)
+                    undone = 0 if event.evidence is None else event.evidence.gone_back_over
+                    self._flagged.update(range(event.update - undone, event.update + 1))
                 if event.evidence is not None and event.evidence.blame is Blame.DATA:
                     self._bad_batches += max(1, event.evidence.batches)
                 named_by = self._unnamed.pop(event.incident, None)

@@ -17,6 +17,7 @@ from supervisor.errors import InputError
 from supervisor.events import schema
 from supervisor.events.schema import ExitClassification, KnownEvent, RunStatus
 from supervisor.events.writer import EventLog
+from supervisor.evidence import Blame, Evidence
 from supervisor.records import ActionName, SignalName
 from supervisor.report.status import RunState, Status, read_status
 
@@ -35,6 +36,21 @@ def test_a_healthy_run(run):
     assert (status.rung, status.open_incident, status.mttr_seconds) == (None, None, None)
     assert (status.started, status.updated) == (START, START + timedelta(seconds=10))
     assert status.goodput == pytest.approx(20 * 0.5 / 10)
+
+
+def test_updates_that_were_undone_with_a_stretch_are_not_applied_and_bad_batches_are_counted(run):
+    run.step(10, 19)
+    bad = Evidence(Blame.DATA, "they harmed", gone_back_over=3, finite=True)
+    known = Evidence(Blame.DATA, "its bad row is known", batches=0)
+    for update, evidence in ((20, bad), (21, known)):
+        decision = {"incident": 1, "rung": 0, "action": ActionName.SKIP_BATCH, "attempt": 1, "reason": ""}
+        run.at(11, schema.DecisionEvent(step=update, update=update, evidence=evidence, **decision))
+    run.at(11, schema.QuarantinedEvent(step=21, update=21, incident=1, dataset_indices=(7, 9)))
+
+    status = run.status()
+
+    assert (status.applied_updates, status.flagged_updates) == (17, 5)
+    assert (status.bad_batches, status.quarantined) == (2, (7, 9))
 
 
 def test_nothing_but_a_started_worker_is_unknown(unstarted):
