@@ -213,35 +213,23 @@ def find_each(count: int, spoils: Callable[[Sequence[int]], bool], *, most_tests
     """
     found: list[int] = []
     sound: list[int] = []
-    waiting = [list(range(count))]
-    asked = 0
-
-    def is_spoilt(group: list[int]) -> bool:
-        beside = sound[:1] if len(group) == 1 else []
-        spoilt = spoils(sorted([*group, *beside]))
-        if not spoilt:
-            sound.extend(group)
-        return spoilt
-
+    waiting, asked = [list(range(count))], 0
     while waiting:
         group = waiting.pop()
         if len(group) == 1:
             found += group
             continue
-        left, right = group[: len(group) // 2], group[len(group) // 2 :]
-        if asked >= most_tests:
-            return ()
-        asked += 1
-        if not is_spoilt(left):
-            # What spoils the group is in its other half.
-            waiting.append(right)
-            continue
-        waiting.append(left)
-        if asked >= most_tests:
-            return ()
-        asked += 1
-        if is_spoilt(right):
-            waiting.append(right)
+        known = False
+        for half in (group[: len(group) // 2], group[len(group) // 2 :]):
+            if not known and asked >= most_tests:
+                return ()
+            asked += not known
+            # Where the first half is sound, what spoils the group is in the other.
+            if known or spoils(sorted([*half, *(sound[:1] if len(half) == 1 else ())])):
+                waiting.append(half)
+            else:
+                sound += half
+                known = True
     return tuple(sorted(found))
 
 
