@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.diagnosis.sample_search import at_most, find_culprits, find_each
+from supervisor.diagnosis.culprits import at_most, find_culprits, find_each
 
 
 class Asked:

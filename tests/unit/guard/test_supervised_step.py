@@ -305,6 +305,7 @@ class TestSettling:
             "executor.after_update",
             "continuation.check_due",
             "executor.check_state",
+            "experimenter.without_extremes",
             "experimenter.judge_state",
             "continuation.accept",
         ]
@@ -339,10 +340,11 @@ class TestSettling:
             raise RuntimeError("half a step")
         setting.calls.clear()
         assert setting.step.settle(attempt) is DISCARDED
-        assert setting.calls == ["executor.check_state", "discarding.discard"]
+        assert setting.calls == ["executor.check_state", "experimenter.without_extremes", "discarding.discard"]
         assert setting.discarded == [(Phase.ENDED, False)]
 
     def test_so_is_one_of_the_scheduler(self) -> None:
         setting = Setting(raises_in="after_update")
         assert setting.step.settle(setting.stepped()) is DISCARDED
-        assert setting.calls == ["executor.after_update", "executor.check_state", "discarding.discard"]
+        assert setting.calls[:2] == ["executor.after_update", "executor.check_state"]
+        assert setting.calls[2:] == ["experimenter.without_extremes", "discarding.discard"]
