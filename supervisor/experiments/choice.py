@@ -7,6 +7,10 @@ from collections.abc import Mapping
 
 __all__ = ["KEEP", "chosen_cure"]
 
+OF_THE_WAY = 2.5
+"""How many times the tolerance counts for the way that a loss has come down: a look of some tens of updates favours low
+rates, which are behind later."""
+
 KEEP = "keep"
 """The fork whose set-up stays as it is."""
 
@@ -34,7 +38,7 @@ def chosen_cure(
     if not math.isfinite(best):
         return None
     way = 0.0 if start is None or not math.isfinite(start) else start - best
-    slack = tolerance * max(abs(best), way)
+    slack = tolerance * max(abs(best), OF_THE_WAY * way)
     first = next(name for name, score in scores.items() if score - best <= slack)
     keep, gain = scores.get(KEEP, math.inf), scores.get(KEEP, math.inf) - scores[first]
     better = not math.isfinite(keep) or (gain > 0 and gain >= improve * abs(keep))

@@ -220,7 +220,7 @@ def test_policy_check_schema_and_show(folder: Path) -> None:
     (folder / "p.yaml").write_text("cooldown_steps: 7\ngradient_clip: {max_norm: 1e-1}\n", encoding="utf-8")
     good = ask("policy", "check", "p.yaml", cwd=folder)
     assert (good.returncode, good.stderr) == (0, "")
-    assert "skip_batch -> lower_lr -> reload_checkpoint -> reinitialize -> halt" in good.stdout
+    assert "skip_batch -> lower_lr -> reload_checkpoint -> try_cures -> reinitialize -> halt" in good.stdout
     schema = ask("policy", "schema", cwd=folder)
     assert schema.returncode == 0
     assert "cooldown_steps" in strict_json(schema.stdout)["properties"]

@@ -85,6 +85,7 @@ def test_a_loss_that_raises_from_a_batch_on_halts(tmp_path: Path) -> None:
         "skip_batch",
         "lower_lr",
         "reload_checkpoint",
+        "try_cures",
         "halt",
     }
 

@@ -68,6 +68,8 @@ def steady_job(folder: Path, **values: Any) -> Path:
         "snapshot": {"every_steps": 10, "keep": 3},
         "probation_steps": 10,
         "cooldown_steps": 8,
+        # What happens to the process is met alike with and without; here the whole ladder is to be seen.
+        "experiments": None,
         "restart": {"max_restarts": 1000, "backoff_initial_seconds": 0},
     }
     policy.update(values.pop("policy", {}))

@@ -26,7 +26,7 @@ NAMES = {
     *("incident_opened", "incident_closed", "checkpoint_saved", "checkpoint_promoted", "checkpoint_rejected"),
     *("worker_started", "worker_exited", "worker_stalled", "run_halted", "run_finished"),
     *("lr_restored", "metrics", "buffer_exempt", "warning", "diagnosis", "quarantined", "canary"),
-    *("experiment", "data_shift"),
+    *("experiment", "data_shift", "cure_tried", "cure_chosen"),
 }
 
 names = st.text(min_size=1, max_size=8).filter(lambda text: text not in {"nan", "inf", "-inf"})
@@ -165,6 +165,8 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "lr_scale": st.none() | numbers,
         "modules": st.none() | st.lists(names, max_size=3).map(tuple),
     },
+    schema.CureTriedEvent: {"incident": positive, "cure": names, "score": numbers, "from_step": counts},
+    schema.CureChosenEvent: {"incident": positive, "cure": names, "score": numbers, "keep_score": numbers},
     schema.ActionFailedEvent: {"incident": positive, "action": actions, "error": names},
     schema.IncidentClosedEvent: {
         "incident": positive,

@@ -67,13 +67,14 @@ class TestAReloadThatLedNoFurther:
         assert guard.run(60).cures == summary.cures
         assert guard.summary().incidents == summary.incidents
 
-    def test_where_none_helps_the_reload_cuts_the_rate_as_it_does_without_the_rung(self) -> None:
+    def test_where_none_helps_the_reload_leaves_the_rate_as_it_is(self) -> None:
         only = policy({"action": "reload_checkpoint"}, {**RUNG, "cures": [{"lr": 0.999}]})
         _, heard = run(explosive(), policy=only)
         failed = next(event for event in heard if event.event == "action_failed")
         assert "none of 1 cures" in failed.error
         then = next(event for event in heard[heard.index(failed) :] if event.event == "action_applied")
-        assert (then.action, then.lr_scale) == (ActionName.RELOAD_CHECKPOINT, 0.1)
+        # Other rates were among what was tried.
+        assert (then.action, then.lr_scale) == (ActionName.RELOAD_CHECKPOINT, None)
 
     def test_without_the_rung_nothing_is_tried(self) -> None:
         _, heard = run(explosive(), policy=policy(LADDER[0]))
@@ -182,7 +183,8 @@ class TestNotLearning:
             calls.append(1)
             return usual(batch)
 
-        summary, heard = run(training, 200, policy=None, loss=loss)
+        # An odd update would be tried, and there are some in the noise of so small a training.
+        summary, heard = run(training, 200, policy={"detect": {"spike": None, "drift": None}}, loss=loss)
         assert (len(calls), summary.incidents) == (200, 0)
         assert not [event for event in heard if event.event == "signal"]
 

@@ -147,7 +147,7 @@ def test_a_step_that_always_fails_ends_however_far_it_lies(every_step: int) -> N
 
 def test_bad_data_for_good_halts_after_the_sum_of_all_attempts() -> None:
     policy = {**SMALL, "ladder": SHORT_WINDOWS}
-    guard, _training, heard = run(lambda update, _: "nan_loss" if update >= 30 else None, policy=policy, updates=60)
+    guard, _training, heard = run(lambda update, _: "nan_loss" if update >= 30 else None, policy=policy, updates=200)
     assert guard.status == "halted"
     expected = ["skip_batch"] * 2 + ["lower_lr", "reload_checkpoint", "reload_checkpoint", "reinitialize", "halt"]
     assert heard.actions() == expected
@@ -167,6 +167,6 @@ def test_faults_at_every_update_from_the_first_halt() -> None:
 
 def test_skips_without_a_limit_end_because_each_uses_up_its_step() -> None:
     policy = {**SMALL, "ladder": [{"action": "skip_batch", "attempts": 1000, "limit": None}]}
-    guard, _, _ = run(lambda update, _: "nan_loss", policy=policy, updates=STEPS + 1)
+    guard, _, _ = run(lambda update, _: "nan_loss", policy=policy, updates=2 * STEPS)
     assert guard.status == "finished"
     assert guard.summary().skipped_steps == STEPS

@@ -45,7 +45,7 @@ def scaled() -> Training:
 
 def calibrating() -> Training:
     training = plain()
-    training.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**140, growth_interval=5)
+    training.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=5)
     return training
 
 

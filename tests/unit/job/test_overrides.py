@@ -88,7 +88,7 @@ def test_policy_keys_reach_the_resolved_policy() -> None:
     assert policy.ladder[0] == SkipBatchRung(attempts=2)
     assert policy.gradient_clip == GradientClip(max_norm=2.5)
     assert policy.detect.spike == SpikeDetection(threshold=3)
-    assert policy.reaction_rung(SignalName.LOSS_SPIKE) == 4
+    assert policy.reaction_rung(SignalName.LOSS_SPIKE) == 5
     assert policy.reaction_rung(SignalName.DIVERGENCE) == 2
 
 
@@ -138,11 +138,11 @@ MISTAKES = {
     "too small": ("policy.cooldown_steps=0", "0 is too small", "write `cooldown_steps: 1` or more"),
     "boolean": ("seed=true", "true is not a whole number", "write a whole number from 0 to 4294967295"),
     "no such rung": (
-        "policy.ladder.5.attempts=1",
-        "`policy.ladder` has no item `5`",
-        "write a number from 0 to 4",
+        "policy.ladder.6.attempts=1",
+        "`policy.ladder` has no item `6`",
+        "write a number from 0 to 5",
     ),
-    "negative rung": ("policy.ladder.-1.attempts=1", "`policy.ladder` has no item `-1`", "from 0 to 4"),
+    "negative rung": ("policy.ladder.-1.attempts=1", "`policy.ladder` has no item `-1`", "from 0 to 5"),
     "below a number": ("steps.x=5", "`steps` is 5, not a mapping", "write `--set steps=...`"),
     "conflict": ("policy.detect.spike.window_updates=4", "a warm-up of 32 never ends", "`warmup_updates: 4`"),
     "config that is a number": ("config=5", "5 is not a mapping", "write keys and values"),

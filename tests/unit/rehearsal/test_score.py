@@ -19,6 +19,8 @@ from supervisor.rehearsal import Score, render_score, score, score_run
 
 BATCHES = healthy_batches(80)
 POLICY = {
+    # What goes wrong beside the faults would spoil a canary too.
+    "experiments": None,
     "detect": {"spike": None, "state_every_steps": 5},
     "cooldown_steps": 4,
     "snapshot": {"every_steps": 5},
