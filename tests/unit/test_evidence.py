@@ -21,6 +21,7 @@ def test_one_bad_batch_that_is_not_finite_and_does_not_come_again_is_what_it_say
         "finite": False,
         "repeatable": False,
         "batch": None,
+        "gone_back_over": 0,
         "shifted": False,
     }
 
