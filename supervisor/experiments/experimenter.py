@@ -198,7 +198,7 @@ class Experimenter:
     def _leave_out(self, attempt: Attempt, stretch: Stretch, why: str, after: int) -> bool:
         """Leave an odd update out. Gives False where it was found that such can be learnt, as is asked `after` some."""
         stretch.leave_out(attempt.batches)
-        attempt.evidence = replace(self._data(attempt, why), finite=True)
+        attempt.evidence = self._data(attempt, why)
         if stretch.is_to_be_asked(after):
             learnt = self.examining.ask_fork(attempt, stretch, None, stretch.skipped)
             if learnt is not None and learnt.learnt:
@@ -214,13 +214,14 @@ class Experimenter:
         canaries = self.examining.usable()
         if not canaries or not self.examining.possible:
             return False
-        if not self.examining.budget.allows(FORWARD * len(canaries), far_off=any(map(is_far_off, found))):
+        affordable = self.examining.budget.allows(FORWARD * len(canaries), far_off=any(map(is_far_off, found)))
+        # One that is extreme would have been discarded: it is never applied untried.
+        if not affordable and not attempt.extreme:
             attempt.odd = True
             return False
         pin = None
         if self.policy.snapshot.keep > 0:
-            pin = self.examining.tools.subject.capture(self._spare, attempt.before)
-            self._spare = None
+            pin, self._spare = self.examining.tools.subject.capture(self._spare, attempt.before), None
         self._stretch = Stretch(canaries, pin)
         return True
 
@@ -290,7 +291,7 @@ class Experimenter:
         self.examining.canaries.begin_anew()
 
     def _data(self, attempt: Attempt, why: str) -> Evidence:
-        return bad_batch(attempt, self.examining.tools.data, why)
+        return replace(bad_batch(attempt, self.examining.tools.data, why), finite=True)
 
     def _canaries(self) -> tuple[Canary, ...]:
         return self.examining.usable() if self._stretch is None else self._stretch.canaries

@@ -606,6 +606,13 @@ class TestBudget:
         assert attempt.odd
         assert (setting.window(), setting.canaries.remember()) == (window, canaries)
 
+    def test_an_extreme_one_is_never_applied_untried_however_deep_the_debt(self) -> None:
+        setting = Setting(experiments={"max_share_of_passes": 1e-6})
+        setting.experimenter.examining.budget.spend(1000.0)
+        _, attempt = setting.update(BATCHES[1], loss=1e6)
+        assert attempt.extreme
+        assert attempt.suspicions
+
     def test_one_that_is_far_off_is_tried_all_the_same(self) -> None:
         setting = Setting(experiments={"max_share_of_passes": 1e-6})
         for _ in range(12):
