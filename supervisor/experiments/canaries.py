@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from supervisor.training.device import devices_of, placed
-from supervisor.training.tree import clone, comes_back, tensors_in
+from supervisor.experiments.kept_batches import from_checkpoint, to_checkpoint
+from supervisor.training.tree import tensors_in
 from supervisor.update import Attempt
 
 __all__ = ["Canary", "RecentCanaries", "canaries_of"]
@@ -87,18 +87,13 @@ class RecentCanaries:
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Those that a checkpoint can give back, as tensors and plain values."""
-        return [
-            {
-                "batches": clone(each.batches),
-                "devices": sorted(devices_of(each.batches)),
-                "rng": dict(each.rng),
-                "loss": each.loss,
-                "update": each.update,
-                "rows": sorted(each.rows, key=str),
-            }
-            for each in self._kept
-            if each.intact and comes_back(each.batches) and len(devices_of(each.batches)) <= 1
-        ]
+        found = []
+        for each in self._kept:
+            kept = to_checkpoint(each.batches) if each.intact else None
+            if kept is not None:
+                rows = sorted(each.rows, key=str)
+                found.append({**kept, "rng": dict(each.rng), "loss": each.loss, "update": each.update, "rows": rows})
+        return found
 
     def load_state_dict(self, state: Sequence[Mapping[str, Any]]) -> None:
         """Take back what `state_dict` gave."""
@@ -109,8 +104,7 @@ def canaries_of(state: Sequence[Mapping[str, Any]]) -> tuple[Canary, ...]:
     """The canaries that `state_dict` put into a checkpoint, on the devices on which they were."""
     found = []
     for each in state:
-        batches = placed(each["batches"], each["devices"]) if each["devices"] else each["batches"]
-        rows = frozenset(each["rows"])
+        batches, rows = from_checkpoint(each), frozenset(each["rows"])
         found.append(Canary(batches, each["rng"], each["loss"], each["update"], rows, versions_of(batches)))
     return tuple(found)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from supervisor.clock import Clock
 from supervisor.errors import ActionError
@@ -143,6 +144,24 @@ class Examining:
         if learnt is not None:
             self._tell_fork(attempt, len(odd), learnt, tools.clock.monotonic() - started)
         return learnt
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of it."""
+        return {
+            "budget": asdict(self.budget),
+            "slightly_harmed": self.slightly_harmed,
+            "known": None if self._known is None else asdict(self._known),
+            "relied": self._relied,
+            "repeats": self._probing.repeats,
+            "graph": self._probing.graph,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave; the share of the passes is the policy's own."""
+        self.budget = PassBudget(**{**state["budget"], "share": self.budget.share})
+        self.slightly_harmed, self._relied = state["slightly_harmed"], state["relied"]
+        self._known = None if state["known"] is None else Harm(**state["known"])
+        self._probing.repeats, self._probing.graph = state["repeats"], state["graph"]
 
     def _tell_fork(self, attempt: Attempt, odd: int, learnt: Learnt, seconds: float) -> None:
         event = ExperimentEvent(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from supervisor.events.schema import DataShiftEvent, SignalEvent
 from supervisor.evidence import Blame, Evidence
@@ -13,6 +14,7 @@ from supervisor.experiments.conviction import PERSISTS, convict_stretch, convict
 from supervisor.experiments.examining import Examining
 from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
+from supervisor.experiments.stretches import Stretches
 from supervisor.experiments.suspicion import EXTREMES, as_finding, bad_batch, damaged, is_explained, is_far_off
 from supervisor.policy import Experiments, RecoveryPolicy, ShiftAnswer
 from supervisor.records import Cause, Signal, SignalName
@@ -34,18 +36,16 @@ class Experimenter:
     policy: RecoveryPolicy
     examining: Examining
     _settings: Experiments | None = field(init=False)
-    _stretch: Stretch | None = field(default=None, init=False)
-    # Extreme updates in a row that were left out untried.
-    _extremes: Stretch | None = field(default=None, init=False)
-    _spare: TrainingState | None = field(default=None, init=False)
+    _stretches: Stretches = field(init=False)
 
     def __post_init__(self) -> None:
         self._settings = self.policy.experiments
+        self._stretches = Stretches(self.examining.tools.subject, self.examining.detectors)
 
     @property
     def stretch(self) -> Stretch | None:
         """The stretch that is open, None where none is."""
-        return self._stretch
+        return self._stretches.open
 
     def suspect(self, attempt: Attempt) -> bool:
         """Look at an update in which nothing was found to be wrong. An odd one goes on trial.
@@ -58,7 +58,7 @@ class Experimenter:
         found = self.examining.detectors.suspect(attempt.seen)
         if not found or not self.policy.acted_on([as_finding(found)]):
             return False
-        stretch = self._stretch
+        stretch = self.stretch
         if stretch is not None and (stretch.skipping or stretch.accepted) and self._is_damaged(attempt, stretch, found):
             return True
         if stretch is not None and stretch.skipping:
@@ -71,8 +71,8 @@ class Experimenter:
         if stretch is None and not self._begin_stretch(attempt, found):
             return False
         attempt.suspicions = found
-        if self._stretch is not None:
-            self._stretch.extreme |= attempt.extreme
+        if self.stretch is not None:
+            self.stretch.extreme |= attempt.extreme
         odd = replace(found[0], name=SignalName.ODD_UPDATE)
         self._log(SignalEvent.from_signal(odd, step=attempt.place.step, update=attempt.place.update))
         return False
@@ -109,18 +109,18 @@ class Experimenter:
         Returns:
             Whether it stands.
         """
-        stretch, settings = self._stretch, self._settings
+        stretch, settings = self.stretch, self._settings
         if stretch is None or settings is None or not attempt.suspicions:
             return True
         self.examining.state_changed()
         after = self.examining.after_trial(attempt, stretch.canaries)
         if after is None:
-            self._end_stretch()
+            self._stretches.end()
             return True
         stretch.harmed += after.harmed
         if after.harmed and (after.severe or stretch.harmed >= PERSISTS):
             if not convict_stretch(self.examining, attempt, stretch, after):
-                self._drop_stretch()
+                self._stretches.drop()
                 return True
             return False
         stretch.accept(attempt.seen, attempt.batches)
@@ -162,22 +162,20 @@ class Experimenter:
         if evidence.blame is not Blame.DATA or not evidence.finite:
             return evidence
         # One that is extreme is not tried; where such go on for too long, they may yet be what is to be learnt.
-        if self._extremes is None:
-            self._extremes = Stretch(canaries, None)
-        self._leave_out(attempt, self._extremes, evidence.why, self._settings.bad_data.in_a_row)
+        extremes = self._stretches.extremes = self._stretches.extremes or Stretch(canaries, None)
+        self._leave_out(attempt, extremes, evidence.why, self._settings.bad_data.in_a_row)
         return attempt.evidence
 
     def accepted(self, attempt: Attempt) -> None:
         """An update stands. Windows and canaries take it in, but those of a stretch only once it is judged."""
         examining = self.examining
         examining.state_changed()
-        if attempt.odd or (attempt.suspicions and self._stretch is not None):
+        if attempt.odd or (attempt.suspicions and self.stretch is not None):
             # One that could not be tried may be harmful: nothing is measured by it.
             examining.detectors.accept_on_trial()
             return
-        self._extremes = None
-        if self._stretch is not None:
-            self._end_stretch()
+        self._stretches.extremes = None
+        self._stretches.end()
         examining.detectors.accept(attempt.seen)
         if self._settings is None:
             return
@@ -189,11 +187,19 @@ class Experimenter:
 
     def restored(self) -> None:
         """The run went back, or its weights were redrawn: what was known of the state that was left is void."""
-        self._drop_stretch()
-        self._extremes = None
+        self._stretches.drop_all()
         self.examining.state_changed()
         self.examining.budget.alarmed()
         self.examining.slightly_harmed = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of it, so that a resumed run suspects and tries as the unbroken one would."""
+        return {"examining": self.examining.state_dict(), "stretches": self._stretches.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave; the canaries are back already."""
+        self.examining.load_state_dict(state["examining"])
+        self._stretches.load_state_dict(state["stretches"], self.examining.canaries.remember())
 
     def _leave_out(self, attempt: Attempt, stretch: Stretch, why: str, after: int) -> bool:
         """Leave an odd update out. Gives False where it was found that such can be learnt, as is asked `after` some."""
@@ -219,24 +225,8 @@ class Experimenter:
         if not affordable and not attempt.extreme:
             attempt.odd = True
             return False
-        pin = None
-        if self.policy.snapshot.keep > 0:
-            pin, self._spare = self.examining.tools.subject.capture(self._spare, attempt.before), None
-        self._stretch = Stretch(canaries, pin)
+        self._stretches.begin(canaries, attempt.before if self.policy.snapshot.keep > 0 else None)
         return True
-
-    def _end_stretch(self) -> None:
-        """It harmed nothing, and is over: what it measured is usual."""
-        stretch = self._stretch
-        self._drop_stretch()
-        if stretch is not None:
-            for seen in stretch.accepted:
-                self.examining.detectors.accept(seen)
-
-    def _drop_stretch(self) -> None:
-        if self._stretch is not None and self._stretch.pin is not None:
-            self._spare = self._stretch.pin
-        self._stretch = None
 
     def _is_learnable(self, attempt: Attempt, stretch: Stretch, pin: TrainingState) -> bool:
         """Whether a fork learns what did no harm so far and is far from what is known. Otherwise it is undone."""
@@ -273,7 +263,7 @@ class Experimenter:
             attempt.signals = (as_finding(attempt.suspicions),)
             why = f"{count} odd updates in a row harmed nothing: the data have changed"
             attempt.evidence = replace(self._data(attempt, why), shifted=True)
-            self._drop_stretch()
+            self._stretches.drop()
             return False
         self._begin_anew()
         attempt.suspicions = ()
@@ -285,8 +275,7 @@ class Experimenter:
 
     def _begin_anew(self) -> None:
         """The data have changed for good: windows and canaries say nothing of what comes."""
-        self._drop_stretch()
-        self._extremes = None
+        self._stretches.drop_all()
         self.examining.detectors.begin_anew()
         self.examining.canaries.begin_anew()
 
@@ -294,7 +283,7 @@ class Experimenter:
         return replace(bad_batch(attempt, self.examining.tools.data, why), finite=True)
 
     def _canaries(self) -> tuple[Canary, ...]:
-        return self.examining.usable() if self._stretch is None else self._stretch.canaries
+        return self.examining.usable() if self.stretch is None else self.stretch.canaries
 
     def _log(self, event: SignalEvent | DataShiftEvent) -> None:
         self.examining.tools.log.emit(event)

@@ -43,6 +43,7 @@ class Probing:
         seconds: what one look may take.
         passes: forward passes made so far, in batches.
         repeats: whether a canary gives the same loss twice; None before the first time.
+        graph: whether the loss needs one, as one that differentiates inside does.
     """
 
     subject: Subject
@@ -50,7 +51,7 @@ class Probing:
     seconds: float
     passes: int = field(default=0, init=False)
     repeats: bool | None = field(default=None, init=False)
-    _graph: bool = field(default=False, init=False)
+    graph: bool = field(default=False, init=False)
 
     def losses(self, canaries: Sequence[Canary]) -> tuple[float, ...]:
         """The loss of each canary on the present state, from the generators that it had.
@@ -84,13 +85,13 @@ class Probing:
         # A loss may write to its batch.
         batches = [clone(batch) if comes_back(batch) else batch for batch in canary.batches]
         restore_rng(canary.rng)
-        if not self._graph:
+        if not self.graph:
             try:
                 return self.executor.probe(batches, graph=False)
             except Exception:  # noqa: BLE001  (a loss that differentiates inside raises without a graph)
                 restore_rng(canary.rng)
                 loss = self.executor.probe(batches, graph=True)
-                self._graph = True
+                self.graph = True
                 return loss
         return self.executor.probe(batches, graph=True)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 from supervisor.experiments.canaries import Canary
+from supervisor.experiments.kept_batches import from_checkpoint, to_checkpoint
 from supervisor.records import Observation
 from supervisor.training.state import TrainingState
+from supervisor.training.tree import clone
 
 __all__ = ["Stretch"]
 
@@ -51,8 +54,8 @@ class Stretch:
     def prove_harmful(self) -> None:
         """What was accepted is undone, and odd updates are left out from here on."""
         self.skipping = True
-        for batches in self.tried:
-            self.leave_out(batches)
+        self.left_out += len(self.accepted)
+        self.skipped = [*self.skipped, *self.tried][-KEPT:]
         self.accepted.clear()
         self.tried.clear()
 
@@ -67,3 +70,44 @@ class Stretch:
             return False
         self.asked_at = self.left_out
         return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of it: all but batches that no checkpoint gives back.
+
+        The pin goes with it, although that doubles the checkpoint. Without it, a run that is killed amid updates on
+        trial would have to go back to its newest good state where they prove harmful.
+        """
+        return {
+            "pin": None if self.pin is None else clone(self.pin.to_tree()),
+            "canaries": [canary.update for canary in self.canaries],
+            "accepted": [asdict(seen) for seen in self.accepted],
+            "tried": _to_checkpoint(self.tried),
+            "extreme": self.extreme,
+            "harmed": self.harmed,
+            "skipping": self.skipping,
+            "skipped": _to_checkpoint(self.skipped),
+            "left_out": self.left_out,
+            "asked_at": self.asked_at,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], kept: Sequence[Canary]) -> Self:
+        """The stretch that a checkpoint holds.
+
+        Args:
+            state: what `state_dict` gave.
+            kept: the canaries of that checkpoint.
+        """
+        measured = frozenset(state["canaries"])
+        pin = None if state["pin"] is None else TrainingState.from_tree(state["pin"])
+        stretch = cls(tuple(canary for canary in kept if canary.update in measured), pin)
+        stretch.accepted = [Observation(**seen) for seen in state["accepted"]]
+        stretch.tried = [from_checkpoint(each) for each in state["tried"]]
+        stretch.skipped = [from_checkpoint(each) for each in state["skipped"]]
+        for name in ("extreme", "harmed", "skipping", "left_out", "asked_at"):
+            setattr(stretch, name, state[name])
+        return stretch
+
+
+def _to_checkpoint(updates: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
+    return [kept for kept in map(to_checkpoint, updates) if kept is not None]

@@ -116,7 +116,9 @@ def assemble(
     states = GoodStates(policy, files.store, log, windows)
     points = RestorePoints(subject, data, ledger, states.spares, windows)
     # The names are those of the first checkpoints that were written.
-    parts = CheckpointParts(panel=detectors, quarantine=quarantine, canaries=recent, cures=cures)
+    parts = CheckpointParts(
+        panel=detectors, quarantine=quarantine, canaries=recent, cures=cures, experiments=experimenter
+    )
     taker = StateTaker(policy, check, points, states, parts, log)
     canaries = Canaries(policy, subject, executor, states.memory, log)
     restoring = Restoring(states, points, check, canaries)

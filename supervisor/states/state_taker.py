@@ -28,7 +28,7 @@ class CheckpointParts:
         LATER: names of the parts that the first checkpoints did not have: where they lack one, it begins afresh.
     """
 
-    LATER = frozenset({"canaries", "cures"})
+    LATER = frozenset({"canaries", "cures", "experiments"})
 
     def __init__(self, **parts: Stateful) -> None:
         self._parts = parts

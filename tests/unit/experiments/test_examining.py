@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -215,3 +216,31 @@ class TestForks:
         setting = Examined(**changes)
         assert self.asked(setting) is None
         assert setting.heard == []
+
+
+class TestCheckpoint:
+    def test_what_was_spent_and_what_is_known_come_back(self) -> None:
+        setting, other = Examined(), Examined()
+        setting.examining.budget.alarmed()
+        setting.examining.slightly_harmed = 2
+        looked(setting)
+        other.examining.budget.share = 0.5
+        other.examining.load_state_dict(setting.examining.state_dict())
+        assert other.examining.budget.credit == setting.examining.budget.credit < 8
+        assert other.examining.budget.wary == setting.examining.budget.wary > 0
+        assert other.examining.budget.share == 0.5
+        assert other.examining.slightly_harmed == 2
+        # What is known of the present state is relied on, as often as it would have been.
+        for _ in range(RELY - 1):
+            assert looked(other) is not None
+        assert len(other.heard) == 0
+        looked(other)
+        assert len(other.heard) == 1
+
+    def test_a_loss_that_does_not_repeat_is_not_tried_again(self) -> None:
+        setting, other = Examined(), Examined()
+        setting.fault = itertools.count(1.0).__next__
+        with pytest.raises(ProbeFailed):
+            looked(setting)
+        other.examining.load_state_dict(setting.examining.state_dict())
+        assert not other.examining.possible

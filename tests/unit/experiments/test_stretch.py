@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from support.exact import assert_same
+from support.examined import Examined
 from support.parts import attempt_of
 
+from supervisor.experiments import Canary
 from supervisor.experiments.stretch import KEPT, Stretch
+from supervisor.training.tree import clone
 
 
 def test_it_begins_with_nothing_accepted_and_nothing_left_out() -> None:
@@ -46,3 +51,48 @@ def test_it_is_to_be_asked_after_so_many_and_each_time_they_have_doubled(after: 
             asked.append(number)
             assert not stretch.is_to_be_asked(after)
     assert asked == [after * 2**power for power in range(6) if after * 2**power < 45]
+
+
+class TestCheckpoint:
+    def stretch(self) -> tuple[Stretch, list[Canary]]:
+        setting = Examined()
+        canaries = list(setting.examining.usable())
+        stretch = Stretch(tuple(canaries[1:]), setting.pin())
+        for number in range(3):
+            stretch.accept(attempt_of(number).seen, ((torch.full((2,), float(number)),),))
+        stretch.extreme, stretch.harmed = True, 2
+        return stretch, canaries
+
+    def test_it_comes_back_whole(self) -> None:
+        stretch, canaries = self.stretch()
+        back = Stretch.from_state(stretch.state_dict(), canaries)
+        assert back.canaries == stretch.canaries
+        assert back.pin is not None
+        assert stretch.pin is not None
+        assert_same(back.pin.to_tree(), stretch.pin.to_tree())
+        assert back.accepted == stretch.accepted
+        assert_same(back.tried, stretch.tried)
+        assert (back.extreme, back.harmed, back.skipping) == (True, 2, False)
+        stretch.prove_harmful()
+        assert stretch.is_to_be_asked(3)
+        back = Stretch.from_state(stretch.state_dict(), canaries)
+        assert_same(back.skipped, stretch.skipped)
+        assert (back.left_out, back.asked_at, back.skipping, back.accepted) == (3, 3, True, [])
+
+    def test_the_pin_in_it_is_a_copy_for_its_memory_is_used_again_while_a_checkpoint_is_written(self) -> None:
+        stretch, _ = self.stretch()
+        state, pin = stretch.state_dict(), stretch.pin
+        assert pin is not None
+        before = clone(pin.parameters)
+        for tensor in pin.parameters.values():
+            tensor.add_(1.0)
+        assert_same(state["pin"]["parameters"], before)
+
+    def test_batches_that_no_checkpoint_gives_back_still_count(self) -> None:
+        stretch = Stretch((), None)
+        for number in range(3):
+            stretch.accept(attempt_of(number).seen, (object(),))
+        back = Stretch.from_state(stretch.state_dict(), ())
+        assert (len(back.accepted), back.tried) == (3, [])
+        back.prove_harmful()
+        assert back.left_out == 3

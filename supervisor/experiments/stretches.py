@@ -1,0 +1,75 @@
+"""The stretches that are open: of odd updates on trial, and of extreme ones that are left out untried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from supervisor.experiments.canaries import Canary
+from supervisor.experiments.stretch import Stretch
+from supervisor.signals import Detectors
+from supervisor.training.state import Subject, TrainingState, VolatileState
+
+__all__ = ["Stretches"]
+
+
+@dataclass(slots=True)
+class Stretches:
+    """Opens and ends them, and holds the state from before the one that is on trial.
+
+    Attributes:
+        subject: the training objects.
+        detectors: learn from a stretch once it proved to be harmless.
+        open: the one on trial, None where none is.
+        extremes: the one of extreme updates that are left out untried, None where there is none.
+    """
+
+    subject: Subject
+    detectors: Detectors
+    open: Stretch | None = field(default=None, init=False)
+    extremes: Stretch | None = field(default=None, init=False)
+    _spare: TrainingState | None = field(default=None, init=False)
+
+    def begin(self, canaries: Sequence[Canary], before: VolatileState | None) -> None:
+        """Open one.
+
+        Args:
+            canaries: it is judged by them.
+            before: of its first update, whose state is pinned; None: without a pin.
+        """
+        pin = None
+        if before is not None:
+            pin, self._spare = self.subject.capture(self._spare, before), None
+        self.open = Stretch(tuple(canaries), pin)
+
+    def end(self) -> None:
+        """The one on trial harmed nothing, and is over: what it measured is usual."""
+        stretch = self.open
+        self.drop()
+        if stretch is not None:
+            for seen in stretch.accepted:
+                self.detectors.accept(seen)
+
+    def drop(self) -> None:
+        """The one on trial is over, and nothing is learnt from it."""
+        if self.open is not None and self.open.pin is not None:
+            self._spare = self.open.pin
+        self.open = None
+
+    def drop_all(self) -> None:
+        """Both are over."""
+        self.drop()
+        self.extremes = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds of them."""
+        return {
+            "open": None if self.open is None else self.open.state_dict(),
+            "extremes": None if self.extremes is None else self.extremes.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], kept: Sequence[Canary]) -> None:
+        """Take back what `state_dict` gave; `kept` are the canaries of the same checkpoint."""
+        self.open = None if state["open"] is None else Stretch.from_state(state["open"], kept)
+        self.extremes = None if state["extremes"] is None else Stretch.from_state(state["extremes"], kept)

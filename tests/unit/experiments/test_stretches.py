@@ -1,0 +1,81 @@
+"""The stretches that are open: the pin, what is learnt from one, and what a checkpoint holds of them."""
+
+from __future__ import annotations
+
+import pytest
+from support.exact import assert_same
+from support.examined import Examined
+
+from supervisor.experiments.stretch import Stretch
+from supervisor.experiments.stretches import Stretches
+
+
+@pytest.fixture
+def setting() -> Examined:
+    return Examined()
+
+
+@pytest.fixture
+def stretches(setting: Examined) -> Stretches:
+    return Stretches(setting.parts.subject, setting.detectors)
+
+
+def begin(stretches: Stretches, setting: Examined, *, pinned: bool = True) -> Stretch:
+    before = setting.parts.subject.capture_volatile() if pinned else None
+    stretches.begin(setting.examining.usable(), before)
+    assert stretches.open is not None
+    return stretches.open
+
+
+def test_none_is_open_at_first(stretches: Stretches) -> None:
+    assert (stretches.open, stretches.extremes) == (None, None)
+    stretches.end()
+    assert stretches.state_dict() == {"open": None, "extremes": None}
+
+
+def test_its_pin_is_the_state_of_then(stretches: Stretches, setting: Examined) -> None:
+    before = setting.pin()
+    stretch = begin(stretches, setting)
+    setting.damage()
+    assert stretch.pin is not None
+    assert_same(stretch.pin.to_tree(), before.to_tree())
+    stretches.drop()
+    assert begin(stretches, setting, pinned=False).pin is None
+
+
+def test_the_memory_of_a_pin_is_used_again(stretches: Stretches, setting: Examined) -> None:
+    pin = begin(stretches, setting).pin
+    stretches.drop()
+    again = begin(stretches, setting).pin
+    assert pin is not None
+    assert again is not None
+    assert again.parameters["weight"].data_ptr() == pin.parameters["weight"].data_ptr()
+
+
+@pytest.mark.parametrize("harmless", [True, False])
+def test_what_it_measured_is_usual_where_it_did_no_harm(
+    stretches: Stretches, setting: Examined, harmless: bool
+) -> None:
+    stretch, levels = begin(stretches, setting), setting.detectors.levels
+    for _ in range(20):
+        attempt = setting.on_trial()
+        attempt.seen.loss = 50.0
+        stretch.accept(attempt.seen, attempt.batches)
+    (stretches.end if harmless else stretches.drop)()
+    assert stretches.open is None
+    assert (setting.detectors.levels != levels) is harmless
+
+
+def test_both_come_back_from_a_checkpoint(stretches: Stretches, setting: Examined) -> None:
+    stretch = begin(stretches, setting)
+    stretch.harmed = 3
+    stretches.extremes = Stretch(stretch.canaries, None)
+    stretches.extremes.leave_out((1, 2))
+    back = Stretches(setting.parts.subject, setting.detectors)
+    back.load_state_dict(stretches.state_dict(), setting.canaries.remember())
+    assert back.open is not None
+    assert back.extremes is not None
+    assert (back.open.harmed, back.open.canaries) == (3, stretch.canaries)
+    assert (back.extremes.left_out, back.extremes.skipped) == (1, [(1, 2)])
+    back.drop_all()
+    assert (back.open, back.extremes) == (None, None)
