@@ -104,6 +104,7 @@ def test_a_checkpoint_has_the_parts_under_the_names_of_the_file_format(tmp_path:
         "engine",
         "book",
         "panel",
+        "experiments",
         "quarantine",
         "cures",
         "canaries",
