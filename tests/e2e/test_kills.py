@@ -157,6 +157,37 @@ def test_kills_amid_skips_cuts_and_reloads(tmp_path: Path, unbroken_faulty: Path
     assert story(run) == story(unbroken_faulty / "run")
 
 
+SUSPICIOUS = {
+    "faults": [
+        {"kind": "outlier_batch", "at_batch": 62, "batches": 6, "factor": 10.0},
+        {"kind": "lr_spike", "at_batch": 94, "batches": 4, "factor": 300.0},
+        {"kind": "nan_batch", "at_batch": 125, "batches": 14},
+    ],
+    "policy": {"experiments": {}, "detect": {}},
+}
+
+
+def test_kills_amid_experiments(tmp_path: Path) -> None:
+    """Odd batches on trial, a rate that jumps, and a burst that is left out: each goes on as if nothing had been."""
+    for name in ("whole", "killed"):
+        steady_job(tmp_path / name, **SUSPICIOUS)
+    done = supervise("run", "job.yaml", cwd=tmp_path / "whole")
+    assert done.returncode == 0, done.stderr
+    whole, killed = tmp_path / "whole" / "run", tmp_path / "killed" / "run"
+    moments = [(64, False), (68, True), (96, False), (131, False), (137, True)]
+    with running("run", "job.yaml", cwd=tmp_path / "killed") as parent:
+        kill_workers(killed, parent, moments)
+        said = parent.communicate()
+    assert parent.returncode == 0, said
+    assert exits(killed) == ["killed"] * len(moments) + ["finished"]
+    assert_same_end(killed, whole, STEPS)
+    assert_counted_once(killed, resumes=len(moments))
+    assert story(killed) == story(whole)
+    tried = [(event.update, event.kind, event.verdict) for event in named(whole, "experiment")]
+    assert {verdict for _, _, verdict in tried} == {"harmed", "unharmed"}
+    assert [(event.update, event.kind, event.verdict) for event in named(killed, "experiment")] == tried
+
+
 def test_kill_right_after_a_reload(tmp_path: Path, unbroken_faulty: Path) -> None:
     steady_job(tmp_path, **FAULTY)
     run = tmp_path / "run"
