@@ -151,12 +151,15 @@ class CureTriedEvent(_IncidentEvent):
         cure: what it was, as `clip 1.0`.
         score: median loss of the probe batches after it; infinite where anything was not finite.
         from_step: schedule position of the state that it was tried on.
+        updates: how many the fork was trained for; those between which the first look did not decide are trained again,
+            for longer. None in logs of before it was told.
     """
 
     event: Literal["cure_tried"] = "cure_tried"
     cure: str
     score: Number
     from_step: NonNegativeInt = 0
+    updates: NonNegativeInt | None = None
 
 
 class CureChosenEvent(_IncidentEvent):

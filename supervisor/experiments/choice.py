@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-__all__ = ["KEEP", "chosen_cure"]
+__all__ = ["KEEP", "as_good", "chosen_cure"]
 
 OF_THE_WAY = 2.5
 """How many times the tolerance counts for the way that a loss has come down: a look of some tens of updates favours low
@@ -15,31 +15,41 @@ KEEP = "keep"
 """The fork whose set-up stays as it is."""
 
 
-def chosen_cure(
-    scores: Mapping[str, float], *, improve: float, tolerance: float, start: float | None = None
-) -> str | None:
-    """The first cure that is as good as the best, if it is clearly better than changing nothing.
-
-    Losses may be zero or below: shares are of their magnitude. Where it is known from where the loss came down, the
-    tolerance is a share of the way that the best one has come, if that is more: after a few updates, the half of a
-    small loss is no reason to intrude further.
+def chosen_cure(scores: Mapping[str, float], *, improve: float, close: Sequence[str]) -> str | None:
+    """The first of the cures that are as good as the best, if it is clearly better than changing nothing.
 
     Args:
         scores: the loss of each fork, `keep` among them, in the order of the list; infinity where it failed.
-        improve: the share by which a cure has to be better than `keep`.
-        tolerance: the share by which it may be worse than the best.
-        start: the loss before any training, None where it is not known.
+        improve: the share by which a cure has to be better than `keep`. Losses may be zero or below: shares are of
+            their magnitude.
+        close: what `as_good` gave.
 
     Returns:
         Its name; None where changing nothing is as good.
     """
-    scores = {name: math.inf if math.isnan(score) else score for name, score in scores.items()}
-    best = min(scores.values(), default=math.inf)
-    if not math.isfinite(best):
+    if not close or close[0] == KEEP:
         return None
+    keep = scores.get(KEEP, math.inf)
+    gain = keep - scores[close[0]]
+    better = not math.isfinite(keep) or (gain > 0 and gain >= improve * abs(keep))
+    return close[0] if better else None
+
+
+def as_good(scores: Mapping[str, float], *, tolerance: float, start: float | None = None) -> tuple[str, ...]:
+    """The cures that are as good as the best, in the order of the list; none where all failed.
+
+    Where it is known from where the loss came down, the tolerance is a share of the way that the best one has come, if
+    that is more: after a few updates, the half of a small loss is no reason to intrude further.
+
+    Args:
+        scores: see `chosen_cure`.
+        tolerance: the share by which one may be worse than the best.
+        start: the loss before any training, None where it is not known.
+    """
+    finite = {name: score for name, score in scores.items() if math.isfinite(score)}
+    if not finite:
+        return ()
+    best = min(finite.values())
     way = 0.0 if start is None or not math.isfinite(start) else start - best
     slack = tolerance * max(abs(best), OF_THE_WAY * way)
-    first = next(name for name, score in scores.items() if score - best <= slack)
-    keep, gain = scores.get(KEEP, math.inf), scores.get(KEEP, math.inf) - scores[first]
-    better = not math.isfinite(keep) or (gain > 0 and gain >= improve * abs(keep))
-    return first if first != KEEP and better else None
+    return tuple(name for name, score in finite.items() if score - best <= slack)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.canaries import Canary
-from supervisor.experiments.examining import Examining
+from supervisor.experiments.examining import PERSISTS, Examining
 from supervisor.experiments.harm import Harm
 from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
@@ -16,10 +16,7 @@ from supervisor.policy import SPIKES
 from supervisor.records import Cause, CauseKind, SignalName
 from supervisor.update import Attempt
 
-__all__ = ["PERSISTS", "convict_stretch", "convict_update"]
-
-PERSISTS = 4
-"""Odd updates in a row by which, or before which, canaries were harmed, though not severely, until that counts."""
+__all__ = ["convict_stretch", "convict_update"]
 
 
 def convict_update(examining: Examining, attempt: Attempt, cause: Cause | None, canaries: Sequence[Canary]) -> Evidence:
@@ -50,9 +47,10 @@ def convict_update(examining: Examining, attempt: Attempt, cause: Cause | None, 
         return Evidence(Blame.UNKNOWN, str(failed), finite=finite)
     if said is None:
         return Evidence(Blame.UNKNOWN, "there is no batch yet that is known to be healthy", finite=finite)
-    if said.harmed and said.severe:
+    if examining.is_lost(attempt, said, canaries):
         return damaged(said, "", finite=finite)
-    how = f"{len(canaries)} batches that were healthy still are: {said}"
+    still = "are again after a few updates" if said.harmed and said.severe else "still are"
+    how = f"{len(canaries)} batches that were healthy {still}: {said}"
     return replace(bad_batch(attempt, data, how), finite=finite)
 
 
@@ -87,12 +85,13 @@ def convict_stretch(examining: Examining, attempt: Attempt, stretch: Stretch, af
     except ProbeFailed:
         before = None
     was_harmed = before is not None and before.harmed
-    examining.slightly_harmed += was_harmed
-    lasting = max(examining.slightly_harmed, stretch.harmed) >= PERSISTS
-    if before is not None and was_harmed and not before.severe and not lasting:
-        subject.restore(applied)
-        attempt.odd = True
-        return False
+    if before is not None and was_harmed:
+        examining.slightly_harmed += not before.severe
+        lost = examining.is_lost(attempt, before, stretch.canaries, stretch.pin)
+        if not lost and max(examining.slightly_harmed, stretch.harmed) < PERSISTS:
+            subject.restore(applied)
+            attempt.odd = True
+            return False
     attempt.undone, attempt.gone_back_over = True, len(stretch.accepted)
     if before is not None and was_harmed:
         attempt.signals, attempt.evidence = (diverged,), damaged(before, " before it", finite=True)

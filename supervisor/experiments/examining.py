@@ -10,9 +10,10 @@ from supervisor.clock import Clock
 from supervisor.errors import ActionError
 from supervisor.events import EventLog
 from supervisor.events.schema import ExperimentEvent
+from supervisor.experiments import healing
 from supervisor.experiments.budget import FORWARD, PassBudget
 from supervisor.experiments.canaries import Canary, RecentCanaries
-from supervisor.experiments.fork import Forks, Stopped, Update
+from supervisor.experiments.fork import Forks, Stopped, Update, drawn_updates
 from supervisor.experiments.harm import Harm, harm
 from supervisor.experiments.learnable import Learnt, can_be_learnt
 from supervisor.experiments.probing import ProbeFailed, Probing
@@ -23,10 +24,13 @@ from supervisor.training.data_position import DataPosition
 from supervisor.training.state import Subject, TrainingState
 from supervisor.update import Attempt, Executor
 
-__all__ = ["BEFORE", "Examining", "Tools", "never"]
+__all__ = ["BEFORE", "PERSISTS", "Examining", "Tools", "never"]
 
 RELY = 3
 """For how many batches in a row one look at the canaries serves."""
+
+PERSISTS = 4
+"""Odd updates in a row by which, or before which, canaries were harmed, though they heal, until that counts."""
 
 BEFORE, AFTER = "canaries", "trial"
 """Whether the canaries are tried on the state before an update, or after it was applied on trial."""
@@ -118,6 +122,49 @@ class Examining:
         if self._known is None or self._relied > RELY:
             self._known, self._relied = self._look(attempt, BEFORE, canaries), 1
         return self._known
+
+    def is_lost(
+        self, attempt: Attempt, said: Harm, canaries: Sequence[Canary], root: TrainingState | None = None
+    ) -> bool:
+        """Whether canaries are harmed so severely that training does not make up for it by itself soon.
+
+        Args:
+            attempt: the present update.
+            said: what they say.
+            canaries: those that were tried.
+            root: the state that they were tried on; None: the present one.
+        """
+        if not (said.harmed and said.severe):
+            return False
+        self.slightly_harmed += 1
+        return self.slightly_harmed >= PERSISTS or not self._heals(attempt, said, canaries, root)
+
+    def _heals(self, attempt: Attempt, said: Harm, canaries: Sequence[Canary], root: TrainingState | None) -> bool:
+        levels, settings, tools = self.detectors.levels, self.policy.experiments, self.tools
+        if levels is None or settings is None or self.policy.snapshot.keep == 0 or not self.possible:
+            return False
+        forks = Forks(tools.subject, tools.executor, root or tools.subject.capture(), tools.stopping)
+        started, accumulate = tools.clock.monotonic(), len(attempt.batches)
+        try:
+            with drawn_updates(tools.data, healing.UPDATES, accumulate) as coming, forks.undone():
+                healed = healing.after_healing(forks, coming, canaries, levels, settings)
+        except (ActionError, Stopped):
+            return False
+        self.budget.spend(healing.UPDATES)
+        healthy = healed is not None and not healed.harmed
+        event = ExperimentEvent(
+            step=attempt.place.step,
+            update=attempt.place.update,
+            kind="fork",
+            batches=healing.UPDATES,
+            before=said.now,
+            after=None if healed is None else healed.now,
+            verdict="unharmed" if healthy else "harmed",
+            why=f"trained for {healing.UPDATES} updates, a fork {'makes' if healthy else 'does not make'} up for it",
+            seconds=tools.clock.monotonic() - started,
+        )
+        tools.log.emit(event)
+        return healthy
 
     def ask_fork(
         self, attempt: Attempt, stretch: Stretch, root: TrainingState | None, odd: Sequence[Update]

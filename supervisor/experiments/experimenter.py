@@ -10,8 +10,8 @@ from supervisor.events.schema import DataShiftEvent, SignalEvent
 from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.budget import FORWARD
 from supervisor.experiments.canaries import Canary
-from supervisor.experiments.conviction import PERSISTS, convict_stretch, convict_update
-from supervisor.experiments.examining import Examining
+from supervisor.experiments.conviction import convict_stretch, convict_update
+from supervisor.experiments.examining import PERSISTS, Examining
 from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
 from supervisor.experiments.stretches import Stretches
@@ -143,7 +143,7 @@ class Experimenter:
         if not found or not self.policy.acted_on(found):
             return True
         said = self.examining.after_trial(attempt, self._canaries())
-        if said is None or not said.harmed or not said.severe:
+        if said is None or not self.examining.is_lost(attempt, said, self._canaries()):
             return True
         attempt.signals, attempt.evidence = found, damaged(said, "", finite=True)
         return False
@@ -246,7 +246,10 @@ class Experimenter:
             said = self.examining.before_update(attempt, stretch.canaries)
         except ProbeFailed:
             return False
-        if said is None or not said.harmed or not said.severe:
+        if said is None or not said.harmed:
+            return False
+        root = self.examining.tools.subject.capture(before=attempt.before)
+        if not self.examining.is_lost(attempt, said, stretch.canaries, root):
             return False
         attempt.signals = (replace(as_finding(found), name=SignalName.DIVERGENCE),)
         attempt.evidence = damaged(said, " before it", finite=True)

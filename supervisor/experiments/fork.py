@@ -107,6 +107,10 @@ class Forks:
             finally:
                 self._surroundings = None
 
+    def present(self) -> Setting:
+        """How the training itself makes its updates; cuts of the ladder, which end, are left out."""
+        return Setting(self.executor.lr_factor, self.executor.max_norm)
+
     def score(self, train: Sequence[Update], probe: Sequence[Update], change: Change) -> float:
         """Train a fork and judge it.
 

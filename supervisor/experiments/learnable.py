@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from supervisor.experiments.canaries import Canary
-from supervisor.experiments.fork import Forks, Setting, Update
+from supervisor.experiments.fork import Forks, Update
 from supervisor.experiments.zero_output import zero_output_losses
 from supervisor.signals.odd import LossLevels
 
@@ -80,7 +80,7 @@ def can_be_learnt(
         return None
     kept = [canary.batches for canary in canaries]
     train = [each for index in range(PASSES * len(seen)) for each in (seen[index % len(seen)], kept[index % len(kept)])]
-    losses = forks.losses(train, [*unseen, *kept], Setting)
+    losses = forks.losses(train, [*unseen, *kept], forks.present)
     if losses is None:
         return None
     loss = statistics.median(losses[: len(unseen)])

@@ -6,7 +6,7 @@ import functools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -54,7 +54,7 @@ class CureRequest:
     of_itself: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Trial:
     """A cure that was tried, and what came of it.
 
@@ -65,6 +65,7 @@ class Trial:
         start: the loss of the probe batches in that state.
         zeros: their loss with zeros for the model's output, None where that is not known.
         score: their loss after the fork's training.
+        longer: their loss after a longer one; None where there was none.
     """
 
     label: str
@@ -73,6 +74,7 @@ class Trial:
     start: float
     zeros: float | None
     score: float
+    longer: float | None = None
 
     def leads_on(self, tolerance: float) -> bool:
         """Whether it did not lose what the state could do already; what only loses it more slowly is no cure."""
@@ -129,16 +131,31 @@ class CureTrials:
                     continue
                 score = forks.score(train, probe, functools.partial(self._changed, cure))
                 self.done.append(Trial(label, cure, point, start, zeros, score))
-                place = self.request.attempt.place
-                event = CureTriedEvent(
-                    step=place.step,
-                    update=place.update,
-                    incident=incident,
-                    cure=label,
-                    score=score,
-                    from_step=point.step,
-                )
-                self.log.emit(event)
+                self._tell(self.done[-1], incident, score, len(train))
+
+    def look_longer(self, close: Sequence[Trial], updates: Sequence[Update], incident: int) -> None:
+        """Train some of the forks for longer; the arguments and what is raised are those of `run`."""
+        for trial in close:
+            forks = Forks(self.subject, self.executor, trial.point.training, lambda: self.stop.requested)
+            with forks.undone():
+                usable = self._usable(forks, updates)
+                probe, train = usable[: self.request.rung.probe_batches], usable[self.request.rung.probe_batches :]
+                longer = forks.score(train, probe, functools.partial(self._changed, trial.cure))
+            self.done[self.done.index(trial)] = replace(trial, longer=longer)
+            self._tell(trial, incident, longer, len(train))
+
+    def _tell(self, trial: Trial, incident: int, score: float, updates: int) -> None:
+        place = self.request.attempt.place
+        event = CureTriedEvent(
+            step=place.step,
+            update=place.update,
+            incident=incident,
+            cure=trial.label,
+            score=score,
+            from_step=trial.point.step,
+            updates=updates,
+        )
+        self.log.emit(event)
 
     def _usable(self, forks: Forks, updates: Sequence[Update]) -> list[Update]:
         """The updates that are sound at the root, if most are: what is bad there tells nothing about the set-up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, field
 
@@ -10,8 +11,8 @@ from supervisor.errors import ActionError
 from supervisor.events import EventLog
 from supervisor.events.schema import CureChosenEvent
 from supervisor.experiments import CuresInForce, Stopped
-from supervisor.experiments.choice import KEEP, chosen_cure
 from supervisor.experiments.fork import drawn_updates
+from supervisor.guard.cure_choice import chosen_trial, to_look_at_longer
 from supervisor.guard.cure_trials import CureRequest, CureTrials, StopRequest, Trial, modules_named
 from supervisor.policy import DataAfterReload
 from supervisor.records import CureScore
@@ -21,6 +22,9 @@ from supervisor.training.data_cursor import DataCursor
 from supervisor.update import Executor
 
 __all__ = ["Curing"]
+
+LONGER = 2
+"""How many times the rung's steps those cures are trained for beyond them, between which they do not decide."""
 
 CLEARLY_BELOW = 1.5
 """How many times lower than the loss of zeros the best fork has to end. Otherwise its state may be past saving."""
@@ -84,7 +88,7 @@ class Curing:
             if request.of_itself:
                 return Effect(closes=True)
             raise
-        chosen = self._chosen(trials)
+        chosen = chosen_trial(trials.done, request.rung)
         self._record(trials, chosen)
         if chosen is not None:
             return self._commit(chosen, request)
@@ -95,32 +99,25 @@ class Curing:
     def _run(self, trials: CureTrials) -> None:
         """Try them on the newest good state, and on the initial one too where the newest may be past saving."""
         points, request, newest = self.restoring.points, trials.request, self._newest_good()
-        incident = points.ledger.engine.incident
+        incident, rung = points.ledger.engine.incident, trials.request.rung
         number = 1 if incident is None else incident.id
-        count = request.rung.steps + request.rung.probe_batches
-        with drawn_updates(points.data, count, len(request.attempt.batches)) as updates:
+        count = rung.steps + rung.probe_batches
+        accumulate = len(request.attempt.batches)
+        with drawn_updates(points.data, count, accumulate) as updates:
             trials.run(newest, updates, number)
-            if self.initial is None or self.initial.update == newest.update:
-                return
-            zeros, best = trials.done[0].zeros, min(trial.score for trial in trials.done)
-            past_saving = self._chosen(trials) is None if zeros is None else best > zeros / CLEARLY_BELOW
-            # A run that is found to have learnt nothing loses nothing by its start.
-            if request.of_itself or past_saving:
-                trials.run(self.initial, updates, number)
-
-    def _chosen(self, trials: CureTrials) -> Trial | None:
-        rung, by_name = trials.request.rung, {}
-        for number, trial in enumerate(trials.done):
-            by_name[KEEP if trial.cure is None else f"{number}"] = trial
-        scores = {
-            name: trial.score if trial.cure is None or trial.leads_on(rung.tolerance) else math.inf
-            for name, trial in by_name.items()
-        }
-        best = by_name[min(scores, key=lambda name: scores[name])]
-        # A start that is worse than saying nothing was not learnt from: it would excuse anything.
-        start = best.start if best.zeros is None else min(best.start, best.zeros)
-        name = chosen_cure(scores, improve=rung.improve, tolerance=rung.tolerance, start=start)
-        return None if name is None else by_name[name]
+            if self.initial is not None and self.initial.update != newest.update:
+                zeros, best = trials.done[0].zeros, min(trial.score for trial in trials.done)
+                past_saving = chosen_trial(trials.done, rung) is None if zeros is None else best > zeros / CLEARLY_BELOW
+                # A run that is found to have learnt nothing loses nothing by its start.
+                if request.of_itself or past_saving:
+                    trials.run(self.initial, updates, number)
+            close = to_look_at_longer(trials.done, rung)
+            # The data may end before.
+            with (
+                contextlib.suppress(ActionError),
+                drawn_updates(points.data, LONGER * rung.steps if close else 0, accumulate) as more,
+            ):
+                trials.look_longer(close, [*updates, *more], number)
 
     def _newest_good(self) -> RestorePoint:
         restoring = self.restoring
