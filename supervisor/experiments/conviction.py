@@ -13,10 +13,10 @@ from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
 from supervisor.experiments.suspicion import as_finding, bad_batch, damaged
 from supervisor.policy import SPIKES
-from supervisor.records import Cause, CauseKind, SignalName
+from supervisor.records import Cause, CauseKind, Signal, SignalName
 from supervisor.update import Attempt
 
-__all__ = ["convict_stretch", "convict_update"]
+__all__ = ["convict_state", "convict_stretch", "convict_update"]
 
 
 def convict_update(examining: Examining, attempt: Attempt, cause: Cause | None, canaries: Sequence[Canary]) -> Evidence:
@@ -52,6 +52,29 @@ def convict_update(examining: Examining, attempt: Attempt, cause: Cause | None, 
     still = "are again after a few updates" if said.harmed and said.severe else "still are"
     how = f"{len(canaries)} batches that were healthy {still}: {said}"
     return replace(bad_batch(attempt, data, how), finite=finite)
+
+
+def convict_state(examining: Examining, attempt: Attempt, canaries: Sequence[Canary], found: Sequence[Signal]) -> bool:
+    """Whether the state before an odd update is damaged, as by something outside of the training.
+
+    Args:
+        examining: tries canaries.
+        attempt: the update; it takes signals and evidence where that is so.
+        canaries: those to try.
+        found: what is odd about the update.
+    """
+    try:
+        said = examining.before_update(attempt, canaries)
+    except ProbeFailed:
+        return False
+    if said is None or not said.harmed:
+        return False
+    root = examining.tools.subject.capture(before=attempt.before)
+    if not examining.is_lost(attempt, said, canaries, root):
+        return False
+    attempt.signals = (replace(as_finding(found), name=SignalName.DIVERGENCE),)
+    attempt.evidence = damaged(said, " before it", finite=True)
+    return True
 
 
 def convict_stretch(examining: Examining, attempt: Attempt, stretch: Stretch, after: Harm) -> bool:

@@ -10,12 +10,19 @@ from supervisor.events.schema import DataShiftEvent, SignalEvent
 from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.budget import FORWARD
 from supervisor.experiments.canaries import Canary
-from supervisor.experiments.conviction import convict_stretch, convict_update
+from supervisor.experiments.conviction import convict_state, convict_stretch, convict_update
 from supervisor.experiments.examining import PERSISTS, Examining
-from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
 from supervisor.experiments.stretches import Stretches
-from supervisor.experiments.suspicion import EXTREMES, as_finding, bad_batch, damaged, is_explained, is_far_off
+from supervisor.experiments.suspicion import (
+    EXTREMES,
+    as_finding,
+    bad_batch,
+    damaged,
+    high_rate,
+    is_explained,
+    is_far_off,
+)
 from supervisor.policy import Experiments, RecoveryPolicy, ShiftAnswer
 from supervisor.records import Cause, Signal, SignalName
 from supervisor.training.state import TrainingState
@@ -59,11 +66,12 @@ class Experimenter:
         if not found or not self.policy.acted_on([as_finding(found)]):
             return False
         stretch = self.stretch
-        if stretch is not None and (stretch.skipping or stretch.accepted) and self._is_damaged(attempt, stretch, found):
+        begun = stretch is not None and (stretch.skipping or len(stretch.accepted) > 0)
+        if stretch is not None and begun and convict_state(self.examining, attempt, stretch.canaries, found):
             return True
         if stretch is not None and stretch.skipping:
-            after = self._settings.shift.after_updates
-            if not self._leave_out(attempt, stretch, "odd, as those before it that did harm", after):
+            after, what = self._settings.shift.after_updates, high_rate(found) or "odd"
+            if not self._leave_out(attempt, stretch, f"{what}, as those before it that did harm", after):
                 attempt.evidence = None
                 return False
             attempt.signals = (as_finding(found),)
@@ -172,7 +180,7 @@ class Experimenter:
         examining.state_changed()
         if attempt.odd or (attempt.suspicions and self.stretch is not None):
             # One that could not be tried may be harmful: nothing is measured by it.
-            examining.detectors.accept_on_trial()
+            examining.detectors.accept_on_trial(attempt.seen)
             return
         self._stretches.extremes = None
         self._stretches.end()
@@ -239,21 +247,6 @@ class Experimenter:
         attempt.evidence = self._data(attempt, f"far from what is known, and not learnt: {learnt}")
         stretch.prove_harmful()
         return False
-
-    def _is_damaged(self, attempt: Attempt, stretch: Stretch, found: Sequence[Signal]) -> bool:
-        """Whether the state itself was damaged since the last update of a stretch, by something outside of it."""
-        try:
-            said = self.examining.before_update(attempt, stretch.canaries)
-        except ProbeFailed:
-            return False
-        if said is None or not said.harmed:
-            return False
-        root = self.examining.tools.subject.capture(before=attempt.before)
-        if not self.examining.is_lost(attempt, said, stretch.canaries, root):
-            return False
-        attempt.signals = (replace(as_finding(found), name=SignalName.DIVERGENCE),)
-        attempt.evidence = damaged(said, " before it", finite=True)
-        return True
 
     def _shift(self, attempt: Attempt, stretch: Stretch) -> bool:
         """So many odd updates harmed nothing: the data have changed."""

@@ -12,7 +12,7 @@ from supervisor.signals import Detectors
 from supervisor.training.data_position import DataPosition
 from supervisor.update import Attempt
 
-__all__ = ["EXTREMES", "as_finding", "bad_batch", "damaged", "is_explained", "is_far_off"]
+__all__ = ["EXTREMES", "as_finding", "bad_batch", "damaged", "high_rate", "is_explained", "is_far_off"]
 
 EXTREMES = frozenset({SignalName.LOSS_SPIKE, SignalName.GRADIENT_SPIKE})
 """What an extreme loss and an extreme gradient norm are called."""
@@ -42,6 +42,14 @@ def damaged(said: Harm, when: str, *, finite: bool) -> Evidence:
     return Evidence(Blame.STATE, f"batches that were healthy are not any more{when}: {said}", finite=finite)
 
 
+def high_rate(found: Sequence[Signal]) -> str | None:
+    """What is odd about an update, where it is its learning rate alone."""
+    details = found[0].details
+    if len(found) > 1 or "lr" not in details:
+        return None
+    return f"the learning rate is {details['lr']:.3g}, and was at most {details['highest_lr']:.3g} before"
+
+
 def is_explained(seen: Observation, detectors: Detectors) -> bool:
     """Whether an extreme gradient has a reason: a loss that is odd too, and no worse than in the beginning."""
     levels = detectors.levels
@@ -64,4 +72,7 @@ def as_finding(found: Sequence[Signal]) -> Signal:
     first = found[0]
     if first.name is not SignalName.ODD_UPDATE:
         return first
+    if "lr" in first.details:
+        # What it does to the state, its own batch being ordinary.
+        return replace(first, name=SignalName.DIVERGENCE)
     return replace(first, name=SignalName.LOSS_SPIKE if "loss" in first.details else SignalName.GRADIENT_SPIKE)

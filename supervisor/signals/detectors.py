@@ -14,6 +14,7 @@ from supervisor.signals.loss_scale import LossScale
 from supervisor.signals.nonfinite import nonfinite_signals
 from supervisor.signals.not_learning import NotLearning
 from supervisor.signals.odd import LossLevels, OddDetector
+from supervisor.signals.odd_rate import OddRate
 from supervisor.signals.spike import SpikeDetector
 from supervisor.signals.weights import WeightDetector
 
@@ -60,6 +61,7 @@ class Detectors:
     def __init__(self, policy: RecoveryPolicy) -> None:
         self.not_learning = NotLearning()
         self._loss_scale = LossScale()
+        self._rate = OddRate()
         self._odd = _odd_detectors(policy)
         finite = _finite_detectors(policy)
         # With experiments, what is finite is only a suspicion, unless it is extreme.
@@ -82,6 +84,9 @@ class Detectors:
     def suspect(self, observation: Observation) -> tuple[Signal, ...]:
         """What makes a finite observation worth an experiment; empty where nothing does, and without experiments."""
         found = [signal for odd in self._asking if (signal := odd.suspect(observation)) is not None]
+        rate = self._rate.suspect(observation) if self._asking else None
+        if rate is not None:
+            found.append(rate)
         for detector in self._suspecting:
             signal = detector.inspect(observation)
             if signal is not None:
@@ -112,14 +117,17 @@ class Detectors:
         """Take a healthy observation into the windows; one of a replayed batch enters none."""
         self._loss_scale.applied()
         if not observation.replayed:
+            self._rate.accept(observation)
             if not self.not_learning.over:
                 self.not_learning.accept(observation)
             for detector in self._detectors.values():
                 detector.accept(observation)
 
-    def accept_on_trial(self) -> None:
-        """An odd update was applied: its values enter no window before its stretch is judged."""
+    def accept_on_trial(self, observation: Observation) -> None:
+        """An odd update was applied: its values enter no window before its stretch is judged. Its rate did no harm."""
         self._loss_scale.applied()
+        if not observation.replayed:
+            self._rate.accept(observation)
 
     def flagged(self, observation: Observation) -> None:
         """Note a flagged observation; its values enter no window."""
@@ -137,7 +145,7 @@ class Detectors:
 
     def forget(self) -> None:
         """Start every window afresh: the model was redrawn, and its old numbers say nothing about it."""
-        self._loss_scale, self.not_learning = LossScale(), NotLearning()
+        self._loss_scale, self.not_learning, self._rate = LossScale(), NotLearning(), OddRate()
         for detector in self._detectors.values():
             detector.forget()
 
@@ -145,7 +153,12 @@ class Detectors:
         """What each detector remembers, by name; nothing for a finding that needs no memory."""
         state: dict[str, Any] = {name.value: {} for name in SignalName if name not in SPIKES}
         state |= {name: detector.state_dict() for name, detector in self._detectors.items()}
-        return {**state, "loss_scale": asdict(self._loss_scale), "not_learning": self.not_learning.state_dict()}
+        return {
+            **state,
+            "loss_scale": asdict(self._loss_scale),
+            "not_learning": self.not_learning.state_dict(),
+            "odd_rate": self._rate.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave; detectors it does not know start afresh."""
@@ -153,6 +166,8 @@ class Detectors:
             self._loss_scale = LossScale(**state["loss_scale"])
         if "not_learning" in state:
             self.not_learning.load_state_dict(state["not_learning"])
+        if "odd_rate" in state:
+            self._rate.load_state_dict(state["odd_rate"])
         for name, detector in self._detectors.items():
             if name in state:
                 detector.load_state_dict(state[name])

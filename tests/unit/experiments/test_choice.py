@@ -7,7 +7,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from supervisor.experiments.choice import KEEP, chosen_cure
+from supervisor.experiments.choice import KEEP, as_good, chosen_cure
+
+
+def chosen_of(scores: Mapping[str, float], start: float | None = None) -> str | None:
+    return chosen_cure(scores, improve=0.1, close=as_good(scores, tolerance=0.1, start=start))
 
 
 @pytest.mark.parametrize(
@@ -27,7 +31,7 @@ from supervisor.experiments.choice import KEEP, chosen_cure
 def test_the_first_that_is_as_good_as_the_best_and_better_than_none(
     scores: Mapping[str, float], chosen: str | None
 ) -> None:
-    assert chosen_cure(scores, improve=0.1, tolerance=0.1) == chosen
+    assert chosen_of(scores) == chosen
 
 
 @pytest.mark.parametrize(
@@ -42,15 +46,22 @@ def test_the_first_that_is_as_good_as_the_best_and_better_than_none(
     ],
 )
 def test_losses_may_be_zero_or_below(scores: Mapping[str, float], chosen: str | None) -> None:
-    assert chosen_cure(scores, improve=0.1, tolerance=0.1) == chosen
+    assert chosen_of(scores) == chosen
 
 
 def test_where_it_is_known_from_where_the_loss_came_down_that_way_is_the_measure() -> None:
     scores = {KEEP: math.inf, "less": 0.25, "more": 0.2}
-    assert chosen_cure(scores, improve=0.1, tolerance=0.1) == "more"
-    assert chosen_cure(scores, improve=0.1, tolerance=0.1, start=1.0) == "less"
-    assert chosen_cure(scores, improve=0.1, tolerance=0.1, start=math.inf) == "more"
+    assert chosen_of(scores) == "more"
+    assert chosen_of(scores, 1.0) == "less"
+    assert chosen_of(scores, math.inf) == "more"
 
 
 def test_of_nothing_nothing_is_chosen() -> None:
-    assert chosen_cure({}, improve=0.1, tolerance=0.1) is None
+    assert chosen_of({}) is None
+
+
+def test_all_that_are_close_are_told_in_their_order() -> None:
+    scores = {KEEP: 9.0, "a": 1.05, "b": math.inf, "c": 1.0, "d": 1.2}
+    assert as_good(scores, tolerance=0.1) == ("a", "c")
+    assert as_good(scores, tolerance=0.1, start=2.0) == ("a", "c", "d")
+    assert as_good({KEEP: math.inf}, tolerance=0.1) == ()

@@ -104,7 +104,8 @@ def test_every_detector_that_learns_is_told_of_healthy_updates_and_forgets_when_
 ) -> None:
     fresh, detectors = Detectors(policy).state_dict(), Detectors(policy)
     learnt = fed(detectors).state_dict()
-    assert {name for name in learnt if learnt[name] != fresh[name]} == {*learning, "loss_scale", "not_learning"}
+    told = {name for name in learnt if learnt[name] != fresh[name]}
+    assert told == {*learning, "loss_scale", "not_learning", "odd_rate"}
     detectors.forget()
     assert detectors.state_dict() == fresh
 
@@ -164,11 +165,20 @@ class TestWhereExperimentsDecide:
         assert detectors.inspect(replace(HEALTHY, loss=1e6, grad_norm=1e6)) == ()
         assert detectors.state_dict()["weights"] == weights
 
-    def test_an_update_that_stands_on_trial_enters_no_window(self) -> None:
+    def test_an_update_that_stands_on_trial_enters_no_window_and_yet_its_rate_is_known(self) -> None:
         detectors = fed(Detectors(RecoveryPolicy()))
+        faster = replace(HEALTHY, lr=1.0)
+        (found,) = detectors.suspect(faster)
+        assert found.details == {"lr": 1.0, "highest_lr": 0.1}
         before = detectors.state_dict()
-        detectors.accept_on_trial()
-        assert detectors.state_dict() == before
+        detectors.accept_on_trial(faster)
+        after = detectors.state_dict()
+        assert {name for name in after if after[name] != before[name]} == {"odd_rate"}
+        assert detectors.suspect(faster) == ()
+
+    def test_without_spikes_no_rate_is_odd(self) -> None:
+        detectors = fed(Detectors(load_policy({"detect": {"spike": None}})))
+        assert detectors.suspect(replace(HEALTHY, lr=1.0)) == ()
 
 
 DETECT = RecoveryPolicy().detect

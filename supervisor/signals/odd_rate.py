@@ -1,0 +1,49 @@
+"""A learning rate far above all before it: a reason to try the update, whatever its loss looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from supervisor.records import Observation, Signal, SignalName
+
+__all__ = ["OddRate"]
+
+FACTOR = 3.0
+"""How many times the highest rate so far an odd one is. A warm-up rises by less from its second update on."""
+
+LEAST = 8
+"""Healthy updates to see before any rate is odd."""
+
+
+class OddRate:
+    """Finds the first update at a rate that is more than three times as high as any before it.
+
+    Its loss and its gradients are ordinary: they were computed before the rate had any effect. Once an update at that
+    rate was applied and did no harm, the rate is known.
+    """
+
+    def __init__(self) -> None:
+        self._highest = 0.0
+        self._updates = 0
+
+    def suspect(self, observation: Observation) -> Signal | None:
+        """`odd_update` for an odd rate, with the highest one so far."""
+        rate = observation.lr
+        if rate is None or self._updates < LEAST or not 0 < FACTOR * self._highest < rate:
+            return None
+        return Signal(SignalName.ODD_UPDATE, {"lr": rate, "highest_lr": self._highest})
+
+    def accept(self, observation: Observation) -> None:
+        """An update at this rate did no harm."""
+        self._updates += 1
+        if observation.lr is not None:
+            self._highest = max(self._highest, observation.lr)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers, as plain values."""
+        return {"highest": self._highest, "updates": self._updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state_dict` gave."""
+        self._highest, self._updates = state["highest"], state["updates"]

@@ -1,0 +1,57 @@
+"""A learning rate far above all before it is odd until one update at it did no harm."""
+
+from __future__ import annotations
+
+import pytest
+
+from supervisor.records import Observation, SignalName
+from supervisor.signals.odd_rate import FACTOR, LEAST, OddRate
+
+
+def seen(lr: float | None) -> Observation:
+    return Observation(0, 0, 1.0, 1.0, lr=lr)
+
+
+def at_rates(*rates: float | None) -> OddRate:
+    detector = OddRate()
+    for rate in rates:
+        detector.accept(seen(rate))
+    return detector
+
+
+def test_far_above_the_highest_it_is_odd() -> None:
+    found = at_rates(*[0.1] * LEAST).suspect(seen(4.0))
+    assert found is not None
+    assert (found.name, found.details) == (SignalName.ODD_UPDATE, {"lr": 4.0, "highest_lr": 0.1})
+
+
+@pytest.mark.parametrize("rate", [FACTOR * 0.1, 0.1, 0.0, None])
+def test_what_is_not_is_not(rate: float | None) -> None:
+    assert at_rates(*[0.1] * LEAST).suspect(seen(rate)) is None
+
+
+def test_a_warm_restart_is_at_a_rate_that_is_known() -> None:
+    assert at_rates(*[0.1] * LEAST, 1e-6).suspect(seen(0.1)) is None
+
+
+@pytest.mark.parametrize("steps", [10, 1000, 100_000])
+def test_no_warm_up_that_rises_from_zero_is_odd(steps: int) -> None:
+    detector = OddRate()
+    for step in range(min(steps, 5000)):
+        rate = (step + 1) / steps
+        assert detector.suspect(seen(rate)) is None
+        detector.accept(seen(rate))
+
+
+def test_in_the_first_updates_no_rate_is_odd() -> None:
+    assert at_rates(*[0.1] * (LEAST - 1)).suspect(seen(100.0)) is None
+
+
+def test_where_no_rate_is_known_none_is_odd() -> None:
+    assert at_rates(*[None] * LEAST).suspect(seen(1.0)) is None
+
+
+def test_it_remembers_across_a_checkpoint() -> None:
+    detector = OddRate()
+    detector.load_state_dict(at_rates(*[0.1] * LEAST).state_dict())
+    assert detector.suspect(seen(4.0)) is not None
