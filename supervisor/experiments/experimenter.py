@@ -8,10 +8,11 @@ from typing import Any
 
 from supervisor.events.schema import DataShiftEvent, SignalEvent
 from supervisor.evidence import Blame, Evidence
+from supervisor.experiments.asking import ask_fork
 from supervisor.experiments.budget import FORWARD
 from supervisor.experiments.canaries import Canary
 from supervisor.experiments.conviction import convict_state, convict_stretch, convict_update
-from supervisor.experiments.examining import PERSISTS, Examining
+from supervisor.experiments.examining import Examining
 from supervisor.experiments.stretch import Stretch
 from supervisor.experiments.stretches import Stretches
 from supervisor.experiments.suspicion import (
@@ -19,10 +20,10 @@ from supervisor.experiments.suspicion import (
     as_finding,
     bad_batch,
     damaged,
-    high_rate,
     is_explained,
     is_far_off,
 )
+from supervisor.experiments.verdict import PERSISTS, Verdict, verdict
 from supervisor.policy import Experiments, RecoveryPolicy, ShiftAnswer
 from supervisor.records import Cause, Signal, SignalName
 from supervisor.training.state import TrainingState
@@ -70,8 +71,8 @@ class Experimenter:
         if stretch is not None and begun and convict_state(self.examining, attempt, stretch.canaries, found):
             return True
         if stretch is not None and stretch.skipping:
-            after, what = self._settings.shift.after_updates, high_rate(found) or "odd"
-            if not self._leave_out(attempt, stretch, f"{what}, as those before it that did harm", after):
+            after = self._settings.shift.after_updates
+            if not self._leave_out(attempt, stretch, "odd, as those before it that did harm", after):
                 attempt.evidence = None
                 return False
             attempt.signals = (as_finding(found),)
@@ -126,11 +127,12 @@ class Experimenter:
             self._stretches.end()
             return True
         stretch.harmed += after.harmed
-        if after.harmed and (after.severe or stretch.harmed >= PERSISTS):
-            if not convict_stretch(self.examining, attempt, stretch, after):
+        certain = after.severe or stretch.harmed >= PERSISTS or high_rate(attempt.suspicions) is not None
+        if after.harmed and certain:
+            undone = convict_stretch(self.examining, attempt, stretch, after)
+            if not (undone and stretch.skipping):
                 self._stretches.drop()
-                return True
-            return False
+            return not undone
         stretch.accept(attempt.seen, attempt.batches)
         if len(stretch.accepted) < settings.shift.after_updates:
             return True
@@ -151,7 +153,7 @@ class Experimenter:
         if not found or not self.policy.acted_on(found):
             return True
         said = self.examining.after_trial(attempt, self._canaries())
-        if said is None or not self.examining.is_lost(attempt, said, self._canaries()):
+        if said is None or verdict(self.examining, attempt, said, self._canaries()) is not Verdict.LOST:
             return True
         attempt.signals, attempt.evidence = found, damaged(said, "", finite=True)
         return False
@@ -214,7 +216,7 @@ class Experimenter:
         stretch.leave_out(attempt.batches)
         attempt.evidence = self._data(attempt, why)
         if stretch.is_to_be_asked(after):
-            learnt = self.examining.ask_fork(attempt, stretch, None, stretch.skipped)
+            learnt = ask_fork(self.examining, attempt, stretch, None, stretch.skipped)
             if learnt is not None and learnt.learnt:
                 halts = self._settings is not None and self._settings.shift.then is ShiftAnswer.HALT
                 self._tell_shift(attempt, stretch.left_out, accepted=not halts)
@@ -238,7 +240,7 @@ class Experimenter:
 
     def _is_learnable(self, attempt: Attempt, stretch: Stretch, pin: TrainingState) -> bool:
         """Whether a fork learns what did no harm so far and is far from what is known. Otherwise it is undone."""
-        learnt = self.examining.ask_fork(attempt, stretch, pin, stretch.tried)
+        learnt = ask_fork(self.examining, attempt, stretch, pin, stretch.tried)
         if learnt is None or learnt.learnt:
             return True
         self.examining.tools.subject.restore(pin)
