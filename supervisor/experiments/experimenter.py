@@ -20,6 +20,7 @@ from supervisor.experiments.suspicion import (
     as_finding,
     bad_batch,
     damaged,
+    high_rate,
     is_explained,
     is_far_off,
 )
