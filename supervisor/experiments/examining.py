@@ -24,6 +24,12 @@ __all__ = ["BEFORE", "Examining", "Tools", "never"]
 RELY = 3
 """For how many batches in a row one look at the canaries serves."""
 
+NO_EXPERIMENTS = (
+    "no experiment is made in this run, and what is finite is flagged only where it is extreme; register what the loss"
+    " depends on as a buffer or as `extra_state`"
+)
+"""What follows where a loss does not repeat."""
+
 BEFORE, AFTER = "canaries", "trial"
 """Whether the canaries are tried on the state before an update, or after it was applied on trial."""
 
@@ -144,7 +150,7 @@ class Examining:
         settings, levels, tools = self.policy.experiments, self.detectors.levels, self.tools
         if settings is None or levels is None or not canaries or tools.executor.no_replay is not None:
             return None
-        started, passes = tools.clock.monotonic(), self._probing.passes
+        started, passes, repeated = tools.clock.monotonic(), self._probing.passes, self._probing.repeats
         said: Harm | None = None
         why: str | None = None
         try:
@@ -153,6 +159,9 @@ class Examining:
             return said
         except ProbeFailed as failed:
             why = str(failed)
+            if repeated is None and self._probing.repeats is False:
+                place = attempt.place
+                tools.log.warn(f"{why}: {NO_EXPERIMENTS}", place.step, place.update)
             raise
         finally:
             self.budget.spend(FORWARD * (self._probing.passes - passes) / max(1, len(attempt.batches)))

@@ -166,15 +166,16 @@ class Experimenter:
             attempt: the update; everything is as it was before it.
             cause: what the diagnosis found.
         """
-        if self._settings is None or attempt.evidence is not None:
-            return attempt.evidence
+        if self._settings is None:
+            return None
         canaries = self._canaries()
-        evidence = convict_update(self.examining, attempt, cause, canaries)
-        if evidence.blame is not Blame.DATA or not evidence.finite:
+        attempt.evidence = attempt.evidence or convict_update(self.examining, attempt, cause, canaries)
+        evidence = attempt.evidence
+        if evidence.blame is not Blame.DATA or not evidence.finite or evidence.shifted:
             return evidence
-        # One that is extreme is not tried; where such go on for too long, they may yet be what is to be learnt.
-        extremes = self._stretches.extremes = self._stretches.extremes or Stretch(canaries, None)
-        self._leave_out(attempt, extremes, evidence.why, self._settings.bad_data.in_a_row)
+        # Where such come for too long, they may yet be what is to be learnt.
+        left_out = self._stretches.so_far(canaries)
+        self._leave_out(attempt, left_out, evidence.why, self._settings.bad_data.in_a_row)
         return attempt.evidence
 
     def accepted(self, attempt: Attempt) -> None:
@@ -185,8 +186,9 @@ class Experimenter:
             # One that could not be tried may be harmful: nothing is measured by it.
             examining.detectors.accept_on_trial(attempt.seen)
             return
-        self._stretches.extremes = None
         self._stretches.end()
+        if self._settings is not None:
+            self._stretches.healthy(self._settings.bad_data.window_updates)
         examining.detectors.accept(attempt.seen)
         if self._settings is None:
             return
@@ -215,7 +217,7 @@ class Experimenter:
     def _leave_out(self, attempt: Attempt, stretch: Stretch, why: str, after: int) -> bool:
         """Leave an odd update out. Gives False where it was found that such can be learnt, as is asked `after` some."""
         stretch.leave_out(attempt.batches)
-        attempt.evidence = self._data(attempt, why)
+        attempt.evidence = attempt.evidence or self._data(attempt, why)
         if stretch.is_to_be_asked(after):
             learnt = ask_fork(self.examining, attempt, stretch, None, stretch.skipped)
             if learnt is not None and learnt.learnt:
