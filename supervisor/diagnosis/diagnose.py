@@ -12,6 +12,7 @@ from typing import Any
 from supervisor.clock import Clock
 from supervisor.diagnosis.attribution import Attribution
 from supervisor.diagnosis.replay import Replays
+from supervisor.errors import text_of
 from supervisor.records import Cause, Observation
 from supervisor.training.state import Subject
 from supervisor.update import Attempt, Executor
@@ -85,7 +86,7 @@ def diagnose(
     except Overrun:
         failure = f"it took longer than its {bounds.seconds:g} s"
     except Exception as error:  # noqa: BLE001  (hooks and replays run code that nobody here has written)
-        failure = str(error) or type(error).__name__
+        failure = text_of(error) or type(error).__name__
     if cause is not None:
         cause = replace(cause, replays=replays.done, seconds=clock.monotonic() - started)
     return Diagnosis(cause, failure, replays.done, brief)

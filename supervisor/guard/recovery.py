@@ -12,7 +12,7 @@ from supervisor.actions import Action, Effect, Restored, action_for
 from supervisor.actions.redraw import redraw_modules_
 from supervisor.diagnosis import Diagnosis
 from supervisor.engine import no_further
-from supervisor.errors import ActionError, InputError, PolicyMisfit
+from supervisor.errors import ActionError, InputError, PolicyMisfit, said_by, text_of
 from supervisor.guard.cure_trials import CureRequest
 from supervisor.guard.curing import Curing
 from supervisor.guard.diagnosing import Diagnostician
@@ -215,7 +215,7 @@ class Recovery:
                 effect = Effect() if decision.in_place else self._actions[decision.rung].apply(context)
                 break
             except Exception as error:  # noqa: BLE001  (an initialiser of the user's may raise anything)
-                what = str(error) if isinstance(error, ActionError) else f"{type(error).__name__}: {error}"
+                what = text_of(error) if isinstance(error, ActionError) else said_by(error)
                 undone = undone and not self._actions[decision.rung].undoes_update()
                 blocked = self._blocked(context, undone)
                 record.failed(decision, what, seen)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from supervisor.config.fixes import problems_of
 from supervisor.config.origins import Origins, refuse
-from supervisor.errors import InputError
+from supervisor.errors import InputError, said_by
 from supervisor.job import Job
 from supervisor.training.device import optimizer_to
 from supervisor.training.optimizers import chained
@@ -108,7 +108,7 @@ def _import(name: str, origins: Origins) -> ModuleType:
         # Whatever a module of the user's raises, it cannot be trained with.
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
-        what = f"{name} cannot be imported ({type(error).__name__}: {error}; {where[0]}:{where[1]})"
+        what = f"{name} cannot be imported ({said_by(error)}; {where[0]}:{where[1]})"
         raise _mistake(origins, what, "mend the module") from error
 
 
