@@ -79,7 +79,7 @@ MESSAGES: list[tuple[dict[Any, Any], str]] = [
     ({"colours": 1}, "colours: no such key: write `colour`"),
     (
         {"xyzzy": 1},
-        "xyzzy: no such key: remove it, or write one of: colour, frame, framed, hanging, pair, shapes, title, version; ",
+        "xyzzy: no such key: remove it, or write one of: colour, frame, framed, hanging, pair, shapes, title, version",
     ),
     ({"low": 1}, "low: no such key: write it under `pair`"),
     ({"radius": 1}, "radius: no such key: write it in a shape of the `shapes`"),
