@@ -36,7 +36,7 @@ class Attribution:
         replays: runs it again.
         is_healthy: whether an observation would not have been flagged.
         finite_before: whether the state was checked after the step before and was finite; None: not known.
-        brief: look for samples alone, in about the time of three steps.
+        brief: skip what takes long: of the rows from the samples on, try these alone, in about the time of three steps.
         known_good: gives batches of an earlier update that was healthy, None where there are none.
     """
 
@@ -81,9 +81,7 @@ class Attribution:
         self._must_not_raise(first)
         if self.is_healthy(first):
             return self._not_reproducible(first)
-        if self.brief:
-            blame = self._samples.each_alone()
-            return None if blame is None else self._blamed(blame, NOWHERE)
+        # One more replay at most, and that where a plain attribute is not finite: a brief look has the time for it.
         found = self._hidden()
         if found is not None:
             return found
@@ -92,6 +90,9 @@ class Attribution:
             self.replays.run(self.attempt.batches, probe)
             if probe.module is not None:
                 return self._blamed(self._samples.by_value(), Origin(probe.module))
+        if self.brief:
+            blame = self._samples.each_alone()
+            return None if blame is None else self._blamed(blame, NOWHERE)
         first = self.replays.run(self.attempt.batches, self._trace)
         self._must_not_raise(first)
         # What the search does next must not push out the gradients that later rows look at.

@@ -36,7 +36,7 @@ class Diagnosis:
         cause: the cause, None where none was found.
         failure: why the diagnosis failed, None where it did not.
         replays: how often the step was run again.
-        brief: samples alone were looked for.
+        brief: what takes long was skipped.
     """
 
     cause: Cause | None
@@ -72,7 +72,7 @@ def diagnose(
         batch_number: number of its last batch, None where the caller draws the batches.
         clock: for the duration.
         finite_before: whether the state was checked after the step before and was finite; None: not known.
-        brief: look for samples alone, in about the time of three steps.
+        brief: skip what takes long: of the rows from the samples on, try these alone, in about the time of three steps.
         known_good: gives batches of an earlier update that was healthy, None where there are none.
     """
     started = clock.monotonic()
