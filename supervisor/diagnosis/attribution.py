@@ -50,6 +50,7 @@ class Attribution:
     _modules: dict[str, nn.Module] = field(init=False)
     _trace: Trace = field(init=False)
     _samples: SampleSearch = field(init=False)
+    _earlier: bool | None = field(default=None, init=False)
 
     @property
     def model(self) -> nn.Module:
@@ -99,7 +100,10 @@ class Attribution:
         gradients = self.replays.gradients()
         blame = self._samples.to_blame()
         if blame is not None:
-            return self._blamed(blame, self._surfaced())
+            blamed = self._blamed(blame, self._surfaced())
+            # A damaged state makes a few rows of any batch stand out. Values that are not finite are bad in every one.
+            if not blame.finite or self._earlier_healthy() is not False:
+                return replace(blamed, replays=self.replays.done)
         found = self._forward(first) or self._backward(first, gradients) or self._large(gradients)
         return None if found is None else self._compared(found)
 
@@ -172,15 +176,19 @@ class Attribution:
 
     def _compared(self, cause: Cause) -> Cause:
         """The cause, with what an earlier, healthy batch is in this state: one that is damaged spoils any batch."""
-        batches = None if self.known_good is None or self.replays.left <= 0 else self.known_good()
-        if batches is None:
+        healthy = self._earlier_healthy()
+        if healthy is None:
             return cause
-        seen = self.replays.run(batches)
-        if seen.exception is not None:
-            return cause
-        healthy = self.is_healthy(seen)
         what = f"{cause.explanation}; {wording.compared(healthy)}"
         return replace(cause, explanation=what, earlier_batch_healthy=healthy, replays=self.replays.done)
+
+    def _earlier_healthy(self) -> bool | None:
+        """Whether an earlier, healthy batch is so in this state; None where that is not known. It is run once."""
+        if self._earlier is None and self.known_good is not None and self.replays.left > 0:
+            batches = self.known_good()
+            seen = None if batches is None else self.replays.run(batches)
+            self._earlier = None if seen is None or seen.exception is not None else self.is_healthy(seen)
+        return self._earlier
 
     def _surfaced(self) -> Origin:
         """Where the traced replay first showed something bad."""

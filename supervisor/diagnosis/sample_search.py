@@ -30,10 +30,12 @@ class Blame:
         samples: positions along dimension 0, counted through the batches of the update; empty where they cannot be told
             apart.
         why: how that shows.
+        finite: whether their values are, so that the state may be at fault as well.
     """
 
     samples: tuple[int, ...]
     why: str
+    finite: bool = False
 
 
 class _CannotLeaveOut(Exception):
@@ -163,9 +165,8 @@ class SampleSearch:
             return None
         them, their = ("them", "their") if len(culprits) > 1 else ("it", "its")
         finite = set(culprits).isdisjoint(by_value)
-        return Blame(
-            culprits, f"without {them} the step is healthy{f', though {their} values are finite' if finite else ''}"
-        )
+        though = f", though {their} values are finite" if finite else ""
+        return Blame(culprits, f"without {them} the step is healthy{though}", finite)
 
     def _bad_values(self, samples: tuple[int, ...] | None) -> Blame | None:
         """Too many samples hold bad values to be left out: are the values at fault, or are they as usual?"""
