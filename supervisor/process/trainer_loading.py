@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from pydantic import BaseModel, ValidationError
 
-from supervisor.config.fixes import problems_of
+from supervisor.config.fixes import problems_of, shown
 from supervisor.config.origins import Origins, refuse
 from supervisor.errors import InputError, said_by
 from supervisor.job import Job
@@ -87,6 +87,12 @@ def build_trainer(kind: type[Trainer], config: dict[Any, Any], seed: int, origin
     if missing:
         what = f"{kind.__name__} has no {', '.join(missing)}"
         raise _mistake(origins, what, f"a trainer needs {', '.join(REQUIRED)}")
+    interval = getattr(trainer, "scheduler_interval", None)
+    if interval not in (None, "step", "epoch"):
+        what = f"{kind.__name__}.scheduler_interval is {shown(interval)}"
+        raise _mistake(
+            origins, what, 'make it "step" or "epoch", or leave it out (a scheduler steps with every update)'
+        )
     return trainer
 
 
