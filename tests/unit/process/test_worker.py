@@ -116,7 +116,7 @@ def test_what_does_not_fit_is_told_with_its_line(resolve: Resolve, values: dict[
 @pytest.mark.parametrize(("interval", "steps"), [("None", 1), ("'step'", 1), ("'epoch'", 8)])
 def test_a_scheduler_steps_as_often_as_its_trainer_says(resolve: Resolve, interval: str, steps: int) -> None:
     """An epoch of the trainer has eight batches."""
-    resolved = resolve(steps=20)
+    resolved = resolve(steps=20, log_every_steps=1)
     module = Path("mine.py")
     made = "self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: 0.5**step)"
     made += f"; self.scheduler_interval = {interval}"
