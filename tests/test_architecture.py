@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": {"clock"},
     "training": {"errors", "policy", "records", "signals"},
     "checkpoints": {"clock", "errors", "run_layout", "training"},
-    "update": {"evidence", "records", "training"},
+    "update": {"evidence", "errors", "records", "training"},
     "actions": {"errors", "policy", "records", "training"},
     "diagnosis": {"clock", "errors", "events", "records", "run_layout", "training", "update"},
     "experiments": {

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from supervisor.errors import said_by
 from supervisor.events.observation_file import ObservationFile
 from supervisor.events.schema import (
     BufferExemptEvent,
@@ -127,7 +128,7 @@ class RunLog:
             with preserved_rng():
                 self.metrics = {name: float(value) for name, value in evaluation().items()}
         except Exception as error:  # noqa: BLE001  (whatever the user's evaluation raises, the training is done)
-            message = f"evaluation failed: {type(error).__name__}: {error}"
+            message = f"evaluation failed: {said_by(error)}"
             self.log.warn(message, counters.step, self.ledger.last_update)
             return
         seconds = self.ledger.seconds - before
