@@ -12,14 +12,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from supervisor.events import schema
 from supervisor.events.base import Number, UtcTime
 from supervisor.events.reader import read_events
-from supervisor.events.schema import Event
+from supervisor.events.schema import Event, RunSummary
 from supervisor.evidence import Blame
 from supervisor.records import ActionName, SignalName
 from supervisor.report.times import RunTimes
 
 __all__ = ["RunState", "Status", "read_status", "status_of"]
 
-_OF_AN_UPDATE = (schema.StepEvent, schema.SignalEvent, schema.DecisionEvent, schema.IncidentClosedEvent)
+_OF_AN_UPDATE = (
+    schema.StepEvent,
+    schema.SignalEvent,
+    schema.DecisionEvent,
+    schema.IncidentClosedEvent,
+    schema.RunFinishedEvent,
+    schema.RunHaltedEvent,
+)
 
 
 class RunState(enum.StrEnum):
@@ -45,9 +52,11 @@ class Status(BaseModel):
         steps: where the schedule ends.
         update: attempted optimizer update that was last heard of, from 0.
         applied_updates: attempted updates that were not flagged, those that a reload undid included.
+        undone_updates: of the applied ones, those that going back to an earlier state has undone.
         flagged_updates: attempted updates that were flagged and discarded.
-        loss: loss of the last `step` event.
-        grad_norm: its gradient norm before clipping.
+        loss: loss of the last applied update, where the run has ended and said so; else of the last `step` event.
+        logged_step: step of the last `step` event; one in `log_every_steps` has one.
+        grad_norm: gradient norm of that event, before clipping.
         lr: its nominal learning rate.
         lr_scale: product of the learning-rate cuts in force.
         rung: rung used last in the open incident, None when none is open.
@@ -77,8 +86,10 @@ class Status(BaseModel):
     steps: int | None = None
     update: int | None = None
     applied_updates: int | None = None
+    undone_updates: int = 0
     flagged_updates: int = 0
     loss: Number | None = None
+    logged_step: int | None = None
     grad_norm: Number | None = None
     lr: Number | None = None
     lr_scale: Number = 1.0
@@ -125,6 +136,8 @@ class _Told:
         self._fields: dict[str, object] = {}
         self._times = RunTimes()
         self._attempted = 0
+        # What the run came to by its own words, while it has ended: exact where the lines of steps are one in many.
+        self._summary: RunSummary | None = None
         self._flagged: set[int] = set()
         self._bad_batches = 0
         self._quarantined: dict[int | str, None] = {}
@@ -148,14 +161,17 @@ class _Told:
 
     def status(self) -> Status:
         good = [path for path, is_good in self._checkpoints.items() if is_good]
-        tried = self._attempted > 0
+        tried, flagged = self._attempted > 0, len(self._flagged)
+        # Each update uses up a step: what is missing was gone back over, flagged updates among them.
+        undone = max(0, self._attempted - self._times.position - (flagged - self._times.flagged_steps)) if tried else 0
         return Status.model_validate(
             {
                 **self._fields,
                 "step": self._times.position if "state" in self._fields else None,
                 "update": self._attempted - 1 if tried else None,
-                "applied_updates": self._attempted - len(self._flagged) if tried else None,
-                "flagged_updates": len(self._flagged),
+                "applied_updates": self._attempted - flagged if tried else None,
+                "undone_updates": undone,
+                "flagged_updates": flagged,
                 "bad_batches": self._bad_batches,
                 "quarantined": tuple(self._quarantined),
                 "incidents": len(self._incidents),
@@ -167,29 +183,53 @@ class _Told:
                 "seconds": self._times.seconds,
                 "goodput": self._fields.get("goodput", self._times.goodput),
                 "mttr_seconds": self._times.mttr_seconds,
+                **self._as_summed_up(undone),
             }
         )
+
+    def _as_summed_up(self, undone: int) -> dict[str, object]:
+        summary = self._summary
+        if summary is None:
+            return {}
+        return {
+            "applied_updates": summary.applied_steps + undone,
+            "flagged_updates": summary.skipped_steps,
+            "bad_batches": summary.bad_batches,
+            "incidents": summary.incidents,
+            "incidents_by_signal": summary.incidents_by_signal,
+            "cured_by": summary.cured_by,
+            "cures": summary.cures,
+            "lr_scale": summary.lr_scale,
+        }
 
     def _tell_state(self, event: Event) -> None:
         match event:
             case schema.RunStartedEvent() | schema.RunResumedEvent():
                 self._fields.update(state=RunState.RUNNING, reason=None)
                 self._fields.pop("goodput", None)
+                self._summary = None
                 if event.steps is not None:
                     self._fields["steps"] = event.steps
             case schema.WorkerStartedEvent() if self._fields.get("state") is RunState.CRASHED:
                 self._fields.update(state=RunState.RUNNING, reason=None)
             case schema.RunFinishedEvent():
-                self._fields.update(state=RunState(event.status), reason=None, lr_scale=event.summary.lr_scale)
-                self._fields["metrics"] = event.summary.metrics or self._fields.get("metrics", {})
-                if event.summary.goodput is not None:
-                    self._fields["goodput"] = event.summary.goodput
+                self._fields.update(state=RunState(event.status), reason=None)
+                self._sum_up(event.summary)
             case schema.RunHaltedEvent():
                 self._fields.update(state=RunState.HALTED, reason=event.reason, rung=None, open_incident=None)
+                if event.summary is not None:
+                    self._sum_up(event.summary)
             case schema.WorkerExitedEvent() if event.classification not in schema.ORDERLY_EXITS:
                 reason = event.reason or event.signal or f"exit code {event.exit_code}"
                 text = f"worker {event.pid} is gone: {event.classification} ({reason})"
                 self._fields.update(state=RunState.CRASHED, reason=text)
+
+    def _sum_up(self, summary: RunSummary) -> None:
+        """The run has ended: what it says of itself holds until it goes on."""
+        self._summary = summary
+        told = {"loss": summary.final_loss, "goodput": summary.goodput, "metrics": summary.metrics or None}
+        self._fields.update({name: value for name, value in told.items() if value is not None})
+        self._fields["lr_scale"] = summary.lr_scale
 
     def _tell_numbers(self, event: Event) -> None:
         if isinstance(event, _OF_AN_UPDATE) and event.update is not None:
@@ -197,6 +237,7 @@ class _Told:
         match event:
             case schema.StepEvent():
                 self._fields.update(loss=event.loss, grad_norm=event.grad_norm, lr=event.lr, lr_scale=event.lr_scale)
+                self._fields["logged_step"] = event.step
             case schema.LrRestoredEvent():
                 self._fields["lr_scale"] = event.lr_scale
             case schema.ActionAppliedEvent() if event.lr_scale is not None:

@@ -20,6 +20,8 @@ __all__ = ["compare_metrics", "duration", "render_status", "render_summary"]
 _STYLES = {RunState.FINISHED: "green", RunState.HALTED: "bold red", RunState.CRASHED: "bold red"}
 # Seconds and name of a unit, and of the smaller one that its remainder is told in.
 _UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+# Their loss is that of the last applied update, whose step need not be a logged one.
+_SUMMED_UP = (RunState.FINISHED, RunState.INTERRUPTED, RunState.HALTED)
 _ENDED = {
     RunStatus.FINISHED: "Finished",
     RunStatus.INTERRUPTED: "Interrupted; to go on, run again with --resume",
@@ -30,7 +32,9 @@ _ENDED = {
 def render_status(status: Status) -> RenderableType:
     """A table of what is known; what is not known is left out."""
     of_steps = "" if status.steps is None else f" of {status.steps}"
-    judged = f"{status.applied_updates} applied, {status.flagged_updates} flagged and discarded"
+    applied = (status.applied_updates or 0) - status.undone_updates
+    judged = f"{applied} applied, {status.flagged_updates} flagged and discarded"
+    judged += f", {status.undone_updates} undone by going back" if status.undone_updates else ""
     attempted = None if status.update is None else f"{status.update + 1} attempted: {judged}"
     state = f"{status.state}: {status.reason}" if status.reason else str(status.state)
     kinds = _counts(status.incidents_by_signal)
@@ -40,9 +44,11 @@ def render_status(status: Status) -> RenderableType:
             "state": Text(state, style=_STYLES.get(status.state, "")),
             "step": None if status.step is None else f"{status.step}{of_steps}",
             "updates": attempted,
-            "loss": _number(status.loss),
-            "gradient norm": _number(status.grad_norm),
-            "learning rate": None if status.lr is None else f"{status.lr:.4g} x {status.lr_scale:.4g}",
+            "loss": _number(status.loss)
+            if status.state in _SUMMED_UP
+            else _at_logged_step(_number(status.loss), status),
+            "gradient norm": _at_logged_step(_number(status.grad_norm), status),
+            "learning rate": _learning_rate(status),
             "incidents": f"{status.incidents}{f' ({kinds})' if kinds else ''}",
             "cured by": _counts(status.cured_by),
             "bad batches": _bad_batches(status),
@@ -56,6 +62,22 @@ def render_status(status: Status) -> RenderableType:
             "last event": None if status.updated is None else f"{status.updated:%Y-%m-%d %H:%M:%S} UTC",
         }
     )
+
+
+def _at_logged_step(value: str | None, status: Status) -> str | None:
+    """A value of the last `step` event, with its step where the run has got further."""
+    behind = value is not None and status.logged_step is not None and status.logged_step + 1 != status.step
+    return f"{value} (at step {status.logged_step})" if behind else value
+
+
+def _learning_rate(status: Status) -> str | None:
+    if status.lr is None:
+        return _cut(status.lr_scale)
+    return f"{_at_logged_step(f'{status.lr:.4g}', status)} x {status.lr_scale:.4g}"
+
+
+def _cut(lr_scale: float) -> str | None:
+    return None if lr_scale == 1.0 else f"cut to {lr_scale:.4g} of the nominal one"
 
 
 def _bad_batches(status: Status) -> str | None:
@@ -125,7 +147,6 @@ def _metric_of(key: str, metrics: Mapping[str, float]) -> str | None:
 
 
 def _sums(summary: RunSummary, run_dir: Path | None) -> Table:
-    cut = None if summary.lr_scale == 1.0 else f"cut to {summary.lr_scale:.4g} of the nominal one"
     return _facts(
         {
             "steps": f"{summary.steps}: {summary.applied_steps} applied",
@@ -133,7 +154,7 @@ def _sums(summary: RunSummary, run_dir: Path | None) -> Table:
             "bad batches": str(summary.bad_batches) if summary.bad_batches else None,
             "incidents": str(summary.incidents),
             "final loss": _number(summary.final_loss),
-            "learning rate": cut,
+            "learning rate": _cut(summary.lr_scale),
             "wall time": duration(summary.seconds),
             "goodput": _share(summary.goodput),
             "logs": None if run_dir is None else str(RunLayout(run_dir).events),

@@ -34,8 +34,8 @@ def test_the_view_says_what_is_known(run):
         "state running",
         "step 21 of 100",
         "updates 21 attempted: 20 applied, 1 flagged and discarded",
-        "loss 0.75",
-        "learning rate 0.01 x 1",
+        "loss 0.75 (at step 19)",
+        "learning rate 0.01 (at step 19) x 1",
         "incidents 1 (nonfinite_loss 1)",
         "rung 0 (incident 1 is open)",
         "metrics mrr 0.05",
@@ -150,3 +150,12 @@ def test_a_run_without_a_directory_or_incidents_says_nothing_of_them():
 
     assert shown[0].startswith("Halted by the policy")
     assert not any(line.startswith(("logs", "incidents by kind", "validation")) for line in shown)
+
+
+def test_a_value_of_an_earlier_step_than_the_last_says_so_and_a_halted_run_names_its_cut(run):
+    run.step(10, 19)
+    summary = RunSummary(status=RunStatus.HALTED, steps=26, applied_steps=26, lr_scale=0.25, final_loss=1.5)
+    run.at(11, schema.RunHaltedEvent(step=25, update=25, reason="x", summary=summary))
+    shown = " ".join(show_status(run.status()).split())
+    assert "loss 1.5 gradient norm 2 (at step 19) learning rate 0.01 (at step 19) x 0.25" in shown
+    assert "learning rate cut to 0.25 of the nominal one" in " ".join(show_status(Status(lr_scale=0.25)).split())
