@@ -252,7 +252,7 @@ class Incident:
         decisions: every decision taken, in order.
         outcome: open, recovered or halted.
         cured_by: action of the rung used last before the cool-down, None unless recovered.
-        steps_lost: flagged steps plus the steps that reloads went back over.
+        steps_lost: flagged steps, the steps undone with them, and the applied steps that reloads went back over.
         seconds: wall time from the first signal to the end of the incident.
         causes: what the diagnoses of its flagged updates found, in order.
         replays: how often its steps were run again to find out.

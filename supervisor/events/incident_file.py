@@ -15,7 +15,7 @@ STATE_FILE = "state.pt"
 
 
 class IncidentCost(RecordModel):
-    """What an incident cost: steps flagged or gone back over, and wall time in seconds."""
+    """What an incident cost: steps flagged or gone back over, each once, and wall time in seconds."""
 
     steps_lost: NonNegativeInt
     seconds: Number

@@ -223,7 +223,7 @@ class Recovery:
                 record.decided(decision, seen, blocked)
         cuts = ledger.engine.cuts
         if effect.restored is not None:
-            ledger.went_back(decision.rung, effect.restored.step, seen, kind)
+            ledger.went_back(decision.rung, effect.restored.step, kind)
         cut = decision.action is ActionName.LOWER_LR or ledger.engine.cuts != cuts
         record.applied(decision, effect, seen, ledger.lr_scale if cut else None, ledger.now() - started)
         record.write(ledger.incident)

@@ -190,7 +190,7 @@ class RunLedger:
                 record,
                 signals=tuple(dict.fromkeys(names)),
                 decisions=(*record.decisions, decision),
-                steps_lost=record.steps_lost + 1,
+                steps_lost=record.steps_lost + 1 + attempt.gone_back_over,
                 traceback=record.traceback or (None if raised is None else raised.traceback),
             )
         )
@@ -231,16 +231,17 @@ class RunLedger:
             self._set(replace(record, decisions=(*record.decisions, decision)))
         return decision
 
-    def went_back(self, rung: int, step: int, observation: Observation, cause: CauseKind | None) -> None:
+    def went_back(self, rung: int, step: int, cause: CauseKind | None) -> None:
         """An action of the ladder put the good state of `step` back."""
-        record = self.incident
         self._engine = restored(self.engine, rung, step, self._policy, cause=cause)
-        if record is not None:
-            self._set(replace(record, steps_lost=record.steps_lost + max(0, observation.step - step)))
 
     def stands_at(self, step: int, applied_steps: int, useful_seconds: float, replay_until: int) -> None:
         """The training objects were put back to an earlier state; batches up to `replay_until` come again."""
-        counters = self.counters
+        counters, record = self.counters, self.incident
+        if record is not None:
+            # Applied ones alone: those that were flagged have been counted when they were.
+            lost = counters.applied_steps - applied_steps
+            self._set(replace(record, steps_lost=max(0, record.steps_lost + lost)))
         counters.step, counters.applied_steps, counters.useful_seconds = step, applied_steps, useful_seconds
         counters.replay_until = max(counters.replay_until, replay_until)
 

@@ -254,15 +254,38 @@ class TestAnIncident:
         run = Run()
         run.healthy(8)
         run.flag(used_up=False)
-        seen = Observation(8, 8, math.nan, math.nan)
-        run.ledger.went_back(2, 3, seen, None)
+        run.ledger.stands_at(3, 3, 0.0, 0)
+        run.ledger.went_back(2, 3, None)
         record = run.ledger.incident
         assert record is not None
         assert record.steps_lost == 1 + 5
         assert run.ledger.engine.furthest_restored_step == 3
-        run.ledger.went_back(2, 9, seen, None)
+
+    def test_a_step_that_was_flagged_and_then_gone_back_over_is_lost_once(self) -> None:
+        """Every update is either applied and stands, or is lost in an incident: in this one or in one before it."""
+        run = Run()
+        run.healthy(4)
+        run.flag()
+        run.healthy(2)  # closes the first incident
+        run.flag()
+        run.flag(used_up=False)
+        run.ledger.stands_at(3, 3, 0.0, 0)
+        counters, record = run.ledger.counters, run.ledger.incident
+        assert record is not None
+        assert record.id == 2
+        assert record.steps_lost == 2 + 3
+        assert counters.update - counters.step == 1 + record.steps_lost
+
+    def test_updates_that_were_undone_with_a_flagged_one_are_lost_too(self) -> None:
+        run = Run()
+        run.healthy(4)
+        place = run.ledger.begin(5)
+        attempt = attempt_of(place.step, place.update)
+        attempt.gone_back_over = 3
+        run.ledger.disowned(3)
+        run.ledger.decide(attempt, SPIKE, {}, cause=None, can_retry=False)
         assert run.ledger.incident is not None
-        assert run.ledger.incident.steps_lost == 6
+        assert run.ledger.incident.steps_lost == 1 + 3
 
     def test_a_second_reload_without_progress_cuts_the_rate_but_not_for_a_known_cause(self) -> None:
         scales = []
@@ -271,7 +294,7 @@ class TestAnIncident:
             for _ in range(2):
                 run.healthy(1)
                 run.flag(used_up=False)
-                run.ledger.went_back(2, 0, Observation(1, 1, 1.0, 1.0), cause)
+                run.ledger.went_back(2, 0, cause)
             scales.append(run.ledger.lr_scale)
         assert scales == [0.1, 1.0]
 
@@ -498,7 +521,7 @@ class AnySequence(RuleBasedStateMachine):
             self.ledger.begin_ladder_anew()
         elif decision.action in (ActionName.RELOAD_CHECKPOINT, ActionName.REINITIALIZE):
             step = min(back, ledger.counters.step)
-            ledger.went_back(decision.rung, step, attempt.seen, cause)
+            ledger.went_back(decision.rung, step, cause)
             ledger.stands_at(step, step, 0.0, self.batch if replay else 0)
             self.batch -= min(self.batch, back) if replay else 0
             assert ledger.counters.step == step
