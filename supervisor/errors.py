@@ -64,4 +64,4 @@ class ActionError(SupervisorError):
 
 
 class PolicyHalt(SupervisorError):
-    """The ladder ended: the model is left in the newest good state."""
+    """The ladder ended: the model is left in the newest good state, or as it is where that is sound."""

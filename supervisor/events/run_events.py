@@ -37,6 +37,7 @@ class RunSummary(RecordModel):
         seconds: wall time of the run, restarts included where they are known.
         goodput: useful preserved training time over wall time, 0 to 1; None where it was not measured.
         reason: why it was halted, None where it was not.
+        in_place: whether a halt left the state as it stood, instead of going back to the newest good one.
         cures: the cures of the set-up in force, as `lr 0.1`, in the order in which they were chosen.
     """
 
@@ -54,6 +55,7 @@ class RunSummary(RecordModel):
     seconds: Number = 0.0
     goodput: Number | None = None
     reason: str | None = None
+    in_place: bool = False
     cures: tuple[str, ...] = ()
 
 
@@ -156,7 +158,7 @@ class WarningEvent(EventBase):
 
 
 class RunHaltedEvent(EventBase):
-    """The ladder ended in `halt`: the model is left in the newest good state."""
+    """The ladder ended in `halt`; `summary.in_place` says which state the model is left in."""
 
     event: Literal["run_halted"] = "run_halted"
     reason: str

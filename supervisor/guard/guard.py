@@ -176,7 +176,7 @@ class Guard(Primitives):
         """One supervised update: the primitives below, with the loss function, its backward pass and the optimizer.
 
         Raises:
-            PolicyHalt: the ladder ended; the model is in the newest good state.
+            PolicyHalt: the ladder ended; the model is in the newest good state, or left as it is where that is sound.
             InputError: there is no loss function, or `batch` is not a tuple or list of `accumulate` batches, where
                 that is more than one.
         """

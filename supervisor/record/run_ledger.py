@@ -103,6 +103,12 @@ class RunLedger:
         record = self.incident
         return record.decisions[-1].reason if self.halted and record and record.decisions else None
 
+    @property
+    def halted_in_place(self) -> bool:
+        """Whether a halt left the state as it stood: the flagged step is used up, and nothing has gone back."""
+        ended = self.incident.closed_at_step if self.halted and self.incident else None
+        return ended is not None and self.counters.step > ended
+
     def begin(self, batch_number: int) -> Place:
         """Begin an update whose last batch was the `batch_number`-th; 0 where none was drawn, and none comes again."""
         counters = self.counters
@@ -148,11 +154,8 @@ class RunLedger:
 
     def disowned(self, updates: int) -> None:
         """Updates that were applied before were undone together with a flagged one."""
-        counters = self.counters
-        counters.applied_steps, counters.skipped_steps = (
-            counters.applied_steps - updates,
-            counters.skipped_steps + updates,
-        )
+        self.counters.applied_steps -= updates
+        self.counters.skipped_steps += updates
 
     def used_up(self) -> None:
         """The step of a discarded update is over; where an action goes back to an earlier one, this is not called."""
@@ -240,8 +243,7 @@ class RunLedger:
         counters, record = self.counters, self.incident
         if record is not None:
             # Applied ones alone: those that were flagged have been counted when they were.
-            lost = counters.applied_steps - applied_steps
-            self._set(replace(record, steps_lost=max(0, record.steps_lost + lost)))
+            self._set(replace(record, steps_lost=record.steps_lost + counters.applied_steps - applied_steps))
         counters.step, counters.applied_steps, counters.useful_seconds = step, applied_steps, useful_seconds
         counters.replay_until = max(counters.replay_until, replay_until)
 

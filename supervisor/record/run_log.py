@@ -174,4 +174,5 @@ class RunLog:
             cures=self.cures(),
             goodput=min(1.0, counters.useful_seconds / seconds) if seconds > 0 else None,
             reason=self.ledger.halt_reason if status is RunStatus.HALTED else None,
+            in_place=status is RunStatus.HALTED and self.ledger.halted_in_place,
         )

@@ -150,9 +150,19 @@ def _end(story: Story) -> Iterator[str]:
         case Outcome.RECOVERED:
             yield f"{record.cured_by} cured it; closed at step {record.closed_at_step}; it cost {cost}"
         case Outcome.HALTED:
-            yield f"the run halted at step {record.closed_at_step}, the model in its newest good state; {cost} lost"
+            yield f"the run halted at step {record.closed_at_step}, the model {_left(story)}; {cost} lost"
         case Outcome.OPEN:
             yield f"still open; {counted(record.cost.steps_lost, 'step')} lost so far"
+
+
+def _left(story: Story) -> str:
+    """Which state a halt left the model in: the present one where that is sound, or where there was no good one."""
+    applied = story.taken[-1].applied if story.taken else None
+    restored = None if applied is None else applied.restored_step
+    decided = story.record.decisions
+    if restored is None and (applied is not None or (decided and decided[-1].in_place)):
+        return "left as it stood before the flagged update"
+    return "in its newest good state" + ("" if restored is None else f", that of step {restored}")
 
 
 def _evidence(story: Story, run_dir: str) -> Iterator[str]:

@@ -25,7 +25,6 @@ _SUMMED_UP = (RunState.FINISHED, RunState.INTERRUPTED, RunState.HALTED)
 _ENDED = {
     RunStatus.FINISHED: "Finished",
     RunStatus.INTERRUPTED: "Interrupted; to go on, run again with --resume",
-    RunStatus.HALTED: "Halted by the policy; the model is left in the newest good state",
 }
 
 
@@ -106,7 +105,7 @@ def render_summary(summary: RunSummary, run_dir: Path | None = None) -> Renderab
         summary: what to show.
         run_dir: where the run wrote, as the user typed it; None where it wrote nothing.
     """
-    parts: list[RenderableType] = [Text(_ENDED[summary.status], style="bold"), _sums(summary, run_dir)]
+    parts: list[RenderableType] = [Text(_ended(summary), style="bold"), _sums(summary, run_dir)]
     if summary.incidents_by_signal or summary.cured_by:
         parts += [Text(), _kinds_and_cures(summary)]
     if summary.metrics:
@@ -144,6 +143,13 @@ def _metric_of(key: str, metrics: Mapping[str, float]) -> str | None:
     fitting = [metric for metric in metrics if key.endswith(f"_{metric}") and len(key) > len(metric) + 1]
     # A baseline is not itself measured against baselines.
     return next((metric for metric in fitting if _metric_of(metric, metrics) is None), None)
+
+
+def _ended(summary: RunSummary) -> str:
+    if summary.status is not RunStatus.HALTED:
+        return _ENDED[summary.status]
+    left = "as it stood before the flagged update" if summary.in_place else "in the newest good state"
+    return f"Halted by the policy; the model is left {left}"
 
 
 def _sums(summary: RunSummary, run_dir: Path | None) -> Table:

@@ -217,6 +217,16 @@ class TestTheEnd:
         assert run.log.summary(RunStatus.HALTED).reason == "nonfinite_loss opens incident 1"
         assert run.log.summary(RunStatus.FINISHED).reason is None
 
+    @pytest.mark.parametrize("in_place", [True, False])
+    def test_a_halt_that_did_not_go_back_says_that_the_state_is_as_it_was(self, in_place: bool) -> None:
+        run = Run(every=100, ladder=[{"action": "halt"}])
+        run.step()
+        run.flag()
+        if not in_place:
+            run.ledger.stands_at(0, 0, 0.0, 0)
+        run.ledger.halt(1)
+        assert run.log.summary(RunStatus.HALTED).in_place is in_place
+
     def test_useful_time_never_exceeds_all_of_it(self) -> None:
         """A resumed run's clocks are those of two processes."""
         run = Run()

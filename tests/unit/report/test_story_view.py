@@ -8,7 +8,7 @@ from pathlib import Path
 from supervisor.events import schema
 from supervisor.events.incident_file import Bundle, CureRow, IncidentCost, IncidentFile, ProcessIncident
 from supervisor.events.schema import ExitClassification
-from supervisor.records import ActionName, Cause, CauseKind, Outcome, SignalName
+from supervisor.records import ActionName, Cause, CauseKind, Decision, Outcome, SignalName
 from supervisor.report.status import Status
 from supervisor.report.story import ProcessStory, RunStory, Story, Taken
 from supervisor.report.story_view import render_incident, render_run, wrapped
@@ -112,6 +112,17 @@ def test_an_incident_that_nobody_looked_into_or_that_is_not_over():
     halted = render_incident(story(outcome=Outcome.HALTED, cured_by=None, later_causes=(CAUSE,), cause=CAUSE), "run")
     assert "  what its later updates showed (1) is in incident.json" in halted
     assert "  the run halted at step 20, the model in its newest good state; 1 step and 1 min 30 s lost" in halted
+
+    def halt(in_place: bool) -> tuple[Decision, ...]:
+        return (Decision(1, 4, ActionName.HALT, 1, "the data are bad", in_place=in_place),)
+
+    ended = {"outcome": Outcome.HALTED, "cured_by": None}
+    in_place = render_incident(story(**ended, decisions=halt(True)), "run")
+    assert "  the run halted at step 20, the model left as it stood before the flagged update" in "\n".join(in_place)
+    nowhere = render_incident(story(taken(12), **ended, decisions=halt(False)), "run")
+    assert "the model left as it stood before the flagged update" in "\n".join(nowhere)
+    back = render_incident(story(taken(12, restored_step=10), **ended, decisions=halt(False)), "run")
+    assert "the model in its newest good state, that of step 10;" in "\n".join(back)
 
 
 def test_a_run_in_short_with_each_advice_once():

@@ -159,3 +159,10 @@ def test_a_value_of_an_earlier_step_than_the_last_says_so_and_a_halted_run_names
     shown = " ".join(show_status(run.status()).split())
     assert "loss 1.5 gradient norm 2 (at step 19) learning rate 0.01 (at step 19) x 0.25" in shown
     assert "learning rate cut to 0.25 of the nominal one" in " ".join(show_status(Status(lr_scale=0.25)).split())
+
+
+def test_a_halt_says_which_state_the_model_is_left_in():
+    halted = RunSummary(status=RunStatus.HALTED, steps=1, applied_steps=1)
+    assert show(halted)[0] == "Halted by the policy; the model is left in the newest good state"
+    in_place = halted.model_copy(update={"in_place": True})
+    assert show(in_place)[0] == "Halted by the policy; the model is left as it stood before the flagged update"
