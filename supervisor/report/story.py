@@ -49,6 +49,7 @@ class Story:
         opened_at: when it opened, None where no event tells.
         taken: its flagged updates, in order.
         advice: what a person should change.
+        of_job: whether the run has a job, from which its trainer can be built again.
     """
 
     record: IncidentFile
@@ -56,6 +57,7 @@ class Story:
     opened_at: datetime | None
     taken: tuple[Taken, ...]
     advice: tuple[str, ...]
+    of_job: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,9 @@ def read_story(run_dir: str) -> RunStory:
     happened: dict[int, list[Event]] = {}
     status = status_of(_sorted_into(happened, read_events(Path(run_dir))))
     layout = RunLayout(Path(run_dir))
+    of_job = layout.job.is_file()
     incidents = [
-        _story(folder, happened.get(number, ()))
+        _story(folder, happened.get(number, ()), of_job=of_job)
         for number in layout.incident_numbers()
         if ((folder := layout.incident(number)) / INCIDENT_FILE).is_file()
     ]
@@ -131,11 +134,11 @@ def plain_run(story: RunStory) -> dict[str, Any]:
     }
 
 
-def _story(folder: Path, events: Iterable[Event]) -> Story:
+def _story(folder: Path, events: Iterable[Event], *, of_job: bool) -> Story:
     record = _read(folder / INCIDENT_FILE, IncidentFile)
     events = list(events)
     opened = next((event.time for event in events if isinstance(event, schema.IncidentOpenedEvent)), None)
-    return Story(record, folder, opened, tuple(_taken(events)), advice(record))
+    return Story(record, folder, opened, tuple(_taken(events)), advice(record, of_job=of_job), of_job)
 
 
 def _read(path: Path, kind: type[Record]) -> Record:

@@ -176,8 +176,10 @@ def _evidence(story: Story, run_dir: str) -> Iterator[str]:
             yield f"{story.folder}/{name}: {what}"
     if bundle.note:
         yield bundle.note
-    if bundle.batch and bundle.state:
+    if bundle.batch and bundle.state and story.of_job:
         yield f"run the step again: supervisor explain {run_dir} {story.record.id} --replay"
+    elif bundle.batch or bundle.state:
+        yield "look into them with torch.load(path, weights_only=True)"
 
 
 def _process(story: ProcessStory) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -79,6 +80,14 @@ def test_one_incident_from_what_was_seen_to_what_to_change():
         "  without the optimizer's state",
         "  run the step again: supervisor explain my run 1 --replay",
     ]
+
+
+def test_a_run_without_a_job_is_not_told_to_replay_what_cannot_be_built():
+    """`--replay` builds the trainer from job.yaml, which a guard in a loop of one's own does not write."""
+    found = replace(story(cause=CAUSE, bundle=Bundle(batch="batch.pt", state="state.pt")), of_job=False)
+    lines = render_incident(found, "run")
+    assert lines[-1] == "  look into them with torch.load(path, weights_only=True)"
+    assert not any("--replay" in line for line in lines)
 
 
 def test_the_same_finding_at_several_updates_is_told_once_and_what_failed_is_told():
