@@ -15,6 +15,7 @@ from supervisor.engine import Closed, EngineState, advance, decide, dismissed, r
 from supervisor.policy import RecoveryPolicy
 from supervisor.record.counters import Counters
 from supervisor.records import (
+    NOTHING_FOUND,
     ActionName,
     Bundle,
     CauseKind,
@@ -206,10 +207,11 @@ class RunLedger:
 
     def diagnosed(self, diagnosis: Diagnosis) -> None:
         """A flagged update of the open incident was looked into."""
-        record = self.incident
-        if record is not None:
+        if (record := self.incident) is not None:
             causes = record.causes if diagnosis.cause is None else (*record.causes, diagnosis.cause)
-            self._set(replace(record, causes=causes, replays=record.replays + diagnosis.replays))
+            first = len(record.decisions) == 1 and diagnosis.cause is None
+            not_known = diagnosis.failure or NOTHING_FOUND if first else record.not_known
+            self._set(replace(record, causes=causes, replays=record.replays + diagnosis.replays, not_known=not_known))
 
     def tried(self, cures: tuple[CureScore, ...]) -> None:
         """Cures of the set-up were tried in the open incident."""

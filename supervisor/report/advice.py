@@ -16,6 +16,8 @@ _FIND_THE_WRITER = (
     "step that did it."
 )
 _MOST_NAMED = 8
+# As the executor says that a step cannot be run again.
+_NO_REPLAY = "(`replay`)"
 # As the diagnosis says it of a class in the batch.
 _NOT_LOOKED_INTO = "which was not looked into"
 
@@ -88,6 +90,14 @@ def _by_cause(record: IncidentFile, *, can_replay: bool) -> Iterable[str]:
         if not any(row.chosen for row in record.cures):
             what = "No change of the set-up that was tried trains better"
             yield f"{what}: standardise inputs and targets, and look at the loss."
+        return
+    if cause is None and record.not_known is not None:
+        yield f"The cause is not known: {record.not_known}."
+        if _NO_REPLAY in record.not_known:
+            yield (
+                "Give the guard `replay=loss_of`, a function of a batch that it may call again: it then finds the "
+                "sample, the module or the line at fault."
+            )
         return
     if cause is None:
         yield (

@@ -6,9 +6,9 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from supervisor.events.incident_file import CureRow
+from supervisor.events.incident_file import CureRow, IncidentFile
 from supervisor.events.narration import counted, describe_outcome, describe_signal
-from supervisor.records import ActionName, Cause, CauseKind, Outcome
+from supervisor.records import ActionName, CauseKind, Outcome
 from supervisor.report.story import ProcessStory, RunStory, Story, Taken
 from supervisor.report.tables import duration
 
@@ -43,7 +43,7 @@ def render_incident(story: Story, run_dir: str) -> list[str]:
     return [
         f"Incident {story.record.id}: {_headline(story)}{when}",
         *_section("What was seen", _seen(story.taken)),
-        *_section("Where it comes from", _why(story.record.cause, len(story.record.later_causes))),
+        *_section("Where it comes from", [*_why(story.record), *_later(story.record)]),
         *_section("What was tried, and why", _tried(story.taken)),
         *_section("Cures of the set-up, each tried on a fork", _cures(story.record.cures)),
         *_section("How it ended, and what it cost", [*_end(story), *left_behind]),
@@ -66,7 +66,7 @@ def render_run(story: RunStory, run_dir: str) -> list[str]:
     total = counted(len(story.incidents), "incident")
     lines = [f"{run_dir}: {total}, {counted(lost, 'step')} lost, {duration(seconds)} in them"]
     for each in story.incidents:
-        lines += _section(f"{each.record.id}. {_headline(each)}", [*_why(each.record.cause, 0), *_end(each)])
+        lines += _section(f"{each.record.id}. {_headline(each)}", [*_why(each.record), *_end(each)])
     for process in story.processes:
         lines += _section(_process(process), _process_details(process))
     lines += _section("What to change", _shared_advice(story.incidents))
@@ -114,13 +114,17 @@ def _seen(taken: tuple[Taken, ...]) -> list[str]:
     return _at_most(lines)
 
 
-def _why(cause: Cause | None, later: int) -> Iterator[str]:
+def _why(record: IncidentFile) -> Iterator[str]:
+    cause = record.cause
     if cause is None:
-        yield "not known: nobody has looked, or the diagnosis did not come to an end"
+        yield f"not known: {record.not_known or 'nobody has looked, or the diagnosis did not come to an end'}"
         return
     kind = _KINDS[cause.kind].format(when="after the step" if cause.after_step else "before the step")
     yield f"{cause.kind} ({kind}): {cause.explanation}"
-    if later:
+
+
+def _later(record: IncidentFile) -> Iterator[str]:
+    if later := len(record.later_causes):
         yield f"what its later updates showed ({later}) is in incident.json"
 
 

@@ -21,6 +21,7 @@ from supervisor.engine import Closed, EngineState
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.record.run_ledger import RunLedger
 from supervisor.records import (
+    NOTHING_FOUND,
     ActionName,
     Bundle,
     Cause,
@@ -220,6 +221,17 @@ class TestAnIncident:
         record = run.ledger.incident
         assert record is not None
         assert (record.bundle, record.causes, record.replays) == (Bundle("batch.pt", "state.pt"), (CAUSE,), 5)
+
+    @pytest.mark.parametrize(("failure", "why"), [("no way", "no way"), (None, NOTHING_FOUND)])
+    def test_why_its_first_update_is_not_explained_is_kept(self, failure: str | None, why: str) -> None:
+        run = Run()
+        run.flag()
+        run.ledger.diagnosed(Diagnosis(None, failure))
+        run.flag()
+        run.ledger.diagnosed(Diagnosis(None, "another reason"))
+        assert run.ledger.incident is not None
+        assert run.ledger.incident.not_known == why
+        assert copy_of(run).incident == run.ledger.incident
 
     def test_without_one_there_is_nothing_to_note(self) -> None:
         run = Run()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.parts import Parts
 
 from supervisor.diagnosis import wording
 from supervisor.diagnosis.trace import Origin
@@ -219,3 +220,13 @@ def test_a_batch_of_a_plain_class_is_to_be_made_one_whose_fields_can_be_looked_i
     plain = found.model_copy(update={"cause": replace(found.cause, explanation=said)})
     assert any("a dataclass, a dict or a tuple" in line for line in advice(plain))
     assert not any("a dataclass" in line for line in advice(found))
+
+
+def test_where_a_diagnosis_came_to_nothing_it_says_why_and_not_to_switch_it_on() -> None:
+    unknown = record(CauseKind.BAD_INPUT).model_copy(update={"cause": None, "not_known": "it took too long"})
+    assert advice(unknown) == ("The cause is not known: it took too long.",)
+    why = Parts.of(replayed=False).executor.no_replay
+    said = advice(unknown.model_copy(update={"not_known": why}))
+    assert said[0] == f"The cause is not known: {why}."
+    assert "`replay=loss_of`" in said[1]
+    assert not any("enabled: true" in line for line in said)

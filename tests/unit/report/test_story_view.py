@@ -190,3 +190,7 @@ def test_the_cures_that_were_tried_stand_in_a_table() -> None:
         "  keep    from step 0: loss inf",
         "  lr 0.1  from step 20: loss 0.25, in force",
     ]
+
+
+def test_why_a_cause_is_not_known_is_said() -> None:
+    assert "  not known: it took too long" in render_incident(story(not_known="it took too long"), "run")
