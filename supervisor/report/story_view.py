@@ -9,7 +9,8 @@ from itertools import groupby
 from supervisor.events.incident_file import CureRow, IncidentFile
 from supervisor.events.narration import counted, describe_outcome, describe_signal
 from supervisor.records import ActionName, CauseKind, Outcome
-from supervisor.report.story import ProcessStory, RunStory, Story, Taken
+from supervisor.report.process_story import ProcessStory, last_line, told_of_each
+from supervisor.report.story import RunStory, Story, Taken
 from supervisor.report.tables import duration
 
 __all__ = ["render_incident", "render_run", "wrapped"]
@@ -69,7 +70,7 @@ def render_run(story: RunStory, run_dir: str) -> list[str]:
         lines += _section(f"{each.record.id}. {_headline(each)}", [*_why(each.record), *_end(each)])
     for process in story.processes:
         lines += _section(_process(process), _process_details(process))
-    lines += _section("What to change", _shared_advice(story.incidents))
+    lines += _section("What to change", [*_shared_advice(story.incidents), *told_of_each(story.processes)])
     if story.incidents:
         lines += ["", f"The whole of one: supervisor explain {run_dir} {story.incidents[0].record.id}"]
     return lines
@@ -193,9 +194,10 @@ def _process(story: ProcessStory) -> str:
 
 
 def _process_details(story: ProcessStory) -> Iterator[str]:
-    yield "it was started again from its last checkpoint, within the policy's restart budget"
-    if story.record.reason:
-        yield story.record.reason.strip().splitlines()[-1]
+    yield story.followed
+    why = last_line(story.record.reason)
+    if why is not None and why not in story.followed:
+        yield why
     if story.record.stacks:
         yield f"what its threads were at: {story.folder / story.record.stacks}"
 

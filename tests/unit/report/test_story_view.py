@@ -10,8 +10,9 @@ from supervisor.events import schema
 from supervisor.events.incident_file import Bundle, CureRow, IncidentCost, IncidentFile, ProcessIncident
 from supervisor.events.schema import ExitClassification
 from supervisor.records import ActionName, Cause, CauseKind, Decision, Outcome, SignalName
+from supervisor.report.process_story import ProcessStory
 from supervisor.report.status import Status
-from supervisor.report.story import ProcessStory, RunStory, Story, Taken
+from supervisor.report.story import RunStory, Story, Taken
 from supervisor.report.story_view import render_incident, render_run, wrapped
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -146,7 +147,7 @@ def test_a_run_in_short_with_each_advice_once():
     run = RunStory(
         Status(),
         (story(cause=CAUSE), story(number=2)),
-        (ProcessStory(process, Path("run/incidents/process-0001")),),
+        (ProcessStory(process, Path("run/incidents/process-0001"), "it was started again", ("Wait longer.",)),),
     )
 
     lines = render_run(run, "run")
@@ -159,13 +160,14 @@ def test_a_run_in_short_with_each_advice_once():
     ]
     at = lines.index("process-0001: the worker was gone at 12:00:00 UTC: stalled (SIGTERM)")
     assert lines[at + 1 : at + 4] == [
-        "  it was started again from its last checkpoint, within the policy's restart budget",
+        "  it was started again",
         "  ValueError: no",
         "  what its threads were at: run/incidents/process-0001/stacks.txt",
     ]
-    assert lines[-4:] == [
+    assert lines[-5:] == [
         "What to change",
         "  - (incident 1, 2) Clean row 4.",
+        "  - (process-0001) Wait longer.",
         "",
         "The whole of one: supervisor explain run 1",
     ]
