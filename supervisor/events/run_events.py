@@ -29,6 +29,7 @@ class RunSummary(RecordModel):
         skipped_steps: updates that were flagged and discarded, those that a reload went back over included.
         bad_batches: batches that were discarded for their data, the state being sound.
         incidents: incidents opened.
+        warnings: warnings in the event log, since the process began that the run ended in.
         incidents_by_signal: each incident once, under its first signal.
         cured_by: closed incidents, by the action that cured them.
         lr_scale: product of the learning-rate cuts in force at the end.
@@ -47,6 +48,7 @@ class RunSummary(RecordModel):
     skipped_steps: NonNegativeInt = 0
     bad_batches: NonNegativeInt = 0
     incidents: NonNegativeInt = 0
+    warnings: NonNegativeInt = 0
     incidents_by_signal: dict[SignalName, NonNegativeInt] = Field(default_factory=dict)
     cured_by: dict[ActionName, NonNegativeInt] = Field(default_factory=dict)
     lr_scale: Number = 1.0

@@ -165,6 +165,7 @@ class RunLog:
             skipped_steps=counters.skipped_steps,
             bad_batches=engine.bad.total,
             incidents=engine.incidents,
+            warnings=self.log.warnings,
             incidents_by_signal=dict(self.ledger.by_signal),
             cured_by=dict(self.ledger.cured_by),
             lr_scale=engine.lr_scale,

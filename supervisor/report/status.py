@@ -16,6 +16,7 @@ from supervisor.events.schema import Event, RunSummary
 from supervisor.evidence import Blame
 from supervisor.records import ActionName, SignalName
 from supervisor.report.times import RunTimes
+from supervisor.report.warnings import Warnings
 
 __all__ = ["RunState", "Status", "read_status", "status_of"]
 
@@ -73,6 +74,8 @@ class Status(BaseModel):
         goodput: useful preserved training time over wall time; see `RunTimes` for how it is estimated.
         mttr_seconds: mean time from detection to the next healthy applied step; likewise.
         cures: the cures of the set-up in force, in the order in which they were chosen.
+        warnings: how many the log holds.
+        last_warnings: the last few of them, those that differ in numbers alone once.
         started: time of the first event.
         updated: time of the last event.
     """
@@ -107,6 +110,8 @@ class Status(BaseModel):
     goodput: Number | None = None
     mttr_seconds: Number | None = None
     cures: tuple[str, ...] = ()
+    warnings: int = 0
+    last_warnings: tuple[str, ...] = ()
     started: UtcTime | None = None
     updated: UtcTime | None = None
 
@@ -135,6 +140,7 @@ class _Told:
     def __init__(self) -> None:
         self._fields: dict[str, object] = {}
         self._times = RunTimes()
+        self._warnings = Warnings()
         self._attempted = 0
         # What the run came to by its own words, while it has ended: exact where the lines of steps are one in many.
         self._summary: RunSummary | None = None
@@ -154,6 +160,7 @@ class _Told:
         self._fields.setdefault("started", event.time)
         self._fields.update(updated=event.time, run_id=event.run_id)
         self._times.tell(event)
+        self._warnings.tell(event)
         self._tell_state(event)
         self._tell_numbers(event)
         self._tell_incident(event)
@@ -183,6 +190,8 @@ class _Told:
                 "seconds": self._times.seconds,
                 "goodput": self._fields.get("goodput", self._times.goodput),
                 "mttr_seconds": self._times.mttr_seconds,
+                "warnings": self._warnings.count,
+                "last_warnings": self._warnings.last,
                 **self._as_summed_up(undone),
             }
         )

@@ -61,7 +61,7 @@ def render_run(story: RunStory, run_dir: str) -> list[str]:
         run_dir: as the user typed it.
     """
     if not story.incidents and not story.processes:
-        return [f"{run_dir}: no incidents"]
+        return [f"{run_dir}: no incidents", *_warnings(story, run_dir)]
     lost = sum(each.record.cost.steps_lost for each in story.incidents)
     seconds = sum(each.record.cost.seconds for each in story.incidents)
     total = counted(len(story.incidents), "incident")
@@ -71,9 +71,16 @@ def render_run(story: RunStory, run_dir: str) -> list[str]:
     for process in story.processes:
         lines += _section(_process(process), _process_details(process))
     lines += _section("What to change", [*_shared_advice(story.incidents), *told_of_each(story.processes)])
+    lines += _warnings(story, run_dir)
     if story.incidents:
         lines += ["", f"The whole of one: supervisor explain {run_dir} {story.incidents[0].record.id}"]
     return lines
+
+
+def _warnings(story: RunStory, run_dir: str) -> list[str]:
+    count, last = story.status.warnings, story.status.last_warnings
+    all_of_them = [f"all {count}: supervisor events {run_dir} --event warning"] if count > len(last) else []
+    return _section("Warnings", [*last, *all_of_them])
 
 
 def wrapped(lines: Iterable[str], width: int) -> Iterator[str]:

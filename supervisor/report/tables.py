@@ -50,6 +50,7 @@ def render_status(status: Status) -> RenderableType:
             "learning rate": _learning_rate(status),
             "incidents": f"{status.incidents}{f' ({kinds})' if kinds else ''}",
             "cured by": _counts(status.cured_by),
+            "warnings": _warnings(status),
             "bad batches": _bad_batches(status),
             "cures in force": ", ".join(status.cures) or None,
             "rung": None if status.rung is None else f"{status.rung} (incident {status.open_incident} is open)",
@@ -77,6 +78,13 @@ def _learning_rate(status: Status) -> str | None:
 
 def _cut(lr_scale: float) -> str | None:
     return None if lr_scale == 1.0 else f"cut to {lr_scale:.4g} of the nominal one"
+
+
+def _warnings(status: Status) -> str | None:
+    if not status.warnings:
+        return None
+    more = status.warnings - len(status.last_warnings)
+    return "\n".join([f"{status.warnings}{', the last that differ' if more else ''}:", *status.last_warnings])
 
 
 def _bad_batches(status: Status) -> str | None:
@@ -153,12 +161,14 @@ def _ended(summary: RunSummary) -> str:
 
 
 def _sums(summary: RunSummary, run_dir: Path | None) -> Table:
+    where = "" if run_dir is None else f": supervisor events {run_dir} --event warning"
     return _facts(
         {
             "steps": f"{summary.steps}: {summary.applied_steps} applied",
             "skipped": f"{summary.skipped_steps} flagged updates discarded",
             "bad batches": str(summary.bad_batches) if summary.bad_batches else None,
             "incidents": str(summary.incidents),
+            "warnings": f"{summary.warnings}{where}" if summary.warnings else None,
             "final loss": _number(summary.final_loss),
             "learning rate": _cut(summary.lr_scale),
             "wall time": duration(summary.seconds),

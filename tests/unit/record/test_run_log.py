@@ -233,3 +233,9 @@ class TestTheEnd:
         run.step()
         run.ledger.stands_at(1, 1, 99.0, 0)
         assert run.log.summary(RunStatus.FINISHED).goodput == 1.0
+
+
+def test_the_summary_counts_the_warnings() -> None:
+    run = Run()
+    run.log.log.warn("look here")
+    assert run.log.summary(RunStatus.FINISHED).warnings == 1

@@ -196,3 +196,10 @@ def test_the_cures_that_were_tried_stand_in_a_table() -> None:
 
 def test_why_a_cause_is_not_known_is_said() -> None:
     assert "  not known: it took too long" in render_incident(story(not_known="it took too long"), "run")
+
+
+def test_warnings_are_told_with_the_incidents_or_without_any() -> None:
+    status = Status(warnings=5, last_warnings=("the loss stands still",))
+    lines = ["", "Warnings", "  the loss stands still", "  all 5: supervisor events run --event warning"]
+    assert render_run(RunStory(status), "run") == ["run: no incidents", *lines]
+    assert render_run(RunStory(status, (story(),)), "run")[-6:-2] == lines

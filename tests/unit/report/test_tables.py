@@ -166,3 +166,13 @@ def test_a_halt_says_which_state_the_model_is_left_in():
     assert show(halted)[0] == "Halted by the policy; the model is left in the newest good state"
     in_place = halted.model_copy(update={"in_place": True})
     assert show(in_place)[0] == "Halted by the policy; the model is left as it stood before the flagged update"
+
+
+def test_warnings_are_counted_and_the_last_are_shown(run):
+    run.at(1, schema.WarningEvent(step=3, update=3, message="the loss does not depend on the batch"))
+    shown = " ".join(show_status(run.status()).split())
+    assert "warnings 1: step 3: the loss does not depend on the batch" in shown
+    assert run.status().warnings == 1
+    summary = RunSummary(status=RunStatus.FINISHED, steps=1, applied_steps=1, warnings=2)
+    assert "warnings 2: supervisor events runs/a --event warning" in show(summary, Path("runs/a"))
+    assert "warnings 2" in show(summary)
