@@ -12,6 +12,7 @@ from supervisor.checkpoints import CheckpointStore
 from supervisor.clock import Clock
 from supervisor.errors import InputError
 from supervisor.events.observation_file import ObservationFile
+from supervisor.events.owner_file import claim
 from supervisor.events.writer import EventLog, Listener
 from supervisor.policy import RecoveryPolicy, resolved_yaml
 from supervisor.record.run_log import ProgressListener
@@ -82,6 +83,7 @@ class RunFiles:
         self.log = EventLog(layout.rank_events, run_id, 0, clock, listeners)
         self.store = CheckpointStore(layout.checkpoints, run_id, clock)
         self.store.recover()
+        claim(layout.lock)
         if reporting.record_observations:
             self.observations = ObservationFile(layout.observations)
         try:

@@ -15,10 +15,12 @@ from supervisor.events.reader import read_events
 from supervisor.events.schema import Event, RunSummary
 from supervisor.evidence import Blame
 from supervisor.records import ActionName, SignalName
+from supervisor.report.durations import how_it_went
 from supervisor.report.times import RunTimes
 from supervisor.report.warnings import Warnings
+from supervisor.run_layout import RunLayout
 
-__all__ = ["RunState", "Status", "read_status", "status_of"]
+__all__ = ["RunState", "Status", "read_status", "status_of", "unless_gone"]
 
 _OF_AN_UPDATE = (
     schema.StepEvent,
@@ -29,6 +31,8 @@ _OF_AN_UPDATE = (
     schema.RunHaltedEvent,
 )
 
+_AS_IN_SUMMARY = ("bad_batches", "incidents", "incidents_by_signal", "cured_by", "cures", "lr_scale")
+
 
 class RunState(enum.StrEnum):
     """What a run is doing, or how it ended."""
@@ -38,6 +42,7 @@ class RunState(enum.StrEnum):
     HALTED = "halted"
     INTERRUPTED = "interrupted"
     CRASHED = "crashed"
+    NOT_RUNNING = "not running"
     UNKNOWN = "unknown"
 
 
@@ -46,9 +51,9 @@ class Status(BaseModel):
 
     Attributes:
         run_id: the run, None where no event tells.
-        state: `running` until an event says otherwise (a run whose machine died stays so: see `updated`);
-            `crashed` while its worker is gone and not yet restarted; `unknown` before it started.
-        reason: why it halted or crashed.
+        state: `running` until an event says otherwise; `not running` where its process is gone without one, as far as
+            that is known here; `crashed` while its worker is to be restarted; `unknown` before it started.
+        reason: why it halted or crashed, or how it is known not to run.
         step: steps used up: the schedule position that comes next.
         steps: where the schedule ends.
         update: attempted optimizer update that was last heard of, from 0.
@@ -122,7 +127,13 @@ def read_status(run_dir: Path) -> Status:
     Raises:
         InputError: there is no run here, or its log is damaged before its end.
     """
-    return status_of(read_events(run_dir))
+    return unless_gone(status_of(read_events(run_dir)), run_dir)
+
+
+def unless_gone(status: Status, run_dir: Path) -> Status:
+    """The status, but `not running` where the process that ran the directory is gone and its log does not say so."""
+    reason = how_it_went(RunLayout(run_dir), status.updated) if status.state is RunState.RUNNING else None
+    return status if reason is None else status.model_copy(update={"state": RunState.NOT_RUNNING, "reason": reason})
 
 
 def status_of(events: Iterable[Event]) -> Status:
@@ -197,19 +208,10 @@ class _Told:
         )
 
     def _as_summed_up(self, undone: int) -> dict[str, object]:
-        summary = self._summary
-        if summary is None:
+        if (summary := self._summary) is None:
             return {}
-        return {
-            "applied_updates": summary.applied_steps + undone,
-            "flagged_updates": summary.skipped_steps,
-            "bad_batches": summary.bad_batches,
-            "incidents": summary.incidents,
-            "incidents_by_signal": summary.incidents_by_signal,
-            "cured_by": summary.cured_by,
-            "cures": summary.cures,
-            "lr_scale": summary.lr_scale,
-        }
+        counts = {"applied_updates": summary.applied_steps + undone, "flagged_updates": summary.skipped_steps}
+        return {**counts, **{name: getattr(summary, name) for name in _AS_IN_SUMMARY}}
 
     def _tell_state(self, event: Event) -> None:
         match event:
@@ -229,9 +231,9 @@ class _Told:
                 if event.summary is not None:
                     self._sum_up(event.summary)
             case schema.WorkerExitedEvent() if event.classification not in schema.ORDERLY_EXITS:
-                reason = event.reason or event.signal or f"exit code {event.exit_code}"
-                text = f"worker {event.pid} is gone: {event.classification} ({reason})"
-                self._fields.update(state=RunState.CRASHED, reason=text)
+                why = event.reason or event.signal or f"exit code {event.exit_code}"
+                gone = f"worker {event.pid} is gone: {event.classification} ({why})"
+                self._fields.update(state=RunState.CRASHED, reason=gone)
 
     def _sum_up(self, summary: RunSummary) -> None:
         """The run has ended: what it says of itself holds until it goes on."""

@@ -15,7 +15,7 @@ from supervisor.events import Event, read_events, schema
 from supervisor.events.incident_file import IncidentFile, ProcessIncident
 from supervisor.report.advice import advice
 from supervisor.report.process_story import ProcessStory, is_of_a_process, process_advice, what_followed
-from supervisor.report.status import Status, status_of
+from supervisor.report.status import Status, status_of, unless_gone
 from supervisor.run_layout import INCIDENT_FILE, RunLayout
 
 __all__ = ["RunStory", "Story", "Taken", "plain_incident", "plain_run", "read_story"]
@@ -97,7 +97,7 @@ def read_story(run_dir: str) -> RunStory:
     """
     happened: dict[int, list[Event]] = {}
     of_processes: list[Event] = []
-    status = status_of(_sorted_into(happened, of_processes, read_events(Path(run_dir))))
+    told = status_of(_sorted_into(happened, of_processes, read_events(Path(run_dir))))
     layout = RunLayout(Path(run_dir))
     of_job = layout.job.is_file()
     incidents = [
@@ -110,7 +110,7 @@ def read_story(run_dir: str) -> RunStory:
         for number in layout.process_incident_numbers()
         if ((folder := layout.process_incident(number)) / INCIDENT_FILE).is_file()
     ]
-    return RunStory(status, tuple(incidents), tuple(processes))
+    return RunStory(unless_gone(told, Path(run_dir)), tuple(incidents), tuple(processes))
 
 
 def plain_incident(story: Story) -> dict[str, Any]:

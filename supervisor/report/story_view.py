@@ -9,9 +9,9 @@ from itertools import groupby
 from supervisor.events.incident_file import CureRow, IncidentFile
 from supervisor.events.narration import counted, describe_outcome, describe_signal
 from supervisor.records import ActionName, CauseKind, Outcome
+from supervisor.report.durations import duration
 from supervisor.report.process_story import ProcessStory, last_line, told_of_each
 from supervisor.report.story import RunStory, Story, Taken
-from supervisor.report.tables import duration
 
 __all__ = ["render_incident", "render_run", "wrapped"]
 

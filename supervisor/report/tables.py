@@ -12,14 +12,18 @@ from rich.text import Text
 
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.records import ActionName, SignalName
+from supervisor.report.durations import duration
 from supervisor.report.status import RunState, Status
 from supervisor.run_layout import RunLayout
 
-__all__ = ["compare_metrics", "duration", "render_status", "render_summary"]
+__all__ = ["compare_metrics", "render_status", "render_summary"]
 
-_STYLES = {RunState.FINISHED: "green", RunState.HALTED: "bold red", RunState.CRASHED: "bold red"}
-# Seconds and name of a unit, and of the smaller one that its remainder is told in.
-_UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+_STYLES = {
+    RunState.FINISHED: "green",
+    RunState.HALTED: "bold red",
+    RunState.CRASHED: "bold red",
+    RunState.NOT_RUNNING: "bold red",
+}
 # Their loss is that of the last applied update, whose step need not be a logged one.
 _SUMMED_UP = (RunState.FINISHED, RunState.INTERRUPTED, RunState.HALTED)
 _ENDED = {
@@ -94,16 +98,6 @@ def _bad_batches(status: Status) -> str | None:
     if not status.bad_batches:
         return left_out
     return f"{status.bad_batches}{f' ({left_out})' if left_out else ''}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person would say them: `48 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
-    if seconds < 60:
-        return f"{max(seconds, 0.0):.3g} s"
-    total = round(seconds)
-    size, name, smaller, smaller_name = next(units for units in _UNITS if total >= units[0])
-    rest = total % size // smaller
-    return f"{total // size} {name}" + (f" {rest} {smaller_name}" if rest else "")
 
 
 def render_summary(summary: RunSummary, run_dir: Path | None = None) -> RenderableType:

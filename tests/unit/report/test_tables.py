@@ -6,14 +6,13 @@ import io
 import re
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from supervisor.events import schema
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.records import ActionName, SignalName
 from supervisor.report.status import Status
-from supervisor.report.tables import compare_metrics, duration, render_status, render_summary
+from supervisor.report.tables import compare_metrics, render_status, render_summary
 
 
 def show_status(status: Status) -> str:
@@ -46,22 +45,6 @@ def test_the_view_says_what_is_known(run):
 
 def test_the_view_of_nothing_is_short(unstarted):
     assert show_status(unstarted.status()).split() == ["state", "unknown", "incidents", "0"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (-1, "0 s"),
-        (0.25, "0.25 s"),
-        (48, "48 s"),
-        (60, "1 min"),
-        (200, "3 min 20 s"),
-        (7500, "2 h 5 min"),
-        (273600, "3 d 4 h"),
-    ],
-)
-def test_durations_read_as_a_person_says_them(seconds: float, text: str):
-    assert duration(seconds) == text
 
 
 METRICS = {
