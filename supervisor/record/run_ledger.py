@@ -14,6 +14,7 @@ from supervisor.diagnosis import Diagnosis
 from supervisor.engine import Closed, EngineState, advance, decide, dismissed, reject, restored
 from supervisor.policy import RecoveryPolicy
 from supervisor.record.counters import Counters
+from supervisor.record.halting import why_halted
 from supervisor.records import (
     NOTHING_FOUND,
     ActionName,
@@ -101,8 +102,7 @@ class RunLedger:
     @property
     def halt_reason(self) -> str | None:
         """Why the run has ended in `halt`; None where it has not."""
-        record = self.incident
-        return record.decisions[-1].reason if self.halted and record and record.decisions else None
+        return why_halted(self.incident) if self.halted and self.incident else None
 
     @property
     def halted_in_place(self) -> bool:

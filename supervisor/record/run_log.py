@@ -146,11 +146,11 @@ class RunLog:
         self.log.emit(event)
 
     def halted(self, reason: str, observation: Observation) -> None:
-        """Put the end of a halted run on record."""
+        """Put the end of a halted run on record; `reason` is why its last action was chosen."""
         event = RunHaltedEvent(
             step=observation.step,
             update=observation.update,
-            reason=reason,
+            reason=self.ledger.halt_reason or reason,
             summary=self.summary(RunStatus.HALTED),
         )
         self.log.emit(event)

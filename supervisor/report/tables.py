@@ -162,6 +162,7 @@ def _sums(summary: RunSummary, run_dir: Path | None) -> Table:
             "skipped": f"{summary.skipped_steps} flagged updates discarded",
             "bad batches": str(summary.bad_batches) if summary.bad_batches else None,
             "incidents": str(summary.incidents),
+            "cures in force": ", ".join(summary.cures) or None,
             "warnings": f"{summary.warnings}{where}" if summary.warnings else None,
             "final loss": _number(summary.final_loss),
             "learning rate": _cut(summary.lr_scale),

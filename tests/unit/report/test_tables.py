@@ -159,3 +159,8 @@ def test_warnings_are_counted_and_the_last_are_shown(run):
     summary = RunSummary(status=RunStatus.FINISHED, steps=1, applied_steps=1, warnings=2)
     assert "warnings 2: supervisor events runs/a --event warning" in show(summary, Path("runs/a"))
     assert "warnings 2" in show(summary)
+
+
+def test_the_cures_in_force_are_named_at_the_end():
+    summary = RunSummary(status=RunStatus.FINISHED, steps=1, applied_steps=1, cures=("lr 0.1", "clip 1.0"))
+    assert "cures in force lr 0.1, clip 1.0" in show(summary)
