@@ -12,7 +12,16 @@ from __future__ import annotations
 
 import enum
 
-__all__ = ["ActionError", "CheckpointError", "ExitCode", "InputError", "PolicyHalt", "PolicyMisfit", "SupervisorError"]
+__all__ = [
+    "ActionError",
+    "CheckpointError",
+    "ExitCode",
+    "InputError",
+    "PolicyHalt",
+    "PolicyMisfit",
+    "SupervisorError",
+    "kind_of",
+]
 
 
 class ExitCode(enum.IntEnum):
@@ -65,3 +74,11 @@ class ActionError(SupervisorError):
 
 class PolicyHalt(SupervisorError):
     """The ladder ended: the model is left in the newest good state, or as it is where that is sound."""
+
+
+def kind_of(value: object) -> str:
+    """What a value is, with its article, for a message: `an int`, `a Tensor`, `None`."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"

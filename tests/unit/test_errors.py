@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from supervisor import errors
-from supervisor.errors import ExitCode, InputError, PolicyMisfit, SupervisorError
+from supervisor.errors import ExitCode, InputError, PolicyMisfit, SupervisorError, kind_of
 
 
 def test_the_exit_codes_are_those_that_scripts_are_written_against() -> None:
@@ -32,6 +32,15 @@ def test_a_misfit_names_the_key_and_keeps_its_parts() -> None:
     assert isinstance(error, InputError)
 
 
-@pytest.mark.parametrize("name", [name for name in errors.__all__ if name != "ExitCode"])
+@pytest.mark.parametrize("name", [name for name in errors.__all__ if name not in ("ExitCode", "kind_of")])
 def test_every_error_can_be_caught_as_one_of_the_supervisors(name: str) -> None:
     assert issubclass(getattr(errors, name), SupervisorError)
+
+
+class Batch:
+    pass
+
+
+@pytest.mark.parametrize(("value", "said"), [(None, "None"), (3, "an int"), ("x", "a str"), (Batch(), "a Batch")])
+def test_the_kind_of_a_value_has_its_article(value: object, said: str) -> None:
+    assert kind_of(value) == said

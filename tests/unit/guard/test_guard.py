@@ -25,8 +25,8 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("wrong", "told"),
         [
-            ({"model": 3}, "model: a int"),
-            ({"loss": None}, "loss: a NoneType"),
+            ({"model": 3}, "model: an int"),
+            ({"loss": None}, "loss: None"),
             ({"optimizer": []}, "optimizer: an empty list"),
             ({"accumulate": 0}, "accumulate: 0"),
             ({"policy": {"ladder": 3}}, "policy: ladder"),
