@@ -28,6 +28,7 @@ class RunSummary(RecordModel):
         applied_steps: steps of those whose update was applied and kept.
         skipped_steps: updates that were flagged and discarded, those that a reload went back over included.
         bad_batches: batches that were discarded for their data, the state being sound.
+        quarantined: rows of the data set that are left out, those that the run was given included.
         incidents: incidents opened.
         warnings: warnings in the event log, since the process began that the run ended in.
         incidents_by_signal: each incident once, under its first signal.
@@ -47,6 +48,7 @@ class RunSummary(RecordModel):
     applied_steps: NonNegativeInt
     skipped_steps: NonNegativeInt = 0
     bad_batches: NonNegativeInt = 0
+    quarantined: tuple[int | str, ...] = ()
     incidents: NonNegativeInt = 0
     warnings: NonNegativeInt = 0
     incidents_by_signal: dict[SignalName, NonNegativeInt] = Field(default_factory=dict)

@@ -49,6 +49,7 @@ class RunLog:
         observations: where every update's measurement goes, None to keep none.
         silence: notices a training that goes on without learning.
         cures: gives the names of the cures of the set-up in force.
+        left_out: gives the samples of the data set that are left out.
         metrics: what the evaluation at the end of the run gave.
     """
 
@@ -59,6 +60,7 @@ class RunLog:
     observations: ObservationFile | None
     silence: SilenceWatch = field(default_factory=SilenceWatch)
     cures: Callable[[], tuple[str, ...]] = tuple
+    left_out: Callable[[], tuple[int | str, ...]] = tuple
     metrics: dict[str, float] = field(default_factory=dict, init=False)
 
     def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:
@@ -164,6 +166,7 @@ class RunLog:
             applied_steps=counters.applied_steps,
             skipped_steps=counters.skipped_steps,
             bad_batches=engine.bad.total,
+            quarantined=self.left_out(),
             incidents=engine.incidents,
             warnings=self.log.warnings,
             incidents_by_signal=dict(self.ledger.by_signal),

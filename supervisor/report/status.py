@@ -31,7 +31,8 @@ _OF_AN_UPDATE = (
     schema.RunHaltedEvent,
 )
 
-_AS_IN_SUMMARY = ("bad_batches", "incidents", "incidents_by_signal", "cured_by", "cures", "lr_scale")
+_LAST = ("goodput", "metrics", "lr_scale")
+_AS_IN_SUMMARY = ("bad_batches", "incidents", "incidents_by_signal", "cured_by", "cures")
 
 
 class RunState(enum.StrEnum):
@@ -236,11 +237,10 @@ class _Told:
                 self._fields.update(state=RunState.CRASHED, reason=gone)
 
     def _sum_up(self, summary: RunSummary) -> None:
-        """The run has ended: what it says of itself holds until it goes on."""
         self._summary = summary
-        told = {"loss": summary.final_loss, "goodput": summary.goodput, "metrics": summary.metrics or None}
-        self._fields.update({name: value for name, value in told.items() if value is not None})
-        self._fields["lr_scale"] = summary.lr_scale
+        self._quarantined |= dict.fromkeys(summary.quarantined)
+        told = {"loss": summary.final_loss, **{name: getattr(summary, name) for name in _LAST}}
+        self._fields.update({name: value for name, value in told.items() if value not in (None, {})})
 
     def _tell_numbers(self, event: Event) -> None:
         if isinstance(event, _OF_AN_UPDATE) and event.update is not None:

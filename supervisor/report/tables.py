@@ -91,13 +91,15 @@ def _warnings(status: Status) -> str | None:
     return "\n".join([f"{status.warnings}{', the last that differ' if more else ''}:", *status.last_warnings])
 
 
-def _bad_batches(status: Status) -> str | None:
-    rows = status.quarantined
+def _bad_batches(of: Status | RunSummary) -> str | None:
+    """How many were discarded for their data, and which rows are left out since."""
+    rows = of.quarantined
     shown = ", ".join(str(row) for row in rows[:10]) + (" ..." if len(rows) > 10 else "")
-    left_out = f"{len(rows)} rows of the data set are left out: {shown}" if rows else None
-    if not status.bad_batches:
-        return left_out
-    return f"{status.bad_batches}{f' ({left_out})' if left_out else ''}"
+    counted = "1 row of the data set is" if len(rows) == 1 else f"{len(rows)} rows of the data set are"
+    left_out = f"{counted} left out: {shown}" if rows else None
+    if not of.bad_batches and left_out is None:
+        return None
+    return f"{of.bad_batches}{f' ({left_out})' if left_out else ''}"
 
 
 def render_summary(summary: RunSummary, run_dir: Path | None = None) -> RenderableType:
@@ -160,7 +162,7 @@ def _sums(summary: RunSummary, run_dir: Path | None) -> Table:
         {
             "steps": f"{summary.steps}: {summary.applied_steps} applied",
             "skipped": f"{summary.skipped_steps} flagged updates discarded",
-            "bad batches": str(summary.bad_batches) if summary.bad_batches else None,
+            "bad batches": _bad_batches(summary),
             "incidents": str(summary.incidents),
             "cures in force": ", ".join(summary.cures) or None,
             "warnings": f"{summary.warnings}{where}" if summary.warnings else None,

@@ -235,6 +235,12 @@ class TestTheEnd:
         assert run.log.summary(RunStatus.FINISHED).goodput == 1.0
 
 
+def test_the_summary_names_the_samples_that_are_left_out() -> None:
+    run = Run()
+    run.log.left_out = lambda: (4, 9)
+    assert run.log.summary(RunStatus.FINISHED).quarantined == (4, 9)
+
+
 def test_the_summary_counts_the_warnings() -> None:
     run = Run()
     run.log.log.warn("look here")

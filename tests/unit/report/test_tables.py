@@ -164,3 +164,18 @@ def test_warnings_are_counted_and_the_last_are_shown(run):
 def test_the_cures_in_force_are_named_at_the_end():
     summary = RunSummary(status=RunStatus.FINISHED, steps=1, applied_steps=1, cures=("lr 0.1", "clip 1.0"))
     assert "cures in force lr 0.1, clip 1.0" in show(summary)
+
+
+def test_bad_batches_and_the_rows_that_are_left_out_stand_in_both_tables(run):
+    run.at(1, schema.QuarantinedEvent(step=3, update=3, incident=1, dataset_indices=(4, 9)))
+    rows = "2 rows of the data set are left out: 4, 9"
+    assert f"bad batches 0 ({rows})" in " ".join(show_status(run.status()).split())
+    told = {"status": RunStatus.FINISHED, "steps": 1, "applied_steps": 1, "bad_batches": 3}
+    summary = RunSummary(**told, quarantined=(4, 9, 11))
+    assert "bad batches 3 (3 rows of the data set are left out: 4, 9, 11)" in show(summary)
+    run.at(2, schema.RunFinishedEvent(status=RunStatus.FINISHED, summary=summary))
+    ended = "bad batches 3 (3 rows of the data set are left out: 4, 9, 11)"
+    assert ended in " ".join(show_status(run.status()).split())
+    assert "bad batches 1 (1 row of the data set is left out: 4)" in show(
+        RunSummary(**{**told, "bad_batches": 1}, quarantined=(4,))
+    )
