@@ -16,6 +16,7 @@ from supervisor.events.schema import Event, RunSummary
 from supervisor.evidence import Blame
 from supervisor.records import ActionName, SignalName
 from supervisor.report.durations import how_it_went
+from supervisor.report.process_story import last_line
 from supervisor.report.times import RunTimes
 from supervisor.report.warnings import Warnings
 from supervisor.run_layout import RunLayout
@@ -154,8 +155,7 @@ class _Told:
         self._times = RunTimes()
         self._warnings = Warnings()
         self._attempted = 0
-        # What the run came to by its own words, while it has ended: exact where the lines of steps are one in many.
-        self._summary: RunSummary | None = None
+        self._summary: RunSummary | None = None  # while the run has ended: exact, where one step in many has a line
         self._flagged: set[int] = set()
         self._bad_batches = 0
         self._quarantined: dict[int | str, None] = {}
@@ -232,9 +232,9 @@ class _Told:
                 if event.summary is not None:
                     self._sum_up(event.summary)
             case schema.WorkerExitedEvent() if event.classification not in schema.ORDERLY_EXITS:
-                why = event.reason or event.signal or f"exit code {event.exit_code}"
+                why = last_line(event.reason) or event.signal or f"exit code {event.exit_code}"
                 gone = f"worker {event.pid} is gone: {event.classification} ({why})"
-                self._fields.update(state=RunState.CRASHED, reason=gone)
+                self._fields |= {"state": RunState.CRASHED, "reason": gone}
 
     def _sum_up(self, summary: RunSummary) -> None:
         self._summary = summary

@@ -281,3 +281,9 @@ def test_updates_that_a_reload_has_undone_are_told_apart_from_those_that_stand(r
 
     assert (status.update, status.step) == (15, 10)
     assert (status.applied_updates, status.undone_updates, status.flagged_updates) == (14, 4, 2)
+
+
+def test_of_a_traceback_the_last_line_is_the_reason(run):
+    gone = run.exited(ExitClassification.EXCEPTION).model_copy(update={"reason": "Traceback\n  here\nValueError: no"})
+    run.at(1, gone)
+    assert run.status().reason == "worker 5 is gone: exception (ValueError: no)"
