@@ -21,6 +21,7 @@ __all__ = [
     "PolicyHalt",
     "PolicyMisfit",
     "SupervisorError",
+    "kind_of",
     "said_by",
     "text_of",
     "traceback_of",
@@ -76,7 +77,7 @@ class ActionError(SupervisorError):
 
 
 class PolicyHalt(SupervisorError):
-    """The ladder ended: the model is left in the newest good state."""
+    """The ladder ended: the model is left in the newest good state, or as it is where that is sound."""
 
 
 def text_of(error: BaseException) -> str:
@@ -105,3 +106,11 @@ def traceback_of(error: BaseException) -> str:
 
 def _writable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def kind_of(value: object) -> str:
+    """What a value is, with its article, for a message: `an int`, `a Tensor`, `None`."""
+    if value is None:
+        return "None"
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeio' else 'a'} {name}"

@@ -11,6 +11,10 @@ Detail = float | int | str | bool | tuple[str, ...]
 """One number, name or short list of names that a detector reports with its signal."""
 
 
+NOTHING_FOUND = "nothing that it looks for was found"
+"""What is said of a diagnosis that did not fail, and found no cause."""
+
+
 class SignalName(enum.StrEnum):
     """What a detector can find, furthest upstream first: that is the order in which they are named."""
 
@@ -252,7 +256,7 @@ class Incident:
         decisions: every decision taken, in order.
         outcome: open, recovered or halted.
         cured_by: action of the rung used last before the cool-down, None unless recovered.
-        steps_lost: flagged steps plus the steps that reloads went back over.
+        steps_lost: flagged steps, the steps undone with them, and the applied steps that reloads went back over.
         seconds: wall time from the first signal to the end of the incident.
         causes: what the diagnoses of its flagged updates found, in order.
         replays: how often its steps were run again to find out.
@@ -260,6 +264,8 @@ class Incident:
         traceback: of the first exception of the user's in it, None where none was raised.
         bundle: what lies beside its record to run its first flagged step again.
         cures: the cures of the set-up that were tried in it, in order.
+        not_known: why the diagnosis of its first flagged update came to nothing; None where it found a cause, and
+            where nobody looked.
     """
 
     id: int
@@ -278,3 +284,4 @@ class Incident:
     traceback: str | None = None
     bundle: Bundle | None = None
     cures: tuple[CureScore, ...] = ()
+    not_known: str | None = None

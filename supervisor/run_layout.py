@@ -39,7 +39,7 @@ class RunLayout:
 
     job = _Entry("job.yaml")  # as resolved when the run was started or resumed last
     policy = _Entry("policy.yaml")  # likewise
-    lock = _Entry(".lock")  # held by the one supervisor that runs the directory
+    lock = _Entry(".lock")  # held by the one supervisor that runs the directory; says who that is
     restarts = _Entry("restarts.json")  # when workers failed, for the restart budget
     quarantine = _Entry("quarantine.jsonl")  # the samples of the data set that are left out
     observations = _Entry("observations.jsonl")  # what every update measured, where that is asked for

@@ -69,7 +69,10 @@ class Reinitialize(GoingBack):
 
 
 class Halt(GoingBack):
-    """The last rung of every ladder: the run ends with the model in the newest good state."""
+    """The last rung of every ladder: the run ends with the model in the newest good state.
+
+    Where the present state is sound, the recovery leaves it as it is and does not call this.
+    """
 
     def unavailable(self, context: Context) -> str | None:
         """It can always act."""

@@ -15,11 +15,12 @@ from rich.console import Console
 from supervisor.cli.output import output_on_stderr, reader_may_leave
 from supervisor.cli.policy_commands import policy_app
 from supervisor.errors import ExitCode, InputError
-from supervisor.events import follow, read_events
+from supervisor.events import follow, read_events, schema
 from supervisor.events.narration import describe_event
 from supervisor.job import load_job
 from supervisor.process.incident_rerun import rerun_incident
 from supervisor.process.parent import Parent
+from supervisor.records import SignalName
 from supervisor.rehearsal import Rehearsal, render_score
 from supervisor.replay import plain_replay, render_replay, replay_run
 from supervisor.report.status import read_status
@@ -104,6 +105,11 @@ def events(
     ] = None,
 ) -> None:
     """The event log: all files merged and in order."""
+    if event is not None and event not in (names := schema.event_names()):
+        known = ", ".join(names)
+        is_signal = event in list(SignalName)
+        mend = "it is a signal: write --event signal" if is_signal else f"write one of {known}"
+        raise InputError(f"--event {event}: there is no event of this name: {mend}")
     source = follow(Path(run_dir)) if follow_on else read_events(Path(run_dir))
     with reader_may_leave():
         for each in source:
@@ -159,7 +165,7 @@ def replay(
         if as_json:
             typer.echo(json.dumps(plain_replay(replayed), indent=2))
         else:
-            Console(highlight=False).print(render_replay(replayed, policy))
+            _console_for_tables().print(render_replay(replayed, policy))
 
 
 @app.command()
@@ -203,11 +209,15 @@ def rehearse(
             typer.echo(score.model_dump_json(indent=2))
         elif score is not None:
             typer.echo()
-            console = Console(highlight=False)
-            if not console.is_terminal:
-                console.width = max(console.width, TABLE_WIDTH)
-            console.print(render_score(score))
+            _console_for_tables().print(render_score(score))
     raise typer.Exit(code)
+
+
+def _console_for_tables() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, TABLE_WIDTH)
+    return console
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
@@ -17,15 +17,21 @@ from supervisor.errors import InputError
 __all__ = ["MAX_BYTES", "Document", "parse_yaml", "read_text", "read_yaml"]
 
 MAX_BYTES = 256 * 1024
+MOST_NEIGHBOURS = 50
+"""How many files of a folder are looked into for what to write instead of one that is not there."""
+
+Fits = Callable[[Document], bool]
+"""Whether a document is of the kind that was asked for."""
 
 
-def read_text(name: str, kind: str, path: Path | None = None) -> str:
+def read_text(name: str, kind: str, path: Path | None = None, fits: Fits | None = None) -> str:
     """The text of a file.
 
     Args:
         name: the file as the user typed it.
         kind: what it should be, for the message: `policy` or `job`.
         path: where it is, when not at `name`.
+        fits: whether a file beside it is of this kind, for what to write instead of one that is not there; None: all.
 
     Raises:
         InputError: there is no such file, or it is a folder, too large, unreadable or not UTF-8.
@@ -37,7 +43,7 @@ def read_text(name: str, kind: str, path: Path | None = None) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise InputError(f"{name}: no such file: {_nearest_file(name, path, kind)}") from None
+        raise InputError(f"{name}: no such file: {_nearest_file(name, path, kind, fits)}") from None
     except IsADirectoryError:
         raise InputError(f"{name}: is a folder: write the path of a {kind} file in it") from None
     except (OSError, ValueError) as error:
@@ -52,9 +58,9 @@ def read_text(name: str, kind: str, path: Path | None = None) -> str:
         raise InputError(f"{name}:{line}: is not UTF-8 text: save the file as UTF-8") from None
 
 
-def read_yaml(name: str, kind: str, path: Path | None = None) -> Document:
+def read_yaml(name: str, kind: str, path: Path | None = None, *, fits: Fits | None = None) -> Document:
     """Read a file; see `read_text` for the arguments and the errors, and `parse_yaml` for more of them."""
-    return parse_yaml(read_text(name, kind, path), name)
+    return parse_yaml(read_text(name, kind, path, fits), name)
 
 
 def parse_yaml(text: str, name: str, *, lines: bool = True) -> Document:
@@ -142,14 +148,22 @@ def _syntax(error: yaml.MarkedYAMLError, scalars: Sequence[yaml.ScalarToken], te
     return position, f"is not YAML ({problem})", "correct the syntax, or put text in quotes"
 
 
-def _nearest_file(name: str, path: Path, kind: str) -> str:
+def _nearest_file(name: str, path: Path, kind: str, fits: Fits | None) -> str:
     """What to write instead of a file that does not exist."""
     try:
-        names = [entry.name for entry in path.parent.iterdir() if entry.suffix in {".yaml", ".yml"}]
+        there = sorted(entry for entry in path.parent.iterdir() if entry.suffix in {".yaml", ".yml"})
     except OSError:
         return f"write the path of a {kind} file"
+    names = [entry.name for entry in there[:MOST_NEIGHBOURS] if fits is None or _is_one(entry, kind, fits)]
     stems = {Path(each).stem: each for each in names}
     near = [stems[stem] for stem in difflib.get_close_matches(path.stem, stems, n=1, cutoff=0.6)]
     if near:
         return f"write {Path(os.path.normpath(name)).with_name(near[0])}"
-    return f"write the path of a {kind} file" + (f" ({', '.join(sorted(names)[:5])})" if names else "")
+    return f"write the path of a {kind} file" + (f" ({', '.join(names[:5])})" if names else "")
+
+
+def _is_one(path: Path, kind: str, fits: Fits) -> bool:
+    try:
+        return fits(read_yaml(str(path), kind))
+    except InputError:
+        return False

@@ -92,7 +92,7 @@ class Replays:
         if self.executor.no_replay is not None:
             raise DiagnosisFailed(self.executor.no_replay)
         if self.left <= 0:
-            raise ReplaysSpent(f"its {self.most} replays are spent")
+            raise ReplaysSpent("the replays that `diagnose: max_replays` allows an incident are spent")
         self.done += 1
         attributes = self.attributes
         if not go_on:

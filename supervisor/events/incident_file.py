@@ -15,7 +15,7 @@ STATE_FILE = "state.pt"
 
 
 class IncidentCost(RecordModel):
-    """What an incident cost: steps flagged or gone back over, and wall time in seconds."""
+    """What an incident cost: steps flagged or gone back over, each once, and wall time in seconds."""
 
     steps_lost: NonNegativeInt
     seconds: Number
@@ -39,6 +39,7 @@ class IncidentFile(RecordModel):
         bundle: what lies beside this file to run the step again.
         traceback: of the user's exception that opened it, if one did.
         cures: the cures of the set-up that were tried in it.
+        not_known: why the diagnosis of its first flagged update came to nothing, if it did.
     """
 
     id: PositiveInt
@@ -54,6 +55,7 @@ class IncidentFile(RecordModel):
     bundle: Bundle | None = None
     traceback: str | None = None
     cures: tuple[CureRow, ...] = ()
+    not_known: str | None = None
 
 
 class ProcessIncident(RecordModel):

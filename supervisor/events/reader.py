@@ -94,10 +94,12 @@ def _has_ended(event: Event, before: bool) -> bool:
 
 def _check(run_dir: Path) -> None:
     try:
-        there, a_run = run_dir.is_dir(), RunLayout(run_dir).events.is_dir()
+        there, a_run, a_file = run_dir.is_dir(), RunLayout(run_dir).events.is_dir(), run_dir.is_file()
     except OSError as error:
         problem = f"{run_dir}: cannot be read ({error.strerror}): name the folder that the run was given as `run_dir`"
         raise InputError(problem) from error
+    if a_file:
+        raise InputError(f"{run_dir}: is a file: name the folder that the run was given as `run_dir`")
     if not there:
         raise InputError(f"{run_dir}: no such run directory: name the folder that the run was given as `run_dir`")
     if not a_run:

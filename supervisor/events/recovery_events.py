@@ -263,7 +263,7 @@ class IncidentClosedEvent(_IncidentEvent):
 
     Attributes:
         cured_by: action of the rung used last.
-        steps_lost: flagged steps plus the steps that reloads went back over.
+        steps_lost: flagged steps, the steps undone with them, and the applied steps that reloads went back over.
         seconds: wall time from the first signal to the end of the cool-down.
     """
 

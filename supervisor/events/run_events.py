@@ -28,7 +28,9 @@ class RunSummary(RecordModel):
         applied_steps: steps of those whose update was applied and kept.
         skipped_steps: updates that were flagged and discarded, those that a reload went back over included.
         bad_batches: batches that were discarded for their data, the state being sound.
+        quarantined: rows of the data set that are left out, those that the run was given included.
         incidents: incidents opened.
+        warnings: warnings in the event log, since the process began that the run ended in.
         incidents_by_signal: each incident once, under its first signal.
         cured_by: closed incidents, by the action that cured them.
         lr_scale: product of the learning-rate cuts in force at the end.
@@ -37,6 +39,7 @@ class RunSummary(RecordModel):
         seconds: wall time of the run, restarts included where they are known.
         goodput: useful preserved training time over wall time, 0 to 1; None where it was not measured.
         reason: why it was halted, None where it was not.
+        in_place: whether a halt left the state as it stood, instead of going back to the newest good one.
         cures: the cures of the set-up in force, as `lr 0.1`, in the order in which they were chosen.
     """
 
@@ -45,7 +48,9 @@ class RunSummary(RecordModel):
     applied_steps: NonNegativeInt
     skipped_steps: NonNegativeInt = 0
     bad_batches: NonNegativeInt = 0
+    quarantined: tuple[int | str, ...] = ()
     incidents: NonNegativeInt = 0
+    warnings: NonNegativeInt = 0
     incidents_by_signal: dict[SignalName, NonNegativeInt] = Field(default_factory=dict)
     cured_by: dict[ActionName, NonNegativeInt] = Field(default_factory=dict)
     lr_scale: Number = 1.0
@@ -54,6 +59,7 @@ class RunSummary(RecordModel):
     seconds: Number = 0.0
     goodput: Number | None = None
     reason: str | None = None
+    in_place: bool = False
     cures: tuple[str, ...] = ()
 
 
@@ -156,7 +162,7 @@ class WarningEvent(EventBase):
 
 
 class RunHaltedEvent(EventBase):
-    """The ladder ended in `halt`: the model is left in the newest good state."""
+    """The ladder ended in `halt`; `summary.in_place` says which state the model is left in."""
 
     event: Literal["run_halted"] = "run_halted"
     reason: str

@@ -11,7 +11,7 @@ not know.
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -90,6 +90,7 @@ __all__ = [
     "WorkerExitedEvent",
     "WorkerStalledEvent",
     "WorkerStartedEvent",
+    "event_names",
     "parse_event",
 ]
 
@@ -125,6 +126,12 @@ KnownEvent = Annotated[
     Field(discriminator="event"),
 ]
 Event = KnownEvent | OtherEvent
+
+
+def event_names() -> tuple[str, ...]:
+    """The name of every event that there can be."""
+    union, _ = get_args(KnownEvent)
+    return tuple(model.model_fields["event"].default for model in get_args(union))
 
 
 @functools.cache

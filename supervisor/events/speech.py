@@ -1,4 +1,4 @@
-"""Says what becomes of a run on stderr, for a loop of one's own: a line for each incident, reload, halt and warning."""
+"""Says what becomes of a run on stderr, for a loop of one's own: incidents, cures, reloads, a halt and warnings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from supervisor.events import schema
 from supervisor.events.narration import counted, names_of
 from supervisor.events.schema import Event
 from supervisor.events.stderr import say
-from supervisor.records import ActionName
+from supervisor.records import ActionName, SignalName
 
 __all__ = ["Speaker"]
 
@@ -71,6 +71,10 @@ class Answering:
         parts = [f"{_place(action)}incident {action.incident}: {self._found()}", *self.failed, done]
         return "; ".join(part for part in parts if part)
 
+    def names_it(self, reason: str) -> bool:
+        """Whether the reason of a halt begins with a finding and its cause, which need not be said twice."""
+        return any(reason.startswith((f"{each}:", f"{each};")) for each in SignalName)
+
     def _found(self) -> str:
         first = next((each for each in self.signals if not self.opening or each.signal == self.opening[0]), None)
         name = first.signal if first is not None else "".join(self.opening[:1]) or "a bad update"
@@ -113,6 +117,9 @@ class Speaker:
                 self._now.failed.append(f"{event.action} failed ({_short(event.error)})")
             case schema.ActionAppliedEvent():
                 self._answered(event)
+            case schema.CureChosenEvent():
+                scores = f"loss {event.score:.4g} on a fork, {event.keep_score:.4g} without"
+                self._say(f"{_place(event)}cure in force: {event.cure} ({scores})")
             case schema.RunHaltedEvent():
                 self._halted(event)
             case schema.WarningEvent():
@@ -140,7 +147,10 @@ class Speaker:
             self._say(f"{_place(event)}halted: {event.reason}")
             return
         end = "; ".join(part for part in (f"halted: {event.reason}", _done(now.applied)) if part)
-        self._say(now.sentence(now.applied, end))
+        if now.names_it(event.reason):
+            self._say(f"{_place(event)}incident {now.applied.incident}: {end}")
+        else:
+            self._say(now.sentence(now.applied, end))
 
     def _warned(self, event: schema.WarningEvent) -> None:
         line = self._warnings.counted(f"{_place(event)}warning: {event.message}") if event.spoken else None

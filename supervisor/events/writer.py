@@ -46,6 +46,9 @@ class EventLog:
 
     Raises:
         InputError: the file may not be written here at all.
+
+    Attributes:
+        warnings: how many warnings were emitted so far.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class EventLog:
         self.rank = rank
         self._clock = clock or SystemClock()
         self._listeners = list(listeners)
+        self.warnings = 0
         self._missing = 0
         # Reentrant, for a listener that emits.
         self._lock = threading.RLock()
@@ -115,6 +119,7 @@ class EventLog:
     def _pass_on(self, event: EventBase, *, in_file: bool = True) -> None:
         """Stamp an event; write it, where it goes into the file too; tell the listeners."""
         stamped = self._logger.msg(event.event, body=event)
+        self.warnings += isinstance(event, WarningEvent)
         missing = self._missing
         if in_file and self._file is not None:
             self._write(self._file, stamped)

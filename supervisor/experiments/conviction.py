@@ -47,7 +47,8 @@ def convict_update(examining: Examining, attempt: Attempt, cause: Cause | None, 
             return Evidence(Blame.CODE, f"{failed}, as this one does: the program is at fault")
         return Evidence(Blame.UNKNOWN, str(failed), finite=finite)
     if said is None:
-        return Evidence(Blame.UNKNOWN, "there is no batch yet that is known to be healthy", finite=finite)
+        why = examining.tools.executor.no_replay or "there is no batch yet that is known to be healthy"
+        return Evidence(Blame.UNKNOWN, why, finite=finite)
     found = verdict(examining, attempt, said, canaries)
     if found is Verdict.LOST:
         return damaged(said, "", finite=finite)

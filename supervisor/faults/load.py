@@ -33,7 +33,13 @@ def load_faults(source: str | list[Any] | None, job: Origins) -> tuple[Fault, ..
 
 def fault_script(source: str | list[Any], job: Origins) -> Document:
     """The fault script that a file, or an inline list of the job, holds; the arguments are those of `load_faults`."""
-    return Document({"faults": source}, job) if isinstance(source, list) else read_yaml(source, "faults")
+    return (
+        Document({"faults": source}, job) if isinstance(source, list) else read_yaml(source, "faults", fits=_is_script)
+    )
+
+
+def _is_script(document: Document) -> bool:
+    return not check_faults(document)[1]
 
 
 def check_faults(document: Document) -> tuple[FaultScript | None, list[Problem]]:

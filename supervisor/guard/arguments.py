@@ -13,13 +13,13 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from supervisor.errors import InputError
+from supervisor.errors import InputError, kind_of
 from supervisor.policy import RecoveryPolicy
 from supervisor.training.modules import buffers_of, named_modules, named_parameters
 from supervisor.training.optimizers import AnyOptimizer, members
 from supervisor.training.trainer import Stateful
 
-__all__ = ["NotGiven", "refuse", "wrong_loop", "wrong_numbers", "wrong_objects", "wrong_training"]
+__all__ = ["NotGiven", "refuse", "wrong_loop", "wrong_numbers", "wrong_objects", "wrong_switches", "wrong_training"]
 
 
 class NotGiven(enum.Enum):
@@ -42,11 +42,11 @@ def refuse(problems: Iterable[str]) -> None:
 def wrong_objects(model: object, data: object, scaler: object, extra_state: object) -> Iterator[str]:
     """Objects of a kind that cannot be meant."""
     if not isinstance(model, nn.Module):
-        yield f"model: a {type(model).__name__}: give a torch.nn.Module"
+        yield f"model: {kind_of(model)}: give a torch.nn.Module"
     if data is not None and not isinstance(data, Iterable) and not hasattr(type(data), "__getitem__"):
-        yield f"data: a {type(data).__name__}: give an iterable of batches"
+        yield f"data: {kind_of(data)}: give an iterable of batches"
     if scaler is not None and not isinstance(scaler, GradScaler):
-        yield f"scaler: a {type(scaler).__name__}: give a torch.amp.GradScaler"
+        yield f"scaler: {kind_of(scaler)}: give a torch.amp.GradScaler"
     yield from _registered(extra_state)
 
 
@@ -58,13 +58,13 @@ def wrong_loop(
         mend = "give `data`, or step the scheduler yourself and register it in `extra_state`"
         yield f"scheduler_interval: the guard knows the epochs of batches that it draws alone: {mend}"
     if not isinstance(loss, NotGiven) and not callable(loss):
-        yield f"loss: a {type(loss).__name__}: give a function of a batch that returns a scalar tensor"
+        yield f"loss: {kind_of(loss)}: give a function of a batch that returns a scalar tensor"
     if replay is not None and not isinstance(replay, bool) and not callable(replay):
-        yield f"replay: a {type(replay).__name__}: give a function of a batch that returns its loss, or False"
+        yield f"replay: {kind_of(replay)}: give a function of a batch that returns its loss, or False"
     if replay is True and isinstance(loss, NotGiven):
         yield "replay: there is no `loss` to call again: give the function itself"
     if position is not None and not isinstance(position, Stateful):
-        yield f"position: a {type(position).__name__}: give an object with state_dict and load_state_dict"
+        yield f"position: {kind_of(position)}: give an object with state_dict and load_state_dict"
     if position is not None and data is not None:
         yield "position: the guard knows the position in `data` itself: give one of the two"
 
@@ -80,6 +80,13 @@ def wrong_numbers(interval: object, accumulate: object, log_every_steps: object,
         yield f"seed: {seed!r}: write a whole number"
 
 
+def wrong_switches(**switches: object) -> Iterator[str]:
+    """What is on or off and was given something else, which Python would take for on."""
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            yield f"{name}: {value!r}: write True or False"
+
+
 def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -87,14 +94,14 @@ def _is_whole(value: object) -> TypeGuard[int]:
 def _registered(extra_state: object) -> Iterator[str]:
     if not isinstance(extra_state, Mapping):
         if extra_state is not None:
-            yield f"extra_state: a {type(extra_state).__name__}: give a mapping of names to objects"
+            yield f"extra_state: {kind_of(extra_state)}: give a mapping of names to objects"
         return
     for name, held in extra_state.items():
         if not isinstance(held, Stateful):
             mend = "give an object with state_dict and load_state_dict"
             if isinstance(held, torch.Generator):
                 mend += " that call its get_state and set_state"
-            yield f"extra_state: {name}: a {type(held).__name__}: {mend}"
+            yield f"extra_state: {name}: {kind_of(held)}: {mend}"
 
 
 def wrong_training(model: nn.Module, optimizer: AnyOptimizer, policy: RecoveryPolicy) -> Iterator[str]:

@@ -115,6 +115,11 @@ class Continuation:
         self.run_log.halted(recovered.decision.reason, attempt.seen)
         return self._discarded(attempt, ActionName.HALT)
 
+    @property
+    def halt_reason(self) -> str | None:
+        """Why the run has ended in `halt`; None where it has not."""
+        return self.points.ledger.halt_reason
+
     def _follow_data(self, attempt: Attempt, recovered: Recovered) -> None:
         effect, data = recovered.effect, self.points.data
         if effect.restored is None:

@@ -109,7 +109,7 @@ class Discarding:
             again = tuple(attempt.batches[position] for position in attempt.reusable) if lost else ()
             return Verdict(apply=False, outcome=self.continuation.go_on(attempt, recovered), again=again)
         outcome = self.continuation.halt(attempt, recovered)
-        return Verdict(apply=False, outcome=outcome, halt=True, reason=recovered.decision.reason)
+        return Verdict(apply=False, outcome=outcome, halt=True, reason=self.continuation.halt_reason)
 
     def _mend(self, attempt: Attempt, cause: Cause | None) -> None:
         """Where the rows at fault are known and left out from now on, the rest of their batch comes again."""

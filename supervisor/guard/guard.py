@@ -18,7 +18,15 @@ from supervisor.events.quarantine_file import read_quarantine
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.events.speech import Speaker
 from supervisor.events.writer import Listener
-from supervisor.guard.arguments import NotGiven, refuse, wrong_loop, wrong_numbers, wrong_objects, wrong_training
+from supervisor.guard.arguments import (
+    NotGiven,
+    refuse,
+    wrong_loop,
+    wrong_numbers,
+    wrong_objects,
+    wrong_switches,
+    wrong_training,
+)
 from supervisor.guard.assembly import TrainingObjects, assemble
 from supervisor.guard.outcome import StepOutcome
 from supervisor.guard.primitives import Primitives
@@ -118,6 +126,7 @@ class Guard(Primitives):
         refuse(wrong_loop(loss, replay, data, position, steps_by_epoch=steps_by_epoch))
         given = None if isinstance(loss, NotGiven) else loss
         refuse(wrong_numbers(scheduler_interval, accumulate, log_every_steps, seed))
+        refuse(wrong_switches(resume=resume, record_observations=record_observations, quiet=quiet))
         self.policy = load_policy(policy)
         known_bad = () if quarantine is None else read_quarantine(quarantine)
         together = chained(optimizer)
@@ -176,7 +185,7 @@ class Guard(Primitives):
         """One supervised update: the primitives below, with the loss function, its backward pass and the optimizer.
 
         Raises:
-            PolicyHalt: the ladder ended; the model is in the newest good state.
+            PolicyHalt: the ladder ended; the model is in the newest good state, or left as it is where that is sound.
             InputError: there is no loss function, or `batch` is not a tuple or list of `accumulate` batches, where
                 that is more than one.
         """

@@ -227,7 +227,7 @@ class Recovery:
                 record.decided(decision, seen, blocked)
         cuts = ledger.engine.cuts
         if effect.restored is not None:
-            ledger.went_back(decision.rung, effect.restored.step, seen, kind)
+            ledger.went_back(decision.rung, effect.restored.step, kind)
         cut = decision.action is ActionName.LOWER_LR or ledger.engine.cuts != cuts
         if _explains(decision.action, effect, attempt):
             self.quarantine.release(decision.incident, seen)

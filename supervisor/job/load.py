@@ -17,7 +17,7 @@ from supervisor.errors import InputError
 from supervisor.faults.load import check_faults, fault_script
 from supervisor.job.model import Job
 from supervisor.job.overrides import Override, apply_overrides, parse_override
-from supervisor.policy.load import check_policy, plain_policy
+from supervisor.policy.load import check_policy, is_policy, plain_policy
 from supervisor.policy.model import RecoveryPolicy
 from supervisor.run_layout import RunLayout, replace_file
 
@@ -77,7 +77,7 @@ def load_job(
         InputError: every problem of the job, the policy and the flags, one a line.
     """
     settings = _parse_all(overrides)
-    document = read_yaml(path, "job")
+    document = read_yaml(path, "job", fits=_is_job)
     if not isinstance(document.value, Mapping):
         refuse(_check(document)[1])
     default = {"run_dir": os.path.join("runs", Path(path).stem or "job")}  # noqa: PTH118
@@ -103,6 +103,10 @@ def load_job(
         origins=document.origins,
         policy_origins=policy_origins,
     )
+
+
+def _is_job(document: Document) -> bool:
+    return isinstance(document.value, Mapping) and "trainer" in document.value
 
 
 def dump_job(resolved: ResolvedJob, directory: Path) -> Path:
@@ -163,7 +167,7 @@ def _policy_of(
         # Joined and not normalised, so that the name holds what the user typed and opens from where they are.
         name = typed if typed is not None else os.path.join(folder, str(written))  # noqa: PTH118
         try:
-            document = read_yaml(name, "policy")
+            document = read_yaml(name, "policy", fits=is_policy)
         except InputError as error:
             named_by = "" if typed is not None or Path(name).is_file() else job.origins.place(("policy",)).text
             return None, Origins(name), [_as_read(named_by, line) for line in error.problems]

@@ -101,7 +101,7 @@ class ReinitializeRung(LimitedRung):
 
 
 class HaltRung(Section):
-    """Stop the run with evidence, the model in its newest good state."""
+    """Stop the run with evidence, the model in its newest good state, or as it is where the data or code are bad."""
 
     noun = "rung"
     action: Literal[ActionName.HALT] = ActionName.HALT

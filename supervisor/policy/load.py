@@ -14,7 +14,7 @@ from supervisor.config.yaml_values import Document, plain_yaml
 from supervisor.policy.model import RecoveryPolicy
 from supervisor.policy.reactions import Reactions
 
-__all__ = ["check_policy", "load_policy", "plain_policy", "policy_json_schema", "resolved_yaml"]
+__all__ = ["check_policy", "is_policy", "load_policy", "plain_policy", "policy_json_schema", "resolved_yaml"]
 
 
 def load_policy(source: str | Path | Mapping[str, Any] | RecoveryPolicy | None) -> RecoveryPolicy:
@@ -33,13 +33,18 @@ def load_policy(source: str | Path | Mapping[str, Any] | RecoveryPolicy | None) 
     if isinstance(source, RecoveryPolicy):
         return source
     if isinstance(source, str | os.PathLike):
-        document = read_yaml(os.fspath(source), "policy")
+        document = read_yaml(os.fspath(source), "policy", fits=is_policy)
     else:
         document = Document(_plain(source), Origins("policy"))
     policy, problems = check_policy(document)
     refuse(problems)
     assert policy is not None
     return policy
+
+
+def is_policy(document: Document) -> bool:
+    """Whether a document is a policy without a mistake."""
+    return not check_policy(document)[1]
 
 
 def _plain(value: Any) -> Any:

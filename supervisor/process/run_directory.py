@@ -13,6 +13,7 @@ from pathlib import Path
 
 from supervisor.config.origins import one_line
 from supervisor.errors import ExitCode, InputError
+from supervisor.events.owner_file import claim
 from supervisor.job import ResolvedJob, dump_job, load_job
 from supervisor.policy import load_policy, resolved_yaml
 from supervisor.report.status import RunState, read_status
@@ -45,6 +46,7 @@ def run_lock(directory: Path, shown: str) -> Iterator[None]:
         except OSError:
             problem = f"{shown}: another supervisor is running it: wait for it, or choose another run directory"
             raise InputError(problem) from None
+        claim(RunLayout(directory).lock)
         yield
     finally:
         os.close(descriptor)

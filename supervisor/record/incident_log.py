@@ -21,7 +21,7 @@ from supervisor.events.schema import (
     SignalEvent,
 )
 from supervisor.evidence import Evidence
-from supervisor.records import Decision, Incident, Observation, Signal
+from supervisor.records import NOTHING_FOUND, Decision, Incident, Observation, Signal
 from supervisor.run_layout import RunLayout, replace_file
 
 __all__ = ["IncidentLog"]
@@ -58,8 +58,7 @@ class IncidentLog:
             return
         if diagnosis.brief:
             return
-        why = diagnosis.failure or "nothing that it looks for was found"
-        message = f"the cause of incident {incident} is not known: {why}"
+        message = f"the cause of incident {incident} is not known: {diagnosis.failure or NOTHING_FOUND}"
         self.log.warn(message, observation.step, observation.update, spoken=False)
 
     def decided(
@@ -148,6 +147,7 @@ class IncidentLog:
             bundle=incident.bundle,
             traceback=incident.traceback,
             cures=tuple(CureRow.model_validate(asdict(cure)) for cure in incident.cures),
+            not_known=incident.not_known,
         )
         folder = self.layout.incident(incident.id)
         try:

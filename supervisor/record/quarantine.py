@@ -42,6 +42,11 @@ class Quarantine:
         """Whether samples can be added at all."""
         return self.enabled and self.data.leaves_out
 
+    @property
+    def samples(self) -> tuple[int | str, ...]:
+        """Those that are left out, in the order in which they were found."""
+        return tuple(self._samples)
+
     def begin(self, samples: Iterable[QuarantinedSample]) -> None:
         """Leave out what an earlier run found."""
         self._take(samples)

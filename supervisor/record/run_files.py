@@ -12,6 +12,7 @@ from supervisor.checkpoints import CheckpointStore
 from supervisor.clock import Clock
 from supervisor.errors import InputError
 from supervisor.events.observation_file import ObservationFile
+from supervisor.events.owner_file import claim
 from supervisor.events.writer import EventLog, Listener
 from supervisor.policy import RecoveryPolicy, resolved_yaml
 from supervisor.record.run_log import ProgressListener
@@ -75,13 +76,16 @@ class RunFiles:
             self.store.recover()
         held = layout.rank_events.exists() or bool(self.store.committed())
         if held and not resume:
-            raise InputError(f"{run_dir}: holds a run already: resume it, or choose another run directory")
+            raise InputError(
+                f"{run_dir}: holds a run already: resume it (`resume=True`), or choose another run directory"
+            )
         if resume and not self.store.committed():
-            raise InputError(f"{run_dir}: no checkpoint to resume from: start the run without resume")
+            raise InputError(f"{run_dir}: no checkpoint to resume from: start the run without `resume=True`")
         run_id = run_id or _earlier_run_id(layout.rank_events) or _new_run_id()
         self.log = EventLog(layout.rank_events, run_id, 0, clock, listeners)
         self.store = CheckpointStore(layout.checkpoints, run_id, clock)
         self.store.recover()
+        claim(layout.lock)
         if reporting.record_observations:
             self.observations = ObservationFile(layout.observations)
         try:

@@ -14,7 +14,9 @@ from supervisor.diagnosis import Diagnosis
 from supervisor.engine import Closed, EngineState, advance, decide, dismissed, reject, restored
 from supervisor.policy import RecoveryPolicy
 from supervisor.record.counters import Counters
+from supervisor.record.halting import why_halted
 from supervisor.records import (
+    NOTHING_FOUND,
     ActionName,
     Bundle,
     CauseKind,
@@ -100,8 +102,13 @@ class RunLedger:
     @property
     def halt_reason(self) -> str | None:
         """Why the run has ended in `halt`; None where it has not."""
-        record = self.incident
-        return record.decisions[-1].reason if self.halted and record and record.decisions else None
+        return why_halted(self.incident) if self.halted and self.incident else None
+
+    @property
+    def halted_in_place(self) -> bool:
+        """Whether a halt left the state as it stood: the flagged step is used up, and nothing has gone back."""
+        ended = self.incident.closed_at_step if self.halted and self.incident else None
+        return ended is not None and self.counters.step > ended
 
     def begin(self, batch_number: int) -> Place:
         """Begin an update whose last batch was the `batch_number`-th; 0 where none was drawn, and none comes again."""
@@ -148,11 +155,8 @@ class RunLedger:
 
     def disowned(self, updates: int) -> None:
         """Updates that were applied before were undone together with a flagged one."""
-        counters = self.counters
-        counters.applied_steps, counters.skipped_steps = (
-            counters.applied_steps - updates,
-            counters.skipped_steps + updates,
-        )
+        self.counters.applied_steps -= updates
+        self.counters.skipped_steps += updates
 
     def used_up(self) -> None:
         """The step of a discarded update is over; where an action goes back to an earlier one, this is not called."""
@@ -190,7 +194,7 @@ class RunLedger:
                 record,
                 signals=tuple(dict.fromkeys(names)),
                 decisions=(*record.decisions, decision),
-                steps_lost=record.steps_lost + 1,
+                steps_lost=record.steps_lost + 1 + attempt.gone_back_over,
                 traceback=record.traceback or (None if raised is None else raised.traceback),
             )
         )
@@ -203,10 +207,11 @@ class RunLedger:
 
     def diagnosed(self, diagnosis: Diagnosis) -> None:
         """A flagged update of the open incident was looked into."""
-        record = self.incident
-        if record is not None:
+        if (record := self.incident) is not None:
             causes = record.causes if diagnosis.cause is None else (*record.causes, diagnosis.cause)
-            self._set(replace(record, causes=causes, replays=record.replays + diagnosis.replays))
+            first = len(record.decisions) == 1 and diagnosis.cause is None
+            not_known = diagnosis.failure or NOTHING_FOUND if first else record.not_known
+            self._set(replace(record, causes=causes, replays=record.replays + diagnosis.replays, not_known=not_known))
 
     def tried(self, cures: tuple[CureScore, ...]) -> None:
         """Cures of the set-up were tried in the open incident."""
@@ -231,16 +236,16 @@ class RunLedger:
             self._set(replace(record, decisions=(*record.decisions, decision)))
         return decision
 
-    def went_back(self, rung: int, step: int, observation: Observation, cause: CauseKind | None) -> None:
+    def went_back(self, rung: int, step: int, cause: CauseKind | None) -> None:
         """An action of the ladder put the good state of `step` back."""
-        record = self.incident
         self._engine = restored(self.engine, rung, step, self._policy, cause=cause)
-        if record is not None:
-            self._set(replace(record, steps_lost=record.steps_lost + max(0, observation.step - step)))
 
     def stands_at(self, step: int, applied_steps: int, useful_seconds: float, replay_until: int) -> None:
         """The training objects were put back to an earlier state; batches up to `replay_until` come again."""
-        counters = self.counters
+        counters, record = self.counters, self.incident
+        if record is not None:
+            # Applied ones alone: those that were flagged have been counted when they were.
+            self._set(replace(record, steps_lost=record.steps_lost + counters.applied_steps - applied_steps))
         counters.step, counters.applied_steps, counters.useful_seconds = step, applied_steps, useful_seconds
         counters.replay_until = max(counters.replay_until, replay_until)
 

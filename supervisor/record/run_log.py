@@ -50,6 +50,7 @@ class RunLog:
         observations: where every update's measurement goes, None to keep none.
         silence: notices a training that goes on without learning.
         cures: gives the names of the cures of the set-up in force.
+        left_out: gives the samples of the data set that are left out.
         metrics: what the evaluation at the end of the run gave.
     """
 
@@ -60,6 +61,7 @@ class RunLog:
     observations: ObservationFile | None
     silence: SilenceWatch = field(default_factory=SilenceWatch)
     cures: Callable[[], tuple[str, ...]] = tuple
+    left_out: Callable[[], tuple[int | str, ...]] = tuple
     metrics: dict[str, float] = field(default_factory=dict, init=False)
 
     def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:
@@ -147,11 +149,11 @@ class RunLog:
         self.log.emit(event)
 
     def halted(self, reason: str, observation: Observation) -> None:
-        """Put the end of a halted run on record."""
+        """Put the end of a halted run on record; `reason` is why its last action was chosen."""
         event = RunHaltedEvent(
             step=observation.step,
             update=observation.update,
-            reason=reason,
+            reason=self.ledger.halt_reason or reason,
             summary=self.summary(RunStatus.HALTED),
         )
         self.log.emit(event)
@@ -165,7 +167,9 @@ class RunLog:
             applied_steps=counters.applied_steps,
             skipped_steps=counters.skipped_steps,
             bad_batches=engine.bad.total,
+            quarantined=self.left_out(),
             incidents=engine.incidents,
+            warnings=self.log.warnings,
             incidents_by_signal=dict(self.ledger.by_signal),
             cured_by=dict(self.ledger.cured_by),
             lr_scale=engine.lr_scale,
@@ -175,4 +179,5 @@ class RunLog:
             cures=self.cures(),
             goodput=min(1.0, counters.useful_seconds / seconds) if seconds > 0 else None,
             reason=self.ledger.halt_reason if status is RunStatus.HALTED else None,
+            in_place=status is RunStatus.HALTED and self.ledger.halted_in_place,
         )

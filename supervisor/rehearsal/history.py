@@ -38,6 +38,7 @@ class Flagged:
         diagnosis_seconds: what the diagnosis took.
         answered_at: when its last action had done its work.
         restored_step: where that action went back to, None where it did not.
+        flagged_before: of the steps that it went back over, those that were flagged: each counts by itself.
     """
 
     life: int
@@ -50,11 +51,12 @@ class Flagged:
     diagnosis_seconds: float = 0.0
     answered_at: datetime | None = None
     restored_step: int | None = None
+    flagged_before: int = 0
 
     @property
     def steps_lost(self) -> int:
         """The step itself, and those that its action went back over."""
-        return 1 + (0 if self.restored_step is None else max(0, self.step - self.restored_step))
+        return 1 + (0 if self.restored_step is None else max(0, self.step - self.restored_step - self.flagged_before))
 
     @property
     def seconds_answering(self) -> float:
@@ -98,6 +100,8 @@ class History:
         self._lives: list[datetime] = []
         self._by_update: dict[tuple[int, int], Flagged] = {}
         self._incidents: dict[int, IncidentSeen] = {}
+        # Of the steps used up so far, those whose update was flagged.
+        self._flagged_steps: set[int] = set()
         self._evaluated_for = timedelta()
         for event in events:
             self._tell(event)
@@ -140,7 +144,7 @@ class History:
         if len(self._lives) > 1:
             self.resumes.append(event)
         if isinstance(event, schema.RunResumedEvent):
-            self.losses = {step: loss for step, loss in self.losses.items() if step < event.checkpoint_step}
+            self._go_back(event.checkpoint_step)
 
     def _tell_process(self, event: schema.WorkerExitedEvent | schema.WorkerStalledEvent) -> None:
         self.processes.append(event)
@@ -161,16 +165,22 @@ class History:
             case schema.DecisionEvent() if flagged is not None:
                 incident = self._incidents.setdefault(event.incident, IncidentSeen(event.incident))
                 flagged.incident = incident
+                self._flagged_steps.add(flagged.step)
                 if str(event.action) == "halt":
                     incident.cured_by = "halt"
             case schema.ActionAppliedEvent() if flagged is not None:
                 flagged.answered_at = event.time
                 flagged.restored_step = event.restored_step
                 if event.restored_step is not None:
-                    kept = event.restored_step
-                    self.losses = {step: loss for step, loss in self.losses.items() if step < kept}
+                    gone_over = range(event.restored_step, flagged.step)
+                    flagged.flagged_before = sum(step in gone_over for step in self._flagged_steps)
+                    self._go_back(event.restored_step)
             case schema.IncidentClosedEvent() if event.incident in self._incidents:
                 self._incidents[event.incident].cured_by = str(event.cured_by)
+
+    def _go_back(self, kept: int) -> None:
+        self.losses = {step: loss for step, loss in self.losses.items() if step < kept}
+        self._flagged_steps = {step for step in self._flagged_steps if step < kept}
 
     def _at(self, event: Event, *, create: bool = False) -> Flagged | None:
         if event.update is None or event.step is None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -25,19 +27,33 @@ def render_replay(replayed: Replayed, policy: str) -> RenderableType:
     """
     if not replayed.comparisons:
         return Text(f"{replayed.updates} updates: neither the recorded policy nor {policy} flags any")
+    rows = [*_rows(replayed.comparisons)]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("update", "step", "signals", "recorded", policy, ""):
-        table.add_column(name, justify="right" if name in ("update", "step") else "left", overflow="fold")
-    for each in replayed.comparisons:
-        table.add_row(
-            str(each.update),
-            "-" if each.step is None else str(each.step),
-            _signals(each),
-            _actions(each.recorded),
-            _actions(each.replayed),
-            "" if each.same else "differs" if _actions(each.recorded) != _actions(each.replayed) else "other reason",
-        )
+    for index, name in enumerate(("update", "step", "signals", "recorded", Path(policy).name, "")):
+        # A line is broken between words alone, on a narrow terminal too.
+        widest = max(len(word) for row in rows for word in (*row[index].split(), ""))
+        justify: JustifyMethod = "right" if name in ("update", "step") else "left"
+        table.add_column(Text(name), justify=justify, overflow="fold", min_width=widest)
+    for row in rows:
+        table.add_row(*row)
     return Group(table, Text(), *_parting(replayed, policy), *_totals(replayed, policy))
+
+
+def _rows(comparisons: Iterable[Comparison]) -> Iterator[tuple[str, ...]]:
+    """A row for each flagged update; those that the other policy does not see, as it has halted, in one."""
+    halted = False
+    for unseen, group in groupby(comparisons, key=lambda each: not each.replayed and not each.replayed_signals):
+        told = [*group]
+        if unseen and halted:
+            count = f"{len(told)} more flagged update{'s' if len(told) > 1 else ''} of the recorded run"
+            yield f"{told[0].update}...", "", count, "", "has halted", ""
+            continue
+        for each in told:
+            recorded, again = _actions(each.recorded), _actions(each.replayed)
+            halted = bool(each.replayed) and each.replayed[-1].action is ActionName.HALT
+            differs = "" if each.same else "differs" if recorded != again else "other reason"
+            step = "-" if each.step is None else str(each.step)
+            yield str(each.update), step, _signals(each), recorded, again, differs
 
 
 def plain_replay(replayed: Replayed) -> dict[str, Any]:

@@ -16,9 +16,13 @@ _FIND_THE_WRITER = (
     "step that did it."
 )
 _MOST_NAMED = 8
+# As the executor says that a step cannot be run again.
+_NO_REPLAY = "(`replay`)"
+# As the diagnosis says it of a class in the batch.
+_NOT_LOOKED_INTO = "which was not looked into"
 
 
-def advice(record: IncidentFile) -> tuple[str, ...]:
+def advice(record: IncidentFile, *, of_job: bool = True) -> tuple[str, ...]:
     """What to do about an incident, most useful first; each line is a whole sentence.
 
     It claims no more than the diagnosis found, and follows what that blames: where the data are at fault, nothing is
@@ -26,8 +30,10 @@ def advice(record: IncidentFile) -> tuple[str, ...]:
 
     Args:
         record: the incident.
+        of_job: whether the run was started from a job file, and not by a guard in a loop of one's own.
     """
-    lines = [*_by_cause(record)]
+    can_replay = of_job and record.bundle is not None and bool(record.bundle.batch and record.bundle.state)
+    lines = [*_by_cause(record, can_replay=can_replay), *_not_looked_into(record)]
     lines += (_make_lasting(row.cure) for row in record.cures if row.chosen)
     data = any(cause.kind is CauseKind.BAD_INPUT or cause.earlier_batch_healthy for cause in _causes(record))
     if SignalName.DIVERGENCE in record.signals and record.cured_by is not ActionName.LOWER_LR and not data:
@@ -41,9 +47,12 @@ def advice(record: IncidentFile) -> tuple[str, ...]:
             "warm up longer."
         )
     if record.outcome is Outcome.HALTED:
+        go_on = (
+            "`supervisor run JOB.yaml --resume --policy P.yaml`" if of_job else "`Guard(..., policy=P, resume=True)`"
+        )
         lines.append(
-            "The ladder ended: mend the cause, or change the policy and go on with `supervisor run JOB.yaml --resume "
-            "--policy P.yaml`; `supervisor replay` tells beforehand what another ladder would have decided."
+            f"The ladder ended: mend the cause, or change the policy and go on with {go_on}; `supervisor replay` tells "
+            "beforehand what another ladder would have decided."
         )
     return tuple(lines)
 
@@ -71,7 +80,7 @@ def _causes(record: IncidentFile) -> tuple[Cause, ...]:
     return () if record.cause is None else (record.cause, *record.later_causes)
 
 
-def _by_cause(record: IncidentFile) -> Iterable[str]:
+def _by_cause(record: IncidentFile, *, can_replay: bool) -> Iterable[str]:
     cause = record.cause
     traced = "; the traceback is in incident.json" if record.traceback else ""
     if cause is None and SignalName.STEP_EXCEPTION in record.signals:
@@ -81,6 +90,14 @@ def _by_cause(record: IncidentFile) -> Iterable[str]:
         if not any(row.chosen for row in record.cures):
             what = "No change of the set-up that was tried trains better"
             yield f"{what}: standardise inputs and targets, and look at the loss."
+        return
+    if cause is None and record.not_known is not None:
+        yield f"The cause is not known: {record.not_known}."
+        if _NO_REPLAY in record.not_known:
+            yield (
+                "Give the guard `replay=loss_of`, a function of a batch that it may call again: it then finds the "
+                "sample, the module or the line at fault."
+            )
         return
     if cause is None:
         yield (
@@ -109,11 +126,19 @@ def _by_cause(record: IncidentFile) -> Iterable[str]:
         case CauseKind.NOT_REPRODUCIBLE:
             yield from _not_reproducible(cause)
         case CauseKind.NONFINITE_ACTIVATION | CauseKind.BACKWARD_ONLY | CauseKind.LOSS_FUNCTION:
-            yield _numerics(cause)
+            yield _numerics(cause, can_replay=can_replay)
             if cause.earlier_batch_healthy:
                 yield _batches_differ(record, "an earlier batch was healthy in the same state")
         case CauseKind.GRADIENT_EXPLOSION:
             yield from _large(record, cause)
+
+
+def _not_looked_into(record: IncidentFile) -> Iterable[str]:
+    if any(_NOT_LOOKED_INTO in cause.explanation for cause in _causes(record)):
+        yield (
+            "Make the batch, and what it holds, a dataclass, a dict or a tuple, whose fields can be looked into: bad "
+            "samples are then found and can be left out."
+        )
 
 
 def _bad_input(record: IncidentFile) -> Iterable[str]:
@@ -183,7 +208,7 @@ def _not_reproducible(cause: Cause) -> Iterable[str]:
         )
 
 
-def _numerics(cause: Cause) -> str:
+def _numerics(cause: Cause, *, can_replay: bool) -> str:
     place = cause.where or cause.module or ("the loss function" if cause.kind is CauseKind.LOSS_FUNCTION else None)
     at = f" at {place}" if place else ""
     shown = f": {cause.detail}" if cause.detail else ""
@@ -195,7 +220,8 @@ def _numerics(cause: Cause) -> str:
     if cause.operation is not None:
         return f"{cause.operation}{at} made the first value that is not finite{shown}: look at what it was given there."
     if cause.kind is CauseKind.LOSS_FUNCTION:
-        return "Where the loss stops being finite was not seen: run the step again (`--replay`) and look at its parts."
+        how = "run the step again (`--replay`)" if can_replay else "compute it for this batch"
+        return f"Where the loss stops being finite was not seen: {how} and look at its parts."
     if cause.kind is CauseKind.BACKWARD_ONLY:
         return f"The loss is finite and the gradient is not{at}: look at what is computed there, and at its hooks."
     return f"The first output that is not finite was seen{at}: bound what goes into it, or its scale."

@@ -12,14 +12,28 @@ from pydantic import BaseModel, ConfigDict, Field
 from supervisor.events import schema
 from supervisor.events.base import Number, UtcTime
 from supervisor.events.reader import read_events
-from supervisor.events.schema import Event
+from supervisor.events.schema import Event, RunSummary
 from supervisor.evidence import Blame
 from supervisor.records import ActionName, SignalName
+from supervisor.report.durations import how_it_went
+from supervisor.report.process_story import last_line
 from supervisor.report.times import RunTimes
+from supervisor.report.warnings import Warnings
+from supervisor.run_layout import RunLayout
 
-__all__ = ["RunState", "Status", "read_status", "status_of"]
+__all__ = ["RunState", "Status", "read_status", "status_of", "unless_gone"]
 
-_OF_AN_UPDATE = (schema.StepEvent, schema.SignalEvent, schema.DecisionEvent, schema.IncidentClosedEvent)
+_OF_AN_UPDATE = (
+    schema.StepEvent,
+    schema.SignalEvent,
+    schema.DecisionEvent,
+    schema.IncidentClosedEvent,
+    schema.RunFinishedEvent,
+    schema.RunHaltedEvent,
+)
+
+_LAST = ("goodput", "metrics", "lr_scale")
+_AS_IN_SUMMARY = ("bad_batches", "incidents", "incidents_by_signal", "cured_by", "cures")
 
 
 class RunState(enum.StrEnum):
@@ -30,6 +44,7 @@ class RunState(enum.StrEnum):
     HALTED = "halted"
     INTERRUPTED = "interrupted"
     CRASHED = "crashed"
+    NOT_RUNNING = "not running"
     UNKNOWN = "unknown"
 
 
@@ -38,16 +53,18 @@ class Status(BaseModel):
 
     Attributes:
         run_id: the run, None where no event tells.
-        state: `running` until an event says otherwise (a run whose machine died stays so: see `updated`);
-            `crashed` while its worker is gone and not yet restarted; `unknown` before it started.
-        reason: why it halted or crashed.
+        state: `running` until an event says otherwise; `not running` where its process is gone without one, as far as
+            that is known here; `crashed` while its worker is to be restarted; `unknown` before it started.
+        reason: why it halted or crashed, or how it is known not to run.
         step: steps used up: the schedule position that comes next.
         steps: where the schedule ends.
         update: attempted optimizer update that was last heard of, from 0.
         applied_updates: attempted updates that were not flagged, those that a reload undid included.
+        undone_updates: of the applied ones, those that going back to an earlier state has undone.
         flagged_updates: attempted updates that were flagged and discarded.
-        loss: loss of the last `step` event.
-        grad_norm: its gradient norm before clipping.
+        loss: loss of the last applied update, where the run has ended and said so; else of the last `step` event.
+        logged_step: step of the last `step` event; one in `log_every_steps` has one.
+        grad_norm: gradient norm of that event, before clipping.
         lr: its nominal learning rate.
         lr_scale: product of the learning-rate cuts in force.
         rung: rung used last in the open incident, None when none is open.
@@ -64,6 +81,8 @@ class Status(BaseModel):
         goodput: useful preserved training time over wall time; see `RunTimes` for how it is estimated.
         mttr_seconds: mean time from detection to the next healthy applied step; likewise.
         cures: the cures of the set-up in force, in the order in which they were chosen.
+        warnings: how many the log holds.
+        last_warnings: the last few of them, those that differ in numbers alone once.
         started: time of the first event.
         updated: time of the last event.
     """
@@ -77,8 +96,10 @@ class Status(BaseModel):
     steps: int | None = None
     update: int | None = None
     applied_updates: int | None = None
+    undone_updates: int = 0
     flagged_updates: int = 0
     loss: Number | None = None
+    logged_step: int | None = None
     grad_norm: Number | None = None
     lr: Number | None = None
     lr_scale: Number = 1.0
@@ -96,6 +117,8 @@ class Status(BaseModel):
     goodput: Number | None = None
     mttr_seconds: Number | None = None
     cures: tuple[str, ...] = ()
+    warnings: int = 0
+    last_warnings: tuple[str, ...] = ()
     started: UtcTime | None = None
     updated: UtcTime | None = None
 
@@ -106,7 +129,13 @@ def read_status(run_dir: Path) -> Status:
     Raises:
         InputError: there is no run here, or its log is damaged before its end.
     """
-    return status_of(read_events(run_dir))
+    return unless_gone(status_of(read_events(run_dir)), run_dir)
+
+
+def unless_gone(status: Status, run_dir: Path) -> Status:
+    """The status, but `not running` where the process that ran the directory is gone and its log does not say so."""
+    reason = how_it_went(RunLayout(run_dir), status.updated) if status.state is RunState.RUNNING else None
+    return status if reason is None else status.model_copy(update={"state": RunState.NOT_RUNNING, "reason": reason})
 
 
 def status_of(events: Iterable[Event]) -> Status:
@@ -124,7 +153,9 @@ class _Told:
     def __init__(self) -> None:
         self._fields: dict[str, object] = {}
         self._times = RunTimes()
+        self._warnings = Warnings()
         self._attempted = 0
+        self._summary: RunSummary | None = None  # while the run has ended: exact, where one step in many has a line
         self._flagged: set[int] = set()
         self._bad_batches = 0
         self._quarantined: dict[int | str, None] = {}
@@ -141,6 +172,7 @@ class _Told:
         self._fields.setdefault("started", event.time)
         self._fields.update(updated=event.time, run_id=event.run_id)
         self._times.tell(event)
+        self._warnings.tell(event)
         self._tell_state(event)
         self._tell_numbers(event)
         self._tell_incident(event)
@@ -148,14 +180,17 @@ class _Told:
 
     def status(self) -> Status:
         good = [path for path, is_good in self._checkpoints.items() if is_good]
-        tried = self._attempted > 0
+        tried, flagged = self._attempted > 0, len(self._flagged)
+        # Each update uses up a step: what is missing was gone back over, flagged updates among them.
+        undone = max(0, self._attempted - self._times.position - (flagged - self._times.flagged_steps)) if tried else 0
         return Status.model_validate(
             {
                 **self._fields,
                 "step": self._times.position if "state" in self._fields else None,
                 "update": self._attempted - 1 if tried else None,
-                "applied_updates": self._attempted - len(self._flagged) if tried else None,
-                "flagged_updates": len(self._flagged),
+                "applied_updates": self._attempted - flagged if tried else None,
+                "undone_updates": undone,
+                "flagged_updates": flagged,
                 "bad_batches": self._bad_batches,
                 "quarantined": tuple(self._quarantined),
                 "incidents": len(self._incidents),
@@ -167,29 +202,45 @@ class _Told:
                 "seconds": self._times.seconds,
                 "goodput": self._fields.get("goodput", self._times.goodput),
                 "mttr_seconds": self._times.mttr_seconds,
+                "warnings": self._warnings.count,
+                "last_warnings": self._warnings.last,
+                **self._as_summed_up(undone),
             }
         )
+
+    def _as_summed_up(self, undone: int) -> dict[str, object]:
+        if (summary := self._summary) is None:
+            return {}
+        counts = {"applied_updates": summary.applied_steps + undone, "flagged_updates": summary.skipped_steps}
+        return {**counts, **{name: getattr(summary, name) for name in _AS_IN_SUMMARY}}
 
     def _tell_state(self, event: Event) -> None:
         match event:
             case schema.RunStartedEvent() | schema.RunResumedEvent():
                 self._fields.update(state=RunState.RUNNING, reason=None)
                 self._fields.pop("goodput", None)
+                self._summary = None
                 if event.steps is not None:
                     self._fields["steps"] = event.steps
             case schema.WorkerStartedEvent() if self._fields.get("state") is RunState.CRASHED:
                 self._fields.update(state=RunState.RUNNING, reason=None)
             case schema.RunFinishedEvent():
-                self._fields.update(state=RunState(event.status), reason=None, lr_scale=event.summary.lr_scale)
-                self._fields["metrics"] = event.summary.metrics or self._fields.get("metrics", {})
-                if event.summary.goodput is not None:
-                    self._fields["goodput"] = event.summary.goodput
+                self._fields.update(state=RunState(event.status), reason=None)
+                self._sum_up(event.summary)
             case schema.RunHaltedEvent():
                 self._fields.update(state=RunState.HALTED, reason=event.reason, rung=None, open_incident=None)
+                if event.summary is not None:
+                    self._sum_up(event.summary)
             case schema.WorkerExitedEvent() if event.classification not in schema.ORDERLY_EXITS:
-                reason = event.reason or event.signal or f"exit code {event.exit_code}"
-                text = f"worker {event.pid} is gone: {event.classification} ({reason})"
-                self._fields.update(state=RunState.CRASHED, reason=text)
+                why = last_line(event.reason) or event.signal or f"exit code {event.exit_code}"
+                gone = f"worker {event.pid} is gone: {event.classification} ({why})"
+                self._fields |= {"state": RunState.CRASHED, "reason": gone}
+
+    def _sum_up(self, summary: RunSummary) -> None:
+        self._summary = summary
+        self._quarantined |= dict.fromkeys(summary.quarantined)
+        told = {"loss": summary.final_loss, **{name: getattr(summary, name) for name in _LAST}}
+        self._fields.update({name: value for name, value in told.items() if value not in (None, {})})
 
     def _tell_numbers(self, event: Event) -> None:
         if isinstance(event, _OF_AN_UPDATE) and event.update is not None:
@@ -197,6 +248,7 @@ class _Told:
         match event:
             case schema.StepEvent():
                 self._fields.update(loss=event.loss, grad_norm=event.grad_norm, lr=event.lr, lr_scale=event.lr_scale)
+                self._fields["logged_step"] = event.step
             case schema.LrRestoredEvent():
                 self._fields["lr_scale"] = event.lr_scale
             case schema.ActionAppliedEvent() if event.lr_scale is not None:

@@ -14,10 +14,11 @@ from supervisor.errors import InputError
 from supervisor.events import Event, read_events, schema
 from supervisor.events.incident_file import IncidentFile, ProcessIncident
 from supervisor.report.advice import advice
-from supervisor.report.status import Status, status_of
+from supervisor.report.process_story import ProcessStory, is_of_a_process, process_advice, what_followed
+from supervisor.report.status import Status, status_of, unless_gone
 from supervisor.run_layout import INCIDENT_FILE, RunLayout
 
-__all__ = ["ProcessStory", "RunStory", "Story", "Taken", "plain_incident", "plain_run", "read_story"]
+__all__ = ["RunStory", "Story", "Taken", "plain_incident", "plain_run", "read_story"]
 
 Record = TypeVar("Record", IncidentFile, ProcessIncident)
 
@@ -49,6 +50,7 @@ class Story:
         opened_at: when it opened, None where no event tells.
         taken: its flagged updates, in order.
         advice: what a person should change.
+        of_job: whether the run has a job, from which its trainer can be built again.
     """
 
     record: IncidentFile
@@ -56,14 +58,7 @@ class Story:
     opened_at: datetime | None
     taken: tuple[Taken, ...]
     advice: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessStory:
-    """One death or stall of the worker process."""
-
-    record: ProcessIncident
-    folder: Path
+    of_job: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +96,21 @@ def read_story(run_dir: str) -> RunStory:
         InputError: there is no run, or the record of an incident cannot be read.
     """
     happened: dict[int, list[Event]] = {}
-    status = status_of(_sorted_into(happened, read_events(Path(run_dir))))
+    of_processes: list[Event] = []
+    told = status_of(_sorted_into(happened, of_processes, read_events(Path(run_dir))))
     layout = RunLayout(Path(run_dir))
+    of_job = layout.job.is_file()
     incidents = [
-        _story(folder, happened.get(number, ()))
+        _story(folder, happened.get(number, ()), of_job=of_job)
         for number in layout.incident_numbers()
         if ((folder := layout.incident(number)) / INCIDENT_FILE).is_file()
     ]
     processes = [
-        ProcessStory(_read(folder / INCIDENT_FILE, ProcessIncident), folder)
+        _process_story(folder, of_processes)
         for number in layout.process_incident_numbers()
         if ((folder := layout.process_incident(number)) / INCIDENT_FILE).is_file()
     ]
-    return RunStory(status, tuple(incidents), tuple(processes))
+    return RunStory(unless_gone(told, Path(run_dir)), tuple(incidents), tuple(processes))
 
 
 def plain_incident(story: Story) -> dict[str, Any]:
@@ -127,15 +124,23 @@ def plain_run(story: RunStory) -> dict[str, Any]:
         "run_id": story.status.run_id,
         "state": story.status.state.value,
         "incidents": [plain_incident(each) for each in story.incidents],
-        "process_incidents": [each.record.model_dump(mode="json") for each in story.processes],
+        "process_incidents": [
+            {**each.record.model_dump(mode="json"), "followed": each.followed, "advice": list(each.advice)}
+            for each in story.processes
+        ],
     }
 
 
-def _story(folder: Path, events: Iterable[Event]) -> Story:
+def _story(folder: Path, events: Iterable[Event], *, of_job: bool) -> Story:
     record = _read(folder / INCIDENT_FILE, IncidentFile)
     events = list(events)
     opened = next((event.time for event in events if isinstance(event, schema.IncidentOpenedEvent)), None)
-    return Story(record, folder, opened, tuple(_taken(events)), advice(record))
+    return Story(record, folder, opened, tuple(_taken(events)), advice(record, of_job=of_job), of_job)
+
+
+def _process_story(folder: Path, events: Iterable[Event]) -> ProcessStory:
+    record = _read(folder / INCIDENT_FILE, ProcessIncident)
+    return ProcessStory(record, folder, what_followed(record, events), process_advice(record, folder))
 
 
 def _read(path: Path, kind: type[Record]) -> Record:
@@ -146,11 +151,19 @@ def _read(path: Path, kind: type[Record]) -> Record:
         raise InputError(f"{path}: not the record of an incident ({why}): restore or delete it") from error
 
 
-def _sorted_into(found: dict[int, list[Event]], events: Iterable[Event]) -> Iterator[Event]:
-    """Pass all events on, and keep those of each incident: signals belong to the decision on their update."""
+def _sorted_into(found: dict[int, list[Event]], of_processes: list[Event], events: Iterable[Event]) -> Iterator[Event]:
+    """Pass all events on, and keep those of each incident: signals belong to the decision on their update.
+
+    Args:
+        found: takes the events of each incident, by its number.
+        of_processes: takes those of the worker processes.
+        events: all of them.
+    """
     signals: list[Event] = []
     for event in events:
         yield event
+        if is_of_a_process(event):
+            of_processes.append(event)
         if isinstance(event, schema.SignalEvent):
             signals = [*(each for each in signals if each.update == event.update), event]
         number = getattr(event, "incident", None)

@@ -6,11 +6,12 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from supervisor.events.incident_file import CureRow
+from supervisor.events.incident_file import CureRow, IncidentFile
 from supervisor.events.narration import counted, describe_outcome, describe_signal
-from supervisor.records import ActionName, Cause, CauseKind, Outcome
-from supervisor.report.story import ProcessStory, RunStory, Story, Taken
-from supervisor.report.tables import duration
+from supervisor.records import ActionName, CauseKind, Outcome
+from supervisor.report.durations import duration
+from supervisor.report.process_story import ProcessStory, last_line, told_of_each
+from supervisor.report.story import RunStory, Story, Taken
 
 __all__ = ["render_incident", "render_run", "wrapped"]
 
@@ -43,7 +44,7 @@ def render_incident(story: Story, run_dir: str) -> list[str]:
     return [
         f"Incident {story.record.id}: {_headline(story)}{when}",
         *_section("What was seen", _seen(story.taken)),
-        *_section("Where it comes from", _why(story.record.cause, len(story.record.later_causes))),
+        *_section("Where it comes from", [*_why(story.record), *_later(story.record)]),
         *_section("What was tried, and why", _tried(story.taken)),
         *_section("Cures of the set-up, each tried on a fork", _cures(story.record.cures)),
         *_section("How it ended, and what it cost", [*_end(story), *left_behind]),
@@ -60,19 +61,26 @@ def render_run(story: RunStory, run_dir: str) -> list[str]:
         run_dir: as the user typed it.
     """
     if not story.incidents and not story.processes:
-        return [f"{run_dir}: no incidents"]
+        return [f"{run_dir}: no incidents", *_warnings(story, run_dir)]
     lost = sum(each.record.cost.steps_lost for each in story.incidents)
     seconds = sum(each.record.cost.seconds for each in story.incidents)
     total = counted(len(story.incidents), "incident")
     lines = [f"{run_dir}: {total}, {counted(lost, 'step')} lost, {duration(seconds)} in them"]
     for each in story.incidents:
-        lines += _section(f"{each.record.id}. {_headline(each)}", [*_why(each.record.cause, 0), *_end(each)])
+        lines += _section(f"{each.record.id}. {_headline(each)}", [*_why(each.record), *_end(each)])
     for process in story.processes:
         lines += _section(_process(process), _process_details(process))
-    lines += _section("What to change", _shared_advice(story.incidents))
+    lines += _section("What to change", [*_shared_advice(story.incidents), *told_of_each(story.processes)])
+    lines += _warnings(story, run_dir)
     if story.incidents:
         lines += ["", f"The whole of one: supervisor explain {run_dir} {story.incidents[0].record.id}"]
     return lines
+
+
+def _warnings(story: RunStory, run_dir: str) -> list[str]:
+    count, last = story.status.warnings, story.status.last_warnings
+    all_of_them = [f"all {count}: supervisor events {run_dir} --event warning"] if count > len(last) else []
+    return _section("Warnings", [*last, *all_of_them])
 
 
 def wrapped(lines: Iterable[str], width: int) -> Iterator[str]:
@@ -114,13 +122,17 @@ def _seen(taken: tuple[Taken, ...]) -> list[str]:
     return _at_most(lines)
 
 
-def _why(cause: Cause | None, later: int) -> Iterator[str]:
+def _why(record: IncidentFile) -> Iterator[str]:
+    cause = record.cause
     if cause is None:
-        yield "not known: nobody has looked, or the diagnosis did not come to an end"
+        yield f"not known: {record.not_known or 'nobody has looked, or the diagnosis did not come to an end'}"
         return
     kind = _KINDS[cause.kind].format(when="after the step" if cause.after_step else "before the step")
     yield f"{cause.kind} ({kind}): {cause.explanation}"
-    if later:
+
+
+def _later(record: IncidentFile) -> Iterator[str]:
+    if later := len(record.later_causes):
         yield f"what its later updates showed ({later}) is in incident.json"
 
 
@@ -150,9 +162,19 @@ def _end(story: Story) -> Iterator[str]:
         case Outcome.RECOVERED:
             yield f"{record.cured_by} cured it; closed at step {record.closed_at_step}; it cost {cost}"
         case Outcome.HALTED:
-            yield f"the run halted at step {record.closed_at_step}, the model in its newest good state; {cost} lost"
+            yield f"the run halted at step {record.closed_at_step}, the model {_left(story)}; {cost} lost"
         case Outcome.OPEN:
             yield f"still open; {counted(record.cost.steps_lost, 'step')} lost so far"
+
+
+def _left(story: Story) -> str:
+    """Which state a halt left the model in: the present one where that is sound, or where there was no good one."""
+    applied = story.taken[-1].applied if story.taken else None
+    restored = None if applied is None else applied.restored_step
+    decided = story.record.decisions
+    if restored is None and (applied is not None or (decided and decided[-1].in_place)):
+        return "left as it stood before the flagged update"
+    return "in its newest good state" + ("" if restored is None else f", that of step {restored}")
 
 
 def _evidence(story: Story, run_dir: str) -> Iterator[str]:
@@ -166,8 +188,10 @@ def _evidence(story: Story, run_dir: str) -> Iterator[str]:
             yield f"{story.folder}/{name}: {what}"
     if bundle.note:
         yield bundle.note
-    if bundle.batch and bundle.state:
+    if bundle.batch and bundle.state and story.of_job:
         yield f"run the step again: supervisor explain {run_dir} {story.record.id} --replay"
+    elif bundle.batch or bundle.state:
+        yield "look into them with torch.load(path, weights_only=True)"
 
 
 def _process(story: ProcessStory) -> str:
@@ -177,9 +201,10 @@ def _process(story: ProcessStory) -> str:
 
 
 def _process_details(story: ProcessStory) -> Iterator[str]:
-    yield "it was started again from its last checkpoint, within the policy's restart budget"
-    if story.record.reason:
-        yield story.record.reason.strip().splitlines()[-1]
+    yield story.followed
+    why = last_line(story.record.reason)
+    if why is not None and why not in story.followed:
+        yield why
     if story.record.stacks:
         yield f"what its threads were at: {story.folder / story.record.stacks}"
 

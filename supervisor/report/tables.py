@@ -12,25 +12,32 @@ from rich.text import Text
 
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.records import ActionName, SignalName
+from supervisor.report.durations import duration
 from supervisor.report.status import RunState, Status
 from supervisor.run_layout import RunLayout
 
-__all__ = ["compare_metrics", "duration", "render_status", "render_summary"]
+__all__ = ["compare_metrics", "render_status", "render_summary"]
 
-_STYLES = {RunState.FINISHED: "green", RunState.HALTED: "bold red", RunState.CRASHED: "bold red"}
-# Seconds and name of a unit, and of the smaller one that its remainder is told in.
-_UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+_STYLES = {
+    RunState.FINISHED: "green",
+    RunState.HALTED: "bold red",
+    RunState.CRASHED: "bold red",
+    RunState.NOT_RUNNING: "bold red",
+}
+# Their loss is that of the last applied update, whose step need not be a logged one.
+_SUMMED_UP = (RunState.FINISHED, RunState.INTERRUPTED, RunState.HALTED)
 _ENDED = {
     RunStatus.FINISHED: "Finished",
     RunStatus.INTERRUPTED: "Interrupted; to go on, run again with --resume",
-    RunStatus.HALTED: "Halted by the policy; the model is left in the newest good state",
 }
 
 
 def render_status(status: Status) -> RenderableType:
     """A table of what is known; what is not known is left out."""
     of_steps = "" if status.steps is None else f" of {status.steps}"
-    judged = f"{status.applied_updates} applied, {status.flagged_updates} flagged and discarded"
+    applied = (status.applied_updates or 0) - status.undone_updates
+    judged = f"{applied} applied, {status.flagged_updates} flagged and discarded"
+    judged += f", {status.undone_updates} undone by going back" if status.undone_updates else ""
     attempted = None if status.update is None else f"{status.update + 1} attempted: {judged}"
     state = f"{status.state}: {status.reason}" if status.reason else str(status.state)
     kinds = _counts(status.incidents_by_signal)
@@ -40,11 +47,14 @@ def render_status(status: Status) -> RenderableType:
             "state": Text(state, style=_STYLES.get(status.state, "")),
             "step": None if status.step is None else f"{status.step}{of_steps}",
             "updates": attempted,
-            "loss": _number(status.loss),
-            "gradient norm": _number(status.grad_norm),
-            "learning rate": None if status.lr is None else f"{status.lr:.4g} x {status.lr_scale:.4g}",
+            "loss": _number(status.loss)
+            if status.state in _SUMMED_UP
+            else _at_logged_step(_number(status.loss), status),
+            "gradient norm": _at_logged_step(_number(status.grad_norm), status),
+            "learning rate": _learning_rate(status),
             "incidents": f"{status.incidents}{f' ({kinds})' if kinds else ''}",
             "cured by": _counts(status.cured_by),
+            "warnings": _warnings(status),
             "bad batches": _bad_batches(status),
             "cures in force": ", ".join(status.cures) or None,
             "rung": None if status.rung is None else f"{status.rung} (incident {status.open_incident} is open)",
@@ -58,23 +68,38 @@ def render_status(status: Status) -> RenderableType:
     )
 
 
-def _bad_batches(status: Status) -> str | None:
-    rows = status.quarantined
+def _at_logged_step(value: str | None, status: Status) -> str | None:
+    """A value of the last `step` event, with its step where the run has got further."""
+    behind = value is not None and status.logged_step is not None and status.logged_step + 1 != status.step
+    return f"{value} (at step {status.logged_step})" if behind else value
+
+
+def _learning_rate(status: Status) -> str | None:
+    if status.lr is None:
+        return _cut(status.lr_scale)
+    return f"{_at_logged_step(f'{status.lr:.4g}', status)} x {status.lr_scale:.4g}"
+
+
+def _cut(lr_scale: float) -> str | None:
+    return None if lr_scale == 1.0 else f"cut to {lr_scale:.4g} of the nominal one"
+
+
+def _warnings(status: Status) -> str | None:
+    if not status.warnings:
+        return None
+    more = status.warnings - len(status.last_warnings)
+    return "\n".join([f"{status.warnings}{', the last that differ' if more else ''}:", *status.last_warnings])
+
+
+def _bad_batches(of: Status | RunSummary) -> str | None:
+    """How many were discarded for their data, and which rows are left out since."""
+    rows = of.quarantined
     shown = ", ".join(str(row) for row in rows[:10]) + (" ..." if len(rows) > 10 else "")
-    left_out = f"{len(rows)} rows of the data set are left out: {shown}" if rows else None
-    if not status.bad_batches:
-        return left_out
-    return f"{status.bad_batches}{f' ({left_out})' if left_out else ''}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person would say them: `48 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
-    if seconds < 60:
-        return f"{max(seconds, 0.0):.3g} s"
-    total = round(seconds)
-    size, name, smaller, smaller_name = next(units for units in _UNITS if total >= units[0])
-    rest = total % size // smaller
-    return f"{total // size} {name}" + (f" {rest} {smaller_name}" if rest else "")
+    counted = "1 row of the data set is" if len(rows) == 1 else f"{len(rows)} rows of the data set are"
+    left_out = f"{counted} left out: {shown}" if rows else None
+    if not of.bad_batches and left_out is None:
+        return None
+    return f"{of.bad_batches}{f' ({left_out})' if left_out else ''}"
 
 
 def render_summary(summary: RunSummary, run_dir: Path | None = None) -> RenderableType:
@@ -84,7 +109,7 @@ def render_summary(summary: RunSummary, run_dir: Path | None = None) -> Renderab
         summary: what to show.
         run_dir: where the run wrote, as the user typed it; None where it wrote nothing.
     """
-    parts: list[RenderableType] = [Text(_ENDED[summary.status], style="bold"), _sums(summary, run_dir)]
+    parts: list[RenderableType] = [Text(_ended(summary), style="bold"), _sums(summary, run_dir)]
     if summary.incidents_by_signal or summary.cured_by:
         parts += [Text(), _kinds_and_cures(summary)]
     if summary.metrics:
@@ -124,16 +149,25 @@ def _metric_of(key: str, metrics: Mapping[str, float]) -> str | None:
     return next((metric for metric in fitting if _metric_of(metric, metrics) is None), None)
 
 
+def _ended(summary: RunSummary) -> str:
+    if summary.status is not RunStatus.HALTED:
+        return _ENDED[summary.status]
+    left = "as it stood before the flagged update" if summary.in_place else "in the newest good state"
+    return f"Halted by the policy; the model is left {left}"
+
+
 def _sums(summary: RunSummary, run_dir: Path | None) -> Table:
-    cut = None if summary.lr_scale == 1.0 else f"cut to {summary.lr_scale:.4g} of the nominal one"
+    where = "" if run_dir is None else f": supervisor events {run_dir} --event warning"
     return _facts(
         {
             "steps": f"{summary.steps}: {summary.applied_steps} applied",
             "skipped": f"{summary.skipped_steps} flagged updates discarded",
-            "bad batches": str(summary.bad_batches) if summary.bad_batches else None,
+            "bad batches": _bad_batches(summary),
             "incidents": str(summary.incidents),
+            "cures in force": ", ".join(summary.cures) or None,
+            "warnings": f"{summary.warnings}{where}" if summary.warnings else None,
             "final loss": _number(summary.final_loss),
-            "learning rate": cut,
+            "learning rate": _cut(summary.lr_scale),
             "wall time": duration(summary.seconds),
             "goodput": _share(summary.goodput),
             "logs": None if run_dir is None else str(RunLayout(run_dir).events),

@@ -57,8 +57,13 @@ class RunTimes:
         """Useful preserved training time over wall time, 0 to 1; None before the first `step` event."""
         if not self._step_events or self.seconds <= 0:
             return None
-        kept = self.position - sum(step < self.position for step in self._flagged_steps)
+        kept = self.position - self.flagged_steps
         return max(0.0, min(1.0, kept * self._mean_step_seconds / self.seconds))
+
+    @property
+    def flagged_steps(self) -> int:
+        """Of the steps used up, those whose update was flagged."""
+        return sum(step < self.position for step in self._flagged_steps)
 
     @property
     def mttr_seconds(self) -> float | None:
@@ -97,8 +102,10 @@ class RunTimes:
                 self._go_back(event.checkpoint_step)
             case schema.IncidentClosedEvent(step=int(step)):
                 self.position = max(self.position, step + 1)
-            case schema.RunFinishedEvent():
-                self.position = event.summary.steps
+            case schema.RunFinishedEvent(summary=schema.RunSummary() as summary):
+                self.position = summary.steps
+            case schema.RunHaltedEvent(summary=schema.RunSummary() as summary):
+                self.position = summary.steps
 
     def _go_back(self, step: int) -> None:
         self.position = step

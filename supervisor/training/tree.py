@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from supervisor.errors import kind_of
 from supervisor.training.containers import attributes, blank_twin, entries, is_record, with_values
 
 __all__ = ["all_tensors", "clone", "comes_back", "copied", "copies", "mapped", "plain", "tensors", "tensors_in"]
@@ -176,7 +177,7 @@ def plain(tree: Any, path: str = "state") -> Any:
         with contextlib.suppress(TypeError):  # text, objects, dates: refused below
             return torch.as_tensor(tree).clone()
     raise TypeError(
-        f"{path}: a {type(tree).__qualname__} cannot stand in a checkpoint: "
+        f"{path}: {kind_of(tree)} cannot stand in a checkpoint: "
         "return tensors, numbers, strings, dicts, lists and tuples from state_dict"
     )
 

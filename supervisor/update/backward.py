@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler, OptState
 
+from supervisor.errors import kind_of
 from supervisor.training.optimizers import AnyOptimizer, members
 from supervisor.update.executor import LossFunction
 
@@ -34,7 +35,7 @@ def backward(batches: Sequence[Any], compute: LossFunction, scaler: GradScaler |
     for batch in batches:
         loss = compute(batch)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
-            kind = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            kind = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else kind_of(loss)
             raise TypeError(f"loss(batch) must return a tensor with one element, not {kind}")
         loss = loss if divisor == 1 else loss / divisor
         (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]

@@ -10,6 +10,7 @@ from supervisor.errors import (
     InputError,
     PolicyMisfit,
     SupervisorError,
+    kind_of,
     said_by,
     text_of,
     traceback_of,
@@ -65,3 +66,12 @@ def test_a_text_can_be_written_to_a_file_whatever_is_in_it() -> None:
 def test_an_exception_without_a_text_is_said_by_its_class() -> None:
     assert said_by(KeyboardInterrupt()) == "KeyboardInterrupt"
     assert said_by(ValueError("no such row")) == "ValueError: no such row"
+
+
+class Batch:
+    pass
+
+
+@pytest.mark.parametrize(("value", "said"), [(None, "None"), (3, "an int"), ("x", "a str"), (Batch(), "a Batch")])
+def test_the_kind_of_a_value_has_its_article(value: object, said: str) -> None:
+    assert kind_of(value) == said

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.config.yaml_source import MAX_BYTES, parse_yaml, read_yaml
+from supervisor.config.yaml_source import MAX_BYTES, Document, parse_yaml, read_yaml
 from supervisor.errors import InputError
 
 SYNTAX = {
@@ -69,6 +69,19 @@ def test_a_missing_file_suggests_its_neighbour(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(InputError) as caught:
         read_yaml("configs/recvery.yaml", "policy")
     assert str(caught.value) == "configs/recvery.yaml: no such file: write configs/recovery.yaml"
+
+
+def test_files_of_another_kind_are_not_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in {"b1.yaml": "trainer: x", "c.yaml": "a: 1", "broken.yaml": "[", "empty.yaml": ""}.items():
+        Path(name).write_text(text)
+
+    def fits(document: Document) -> bool:
+        return isinstance(document.value, dict) and "a" in document.value
+
+    with pytest.raises(InputError) as caught:
+        read_yaml("b.yaml", "policy", fits=fits)
+    assert str(caught.value) == "b.yaml: no such file: write the path of a policy file (c.yaml)"
 
 
 def test_a_missing_folder_is_no_crash() -> None:

@@ -143,7 +143,7 @@ def test_what_cannot_be_written_without_pickling_is_said_and_the_rest_is_written
     parts = Parts.of(loss=lambda batch: Parts.of().loss(batch["xy"]))
     bundle = written(tmp_path, parts, {"xy": BATCHES[0], "what": object()})
     assert (bundle.batch, bundle.state) == (None, "state.pt")
-    assert "batch.pt.0.what: a object cannot stand in a checkpoint" in str(bundle.note)
+    assert "batch.pt.0.what: an object cannot stand in a checkpoint" in str(bundle.note)
 
 
 def test_a_disk_that_refuses_is_said(tmp_path: Path) -> None:

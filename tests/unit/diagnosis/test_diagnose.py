@@ -121,7 +121,7 @@ def test_an_exception_without_a_text_is_called_by_its_name() -> None:
 
 def test_so_many_replays_and_no_more() -> None:
     found = found_by(always_nan(), BATCHES[0], bounds=Bounds(1, 60.0))
-    assert found == Diagnosis(None, "its 1 replays are spent", replays=1)
+    assert found == Diagnosis(None, "the replays that `diagnose: max_replays` allows an incident are spent", replays=1)
 
 
 def test_where_no_step_can_be_run_again_it_says_why() -> None:

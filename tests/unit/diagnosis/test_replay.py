@@ -109,7 +109,7 @@ def test_so_many_and_no_more() -> None:
     assert replays.left == 2
     replays.run(batches)
     replays.run(batches)
-    with pytest.raises(ReplaysSpent, match="its 2 replays are spent"):
+    with pytest.raises(ReplaysSpent, match="`diagnose: max_replays` allows an incident are spent"):
         replays.run(batches)
     assert (replays.done, replays.left) == (2, 0)
 

@@ -134,3 +134,16 @@ def test_a_halt_is_said_after_many_lines_too() -> None:
     many = [event for n in range(30) for event in (signal(n), opened(n), applied(n))]
     halted = schema.RunHaltedEvent(step=30, update=30, reason="nothing is left")
     assert "halted: nothing is left" in said(*many, signal(30), applied(30, HALT), halted)[-1]
+
+
+def test_a_cure_that_comes_into_force_is_said() -> None:
+    chosen = schema.CureChosenEvent(step=30, update=40, incident=1, cure="lr 0.01", score=0.5, keep_score=9.0)
+    assert said(chosen) == ["step 30: cure in force: lr 0.01 (loss 0.5 on a fork, 9 without)"]
+
+
+def test_a_reason_that_begins_with_what_was_found_says_it_once() -> None:
+    halted = schema.RunHaltedEvent(step=9, update=9, reason="nonfinite_loss: all targets are ignored; try_cures failed")
+    failed = schema.ActionFailedEvent(step=9, update=9, incident=2, action=ActionName.TRY_CURES, error="none helps")
+    assert said(signal(9), opened(9), failed, applied(9, HALT, restored_step=5), halted) == [
+        "step 9: incident 2: halted: nonfinite_loss: all targets are ignored; try_cures failed; went back to step 5"
+    ]

@@ -9,7 +9,7 @@ from support.exact import assert_same
 from support.examined import Examined
 
 from supervisor.evidence import Blame
-from supervisor.experiments.conviction import convict_state, convict_stretch
+from supervisor.experiments.conviction import convict_state, convict_stretch, convict_update
 from supervisor.experiments.harm import Harm
 from supervisor.experiments.verdict import PERSISTS
 from supervisor.records import Signal, SignalName
@@ -205,3 +205,11 @@ def test_every_suspicion_is_urgent_from_here_on(pinned: bool) -> None:
     assert setting.budget.wary == 0
     convict_stretch(setting.examining, setting.on_trial(), setting.stretch(pinned=pinned), SEVERE)
     assert setting.budget.wary > 0
+
+
+def test_where_no_step_can_be_run_again_that_is_said_and_not_that_there_were_no_healthy_batches() -> None:
+    setting = Examined(replayed=False)
+    attempt = setting.parts.measured(setting.batches[0], place=setting.place())
+    attempt.undone = True
+    said = convict_update(setting.examining, attempt, None, setting.examining.usable())
+    assert (said.blame, said.why) == (Blame.UNKNOWN, setting.parts.executor.no_replay)

@@ -11,7 +11,15 @@ from torch import nn
 from torch.optim import LBFGS, SGD, Adam
 
 from supervisor.errors import InputError
-from supervisor.guard.arguments import NotGiven, refuse, wrong_loop, wrong_numbers, wrong_objects, wrong_training
+from supervisor.guard.arguments import (
+    NotGiven,
+    refuse,
+    wrong_loop,
+    wrong_numbers,
+    wrong_objects,
+    wrong_switches,
+    wrong_training,
+)
 from supervisor.testing.tiny import TinyNet, tiny_batches
 from supervisor.training.optimizers import chained
 
@@ -50,7 +58,7 @@ class TestObjects:
     def test_all_that_cannot_is_told_at_once(self) -> None:
         assert problems(wrong_objects, lambda x: x, 3, "scaler", ["ema"]) == (
             "model: a function: give a torch.nn.Module",
-            "data: a int: give an iterable of batches",
+            "data: an int: give an iterable of batches",
             "scaler: a str: give a torch.amp.GradScaler",
             "extra_state: a list: give a mapping of names to objects",
         )
@@ -76,11 +84,11 @@ class TestLoop:
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
-            ((None, None, None, None), "loss: a NoneType: give a function of a batch that returns a scalar tensor"),
+            ((None, None, None, None), "loss: None: give a function of a batch that returns a scalar tensor"),
             ((torch.zeros(()), None, None, None), "loss: a Tensor: give a function of a batch"),
-            ((len, 3, None, None), "replay: a int: give a function of a batch that returns its loss, or False"),
+            ((len, 3, None, None), "replay: an int: give a function of a batch that returns its loss, or False"),
             ((NotGiven.HERE, True, None, None), "replay: there is no `loss` to call again: give the function itself"),
-            ((len, None, None, 3), "position: a int: give an object with state_dict and load_state_dict"),
+            ((len, None, None, 3), "position: an int: give an object with state_dict and load_state_dict"),
             ((len, None, [1], Stateful()), "position: the guard knows the position in `data` itself: give one"),
         ],
     )
@@ -163,3 +171,8 @@ class TestTraining:
         model = nn.Sequential(nn.LazyLinear(3))
         optimizer = LBFGS([nn.Parameter(torch.zeros(1))])
         assert len(problems(wrong_training, model, optimizer, policy_of())) == 2
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_a_switch_is_on_or_off(value: Any) -> None:
+    assert [*wrong_switches(quiet=value, resume=True)] == [f"quiet: {value!r}: write True or False"]

@@ -64,7 +64,7 @@ class Setting:
             Recovery, "recovery", calls, answer=self.recovered, quarantine=SimpleNamespace(takes=quarantines)
         )
         verbs = dict.fromkeys(("excuse", "go_on", "halt"), OUTCOME)
-        continuation: Any = Recorder(Continuation, "continuation", calls, **verbs)
+        continuation: Any = Recorder(Continuation, "continuation", calls, halt_reason="because", **verbs)
         undoing = Undoing(detectors=self.detectors, **parts)
         experimenter: Any = Recorder(Experimenter, "experimenter", calls, convict=evidence)
         self.discarding = Discarding(self.policy, undoing, self.diagnostician, experimenter, recovery, continuation)

@@ -25,8 +25,8 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("wrong", "told"),
         [
-            ({"model": 3}, "model: a int"),
-            ({"loss": None}, "loss: a NoneType"),
+            ({"model": 3}, "model: an int"),
+            ({"loss": None}, "loss: None"),
             ({"optimizer": []}, "optimizer: an empty list"),
             ({"accumulate": 0}, "accumulate: 0"),
             ({"policy": {"ladder": 3}}, "policy: ladder"),
@@ -213,7 +213,7 @@ class TestSteps:
 
     def test_the_end_of_the_ladder_is_raised_with_its_reason(self) -> None:
         guard = guard_of(build(), policy=HALT)
-        with pytest.raises(PolicyHalt, match="nonfinite_loss opens incident 1"):
+        with pytest.raises(PolicyHalt, match="nonfinite_loss: sample 2 of the batch"):
             guard.step(nan_batch(BATCHES[0]))
         with pytest.raises(PolicyHalt, match="halted by its policy"):
             guard.step(BATCHES[0])

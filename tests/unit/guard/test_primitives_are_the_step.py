@@ -290,9 +290,9 @@ def test_a_guard_without_a_loss_cannot_make_the_step_itself() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"replay": 5}, "replay: a int: give a function of a batch"),
+        ({"replay": 5}, "replay: an int: give a function of a batch"),
         ({"replay": True}, "there is no `loss` to call again"),
-        ({"position": 5}, "position: a int: give an object with state_dict and load_state_dict"),
+        ({"position": 5}, "position: an int: give an object with state_dict and load_state_dict"),
         ({"position": nn.Linear(1, 1), "data": BATCHES}, "give one of the two"),
         ({"scheduler": "any", "scheduler_interval": "epoch"}, "knows the epochs of batches that it draws alone"),
     ],

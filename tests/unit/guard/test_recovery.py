@@ -123,8 +123,6 @@ class TestGoingBack:
         data, answered = setting.last("restoring.restore")
         assert (data, answered.update) == (DataAfterReload.ADVANCE, 0)
         assert setting.ledger.engine.furthest_restored_step == 5
-        assert setting.ledger.incident is not None
-        assert setting.ledger.incident.steps_lost == 1 + 3
 
     def test_a_second_one_without_progress_cuts_the_rate_and_that_is_on_record(self) -> None:
         setting = Setting(RELOAD)

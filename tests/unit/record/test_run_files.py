@@ -77,7 +77,9 @@ class TestANewRun:
         written(tmp_path)
         for gone in ("events/rank0.jsonl", "policy.yaml"):
             (tmp_path / gone).unlink()
-            with pytest.raises(InputError, match="holds a run already: resume it, or choose another run directory"):
+            with pytest.raises(
+                InputError, match=r"holds a run already: resume it \(`resume=True`\), or choose another run directory"
+            ):
                 opened(tmp_path)
         assert not (tmp_path / "policy.yaml").exists()
 
@@ -123,7 +125,7 @@ class TestAResumedRun:
     def test_without_a_checkpoint_there_is_nothing_to_go_on_from(self, there: bool, tmp_path: Path) -> None:
         if there:
             opened(tmp_path / "run").log.emit(RunStartedEvent(steps=9))
-        with pytest.raises(InputError, match="no checkpoint to resume from: start the run without resume"):
+        with pytest.raises(InputError, match="no checkpoint to resume from: start the run without `resume=True`"):
             opened(tmp_path / "run", resume=True)
         assert (tmp_path / "run").exists() is there
 

@@ -21,6 +21,7 @@ from supervisor.engine import Closed, EngineState
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.record.run_ledger import RunLedger
 from supervisor.records import (
+    NOTHING_FOUND,
     ActionName,
     Bundle,
     Cause,
@@ -221,6 +222,17 @@ class TestAnIncident:
         assert record is not None
         assert (record.bundle, record.causes, record.replays) == (Bundle("batch.pt", "state.pt"), (CAUSE,), 5)
 
+    @pytest.mark.parametrize(("failure", "why"), [("no way", "no way"), (None, NOTHING_FOUND)])
+    def test_why_its_first_update_is_not_explained_is_kept(self, failure: str | None, why: str) -> None:
+        run = Run()
+        run.flag()
+        run.ledger.diagnosed(Diagnosis(None, failure))
+        run.flag()
+        run.ledger.diagnosed(Diagnosis(None, "another reason"))
+        assert run.ledger.incident is not None
+        assert run.ledger.incident.not_known == why
+        assert copy_of(run).incident == run.ledger.incident
+
     def test_without_one_there_is_nothing_to_note(self) -> None:
         run = Run()
         run.ledger.bundled(Bundle(None, None))
@@ -254,15 +266,38 @@ class TestAnIncident:
         run = Run()
         run.healthy(8)
         run.flag(used_up=False)
-        seen = Observation(8, 8, math.nan, math.nan)
-        run.ledger.went_back(2, 3, seen, None)
+        run.ledger.stands_at(3, 3, 0.0, 0)
+        run.ledger.went_back(2, 3, None)
         record = run.ledger.incident
         assert record is not None
         assert record.steps_lost == 1 + 5
         assert run.ledger.engine.furthest_restored_step == 3
-        run.ledger.went_back(2, 9, seen, None)
+
+    def test_a_step_that_was_flagged_and_then_gone_back_over_is_lost_once(self) -> None:
+        """Every update is either applied and stands, or is lost in an incident: in this one or in one before it."""
+        run = Run()
+        run.healthy(4)
+        run.flag()
+        run.healthy(2)  # closes the first incident
+        run.flag()
+        run.flag(used_up=False)
+        run.ledger.stands_at(3, 3, 0.0, 0)
+        counters, record = run.ledger.counters, run.ledger.incident
+        assert record is not None
+        assert record.id == 2
+        assert record.steps_lost == 2 + 3
+        assert counters.update - counters.step == 1 + record.steps_lost
+
+    def test_updates_that_were_undone_with_a_flagged_one_are_lost_too(self) -> None:
+        run = Run()
+        run.healthy(4)
+        place = run.ledger.begin(5)
+        attempt = attempt_of(place.step, place.update)
+        attempt.gone_back_over = 3
+        run.ledger.disowned(3)
+        run.ledger.decide(attempt, SPIKE, {}, cause=None, can_retry=False)
         assert run.ledger.incident is not None
-        assert run.ledger.incident.steps_lost == 6
+        assert run.ledger.incident.steps_lost == 1 + 3
 
     def test_a_second_reload_without_progress_cuts_the_rate_but_not_for_a_known_cause(self) -> None:
         scales = []
@@ -271,7 +306,7 @@ class TestAnIncident:
             for _ in range(2):
                 run.healthy(1)
                 run.flag(used_up=False)
-                run.ledger.went_back(2, 0, Observation(1, 1, 1.0, 1.0), cause)
+                run.ledger.went_back(2, 0, cause)
             scales.append(run.ledger.lr_scale)
         assert scales == [0.1, 1.0]
 
@@ -498,7 +533,7 @@ class AnySequence(RuleBasedStateMachine):
             self.ledger.begin_ladder_anew()
         elif decision.action in (ActionName.RELOAD_CHECKPOINT, ActionName.REINITIALIZE):
             step = min(back, ledger.counters.step)
-            ledger.went_back(decision.rung, step, attempt.seen, cause)
+            ledger.went_back(decision.rung, step, cause)
             ledger.stands_at(step, step, 0.0, self.batch if replay else 0)
             self.batch -= min(self.batch, back) if replay else 0
             assert ledger.counters.step == step

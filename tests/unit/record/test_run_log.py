@@ -217,9 +217,31 @@ class TestTheEnd:
         assert run.log.summary(RunStatus.HALTED).reason == "nonfinite_loss opens incident 1"
         assert run.log.summary(RunStatus.FINISHED).reason is None
 
+    @pytest.mark.parametrize("in_place", [True, False])
+    def test_a_halt_that_did_not_go_back_says_that_the_state_is_as_it_was(self, in_place: bool) -> None:
+        run = Run(every=100, ladder=[{"action": "halt"}])
+        run.step()
+        run.flag()
+        if not in_place:
+            run.ledger.stands_at(0, 0, 0.0, 0)
+        run.ledger.halt(1)
+        assert run.log.summary(RunStatus.HALTED).in_place is in_place
+
     def test_useful_time_never_exceeds_all_of_it(self) -> None:
         """A resumed run's clocks are those of two processes."""
         run = Run()
         run.step()
         run.ledger.stands_at(1, 1, 99.0, 0)
         assert run.log.summary(RunStatus.FINISHED).goodput == 1.0
+
+
+def test_the_summary_names_the_samples_that_are_left_out() -> None:
+    run = Run()
+    run.log.left_out = lambda: (4, 9)
+    assert run.log.summary(RunStatus.FINISHED).quarantined == (4, 9)
+
+
+def test_the_summary_counts_the_warnings() -> None:
+    run = Run()
+    run.log.log.warn("look here")
+    assert run.log.summary(RunStatus.FINISHED).warnings == 1

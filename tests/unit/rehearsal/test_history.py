@@ -25,6 +25,12 @@ class TestFlagged:
         # The diagnosis, and from the finding until the last action had done its work.
         assert flagged.seconds_answering == 0.25 + 2.0
 
+    def test_a_flagged_step_that_is_gone_back_over_counts_once(self) -> None:
+        log = Log()
+        log.flags(10, 43, "nonfinite_loss", incident=1)
+        log.flags(20, 45, "nonfinite_loss", incident=1, opens=False, restored_step=40)
+        assert [each.steps_lost for each in History(log.events).flagged] == [1, 1 + 4]
+
     def test_one_that_was_only_observed_belongs_to_no_incident(self) -> None:
         log = Log()
         log.flags(10, 45, "sanitized_values")

@@ -33,6 +33,23 @@ def test_a_run_that_neither_flags_is_one_sentence() -> None:
     assert shown(replayed()) == ["20 updates: neither the recorded policy nor p.yaml flags any"]
 
 
+def test_what_a_halted_policy_does_not_see_is_one_line() -> None:
+    unseen = [Comparison(update, update, LOSS, (), (SKIP,), ()) for update in range(10, 39)]
+    lines = shown(replayed(PARTED, *unseen, halted_at=9))
+    assert lines[2].split()[:9] == ["10...", "29", "more", "flagged", "updates", "of", "the", "recorded", "run"]
+    assert lines[2].endswith("has halted")
+    assert lines[3] == ""
+
+
+def test_no_word_is_broken_on_a_narrow_terminal() -> None:
+    both = (SignalName.NONFINITE_GRADIENT, SignalName.GRADIENT_OVERFLOW)
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(render_replay(replayed(Comparison(5, 4, both, both, (SKIP,), (SKIP,))), "configs/policies/p.yaml"))
+    text = console.export_text()
+    for word in ("nonfinite_gradient", "gradient_overflow", "skip_batch", "update"):
+        assert word in text
+
+
 def test_where_they_never_part_it_says_so() -> None:
     lines = shown(replayed(SAME))
     assert lines[1].split() == ["5", "4", "nonfinite_loss", "skip_batch", "(rung", "0)", "skip_batch", "(rung", "0)"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.parts import Parts
 
+from supervisor.diagnosis import wording
+from supervisor.diagnosis.trace import Origin
 from supervisor.events.incident_file import CureRow, IncidentCost, IncidentFile
 from supervisor.records import ActionName, Bundle, Cause, CauseKind, Decision, Outcome, SignalName
 from supervisor.report.advice import advice
@@ -198,3 +202,31 @@ def test_a_cure_is_told_with_the_line_to_write() -> None:
     (line,) = advice(found.model_copy(update={"cures": chosen}))
     for part in ("gradient_clip: {max_norm: 1.0}", "0.1 times the learning rate", "`initial_scale` names"):
         assert part in line
+
+
+def test_what_only_a_job_can_do_is_not_advised_to_a_loop_of_ones_own() -> None:
+    unseen = record(CauseKind.LOSS_FUNCTION).model_copy(update={"outcome": Outcome.HALTED, "cured_by": None})
+    assert "`--replay`" in advice(unseen)[0]
+    assert not any("--replay" in line or "--resume" in line for line in advice(unseen, of_job=False))
+    assert "resume=True" in advice(unseen, of_job=False)[-1]
+    without_files = unseen.model_copy(update={"bundle": Bundle("batch.pt", None)})
+    assert not any("--replay" in line for line in advice(without_files))
+
+
+def test_a_batch_of_a_plain_class_is_to_be_made_one_whose_fields_can_be_looked_into() -> None:
+    said = wording.loss(Origin(None), 1, None, None, ["Batch"])
+    found = record(CauseKind.LOSS_FUNCTION)
+    assert found.cause is not None
+    plain = found.model_copy(update={"cause": replace(found.cause, explanation=said)})
+    assert any("a dataclass, a dict or a tuple" in line for line in advice(plain))
+    assert not any("a dataclass" in line for line in advice(found))
+
+
+def test_where_a_diagnosis_came_to_nothing_it_says_why_and_not_to_switch_it_on() -> None:
+    unknown = record(CauseKind.BAD_INPUT).model_copy(update={"cause": None, "not_known": "it took too long"})
+    assert advice(unknown) == ("The cause is not known: it took too long.",)
+    why = Parts.of(replayed=False).executor.no_replay
+    said = advice(unknown.model_copy(update={"not_known": why}))
+    assert said[0] == f"The cause is not known: {why}."
+    assert "`replay=loss_of`" in said[1]
+    assert not any("enabled: true" in line for line in said)

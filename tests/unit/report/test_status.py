@@ -15,7 +15,7 @@ import pytest
 
 from supervisor.errors import InputError
 from supervisor.events import schema
-from supervisor.events.schema import ExitClassification, KnownEvent, RunStatus
+from supervisor.events.schema import ExitClassification, KnownEvent, RunStatus, RunSummary
 from supervisor.events.writer import EventLog
 from supervisor.evidence import Blame, Evidence
 from supervisor.records import ActionName, SignalName
@@ -232,3 +232,58 @@ def test_the_cures_in_force_are_named(run):
     assert run.status().cures == ()
     run.at(1, schema.CureChosenEvent(step=3, update=3, incident=1, cure="lr 0.1", score=1.0, keep_score=math.inf))
     assert run.status().cures == ("lr 0.1",)
+
+
+def test_an_ended_run_has_the_numbers_of_its_summary_and_not_of_its_last_logged_step(run):
+    run.step(10, 379, loss=0.6014)
+    summary = RunSummary(status=RunStatus.FINISHED, steps=395, applied_steps=395, final_loss=0.3615)
+    ended = schema.RunFinishedEvent(step=395, update=394, status=RunStatus.FINISHED, summary=summary)
+    run.at(12, ended)
+
+    status = run.status()
+
+    assert (status.step, status.update, status.applied_updates) == (395, 394, 395)
+    assert (status.loss, status.logged_step) == (0.3615, 379)
+
+    run.at(13, schema.RunResumedEvent(checkpoint_step=395, update=395, steps=500))
+    run.step(20, 399, loss=0.2)
+    assert (run.status().applied_updates, run.status().loss) == (400, 0.2)
+
+
+def test_a_halted_run_has_the_numbers_of_its_summary(run):
+    run.step(10, 19, loss=2.0)
+    run.flag(11, 25, 25, opens=True, action=ActionName.HALT, rung=4)
+    summary = RunSummary(
+        status=RunStatus.HALTED,
+        steps=26,
+        applied_steps=25,
+        skipped_steps=1,
+        lr_scale=0.25,
+        final_loss=1.5,
+        goodput=0.75,
+        incidents=1,
+        bad_batches=3,
+    )
+    run.at(11, schema.RunHaltedEvent(step=25, update=25, reason="x", summary=summary))
+
+    status = run.status()
+
+    assert (status.loss, status.lr_scale, status.goodput, status.bad_batches) == (1.5, 0.25, 0.75, 3)
+    assert (status.step, status.applied_updates, status.flagged_updates) == (26, 25, 1)
+
+
+def test_updates_that_a_reload_has_undone_are_told_apart_from_those_that_stand(run):
+    run.flag(1, 7, 7, opens=True)
+    run.flag(2, 10, 10, action=ActionName.RELOAD_CHECKPOINT, rung=2, restored_step=5)
+    run.step(3, 9, 15)
+
+    status = run.status()
+
+    assert (status.update, status.step) == (15, 10)
+    assert (status.applied_updates, status.undone_updates, status.flagged_updates) == (14, 4, 2)
+
+
+def test_of_a_traceback_the_last_line_is_the_reason(run):
+    gone = run.exited(ExitClassification.EXCEPTION).model_copy(update={"reason": "Traceback\n  here\nValueError: no"})
+    run.at(1, gone)
+    assert run.status().reason == "worker 5 is gone: exception (ValueError: no)"

@@ -144,5 +144,11 @@ def test_for_machines(run):
         "run_id": "run-1",
         "state": "running",
         "incidents": [plain],
-        "process_incidents": [PROCESS.model_dump(mode="json")],
+        "process_incidents": [
+            {
+                **PROCESS.model_dump(mode="json"),
+                "followed": "it was not started again",
+                "advice": list(found.processes[0].advice),
+            }
+        ],
     }

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from supervisor.events import schema
 from supervisor.events.incident_file import Bundle, CureRow, IncidentCost, IncidentFile, ProcessIncident
 from supervisor.events.schema import ExitClassification
-from supervisor.records import ActionName, Cause, CauseKind, Outcome, SignalName
+from supervisor.records import ActionName, Cause, CauseKind, Decision, Outcome, SignalName
+from supervisor.report.process_story import ProcessStory
 from supervisor.report.status import Status
-from supervisor.report.story import ProcessStory, RunStory, Story, Taken
+from supervisor.report.story import RunStory, Story, Taken
 from supervisor.report.story_view import render_incident, render_run, wrapped
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -81,6 +83,14 @@ def test_one_incident_from_what_was_seen_to_what_to_change():
     ]
 
 
+def test_a_run_without_a_job_is_not_told_to_replay_what_cannot_be_built():
+    """`--replay` builds the trainer from job.yaml, which a guard in a loop of one's own does not write."""
+    found = replace(story(cause=CAUSE, bundle=Bundle(batch="batch.pt", state="state.pt")), of_job=False)
+    lines = render_incident(found, "run")
+    assert lines[-1] == "  look into them with torch.load(path, weights_only=True)"
+    assert not any("--replay" in line for line in lines)
+
+
 def test_the_same_finding_at_several_updates_is_told_once_and_what_failed_is_told():
     lines = render_incident(story(taken(12), taken(13), taken(14, failed="no state", restored_step=10)), "run")
 
@@ -113,6 +123,17 @@ def test_an_incident_that_nobody_looked_into_or_that_is_not_over():
     assert "  what its later updates showed (1) is in incident.json" in halted
     assert "  the run halted at step 20, the model in its newest good state; 1 step and 1 min 30 s lost" in halted
 
+    def halt(in_place: bool) -> tuple[Decision, ...]:
+        return (Decision(1, 4, ActionName.HALT, 1, "the data are bad", in_place=in_place),)
+
+    ended = {"outcome": Outcome.HALTED, "cured_by": None}
+    in_place = render_incident(story(**ended, decisions=halt(True)), "run")
+    assert "  the run halted at step 20, the model left as it stood before the flagged update" in "\n".join(in_place)
+    nowhere = render_incident(story(taken(12), **ended, decisions=halt(False)), "run")
+    assert "the model left as it stood before the flagged update" in "\n".join(nowhere)
+    back = render_incident(story(taken(12, restored_step=10), **ended, decisions=halt(False)), "run")
+    assert "the model in its newest good state, that of step 10;" in "\n".join(back)
+
 
 def test_a_run_in_short_with_each_advice_once():
     process = ProcessIncident(
@@ -126,7 +147,7 @@ def test_a_run_in_short_with_each_advice_once():
     run = RunStory(
         Status(),
         (story(cause=CAUSE), story(number=2)),
-        (ProcessStory(process, Path("run/incidents/process-0001")),),
+        (ProcessStory(process, Path("run/incidents/process-0001"), "it was started again", ("Wait longer.",)),),
     )
 
     lines = render_run(run, "run")
@@ -139,13 +160,14 @@ def test_a_run_in_short_with_each_advice_once():
     ]
     at = lines.index("process-0001: the worker was gone at 12:00:00 UTC: stalled (SIGTERM)")
     assert lines[at + 1 : at + 4] == [
-        "  it was started again from its last checkpoint, within the policy's restart budget",
+        "  it was started again",
         "  ValueError: no",
         "  what its threads were at: run/incidents/process-0001/stacks.txt",
     ]
-    assert lines[-4:] == [
+    assert lines[-5:] == [
         "What to change",
         "  - (incident 1, 2) Clean row 4.",
+        "  - (process-0001) Wait longer.",
         "",
         "The whole of one: supervisor explain run 1",
     ]
@@ -170,3 +192,14 @@ def test_the_cures_that_were_tried_stand_in_a_table() -> None:
         "  keep    from step 0: loss inf",
         "  lr 0.1  from step 20: loss 0.25, in force",
     ]
+
+
+def test_why_a_cause_is_not_known_is_said() -> None:
+    assert "  not known: it took too long" in render_incident(story(not_known="it took too long"), "run")
+
+
+def test_warnings_are_told_with_the_incidents_or_without_any() -> None:
+    status = Status(warnings=5, last_warnings=("the loss stands still",))
+    lines = ["", "Warnings", "  the loss stands still", "  all 5: supervisor events run --event warning"]
+    assert render_run(RunStory(status), "run") == ["run: no incidents", *lines]
+    assert render_run(RunStory(status, (story(),)), "run")[-6:-2] == lines

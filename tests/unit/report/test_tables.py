@@ -6,14 +6,13 @@ import io
 import re
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from supervisor.events import schema
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.records import ActionName, SignalName
 from supervisor.report.status import Status
-from supervisor.report.tables import compare_metrics, duration, render_status, render_summary
+from supervisor.report.tables import compare_metrics, render_status, render_summary
 
 
 def show_status(status: Status) -> str:
@@ -34,8 +33,8 @@ def test_the_view_says_what_is_known(run):
         "state running",
         "step 21 of 100",
         "updates 21 attempted: 20 applied, 1 flagged and discarded",
-        "loss 0.75",
-        "learning rate 0.01 x 1",
+        "loss 0.75 (at step 19)",
+        "learning rate 0.01 (at step 19) x 1",
         "incidents 1 (nonfinite_loss 1)",
         "rung 0 (incident 1 is open)",
         "metrics mrr 0.05",
@@ -46,22 +45,6 @@ def test_the_view_says_what_is_known(run):
 
 def test_the_view_of_nothing_is_short(unstarted):
     assert show_status(unstarted.status()).split() == ["state", "unknown", "incidents", "0"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (-1, "0 s"),
-        (0.25, "0.25 s"),
-        (48, "48 s"),
-        (60, "1 min"),
-        (200, "3 min 20 s"),
-        (7500, "2 h 5 min"),
-        (273600, "3 d 4 h"),
-    ],
-)
-def test_durations_read_as_a_person_says_them(seconds: float, text: str):
-    assert duration(seconds) == text
 
 
 METRICS = {
@@ -150,3 +133,49 @@ def test_a_run_without_a_directory_or_incidents_says_nothing_of_them():
 
     assert shown[0].startswith("Halted by the policy")
     assert not any(line.startswith(("logs", "incidents by kind", "validation")) for line in shown)
+
+
+def test_a_value_of_an_earlier_step_than_the_last_says_so_and_a_halted_run_names_its_cut(run):
+    run.step(10, 19)
+    summary = RunSummary(status=RunStatus.HALTED, steps=26, applied_steps=26, lr_scale=0.25, final_loss=1.5)
+    run.at(11, schema.RunHaltedEvent(step=25, update=25, reason="x", summary=summary))
+    shown = " ".join(show_status(run.status()).split())
+    assert "loss 1.5 gradient norm 2 (at step 19) learning rate 0.01 (at step 19) x 0.25" in shown
+    assert "learning rate cut to 0.25 of the nominal one" in " ".join(show_status(Status(lr_scale=0.25)).split())
+
+
+def test_a_halt_says_which_state_the_model_is_left_in():
+    halted = RunSummary(status=RunStatus.HALTED, steps=1, applied_steps=1)
+    assert show(halted)[0] == "Halted by the policy; the model is left in the newest good state"
+    in_place = halted.model_copy(update={"in_place": True})
+    assert show(in_place)[0] == "Halted by the policy; the model is left as it stood before the flagged update"
+
+
+def test_warnings_are_counted_and_the_last_are_shown(run):
+    run.at(1, schema.WarningEvent(step=3, update=3, message="the loss does not depend on the batch"))
+    shown = " ".join(show_status(run.status()).split())
+    assert "warnings 1: step 3: the loss does not depend on the batch" in shown
+    assert run.status().warnings == 1
+    summary = RunSummary(status=RunStatus.FINISHED, steps=1, applied_steps=1, warnings=2)
+    assert "warnings 2: supervisor events runs/a --event warning" in show(summary, Path("runs/a"))
+    assert "warnings 2" in show(summary)
+
+
+def test_the_cures_in_force_are_named_at_the_end():
+    summary = RunSummary(status=RunStatus.FINISHED, steps=1, applied_steps=1, cures=("lr 0.1", "clip 1.0"))
+    assert "cures in force lr 0.1, clip 1.0" in show(summary)
+
+
+def test_bad_batches_and_the_rows_that_are_left_out_stand_in_both_tables(run):
+    run.at(1, schema.QuarantinedEvent(step=3, update=3, incident=1, dataset_indices=(4, 9)))
+    rows = "2 rows of the data set are left out: 4, 9"
+    assert f"bad batches 0 ({rows})" in " ".join(show_status(run.status()).split())
+    told = {"status": RunStatus.FINISHED, "steps": 1, "applied_steps": 1, "bad_batches": 3}
+    summary = RunSummary(**told, quarantined=(4, 9, 11))
+    assert "bad batches 3 (3 rows of the data set are left out: 4, 9, 11)" in show(summary)
+    run.at(2, schema.RunFinishedEvent(status=RunStatus.FINISHED, summary=summary))
+    ended = "bad batches 3 (3 rows of the data set are left out: 4, 9, 11)"
+    assert ended in " ".join(show_status(run.status()).split())
+    assert "bad batches 1 (1 row of the data set is left out: 4)" in show(
+        RunSummary(**{**told, "bad_batches": 1}, quarantined=(4,))
+    )

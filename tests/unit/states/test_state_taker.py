@@ -120,7 +120,7 @@ class TestInitialState:
 
     def test_a_state_dict_that_no_checkpoint_can_hold_is_told_at_once(self, tmp_path: Path) -> None:
         run = Run(tmp_path, note=nn.Identity())
-        with pytest.raises(InputError, match="held: a Identity cannot stand in a checkpoint"):
+        with pytest.raises(InputError, match="held: an Identity cannot stand in a checkpoint"):
             run.taker.begin()
         assert run.on_disk() == []
         # Memory can hold it.

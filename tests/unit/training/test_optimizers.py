@@ -38,7 +38,7 @@ class TestChaining:
         [
             ([], "an empty list: give one optimizer or more"),
             ("adam", "a str is no torch.optim.Optimizer: give an optimizer, or a list of optimizers"),
-            ([SGD([ONE], lr=0.1), None], "a NoneType is no torch.optim.Optimizer"),
+            ([SGD([ONE], lr=0.1), None], "None is no torch.optim.Optimizer"),
         ],
         ids=["none", "text", "in the list"],
     )
