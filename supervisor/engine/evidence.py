@@ -45,6 +45,9 @@ def answer_by_evidence(
             coming = "its batch comes again" if evidence.repeatable else "its batch cannot come again and is left out"
             bad = replace(state.bad, retried=evidence.batch)
             return _skipped(replace(state, bad=bad), incident, skip, f"{evidence.why}; {coming}", evidence.repeatable)
+        case Blame.SETUP if skip is not None and not _written_higher(found, policy, skip):
+            coming = "; its batch comes again" if evidence.repeatable else ""
+            return _skipped(state, incident, skip, f"{evidence.why}{coming}", evidence.repeatable)
         case Blame.DATA if skip is not None:
             if _written_higher(found, policy, skip):
                 return None

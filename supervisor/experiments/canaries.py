@@ -7,10 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from supervisor.experiments.kept_batches import from_checkpoint, to_checkpoint
-from supervisor.training.tree import tensors_in
+from supervisor.training.tree import clone, copies, tensors_in
 from supervisor.update import Attempt
 
 __all__ = ["Canary", "RecentCanaries", "canaries_of"]
@@ -21,12 +22,13 @@ class Canary:
     """The batches of a healthy update.
 
     Attributes:
-        batches: as they were drawn; not copied.
+        batches: as they were drawn; copied only where the loader fills the same memory again.
         rng: the generators from which its loss was computed.
         loss: that loss.
         update: the update at which it was measured.
         rows: their indices in the data set, where the data give them.
         versions: how often each tensor had been written to by then.
+        copied: whether the batches are a copy.
     """
 
     batches: tuple[Any, ...]
@@ -35,6 +37,7 @@ class Canary:
     update: int
     rows: frozenset[int | str]
     versions: tuple[int, ...]
+    copied: bool = False
 
     @property
     def intact(self) -> bool:
@@ -51,22 +54,30 @@ class RecentCanaries:
 
     def __init__(self, keep: int) -> None:
         self._kept: deque[Canary] = deque(maxlen=keep)
+        self._copies = False
 
     def healthy(self, attempt: Attempt, rows: Sequence[int | str] | None = None) -> None:
         """An update proved healthy: keep its batches."""
         if self._kept.maxlen == 0 or attempt.seen.replayed:
             return
         batches = attempt.batches
-        self._kept.append(
-            Canary(
-                batches,
-                attempt.before.rng,
-                attempt.seen.loss,
-                attempt.place.update,
-                frozenset(rows or ()),
-                versions_of(batches),
-            )
-        )
+        if not self._copies:
+            self._notice_reuse(batches)
+        if self._copies:
+            if not copies(batches):
+                return
+            batches = clone(batches)
+        seen, place = attempt.seen, attempt.place
+        known = frozenset(rows or ())
+        versions = versions_of(batches)
+        self._kept.append(Canary(batches, attempt.before.rng, seen.loss, place.update, known, versions, self._copies))
+
+    def _notice_reuse(self, batches: Sequence[Any]) -> None:
+        """Memory that a canary holds is given to nobody else: a batch that lies there was written over it."""
+        places = places_of(batches)
+        for each in [each for each in self._kept if not places.isdisjoint(places_of(each.batches))]:
+            self._kept.remove(each)
+            self._copies = True
 
     def usable(self, quarantined: Collection[Any] = ()) -> tuple[Canary, ...]:
         """Those whose batches are as they were, and hold no row that was found to be bad since."""
@@ -84,6 +95,7 @@ class RecentCanaries:
         """Keep those that `remember` gave."""
         self._kept.clear()
         self._kept.extend(kept)
+        self._copies = self._copies or any(each.copied for each in kept)
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Those that a checkpoint can give back, as tensors and plain values."""
@@ -92,7 +104,8 @@ class RecentCanaries:
             kept = to_checkpoint(each.batches) if each.intact else None
             if kept is not None:
                 rows = sorted(each.rows, key=str)
-                found.append({**kept, "rng": dict(each.rng), "loss": each.loss, "update": each.update, "rows": rows})
+                measured = {"rng": dict(each.rng), "loss": each.loss, "update": each.update}
+                found.append({**kept, **measured, "rows": rows, "copied": each.copied})
         return found
 
     def load_state_dict(self, state: Sequence[Mapping[str, Any]]) -> None:
@@ -105,7 +118,8 @@ def canaries_of(state: Sequence[Mapping[str, Any]]) -> tuple[Canary, ...]:
     found = []
     for each in state:
         batches, rows = from_checkpoint(each), frozenset(each["rows"])
-        found.append(Canary(batches, each["rng"], each["loss"], each["update"], rows, versions_of(batches)))
+        versions, copied = versions_of(batches), each.get("copied", False)
+        found.append(Canary(batches, each["rng"], each["loss"], each["update"], rows, versions, copied))
     return tuple(found)
 
 
@@ -116,3 +130,11 @@ def versions_of(batches: Sequence[Any]) -> tuple[int, ...]:
 
 def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
+
+
+def places_of(batches: Sequence[Any]) -> frozenset[int]:
+    """Where the tensors' memory begins."""
+    held = [tensor for batch in batches for tensor in tensors_in(batch)]
+    return frozenset(
+        [each.data_ptr() for each in held if each.layout is torch.strided and not each.is_meta and each.numel() > 0]
+    )

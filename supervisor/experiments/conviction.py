@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.canaries import Canary
-from supervisor.experiments.examining import PERSISTS, Examining
+from supervisor.experiments.examining import Examining
 from supervisor.experiments.harm import Harm
 from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
-from supervisor.experiments.suspicion import as_finding, bad_batch, damaged
+from supervisor.experiments.suspicion import as_finding, bad_batch, damaged, high_rate
+from supervisor.experiments.verdict import Verdict, verdict
 from supervisor.policy import SPIKES
 from supervisor.records import Cause, CauseKind, Signal, SignalName
 from supervisor.update import Attempt
@@ -48,9 +49,10 @@ def convict_update(examining: Examining, attempt: Attempt, cause: Cause | None, 
     if said is None:
         why = examining.tools.executor.no_replay or "there is no batch yet that is known to be healthy"
         return Evidence(Blame.UNKNOWN, why, finite=finite)
-    if examining.is_lost(attempt, said, canaries):
+    found = verdict(examining, attempt, said, canaries)
+    if found is Verdict.LOST:
         return damaged(said, "", finite=finite)
-    still = "are again after a few updates" if said.harmed and said.severe else "still are"
+    still = "are again after a few updates" if found is Verdict.HEALS else "still are"
     how = f"{len(canaries)} batches that were healthy {still}: {said}"
     return replace(bad_batch(attempt, data, how), finite=finite)
 
@@ -71,7 +73,7 @@ def convict_state(examining: Examining, attempt: Attempt, canaries: Sequence[Can
     if said is None or not said.harmed:
         return False
     root = examining.tools.subject.capture(before=attempt.before)
-    if not examining.is_lost(attempt, said, canaries, root):
+    if verdict(examining, attempt, said, canaries, root=root) is not Verdict.LOST:
         return False
     attempt.signals = (replace(as_finding(found), name=SignalName.DIVERGENCE),)
     attempt.evidence = damaged(said, " before it", finite=True)
@@ -110,15 +112,22 @@ def convict_stretch(examining: Examining, attempt: Attempt, stretch: Stretch, af
         before = None
     was_harmed = before is not None and before.harmed
     if before is not None and was_harmed:
-        examining.slightly_harmed += not before.severe
-        lost = examining.is_lost(attempt, before, stretch.canaries, stretch.pin)
-        if not lost and max(examining.slightly_harmed, stretch.harmed) < PERSISTS:
+        found = verdict(examining, attempt, before, stretch.canaries, root=stretch.pin, harmed_before=stretch.harmed)
+        if found is not Verdict.LOST:
             subject.restore(applied)
             attempt.odd = True
             return False
     attempt.undone, attempt.gone_back_over = True, len(stretch.accepted)
     if before is not None and was_harmed:
         attempt.signals, attempt.evidence = (diverged,), damaged(before, " before it", finite=True)
+        return True
+    rate = high_rate(attempt.suspicions)
+    if rate is not None and not stretch.accepted:
+        examining.detectors.rate.refuse()
+        how = "until it is that low again, updates are made at the highest rate so far"
+        why = f"{rate}; applied on trial, it harmed batches that were healthy: {after}; {how}"
+        attempt.signals = (finding,)
+        attempt.evidence = replace(bad_batch(attempt, examining.tools.data, why), blame=Blame.SETUP, finite=True)
         return True
     what = "it and those before it harmed" if stretch.accepted else "it harmed"
     attempt.signals = (finding,)

@@ -7,30 +7,28 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from supervisor.clock import Clock
-from supervisor.errors import ActionError
 from supervisor.events import EventLog
 from supervisor.events.schema import ExperimentEvent
-from supervisor.experiments import healing
 from supervisor.experiments.budget import FORWARD, PassBudget
 from supervisor.experiments.canaries import Canary, RecentCanaries
-from supervisor.experiments.fork import Forks, Stopped, Update, drawn_updates
 from supervisor.experiments.harm import Harm, harm
-from supervisor.experiments.learnable import Learnt, can_be_learnt
 from supervisor.experiments.probing import ProbeFailed, Probing
-from supervisor.experiments.stretch import Stretch
 from supervisor.policy import RecoveryPolicy
 from supervisor.signals import Detectors
 from supervisor.training.data_position import DataPosition
-from supervisor.training.state import Subject, TrainingState
+from supervisor.training.state import Subject
 from supervisor.update import Attempt, Executor
 
-__all__ = ["BEFORE", "PERSISTS", "Examining", "Tools", "never"]
+__all__ = ["BEFORE", "Examining", "Tools", "never"]
 
 RELY = 3
 """For how many batches in a row one look at the canaries serves."""
 
-PERSISTS = 4
-"""Odd updates in a row by which, or before which, canaries were harmed, though they heal, until that counts."""
+NO_EXPERIMENTS = (
+    "no experiment is made in this run, and what is finite is flagged only where it is extreme; register what the loss"
+    " depends on as a buffer or as `extra_state`"
+)
+"""What follows where a loss does not repeat."""
 
 BEFORE, AFTER = "canaries", "trial"
 """Whether the canaries are tried on the state before an update, or after it was applied on trial."""
@@ -73,6 +71,8 @@ class Examining:
         canaries: the last healthy batches.
         budget: what trials may cost.
         slightly_harmed: odd updates in a row before which canaries were harmed.
+        lost_at: the step at which the state was last found to be lost.
+        moves: whether what is trained for is known to change by itself, as by the copy of a target network.
     """
 
     policy: RecoveryPolicy
@@ -81,6 +81,8 @@ class Examining:
     canaries: RecentCanaries
     budget: PassBudget
     slightly_harmed: int = field(default=0, init=False)
+    lost_at: int | None = field(default=None, init=False)
+    moves: bool = field(default=False, init=False)
     _probing: Probing = field(init=False)
     # What the canaries said of the present state, until it changes, and how often that was relied on.
     _known: Harm | None = field(default=None, init=False)
@@ -123,80 +125,13 @@ class Examining:
             self._known, self._relied = self._look(attempt, BEFORE, canaries), 1
         return self._known
 
-    def is_lost(
-        self, attempt: Attempt, said: Harm, canaries: Sequence[Canary], root: TrainingState | None = None
-    ) -> bool:
-        """Whether canaries are harmed so severely that training does not make up for it by itself soon.
-
-        Args:
-            attempt: the present update.
-            said: what they say.
-            canaries: those that were tried.
-            root: the state that they were tried on; None: the present one.
-        """
-        if not (said.harmed and said.severe):
-            return False
-        self.slightly_harmed += 1
-        return self.slightly_harmed >= PERSISTS or not self._heals(attempt, said, canaries, root)
-
-    def _heals(self, attempt: Attempt, said: Harm, canaries: Sequence[Canary], root: TrainingState | None) -> bool:
-        levels, settings, tools = self.detectors.levels, self.policy.experiments, self.tools
-        if levels is None or settings is None or self.policy.snapshot.keep == 0 or not self.possible:
-            return False
-        forks = Forks(tools.subject, tools.executor, root or tools.subject.capture(), tools.stopping)
-        started, accumulate = tools.clock.monotonic(), len(attempt.batches)
-        try:
-            with drawn_updates(tools.data, healing.UPDATES, accumulate) as coming, forks.undone():
-                healed = healing.after_healing(forks, coming, canaries, levels, settings)
-        except (ActionError, Stopped):
-            return False
-        self.budget.spend(healing.UPDATES)
-        healthy = healed is not None and not healed.harmed
-        event = ExperimentEvent(
-            step=attempt.place.step,
-            update=attempt.place.update,
-            kind="fork",
-            batches=healing.UPDATES,
-            before=said.now,
-            after=None if healed is None else healed.now,
-            verdict="unharmed" if healthy else "harmed",
-            why=f"trained for {healing.UPDATES} updates, a fork {'makes' if healthy else 'does not make'} up for it",
-            seconds=tools.clock.monotonic() - started,
-        )
-        tools.log.emit(event)
-        return healthy
-
-    def ask_fork(
-        self, attempt: Attempt, stretch: Stretch, root: TrainingState | None, odd: Sequence[Update]
-    ) -> Learnt | None:
-        """Ask a fork whether the odd batches of a stretch can be learnt; None where it cannot be asked.
-
-        Args:
-            attempt: the present update.
-            stretch: whose canaries it is to keep.
-            root: what it begins from; None: the state before the present update.
-            odd: the batches of the odd updates.
-        """
-        levels, tools = self.detectors.levels, self.tools
-        if levels is None or self.policy.snapshot.keep == 0 or not self.possible:
-            return None
-        root = root or tools.subject.capture(before=attempt.before)
-        forks = Forks(tools.subject, tools.executor, root, tools.stopping)
-        started = tools.clock.monotonic()
-        try:
-            with forks.undone():
-                learnt = can_be_learnt(forks, odd, stretch.canaries, levels)
-        except (ActionError, Stopped):
-            return None
-        if learnt is not None:
-            self._tell_fork(attempt, len(odd), learnt, tools.clock.monotonic() - started)
-        return learnt
-
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds of it."""
         return {
             "budget": asdict(self.budget),
             "slightly_harmed": self.slightly_harmed,
+            "lost_at": self.lost_at,
+            "moves": self.moves,
             "known": None if self._known is None else asdict(self._known),
             "relied": self._relied,
             "repeats": self._probing.repeats,
@@ -207,28 +142,15 @@ class Examining:
         """Take back what `state_dict` gave; the share of the passes is the policy's own."""
         self.budget = PassBudget(**{**state["budget"], "share": self.budget.share})
         self.slightly_harmed, self._relied = state["slightly_harmed"], state["relied"]
+        self.lost_at, self.moves = state["lost_at"], state["moves"]
         self._known = None if state["known"] is None else Harm(**state["known"])
         self._probing.repeats, self._probing.graph = state["repeats"], state["graph"]
-
-    def _tell_fork(self, attempt: Attempt, odd: int, learnt: Learnt, seconds: float) -> None:
-        event = ExperimentEvent(
-            step=attempt.place.step,
-            update=attempt.place.update,
-            kind="fork",
-            batches=odd,
-            before=learnt.bar,
-            after=learnt.loss,
-            verdict="unharmed" if learnt.learnt else "harmed" if learnt.known > learnt.known_bar else "unknown",
-            why=str(learnt),
-            seconds=seconds,
-        )
-        self.tools.log.emit(event)
 
     def _look(self, attempt: Attempt, kind: str, canaries: Sequence[Canary]) -> Harm | None:
         settings, levels, tools = self.policy.experiments, self.detectors.levels, self.tools
         if settings is None or levels is None or not canaries or tools.executor.no_replay is not None:
             return None
-        started, passes = tools.clock.monotonic(), self._probing.passes
+        started, passes, repeated = tools.clock.monotonic(), self._probing.passes, self._probing.repeats
         said: Harm | None = None
         why: str | None = None
         try:
@@ -237,6 +159,9 @@ class Examining:
             return said
         except ProbeFailed as failed:
             why = str(failed)
+            if repeated is None and self._probing.repeats is False:
+                place = attempt.place
+                tools.log.warn(f"{why}: {NO_EXPERIMENTS}", place.step, place.update)
             raise
         finally:
             self.budget.spend(FORWARD * (self._probing.passes - passes) / max(1, len(attempt.batches)))

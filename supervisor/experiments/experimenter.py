@@ -8,10 +8,11 @@ from typing import Any
 
 from supervisor.events.schema import DataShiftEvent, SignalEvent
 from supervisor.evidence import Blame, Evidence
+from supervisor.experiments.asking import ask_fork
 from supervisor.experiments.budget import FORWARD
 from supervisor.experiments.canaries import Canary
 from supervisor.experiments.conviction import convict_state, convict_stretch, convict_update
-from supervisor.experiments.examining import PERSISTS, Examining
+from supervisor.experiments.examining import Examining
 from supervisor.experiments.stretch import Stretch
 from supervisor.experiments.stretches import Stretches
 from supervisor.experiments.suspicion import (
@@ -23,6 +24,7 @@ from supervisor.experiments.suspicion import (
     is_explained,
     is_far_off,
 )
+from supervisor.experiments.verdict import PERSISTS, Verdict, verdict
 from supervisor.policy import Experiments, RecoveryPolicy, ShiftAnswer
 from supervisor.records import Cause, Signal, SignalName
 from supervisor.training.state import TrainingState
@@ -70,8 +72,8 @@ class Experimenter:
         if stretch is not None and begun and convict_state(self.examining, attempt, stretch.canaries, found):
             return True
         if stretch is not None and stretch.skipping:
-            after, what = self._settings.shift.after_updates, high_rate(found) or "odd"
-            if not self._leave_out(attempt, stretch, f"{what}, as those before it that did harm", after):
+            after = self._settings.shift.after_updates
+            if not self._leave_out(attempt, stretch, "odd, as those before it that did harm", after):
                 attempt.evidence = None
                 return False
             attempt.signals = (as_finding(found),)
@@ -126,11 +128,12 @@ class Experimenter:
             self._stretches.end()
             return True
         stretch.harmed += after.harmed
-        if after.harmed and (after.severe or stretch.harmed >= PERSISTS):
-            if not convict_stretch(self.examining, attempt, stretch, after):
+        certain = after.severe or stretch.harmed >= PERSISTS or high_rate(attempt.suspicions) is not None
+        if after.harmed and certain:
+            undone = convict_stretch(self.examining, attempt, stretch, after)
+            if not (undone and stretch.skipping):
                 self._stretches.drop()
-                return True
-            return False
+            return not undone
         stretch.accept(attempt.seen, attempt.batches)
         if len(stretch.accepted) < settings.shift.after_updates:
             return True
@@ -151,7 +154,7 @@ class Experimenter:
         if not found or not self.policy.acted_on(found):
             return True
         said = self.examining.after_trial(attempt, self._canaries())
-        if said is None or not self.examining.is_lost(attempt, said, self._canaries()):
+        if said is None or verdict(self.examining, attempt, said, self._canaries()) is not Verdict.LOST:
             return True
         attempt.signals, attempt.evidence = found, damaged(said, "", finite=True)
         return False
@@ -163,15 +166,16 @@ class Experimenter:
             attempt: the update; everything is as it was before it.
             cause: what the diagnosis found.
         """
-        if self._settings is None or attempt.evidence is not None:
-            return attempt.evidence
+        if self._settings is None:
+            return None
         canaries = self._canaries()
-        evidence = convict_update(self.examining, attempt, cause, canaries)
-        if evidence.blame is not Blame.DATA or not evidence.finite:
+        attempt.evidence = attempt.evidence or convict_update(self.examining, attempt, cause, canaries)
+        evidence = attempt.evidence
+        if evidence.blame is not Blame.DATA or not evidence.finite or evidence.shifted:
             return evidence
-        # One that is extreme is not tried; where such go on for too long, they may yet be what is to be learnt.
-        extremes = self._stretches.extremes = self._stretches.extremes or Stretch(canaries, None)
-        self._leave_out(attempt, extremes, evidence.why, self._settings.bad_data.in_a_row)
+        # Where such come for too long, they may yet be what is to be learnt.
+        left_out = self._stretches.so_far(canaries)
+        self._leave_out(attempt, left_out, evidence.why, self._settings.bad_data.in_a_row)
         return attempt.evidence
 
     def accepted(self, attempt: Attempt) -> None:
@@ -182,8 +186,9 @@ class Experimenter:
             # One that could not be tried may be harmful: nothing is measured by it.
             examining.detectors.accept_on_trial(attempt.seen)
             return
-        self._stretches.extremes = None
         self._stretches.end()
+        if self._settings is not None:
+            self._stretches.healthy(self._settings.bad_data.window_updates)
         examining.detectors.accept(attempt.seen)
         if self._settings is None:
             return
@@ -212,9 +217,9 @@ class Experimenter:
     def _leave_out(self, attempt: Attempt, stretch: Stretch, why: str, after: int) -> bool:
         """Leave an odd update out. Gives False where it was found that such can be learnt, as is asked `after` some."""
         stretch.leave_out(attempt.batches)
-        attempt.evidence = self._data(attempt, why)
+        attempt.evidence = attempt.evidence or self._data(attempt, why)
         if stretch.is_to_be_asked(after):
-            learnt = self.examining.ask_fork(attempt, stretch, None, stretch.skipped)
+            learnt = ask_fork(self.examining, attempt, stretch, None, stretch.skipped)
             if learnt is not None and learnt.learnt:
                 halts = self._settings is not None and self._settings.shift.then is ShiftAnswer.HALT
                 self._tell_shift(attempt, stretch.left_out, accepted=not halts)
@@ -238,7 +243,7 @@ class Experimenter:
 
     def _is_learnable(self, attempt: Attempt, stretch: Stretch, pin: TrainingState) -> bool:
         """Whether a fork learns what did no harm so far and is far from what is known. Otherwise it is undone."""
-        learnt = self.examining.ask_fork(attempt, stretch, pin, stretch.tried)
+        learnt = ask_fork(self.examining, attempt, stretch, pin, stretch.tried)
         if learnt is None or learnt.learnt:
             return True
         self.examining.tools.subject.restore(pin)

@@ -18,6 +18,10 @@ FLOOR = 0.02
 SEVERE = 0.1
 """The share of what was learnt so far by which canaries rise where the state is damaged for good."""
 
+LOST = 0.5
+"""The share of what was learnt so far that is harm whatever the ratio: where much of a loss cannot be learnt away, as
+that of a language model, a model that has lost everything has no larger a multiple of it."""
+
 LEAST_SPREADS = 2.0
 """How many spreads of the recent losses the median has to rise."""
 
@@ -48,7 +52,8 @@ def harm(before: Sequence[float], now: Sequence[float], levels: LossLevels, sett
 
     They are harmed where one is not finite any more, or where both the median of the ratios is above `harm_factor` and
     their median has risen by more than two spreads of the recent losses and more than `least_harm` of what was learnt.
-    Where losses reach zero or below, ratios mean nothing: the rise has to be `suspect_score` spreads then.
+    A rise of half of what was learnt needs no ratio, but `suspect_score` spreads. Neither do losses that reach zero or
+    below, where ratios mean nothing.
     """
     was = statistics.median(before)
     if not all(map(math.isfinite, now)):
@@ -58,8 +63,11 @@ def harm(before: Sequence[float], now: Sequence[float], levels: LossLevels, sett
     if rise <= settings.least_harm * levels.learnt:
         return Harm(False, was, is_now)
     severe = rise > SEVERE * levels.learnt
+    far = rise > settings.suspect_score * levels.spread
     if not levels.positive or min(*before, *now) <= 0:
-        return Harm(rise > settings.suspect_score * levels.spread, was, is_now, severe)
+        return Harm(far, was, is_now, severe)
+    if far and rise > LOST * levels.learnt > LOST * levels.spread:
+        return Harm(True, was, is_now, severe)
     floor = FLOOR * levels.median
     ratio = statistics.median(math.log((a + floor) / (b + floor)) for b, a in zip(before, now, strict=True))
     return Harm(ratio > math.log(settings.harm_factor) and rise > LEAST_SPREADS * levels.spread, was, is_now, severe)

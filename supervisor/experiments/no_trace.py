@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from supervisor.training.attributes import ModuleAttributes
 from supervisor.training.modules import named_modules
@@ -31,14 +31,21 @@ class Surroundings:
 
 
 @contextlib.contextmanager
-def forward_undone(subject: Subject) -> Iterator[None]:
-    """Forward passes may be run inside. Gradients that are there stay as they are."""
+def forward_undone(subject: Subject) -> Iterator[Callable[[], None]]:
+    """Forward passes may be run inside. Gradients that are there stay as they are.
+
+    Gives what undoes the passes so far, so that one does not hear of those before it, as where a loss counts its calls.
+    """
     present, surroundings = subject.capture_volatile(), Surroundings(subject)
-    try:
-        yield
-    finally:
+
+    def undo() -> None:
         surroundings.put_back()
         subject.restore_volatile(present)
+
+    try:
+        yield undo
+    finally:
+        undo()
 
 
 @contextlib.contextmanager

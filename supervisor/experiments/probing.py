@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from supervisor.diagnosis import Overrun, time_limit
@@ -64,10 +64,10 @@ class Probing:
         if self.repeats is False:
             raise ProbeFailed("the loss of a batch is another one each time")
         try:
-            with forward_undone(self.subject), time_limit(self.seconds):
-                found = self._tried(canaries)
+            with forward_undone(self.subject) as undo, time_limit(self.seconds):
+                found = self._tried(canaries, undo)
                 if self.repeats is None:
-                    self.repeats = all(map(_alike, found, self._tried(canaries)))
+                    self.repeats = all(map(_alike, found, self._tried(canaries, undo)))
         except Overrun:
             raise ProbeFailed(f"it took longer than {self.seconds:g} s") from None
         except Exception as error:
@@ -77,18 +77,20 @@ class Probing:
             raise ProbeFailed("the loss of a batch is another one each time")
         return found
 
-    def _tried(self, canaries: Sequence[Canary]) -> tuple[float, ...]:
-        return tuple([self._tried_one(canary) for canary in canaries])
+    def _tried(self, canaries: Sequence[Canary], undo: Callable[[], None]) -> tuple[float, ...]:
+        return tuple([self._tried_one(canary, undo) for canary in canaries])
 
-    def _tried_one(self, canary: Canary) -> float:
+    def _tried_one(self, canary: Canary, undo: Callable[[], None]) -> float:
         self.passes += len(canary.batches)
         # A loss may write to its batch.
         batches = [clone(batch) if comes_back(batch) else batch for batch in canary.batches]
+        undo()
         restore_rng(canary.rng)
         if not self.graph:
             try:
                 return self.executor.probe(batches, graph=False)
             except Exception:  # noqa: BLE001  (a loss that differentiates inside raises without a graph)
+                undo()
                 restore_rng(canary.rng)
                 loss = self.executor.probe(batches, graph=True)
                 self.graph = True

@@ -1,4 +1,4 @@
-"""The stretches that are open: of odd updates on trial, and of extreme ones that are left out untried."""
+"""The stretch of odd updates that is on trial, and all finite updates that were left out so far."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ class Stretches:
         subject: the training objects.
         detectors: learn from a stretch once it proved to be harmless.
         open: the one on trial, None where none is.
-        extremes: the one of extreme updates that are left out untried, None where there is none.
+        left_out: all finite updates that were left out, healthy ones between them or not; None where there are none.
     """
 
     subject: Subject
     detectors: Detectors
     open: Stretch | None = field(default=None, init=False)
-    extremes: Stretch | None = field(default=None, init=False)
+    left_out: Stretch | None = field(default=None, init=False)
+    _since: int = field(default=0, init=False)
     _spare: TrainingState | None = field(default=None, init=False)
 
     def begin(self, canaries: Sequence[Canary], before: VolatileState | None) -> None:
@@ -60,16 +61,30 @@ class Stretches:
     def drop_all(self) -> None:
         """Both are over."""
         self.drop()
-        self.extremes = None
+        self.left_out = None
+
+    def so_far(self, canaries: Sequence[Canary]) -> Stretch:
+        """All that were left out, to be judged by the newest canaries; one more is coming."""
+        self.left_out, self._since = self.left_out or Stretch((), None), 0
+        self.left_out.canaries = tuple(canaries)
+        return self.left_out
+
+    def healthy(self, forget_after: int) -> None:
+        """A healthy update; after so many of them without one that was left out, those are forgotten."""
+        self._since += 1
+        if self._since >= forget_after:
+            self.left_out = None
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds of them."""
         return {
             "open": None if self.open is None else self.open.state_dict(),
-            "extremes": None if self.extremes is None else self.extremes.state_dict(),
+            "left_out": None if self.left_out is None else self.left_out.state_dict(),
+            "since": self._since,
         }
 
     def load_state_dict(self, state: Mapping[str, Any], kept: Sequence[Canary]) -> None:
         """Take back what `state_dict` gave; `kept` are the canaries of the same checkpoint."""
         self.open = None if state["open"] is None else Stretch.from_state(state["open"], kept)
-        self.extremes = None if state["extremes"] is None else Stretch.from_state(state["extremes"], kept)
+        self.left_out = None if state["left_out"] is None else Stretch.from_state(state["left_out"], kept)
+        self._since = state["since"]

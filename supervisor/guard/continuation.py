@@ -19,7 +19,7 @@ from supervisor.update import Attempt
 
 __all__ = ["Continuation"]
 
-UNTOUCHED = frozenset({Blame.DATA, Blame.MACHINE})
+UNTOUCHED = frozenset({Blame.DATA, Blame.MACHINE, Blame.SETUP})
 """Blames under which the state was not touched, so that what is on probation stays as it is."""
 
 

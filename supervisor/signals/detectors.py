@@ -56,12 +56,13 @@ class Detectors:
 
     Attributes:
         not_learning: follows the losses of the first updates; it finds nothing by itself.
+        rate: knows the highest learning rate so far, and whether a higher one was refused.
     """
 
     def __init__(self, policy: RecoveryPolicy) -> None:
         self.not_learning = NotLearning()
         self._loss_scale = LossScale()
-        self._rate = OddRate()
+        self.rate = OddRate()
         self._odd = _odd_detectors(policy)
         finite = _finite_detectors(policy)
         # With experiments, what is finite is only a suspicion, unless it is extreme.
@@ -84,7 +85,7 @@ class Detectors:
     def suspect(self, observation: Observation) -> tuple[Signal, ...]:
         """What makes a finite observation worth an experiment; empty where nothing does, and without experiments."""
         found = [signal for odd in self._asking if (signal := odd.suspect(observation)) is not None]
-        rate = self._rate.suspect(observation) if self._asking else None
+        rate = self.rate.suspect(observation) if self._asking else None
         if rate is not None:
             found.append(rate)
         for detector in self._suspecting:
@@ -117,7 +118,7 @@ class Detectors:
         """Take a healthy observation into the windows; one of a replayed batch enters none."""
         self._loss_scale.applied()
         if not observation.replayed:
-            self._rate.accept(observation)
+            self.rate.accept(observation)
             if not self.not_learning.over:
                 self.not_learning.accept(observation)
             for detector in self._detectors.values():
@@ -127,7 +128,7 @@ class Detectors:
         """An odd update was applied: its values enter no window before its stretch is judged. Its rate did no harm."""
         self._loss_scale.applied()
         if not observation.replayed:
-            self._rate.accept(observation)
+            self.rate.accept(observation)
 
     def flagged(self, observation: Observation) -> None:
         """Note a flagged observation; its values enter no window."""
@@ -145,7 +146,7 @@ class Detectors:
 
     def forget(self) -> None:
         """Start every window afresh: the model was redrawn, and its old numbers say nothing about it."""
-        self._loss_scale, self.not_learning, self._rate = LossScale(), NotLearning(), OddRate()
+        self._loss_scale, self.not_learning, self.rate = LossScale(), NotLearning(), OddRate()
         for detector in self._detectors.values():
             detector.forget()
 
@@ -157,7 +158,7 @@ class Detectors:
             **state,
             "loss_scale": asdict(self._loss_scale),
             "not_learning": self.not_learning.state_dict(),
-            "odd_rate": self._rate.state_dict(),
+            "odd_rate": self.rate.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -167,7 +168,7 @@ class Detectors:
         if "not_learning" in state:
             self.not_learning.load_state_dict(state["not_learning"])
         if "odd_rate" in state:
-            self._rate.load_state_dict(state["odd_rate"])
+            self.rate.load_state_dict(state["odd_rate"])
         for name, detector in self._detectors.items():
             if name in state:
                 detector.load_state_dict(state[name])

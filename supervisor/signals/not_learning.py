@@ -25,6 +25,9 @@ FIRST, RECENT = 8, 32
 RISE = 1.1
 """The recent losses have risen when their median is more than this many times that of the first ones."""
 
+EXPLODED = 3.0
+"""They have likewise where it is more than this many times the least of the first ones: those may have exploded too."""
+
 FACTOR = 1.5
 """How many times the loss of zeros the median loss has to be."""
 
@@ -75,7 +78,8 @@ class NotLearning:
         if self.over or self._updates < AFTER_UPDATES or len(self._recent) < RECENT:
             return False
         self.over = True
-        return large_weights or statistics.median(self._recent) > RISE * statistics.median(self._first)
+        recent, first = statistics.median(self._recent), self._first
+        return large_weights or recent > RISE * statistics.median(first) or recent > EXPLODED * min(first)
 
     def state_dict(self) -> dict[str, Any]:
         """What it remembers, as plain values."""

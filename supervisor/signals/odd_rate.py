@@ -20,30 +20,48 @@ class OddRate:
     """Finds the first update at a rate that is more than three times as high as any before it.
 
     Its loss and its gradients are ordinary: they were computed before the rate had any effect. Once an update at that
-    rate was applied and did no harm, the rate is known.
+    rate was applied and did no harm, the rate is known. Where it did harm, the rate is refused: it is held at the
+    highest one so far, until the schedule gives one that is not odd.
     """
 
     def __init__(self) -> None:
         self._highest = 0.0
         self._updates = 0
+        self._refused = False
 
     def suspect(self, observation: Observation) -> Signal | None:
         """`odd_update` for an odd rate, with the highest one so far."""
         rate = observation.lr
-        if rate is None or self._updates < LEAST or not 0 < FACTOR * self._highest < rate:
+        if rate is None or self._refused or self._updates < LEAST or not self._is_odd(rate):
             return None
         return Signal(SignalName.ODD_UPDATE, {"lr": rate, "highest_lr": self._highest})
 
     def accept(self, observation: Observation) -> None:
         """An update at this rate did no harm."""
         self._updates += 1
-        if observation.lr is not None:
+        if observation.lr is not None and not (self._refused and self._is_odd(observation.lr)):
             self._highest = max(self._highest, observation.lr)
+
+    def refuse(self) -> None:
+        """An update at an odd rate did harm."""
+        self._refused = True
+
+    def factor(self, rate: float | None) -> float:
+        """What a rate is to be multiplied by, so that one that was refused stays at the highest one so far; else 1."""
+        if not self._refused or rate is None:
+            return 1.0
+        if self._is_odd(rate):
+            return self._highest / rate
+        self._refused = False
+        return 1.0
+
+    def _is_odd(self, rate: float) -> bool:
+        return 0 < FACTOR * self._highest < rate
 
     def state_dict(self) -> dict[str, Any]:
         """What it remembers, as plain values."""
-        return {"highest": self._highest, "updates": self._updates}
+        return {"highest": self._highest, "updates": self._updates, "refused": self._refused}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave."""
-        self._highest, self._updates = state["highest"], state["updates"]
+        self._highest, self._updates, self._refused = state["highest"], state["updates"], state["refused"]

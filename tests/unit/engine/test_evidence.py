@@ -239,7 +239,22 @@ class TestUnknown:
         assert without_redrawing(EngineState(), INCIDENT, planned, self.FINITE, POLICY) is None
 
 
-@pytest.mark.parametrize("blame", [Blame.STATE, Blame.UNKNOWN, Blame.SETUP])
+class TestSetup:
+    """A rate that did harm on trial is held by the guard, and the batch is not at fault."""
+
+    @pytest.mark.parametrize("repeatable", [True, False])
+    def test_the_batch_comes_again_and_nothing_is_spent(self, repeatable: bool) -> None:
+        evidence = Evidence(Blame.SETUP, "the rate", repeatable=repeatable)
+        answered = answer_by_evidence(EngineState(), INCIDENT, evidence, (SignalName.DIVERGENCE,), POLICY)
+        assert answered is not None
+        state, decision = answered
+        assert (decision.action, decision.retry) == (ActionName.SKIP_BATCH, repeatable)
+        assert ("its batch comes again" in decision.reason) is repeatable
+        assert state.incident is not None
+        assert (state.incident.attempts, state.bad) == (INCIDENT.attempts, EngineState().bad)
+
+
+@pytest.mark.parametrize("blame", [Blame.STATE, Blame.UNKNOWN])
 def test_other_blames_are_answered_by_the_ladder(blame: Blame) -> None:
     evidence = Evidence(blame, "why")
     assert answer_by_evidence(EngineState(), INCIDENT, evidence, (SignalName.NONFINITE_LOSS,), POLICY) is None

@@ -9,8 +9,9 @@ from support.exact import assert_same
 from support.examined import Examined
 
 from supervisor.evidence import Blame
-from supervisor.experiments.conviction import PERSISTS, convict_stretch, convict_update
+from supervisor.experiments.conviction import convict_stretch, convict_update
 from supervisor.experiments.harm import Harm
+from supervisor.experiments.verdict import PERSISTS
 from supervisor.training.tree import clone
 
 SEVERE, SLIGHT = Harm(True, 0.25, 9.0, severe=True), Harm(True, 0.25, 0.45)

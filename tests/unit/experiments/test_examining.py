@@ -6,7 +6,6 @@ import itertools
 from typing import Any
 
 import pytest
-import torch
 from support.exact import assert_same
 from support.examined import Examined
 from support.traces import all_of
@@ -16,9 +15,6 @@ from supervisor.experiments.examining import RELY
 from supervisor.experiments.harm import Harm
 from supervisor.experiments.probing import ProbeFailed
 from supervisor.update import Attempt
-
-BEYOND = 3.0
-"""The last feature of a batch of another kind; that of the known ones is 0."""
 
 
 def attempt_at(setting: Examined) -> Attempt:
@@ -159,63 +155,12 @@ class TestPossible:
         setting.fault = lambda: float(next(drift))
         assert setting.examining.after_trial(attempt, setting.examining.usable()) is None
         assert not setting.examining.possible
-        assert setting.heard[0].why == "the loss of a batch is another one each time"
-
-
-class TestForks:
-    def odd(self, setting: Examined, *, learnable: bool) -> list[Any]:
-        updates = []
-        for number in range(12):
-            x_BF, y_BO = setting.batches[number % 4]
-            if learnable:
-                sign = 1.0 - 2.0 * (number % 2)
-                x_BF = torch.cat([x_BF[:, :3], torch.full((len(x_BF), 1), sign * BEYOND)], dim=1)
-                y_BO = y_BO + sign * 6.0
-            updates.append(((x_BF, y_BO if learnable else -y_BO),))
-        return updates
-
-    def asked(self, setting: Examined, *, learnable: bool = True, **given: Any) -> Any:
-        attempt = attempt_at(setting)
-        odd, stretch = self.odd(setting, learnable=learnable), setting.stretch()
-        setting.parts.subject.drop_gradients()
-        before = all_of(setting.parts.subject)
-        learnt = setting.examining.ask_fork(attempt, stretch, given.get("root"), odd)
-        assert_same(all_of(setting.parts.subject), before)
-        return learnt
-
-    def test_what_can_be_learnt_beside_what_is_known_is_unharmed(self) -> None:
-        setting = Examined()
-        learnt = self.asked(setting)
-        assert learnt is not None
-        assert learnt.learnt
-        (event,) = setting.heard
-        assert (event.kind, event.verdict, event.batches) == ("fork", "unharmed", 12)
-        assert (event.before, event.after, event.why) == (learnt.bar, learnt.loss, str(learnt))
-
-    def test_what_contradicts_what_is_known_is_not(self) -> None:
-        setting = Examined()
-        learnt = self.asked(setting, learnable=False)
-        assert learnt is not None
-        assert not learnt.learnt
-        assert setting.heard[0].verdict == "harmed"
-
-    def test_it_begins_from_the_root_that_is_given(self) -> None:
-        setting = Examined()
-        root = setting.pin()
-        here = self.asked(setting, root=root)
-        setting.damage(50.0)
-        elsewhere = self.asked(setting)
-        assert self.asked(setting, root=root) == here != elsewhere
-
-    @pytest.mark.parametrize(
-        "changes",
-        [{"warm": 0}, {"replayed": False}, {"snapshot": {"keep": 0}}, {"stopping": lambda: True}],
-        ids=["nothing known", "no replay", "no copies", "a stop"],
-    )
-    def test_where_it_cannot_be_asked_nothing_is_said(self, changes: dict[str, Any]) -> None:
-        setting = Examined(**changes)
-        assert self.asked(setting) is None
-        assert setting.heard == []
+        warning, event = setting.heard
+        assert event.why == "the loss of a batch is another one each time"
+        assert warning.message.startswith(f"{event.why}: no experiment is made in this run")
+        # It is said once.
+        assert setting.examining.after_trial(attempt, setting.examining.usable()) is None
+        assert [each.event for each in setting.heard].count("warning") == 1
 
 
 class TestCheckpoint:

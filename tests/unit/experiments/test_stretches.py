@@ -28,9 +28,9 @@ def begin(stretches: Stretches, setting: Examined, *, pinned: bool = True) -> St
 
 
 def test_none_is_open_at_first(stretches: Stretches) -> None:
-    assert (stretches.open, stretches.extremes) == (None, None)
+    assert (stretches.open, stretches.left_out) == (None, None)
     stretches.end()
-    assert stretches.state_dict() == {"open": None, "extremes": None}
+    assert stretches.state_dict() == {"open": None, "left_out": None, "since": 0}
 
 
 def test_its_pin_is_the_state_of_then(stretches: Stretches, setting: Examined) -> None:
@@ -69,13 +69,28 @@ def test_what_it_measured_is_usual_where_it_did_no_harm(
 def test_both_come_back_from_a_checkpoint(stretches: Stretches, setting: Examined) -> None:
     stretch = begin(stretches, setting)
     stretch.harmed = 3
-    stretches.extremes = Stretch(stretch.canaries, None)
-    stretches.extremes.leave_out((1, 2))
+    stretches.so_far(stretch.canaries).leave_out((1, 2))
+    stretches.healthy(3)
     back = Stretches(setting.parts.subject, setting.detectors)
     back.load_state_dict(stretches.state_dict(), setting.canaries.remember())
     assert back.open is not None
-    assert back.extremes is not None
+    assert back.left_out is not None
     assert (back.open.harmed, back.open.canaries) == (3, stretch.canaries)
-    assert (back.extremes.left_out, back.extremes.skipped) == (1, [(1, 2)])
+    assert (back.left_out.left_out, back.left_out.skipped) == (1, [(1, 2)])
+    back.healthy(3)
+    assert back.left_out is not None
+    back.healthy(3)
+    assert back.left_out is None
     back.drop_all()
-    assert (back.open, back.extremes) == (None, None)
+    assert back.open is None
+
+
+def test_healthy_updates_between_those_that_were_left_out_change_nothing(stretches: Stretches) -> None:
+    for number in range(10):
+        stretches.so_far(()).leave_out((number,))
+        for _ in range(4):
+            stretches.healthy(5)
+    assert stretches.left_out is not None
+    assert stretches.left_out.left_out == 10
+    stretches.healthy(5)
+    assert stretches.left_out is None

@@ -157,7 +157,7 @@ def test_what_is_on_probation_begins_anew_unless_the_state_was_not_touched(blame
     setting, attempt = Setting(), flagged()
     attempt.evidence = Evidence(blame, "found out")
     setting.continuation.flag(attempt)
-    assert ("states.flagged_step" in setting.calls) is (blame not in (Blame.DATA, Blame.MACHINE))
+    assert ("states.flagged_step" in setting.calls) is (blame not in (Blame.DATA, Blame.MACHINE, Blame.SETUP))
     assert setting.calls[-1] == "ledger.flagged"
 
 

@@ -1,0 +1,120 @@
+"""Whether a state whose canaries are harmed is lost; a fork is asked where they alone cannot tell."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+
+from supervisor.errors import ActionError
+from supervisor.events.schema import DataShiftEvent, ExperimentEvent
+from supervisor.experiments import healing
+from supervisor.experiments.canaries import Canary
+from supervisor.experiments.examining import Examining
+from supervisor.experiments.fork import Forks, Stopped, drawn_updates
+from supervisor.experiments.harm import Harm
+from supervisor.training.state import TrainingState
+from supervisor.update import Attempt
+
+__all__ = ["PERSISTS", "Verdict", "verdict"]
+
+PERSISTS = 4
+"""Odd updates in a row by which, or before which, canaries were harmed, though they heal, until that counts."""
+
+SAME_PLACE = 4
+"""Steps within which a harm is the same one that comes back after the run has gone back."""
+
+
+class Verdict(enum.Enum):
+    """What is to be done about a state whose canaries were tried."""
+
+    SOUND = enum.auto()
+    """They are unharmed."""
+    HEALS = enum.auto()
+    """They are harmed, and training makes up for it."""
+    MOVED = enum.auto()
+    """They measure what is no longer trained for."""
+    LOST = enum.auto()
+    """The run has to go back."""
+
+
+def verdict(
+    examining: Examining,
+    attempt: Attempt,
+    said: Harm,
+    canaries: Sequence[Canary],
+    *,
+    root: TrainingState | None = None,
+    harmed_before: int = 0,
+) -> Verdict:
+    """Whether a state whose canaries are harmed is lost, so that the run has to go back.
+
+    Args:
+        examining: tries canaries.
+        attempt: the present update.
+        said: what the canaries say.
+        canaries: those that were tried.
+        root: the state that they were tried on; None: the present one.
+        harmed_before: odd updates of its stretch that left them harmed.
+    """
+    if not said.harmed:
+        return Verdict.SOUND
+    examining.slightly_harmed += 1
+    times = max(examining.slightly_harmed, harmed_before)
+    if not said.severe and times < PERSISTS:
+        return Verdict.HEALS
+    healed = _healed(examining, attempt, said, canaries, root)
+    if healed is not None and not healed.harmed and times < 2 * PERSISTS:
+        return Verdict.HEALS
+    if _has_moved(examining, attempt, said, healed):
+        return Verdict.MOVED
+    examining.lost_at = attempt.place.step
+    return Verdict.LOST
+
+
+def _has_moved(examining: Examining, attempt: Attempt, said: Harm, healed: Harm | None) -> bool:
+    """Whether what is trained for has changed, and not the state: the harm comes back wherever the run goes back.
+
+    It has to train on from there. Windows and canaries then begin anew.
+    """
+    levels, place = examining.detectors.levels, attempt.place
+    comes_back = examining.lost_at is not None and abs(place.step - examining.lost_at) <= SAME_PLACE
+    if levels is None or healed is None or not (examining.moves or comes_back):
+        return False
+    if not healed.now <= said.now + levels.spread:
+        return False
+    examining.moves, examining.slightly_harmed = True, 0
+    examining.detectors.begin_anew()
+    examining.canaries.begin_anew()
+    examining.tools.log.emit(DataShiftEvent(step=place.step, update=place.update, updates=1, accepted=True))
+    return True
+
+
+def _healed(
+    examining: Examining, attempt: Attempt, said: Harm, canaries: Sequence[Canary], root: TrainingState | None
+) -> Harm | None:
+    """What canaries say after a few more updates of a fork; None where it cannot be made, or was not finite."""
+    levels, settings, tools = examining.detectors.levels, examining.policy.experiments, examining.tools
+    if levels is None or settings is None or examining.policy.snapshot.keep == 0 or not examining.possible:
+        return None
+    forks = Forks(tools.subject, tools.executor, root or tools.subject.capture(), tools.stopping)
+    started = tools.clock.monotonic()
+    try:
+        with drawn_updates(tools.data, healing.UPDATES, len(attempt.batches)) as coming, forks.undone():
+            healed = healing.after_healing(forks, coming, canaries, levels, settings)
+    except (ActionError, Stopped):
+        return None
+    examining.budget.spend(healing.UPDATES)
+    healthy = healed is not None and not healed.harmed
+    event = ExperimentEvent(
+        step=attempt.place.step,
+        update=attempt.place.update,
+        kind="fork",
+        batches=healing.UPDATES,
+        before=said.now,
+        after=None if healed is None else healed.now,
+        verdict="unharmed" if healthy else "harmed",
+        why=f"trained for {healing.UPDATES} updates, a fork {'makes' if healthy else 'does not make'} up for it",
+        seconds=tools.clock.monotonic() - started,
+    )
+    tools.log.emit(event)
+    return healed
