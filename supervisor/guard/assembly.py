@@ -106,9 +106,8 @@ def assemble(
     silence, cures, stop = SilenceWatch(schedule.stepping), CuresInForce(subject, executor), StopRequest()
     every, shown = reporting.log_every_steps, reporting.on_progress
     quarantine = Quarantine(policy.diagnose.quarantine, data, None if layout is None else layout.quarantine, log)
-    run_log = RunLog(
-        log, ledger, every, shown, files.observations, silence, lambda: cures.labels, lambda: quarantine.samples
-    )
+    run_log = RunLog(log, ledger, every, shown, files.observations, silence, lambda: cures.labels)
+    run_log.left_out = lambda: quarantine.samples
     kept = 0 if policy.experiments is None or executor.no_replay is not None else policy.experiments.canary_batches
     recent = RecentCanaries(kept)
     tools = Tools(subject, executor, data, log, clock, lambda: stop.requested)

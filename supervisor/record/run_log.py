@@ -60,7 +60,7 @@ class RunLog:
     observations: ObservationFile | None
     silence: SilenceWatch = field(default_factory=SilenceWatch)
     cures: Callable[[], tuple[str, ...]] = tuple
-    left_out: Callable[[], tuple[int | str, ...]] = tuple
+    left_out: Callable[[], tuple[int | str, ...]] = field(default=tuple, init=False)
     metrics: dict[str, float] = field(default_factory=dict, init=False)
 
     def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:
