@@ -20,7 +20,6 @@ from supervisor.events.narration import describe_event
 from supervisor.job import load_job
 from supervisor.process.incident_rerun import rerun_incident
 from supervisor.process.parent import Parent
-from supervisor.records import SignalName
 from supervisor.rehearsal import Rehearsal, render_score
 from supervisor.replay import plain_replay, render_replay, replay_run
 from supervisor.report.status import read_status
@@ -105,10 +104,7 @@ def events(
     ] = None,
 ) -> None:
     """The event log: all files merged and in order."""
-    if event is not None and event not in (names := schema.event_names()):
-        known = ", ".join(names)
-        is_signal = event in list(SignalName)
-        mend = "it is a signal: write --event signal" if is_signal else f"write one of {known}"
+    if event is not None and (mend := schema.no_such_event(event)) is not None:
         raise InputError(f"--event {event}: there is no event of this name: {mend}")
     source = follow(Path(run_dir)) if follow_on else read_events(Path(run_dir))
     with reader_may_leave():

@@ -52,6 +52,7 @@ from supervisor.events.run_events import (
     WorkerStalledEvent,
     WorkerStartedEvent,
 )
+from supervisor.records import SignalName
 
 __all__ = [
     "ORDERLY_EXITS",
@@ -90,7 +91,7 @@ __all__ = [
     "WorkerExitedEvent",
     "WorkerStalledEvent",
     "WorkerStartedEvent",
-    "event_names",
+    "no_such_event",
     "parse_event",
 ]
 
@@ -128,10 +129,13 @@ KnownEvent = Annotated[
 Event = KnownEvent | OtherEvent
 
 
-def event_names() -> tuple[str, ...]:
-    """The name of every event that there can be."""
+def no_such_event(name: str) -> str | None:
+    """What to write on the command line instead of a name that no event has; None where one has it."""
     union, _ = get_args(KnownEvent)
-    return tuple(model.model_fields["event"].default for model in get_args(union))
+    names = [model.model_fields["event"].default for model in get_args(union)]
+    if name in names:
+        return None
+    return "it is a signal: write --event signal" if name in list(SignalName) else f"write one of {', '.join(names)}"
 
 
 @functools.cache

@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler, OptState
 
-from supervisor.errors import kind_of
 from supervisor.training.optimizers import AnyOptimizer, members
 from supervisor.update.executor import LossFunction
 
@@ -35,7 +34,13 @@ def backward(batches: Sequence[Any], compute: LossFunction, scaler: GradScaler |
     for batch in batches:
         loss = compute(batch)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
-            kind = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else kind_of(loss)
+            kind = (
+                f"shape {tuple(loss.shape)}"
+                if isinstance(loss, Tensor)
+                else "None"
+                if loss is None
+                else type(loss).__name__
+            )
             raise TypeError(f"loss(batch) must return a tensor with one element, not {kind}")
         loss = loss if divisor == 1 else loss / divisor
         (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]

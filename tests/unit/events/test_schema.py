@@ -311,3 +311,9 @@ def test_a_reader_keeps_fields_and_events_that_it_does_not_know():
 def test_what_is_not_an_event_is_refused(line: str):
     with pytest.raises(ValueError, match=r"validation error|without schema, time, run_id"):
         parse_event(line)
+
+
+def test_a_name_that_no_event_has_is_answered_with_what_to_write():
+    assert schema.no_such_event("decision") is None
+    assert schema.no_such_event("odd_update") == "it is a signal: write --event signal"
+    assert "decision" in str(schema.no_such_event("foo"))

@@ -65,7 +65,7 @@ def test_a_loss_of_one_element_will_do() -> None:
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [(0.5, "not a float"), (None, "not None"), (torch.ones(2, requires_grad=True), r"not shape \(2,\)")],
+    [(0.5, "not float"), (None, "not None"), (torch.ones(2, requires_grad=True), r"not shape \(2,\)")],
 )
 def test_what_is_no_loss_is_refused_with_what_it_is(given: Any, said: str) -> None:
     with pytest.raises(TypeError, match=rf"must return a tensor with one element, {said}"):
