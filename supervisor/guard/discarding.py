@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from supervisor.evidence import Blame
 from supervisor.experiments import Experimenter
 from supervisor.guard.blaming import by_evidence
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.diagnosing import Diagnostician
+from supervisor.guard.first_batches import FirstBatches
 from supervisor.guard.micro_batches import MicroBatchJudge
 from supervisor.guard.outcome import Verdict
 from supervisor.guard.recovery import Recovery
@@ -87,6 +88,7 @@ class Discarding:
     recovery: Recovery
     continuation: Continuation
     setup: SetupCheck | None = None
+    first: FirstBatches = field(default_factory=FirstBatches, init=False)
 
     def discard(self, attempt: Attempt) -> Verdict:
         """Discard an update that was flagged, and answer it."""
@@ -99,7 +101,7 @@ class Discarding:
         diagnosis = None if only_setup else self.diagnostician.diagnose(attempt)
         cause = None if diagnosis is None else diagnosis.cause
         if not only_setup:
-            attempt.evidence = self.experimenter.convict(attempt, cause)
+            attempt.evidence = self.first.convict(attempt, cause) or self.experimenter.convict(attempt, cause)
             diagnosis = by_evidence(diagnosis, attempt)
             self._mend(attempt, cause)
         self.continuation.flag(attempt)

@@ -162,7 +162,7 @@ class Primitives:
 
     @property
     def status(self) -> RunStatus | None:
-        """How the run ended, None while it goes on."""
+        """How the run ended; None while it goes on, and where an exception of the data or an interrupt broke it off."""
         return self._status
 
     def request_stop(self) -> None:
@@ -185,8 +185,8 @@ class Primitives:
         return self.summary()
 
     def summary(self) -> RunSummary:
-        """What the run came to; one that is still going reads as `finished` at this point."""
-        return self.parts.run_log.summary(self._status or RunStatus.FINISHED)
+        """What the run came to; one that has not ended, or that an exception broke off, reads as `interrupted`."""
+        return self.parts.run_log.summary(self._status or RunStatus.INTERRUPTED)
 
     def flush(self) -> None:
         """Wait until every checkpoint begun is on disk."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import time
@@ -122,6 +123,7 @@ def _guard(
 ) -> Guard:
     loss = trainer.loss if injector is None else injector.loss
 
+    @functools.wraps(loss)
     def loss_on_device(batch: Any) -> torch.Tensor:
         return loss(batch_to(batch, device))
 

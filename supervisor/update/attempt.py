@@ -16,6 +16,7 @@ from supervisor.records import Observation, Signal
 from supervisor.training.modules import named_modules
 from supervisor.training.state import VolatileState
 from supervisor.training.user_code import user_frame
+from supervisor.update.wrong_loss import LossError
 
 __all__ = ["Attempt", "Phase", "Place", "Raised", "raised_from"]
 
@@ -138,11 +139,12 @@ def raised_from(error: Exception, model: nn.Module) -> Raised:
         model: whose modules may have raised it.
     """
     frames = traceback.extract_tb(error.__traceback__)
+    where = user_frame((frame.filename, frame.lineno) for frame in reversed(frames))
     message = said_by(error).splitlines()[0][:LONGEST_MESSAGE]
     return Raised(
         type=type(error).__name__,
         message=message,
-        where=user_frame((frame.filename, frame.lineno) for frame in reversed(frames)),
+        where=where or (error.where if isinstance(error, LossError) else None),
         module=_module_of(error.__traceback__, model),
         traceback=traceback_of(error),
     )

@@ -10,6 +10,7 @@ from torch.amp.grad_scaler import GradScaler, OptState
 
 from supervisor.training.optimizers import AnyOptimizer, members
 from supervisor.update.executor import LossFunction
+from supervisor.update.wrong_loss import checked
 
 __all__ = ["backward", "unscale"]
 
@@ -27,21 +28,12 @@ def backward(batches: Sequence[Any], compute: LossFunction, scaler: GradScaler |
         The loss of the update, without its graph.
 
     Raises:
-        TypeError: `compute` does not give a tensor of one element.
+        LossError: `compute` does not give a tensor of one element with a graph.
         ValueError: there are no batches.
     """
     total: Tensor | None = None
     for batch in batches:
-        loss = compute(batch)
-        if not isinstance(loss, Tensor) or loss.numel() != 1:
-            kind = (
-                f"shape {tuple(loss.shape)}"
-                if isinstance(loss, Tensor)
-                else "None"
-                if loss is None
-                else type(loss).__name__
-            )
-            raise TypeError(f"loss(batch) must return a tensor with one element, not {kind}")
+        loss = checked(compute(batch), compute)
         loss = loss if divisor == 1 else loss / divisor
         (loss if scaler is None else scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
         total = loss.detach() if total is None else total + loss.detach()

@@ -100,7 +100,7 @@ class NativeExecutor:
             Its loss.
 
         Raises:
-            TypeError: the loss is not a tensor of one element. What else the loss raises is left as it is.
+            LossError: the loss is not a tensor of one element with a graph. What else the loss raises is left as it is.
         """
         if self._loss is None:
             raise RuntimeError("there is no loss function to compute with")

@@ -421,3 +421,28 @@ def test_an_exception_whose_text_cannot_be_made_or_written_is_a_finding_like_any
     summary = guard.run(20)
     assert (summary.status, summary.incidents) == ("finished", 1)
     assert type(error).__name__ in (tmp_path / "run" / "incidents" / "0001" / "incident.json").read_text("utf-8")
+
+
+def test_a_row_that_the_data_cannot_give_passes_to_the_caller_and_the_run_is_not_finished() -> None:
+    class Rows(torch.utils.data.Dataset[Any]):
+        def __len__(self) -> int:
+            return 64
+
+        def __getitem__(self, index: int) -> Any:
+            if index == 20:
+                raise ValueError(f"row {index} cannot be read")
+            return BATCHES[index // 8][0][index % 8], BATCHES[index // 8][1][index % 8]
+
+    guard = guard_of(build(), torch.utils.data.DataLoader(Rows(), batch_size=8))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="row 20 cannot be read"):
+        guard.run(5)
+    assert (guard.status, guard.summary().status, guard.summary().steps) == (None, RunStatus.INTERRUPTED, 2)
+    # Such a loader goes on with the batch after it.
+    assert guard.run(5).status == "finished"
+
+
+def test_a_run_that_is_still_going_is_not_finished() -> None:
+    guard = guard_of(build(), BATCHES)
+    guard.step(BATCHES[0])
+    assert guard.summary().status == "interrupted"
+    assert guard.finish().status == guard.summary().status == "finished"

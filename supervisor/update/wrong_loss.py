@@ -1,0 +1,57 @@
+"""What `loss(batch)` must return, and the exception where it returns something else."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+from torch import Tensor
+
+__all__ = ["LossError", "checked"]
+
+
+class LossError(TypeError):
+    """A loss function has returned what no update can be made of.
+
+    Args:
+        what: what it returned, and what it must.
+        function: the loss function.
+
+    Attributes:
+        where: `file:line` of its definition, None where it has none. No line of the user's raises this.
+    """
+
+    def __init__(self, what: str, function: object) -> None:
+        super().__init__(what)
+        self.where = _defined_at(function)
+
+
+def checked(loss: Any, function: object) -> Tensor:
+    """The loss, if it is a tensor of one element with a graph.
+
+    Args:
+        loss: what the loss function returned.
+        function: that function.
+
+    Raises:
+        LossError: it is something else.
+    """
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        kind = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise LossError(f"loss(batch) must return a tensor with one element, not {kind}", function)
+    if not loss.requires_grad:
+        what = "the tensor does not require grad: it was detached, or no parameter that is trained has a part in it"
+        raise LossError(f"loss(batch) must return a tensor with a graph: {what}", function)
+    return loss
+
+
+def _defined_at(function: object) -> str | None:
+    found: Any = inspect.unwrap(function) if callable(function) else function
+    while isinstance(found, functools.partial):
+        found = found.func
+    if not hasattr(getattr(found, "__func__", found), "__code__"):
+        # An object that is called: a module, or one of a class with a `__call__` of its own.
+        found = getattr(found, "forward", None) or vars(type(found)).get("__call__")
+    code = getattr(getattr(found, "__func__", found), "__code__", None)
+    return None if code is None else f"{code.co_filename}:{code.co_firstlineno}"
