@@ -1,4 +1,4 @@
-"""Every error the supervisor raises on purpose, and the exit codes they end in.
+"""Every error the supervisor raises on purpose, the exit codes they end in, and the text of any exception.
 
 SupervisorError
 ├── InputError          the job, the policy, a flag or the trainer's config is wrong   exit 2
@@ -11,6 +11,7 @@ SupervisorError
 from __future__ import annotations
 
 import enum
+import traceback
 
 __all__ = [
     "ActionError",
@@ -21,6 +22,9 @@ __all__ = [
     "PolicyMisfit",
     "SupervisorError",
     "kind_of",
+    "said_by",
+    "text_of",
+    "traceback_of",
 ]
 
 
@@ -74,6 +78,34 @@ class ActionError(SupervisorError):
 
 class PolicyHalt(SupervisorError):
     """The ladder ended: the model is left in the newest good state, or as it is where that is sound."""
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says, whatever its class: nothing is raised, and any file takes the text.
+
+    A class of the user's may raise in its own `__str__`, and a text may hold what UTF-8 cannot write, as the name of a
+    file that is not UTF-8.
+    """
+    try:
+        text = str(error)
+    except Exception as raised:  # noqa: BLE001  (the user's `__str__` may raise anything)
+        text = f"its text cannot be made, str() of it raises {type(raised).__name__}"
+    return _writable(text)
+
+
+def said_by(error: BaseException) -> str:
+    """Its class and its text, as `ValueError: no such row`; the class alone where it has no text."""
+    text = text_of(error)
+    return f"{type(error).__name__}: {text}" if text.strip() else type(error).__name__
+
+
+def traceback_of(error: BaseException) -> str:
+    """Its whole traceback, as Python prints it."""
+    return _writable("".join(traceback.format_exception(error)))
+
+
+def _writable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def kind_of(value: object) -> str:

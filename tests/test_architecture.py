@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": {"clock"},
     "training": {"errors", "policy", "records", "signals"},
     "checkpoints": {"clock", "errors", "run_layout", "training"},
-    "update": {"evidence", "records", "training"},
+    "update": {"evidence", "errors", "records", "training"},
     "actions": {"errors", "policy", "records", "training"},
     "diagnosis": {"clock", "errors", "events", "records", "run_layout", "training", "update"},
     "experiments": {
@@ -113,7 +113,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "update",
     },
     "rehearsal": {"errors", "events", "faults", "job", "process", "report", "run_layout"},
-    "cli": {"errors", "events", "job", "policy", "process", "rehearsal", "replay", "report", "run_layout"},
+    "cli": {"errors", "events", "job", "policy", "process", "records", "rehearsal", "replay", "report", "run_layout"},
     "__main__": {"cli"},
 }
 """Rooms of `supervisor`, lowest first: each may import itself and these, and nothing from above."""

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from supervisor.checkpoints.manifest import GoodMark, Manifest, sha256_of
 from supervisor.clock import Clock, SystemClock
-from supervisor.errors import CheckpointError
+from supervisor.errors import CheckpointError, text_of
 from supervisor.run_layout import replace_file, sync_folder
 from supervisor.training.tree import plain, tensors
 
@@ -286,4 +286,4 @@ def _update_of(path: Path) -> int | None:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return (text_of(error).strip() or type(error).__name__).splitlines()[0]

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from supervisor.config.origins import KeyPath, Origins, Problem, dotted
 from supervisor.config.section import FORMAT_VERSION, Conflict, Section
+from supervisor.config.switching_off import instead_of_switch, instead_of_value, is_switch
 
 __all__ = ["problems_of", "shown"]
 
@@ -74,6 +75,7 @@ class _Site:
         self.models: list[type[BaseModel]] = [model]
         self.owners: list[type[BaseModel]] = []
         self.field: FieldInfo | None = None
+        self.section: FieldInfo | None = None
         self.path: KeyPath = ()
         value = raw
         for part in location:
@@ -85,7 +87,7 @@ class _Site:
                 owner = next((each for each in self.models if part in each.model_fields), None)
                 if owner is None and part not in value:
                     continue
-                self.owners = self.models
+                self.owners, self.section = self.models, self.field
                 self.field = owner.model_fields[str(part)] if owner else None
                 self.models = _models_in(self.field)
                 value = value.get(part)
@@ -117,7 +119,7 @@ def _translate(
     """The path, what is wrong with it, and what to write."""
     path, key = site.path, site.key
     if kind == "extra_forbidden":
-        return path, "no such key", _instead_of_key(key, site, root)
+        return path, "no such key", _instead_of_key(key, value, site, root)
     if kind == "invalid_key":
         return path, f"{shown(path[-1] if path else None)} is a number, not a name", "write a name as the key"
     if kind == "missing":
@@ -145,7 +147,11 @@ def _translate(
         if name:
             noun = getattr(site.models[0], "noun", "mapping")
             return path, f"{shown(value)} is text, not a {noun}", f"write {{{name}: {value}}}"
-        return path, f"{shown(value)} is not a mapping", f"write keys and values{_keys_of(site)}"
+        return (
+            path,
+            f"{shown(value)} is not a mapping",
+            instead_of_value(key, value, site.field, site.models, _keys_of(site)),
+        )
     if kind in _NOT_A_LIST:
         if value is None:
             return path, "is empty", f"write its items below it, each after a `- `, or leave `{key}` out"
@@ -164,14 +170,23 @@ def _translate(
     return path, f"{shown(value)} does not fit", message[:1].lower() + message[1:]
 
 
-def _instead_of_key(key: str, site: _Site, root: type[BaseModel]) -> str:
+def _instead_of_key(key: str, value: Any, site: _Site, root: type[BaseModel]) -> str:
     valid = sorted({name for owner in site.owners for name in owner.model_fields})
     near = difflib.get_close_matches(key.lower().replace("-", "_"), valid, n=1, cutoff=0.7)
     if near:
         return f"write `{near[0]}`"
+    if is_switch(key):
+        # Never to be moved to another section, which it would switch off instead.
+        return instead_of_switch(str(site.path[-2]) if len(site.path) > 1 else "", site.section, valid)
     hint = next((owner.unknown_key_hint for owner in site.owners if issubclass(owner, Section)), "")
     instead = f"remove it, or write one of: {', '.join(valid)}{hint}"
-    elsewhere = [(path[:-1], owner) for path, owner in _all_paths(root) if path[-1] == key]
+    own = {choice for owner in site.owners for field in owner.model_fields.values() for choice in _choices(field)}
+    elsewhere = [
+        (path[:-1], owner)
+        for path, owner in _all_paths(root)
+        # What is a value of this section's own keys is meant to stand here, under another name.
+        if path[-1] == key and (str(value) not in own or str(value) in _choices(owner.model_fields[key]))
+    ]
     for path, owner in elsewhere:
         if _tag(owner)[1]:
             place = f"a {getattr(owner, 'noun', 'mapping')} of the `{dotted(path)}`"

@@ -36,7 +36,7 @@ class Attribution:
         replays: runs it again.
         is_healthy: whether an observation would not have been flagged.
         finite_before: whether the state was checked after the step before and was finite; None: not known.
-        brief: look for samples alone, in about the time of three steps.
+        brief: skip what takes long: of the rows from the samples on, try these alone, in about the time of three steps.
         known_good: gives batches of an earlier update that was healthy, None where there are none.
     """
 
@@ -50,6 +50,7 @@ class Attribution:
     _modules: dict[str, nn.Module] = field(init=False)
     _trace: Trace = field(init=False)
     _samples: SampleSearch = field(init=False)
+    _earlier: bool | None = field(default=None, init=False)
 
     @property
     def model(self) -> nn.Module:
@@ -81,9 +82,7 @@ class Attribution:
         self._must_not_raise(first)
         if self.is_healthy(first):
             return self._not_reproducible(first)
-        if self.brief:
-            blame = self._samples.each_alone()
-            return None if blame is None else self._blamed(blame, NOWHERE)
+        # One more replay at most, and that where a plain attribute is not finite: a brief look has the time for it.
         found = self._hidden()
         if found is not None:
             return found
@@ -92,13 +91,19 @@ class Attribution:
             self.replays.run(self.attempt.batches, probe)
             if probe.module is not None:
                 return self._blamed(self._samples.by_value(), Origin(probe.module))
+        if self.brief:
+            blame = self._samples.each_alone()
+            return None if blame is None else self._blamed(blame, NOWHERE)
         first = self.replays.run(self.attempt.batches, self._trace)
         self._must_not_raise(first)
         # What the search does next must not push out the gradients that later rows look at.
         gradients = self.replays.gradients()
         blame = self._samples.to_blame()
         if blame is not None:
-            return self._blamed(blame, self._surfaced())
+            blamed = self._blamed(blame, self._surfaced())
+            # A damaged state makes a few rows of any batch stand out. Values that are not finite are bad in every one.
+            if not blame.finite or self._earlier_healthy() is not False:
+                return replace(blamed, replays=self.replays.done)
         found = self._forward(first) or self._backward(first, gradients) or self._large(gradients)
         return None if found is None else self._compared(found)
 
@@ -171,15 +176,19 @@ class Attribution:
 
     def _compared(self, cause: Cause) -> Cause:
         """The cause, with what an earlier, healthy batch is in this state: one that is damaged spoils any batch."""
-        batches = None if self.known_good is None or self.replays.left <= 0 else self.known_good()
-        if batches is None:
+        healthy = self._earlier_healthy()
+        if healthy is None:
             return cause
-        seen = self.replays.run(batches)
-        if seen.exception is not None:
-            return cause
-        healthy = self.is_healthy(seen)
         what = f"{cause.explanation}; {wording.compared(healthy)}"
         return replace(cause, explanation=what, earlier_batch_healthy=healthy, replays=self.replays.done)
+
+    def _earlier_healthy(self) -> bool | None:
+        """Whether an earlier, healthy batch is so in this state; None where that is not known. It is run once."""
+        if self._earlier is None and self.known_good is not None and self.replays.left > 0:
+            batches = self.known_good()
+            seen = None if batches is None else self.replays.run(batches)
+            self._earlier = None if seen is None or seen.exception is not None else self.is_healthy(seen)
+        return self._earlier
 
     def _surfaced(self) -> Origin:
         """Where the traced replay first showed something bad."""

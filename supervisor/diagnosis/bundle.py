@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from supervisor.errors import text_of
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE
 from supervisor.records import Bundle
 from supervisor.run_layout import replace_file_with
@@ -74,7 +75,7 @@ def write_bundle(folder: Path, attempt: Attempt, subject: Subject, *, most_bytes
             replace_file_with(folder / name, partial(torch.save, _compact(tree)))
             written[name] = name
         except (OSError, TypeError, RuntimeError) as error:
-            notes.append(f"{name}: {error}")
+            notes.append(f"{name}: {text_of(error)}")
     return Bundle(
         batch=written[BATCH_FILE],
         state=written[STATE_FILE],

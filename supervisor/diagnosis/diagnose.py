@@ -12,6 +12,7 @@ from typing import Any
 from supervisor.clock import Clock
 from supervisor.diagnosis.attribution import Attribution
 from supervisor.diagnosis.replay import Replays
+from supervisor.errors import text_of
 from supervisor.records import Cause, Observation
 from supervisor.training.state import Subject
 from supervisor.update import Attempt, Executor
@@ -35,7 +36,7 @@ class Diagnosis:
         cause: the cause, None where none was found.
         failure: why the diagnosis failed, None where it did not.
         replays: how often the step was run again.
-        brief: samples alone were looked for.
+        brief: what takes long was skipped.
     """
 
     cause: Cause | None
@@ -71,7 +72,7 @@ def diagnose(
         batch_number: number of its last batch, None where the caller draws the batches.
         clock: for the duration.
         finite_before: whether the state was checked after the step before and was finite; None: not known.
-        brief: look for samples alone, in about the time of three steps.
+        brief: skip what takes long: of the rows from the samples on, try these alone, in about the time of three steps.
         known_good: gives batches of an earlier update that was healthy, None where there are none.
     """
     started = clock.monotonic()
@@ -85,7 +86,7 @@ def diagnose(
     except Overrun:
         failure = f"it took longer than its {bounds.seconds:g} s"
     except Exception as error:  # noqa: BLE001  (hooks and replays run code that nobody here has written)
-        failure = str(error) or type(error).__name__
+        failure = text_of(error) or type(error).__name__
     if cause is not None:
         cause = replace(cause, replays=replays.done, seconds=clock.monotonic() - started)
     return Diagnosis(cause, failure, replays.done, brief)

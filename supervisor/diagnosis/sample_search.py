@@ -30,10 +30,12 @@ class Blame:
         samples: positions along dimension 0, counted through the batches of the update; empty where they cannot be told
             apart.
         why: how that shows.
+        finite: whether their values are, so that the state may be at fault as well.
     """
 
     samples: tuple[int, ...]
     why: str
+    finite: bool = False
 
 
 class _CannotLeaveOut(Exception):
@@ -89,19 +91,33 @@ class SampleSearch:
         if sizes is None or sum(sizes) < 2:
             return None
 
-        def spoils(positions: Sequence[int]) -> bool:
+        def seen_of(positions: Sequence[int]) -> Observation:
             seen = self._without_others(positions, sizes)
             if seen is None or seen.exception is not None:
                 raise _CannotLeaveOut
-            return not self.is_healthy(seen)
+            return seen
 
-        return self._alone(sum(sizes), spoils, "without {them} the step is healthy")
+        def spoils(positions: Sequence[int]) -> bool:
+            return not self.is_healthy(seen_of(positions))
 
-    def _alone(self, total: int, spoils: Callable[[Sequence[int]], bool], why: str) -> Blame | None:
+        def better(rest: Sequence[int]) -> bool:
+            return self._much_better(seen_of(rest))
+
+        return self._alone(sum(sizes), spoils, "without {them} the step is healthy", better)
+
+    def _alone(
+        self,
+        total: int,
+        spoils: Callable[[Sequence[int]], bool],
+        why: str,
+        better: Callable[[Sequence[int]], bool] | None = None,
+    ) -> Blame | None:
         try:
             found = find_each(total, spoils, most_tests=self.replays.left - 1)
             rest = [position for position in range(total) if position not in set(found)]
-            if not found or not rest or len(found) > at_most(total) or spoils(rest):
+            if not found or not rest or len(found) > at_most(total):
+                return None
+            if spoils(rest) if better is None else not better(rest):
                 return None
         except _CannotLeaveOut:
             return None
@@ -149,9 +165,8 @@ class SampleSearch:
             return None
         them, their = ("them", "their") if len(culprits) > 1 else ("it", "its")
         finite = set(culprits).isdisjoint(by_value)
-        return Blame(
-            culprits, f"without {them} the step is healthy{f', though {their} values are finite' if finite else ''}"
-        )
+        though = f", though {their} values are finite" if finite else ""
+        return Blame(culprits, f"without {them} the step is healthy{though}", finite)
 
     def _bad_values(self, samples: tuple[int, ...] | None) -> Blame | None:
         """Too many samples hold bad values to be left out: are the values at fault, or are they as usual?"""

@@ -13,7 +13,7 @@ import structlog
 from structlog.typing import EventDict
 
 from supervisor.clock import Clock, SystemClock
-from supervisor.errors import InputError
+from supervisor.errors import InputError, said_by
 from supervisor.events.base import EventBase
 from supervisor.events.line_file import LineFile
 from supervisor.events.schema import Event, KnownEvent, SignalEvent, WarningEvent
@@ -128,7 +128,7 @@ class EventLog:
                 listener(stamped)
             except Exception as error:  # noqa: BLE001  (a broken display must not stop the training)
                 self._listeners.remove(listener)
-                say(f"event listener {listener!r} left out: {type(error).__name__}: {error}")
+                say(f"event listener {_named(listener)} left out: {said_by(error)}")
         if missing and self._missing == 0:
             message = f"up to {missing} events before the last are missing: the disk refused them"
             self._pass_on(WarningEvent(message=message))
@@ -144,3 +144,10 @@ class EventLog:
                 self._pass_on(WarningEvent(message=message, spoken=False), in_file=False)
         else:
             self._missing = 0
+
+
+def _named(listener: Listener) -> str:
+    try:
+        return repr(listener)
+    except Exception:  # noqa: BLE001  (the user's `__repr__` may raise anything)
+        return f"of class {type(listener).__name__}"

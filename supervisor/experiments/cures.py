@@ -49,12 +49,14 @@ class CuresInForce:
         labels: names of the cures, in the order in which they were chosen.
         flagged: qualified names of the modules whose initial weights were found to be of a wrong scale.
         large_weights: whether some of them were far too large.
+        redraws_only: whether nothing but the scale of those weights is in question.
     """
 
     def __init__(self, subject: Subject, executor: Executor) -> None:
         self.labels: tuple[str, ...] = ()
         self.flagged: tuple[str, ...] = ()
         self.large_weights = False
+        self.redraws_only = False
         self._subject = subject
         self._executor = executor
         self._lr_factor = 1.0

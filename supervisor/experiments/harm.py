@@ -52,8 +52,8 @@ def harm(before: Sequence[float], now: Sequence[float], levels: LossLevels, sett
 
     They are harmed where one is not finite any more, or where both the median of the ratios is above `harm_factor` and
     their median has risen by more than two spreads of the recent losses and more than `least_harm` of what was learnt.
-    A rise of half of what was learnt needs no ratio, but `suspect_score` spreads. Neither do losses that reach zero or
-    below, where ratios mean nothing.
+    A rise of half of what was learnt needs no ratio. Neither do losses that reach zero or below, where ratios mean
+    nothing: their rise has to be `suspect_score` spreads.
     """
     was = statistics.median(before)
     if not all(map(math.isfinite, now)):
@@ -63,11 +63,11 @@ def harm(before: Sequence[float], now: Sequence[float], levels: LossLevels, sett
     if rise <= settings.least_harm * levels.learnt:
         return Harm(False, was, is_now)
     severe = rise > SEVERE * levels.learnt
-    far = rise > settings.suspect_score * levels.spread
     if not levels.positive or min(*before, *now) <= 0:
-        return Harm(far, was, is_now, severe)
-    if far and rise > LOST * levels.learnt > LOST * levels.spread:
+        return Harm(rise > settings.suspect_score * levels.spread, was, is_now, severe)
+    beyond = rise > LEAST_SPREADS * levels.spread
+    if beyond and rise > LOST * levels.learnt > LOST * levels.spread:
         return Harm(True, was, is_now, severe)
     floor = FLOOR * levels.median
     ratio = statistics.median(math.log((a + floor) / (b + floor)) for b, a in zip(before, now, strict=True))
-    return Harm(ratio > math.log(settings.harm_factor) and rise > LEAST_SPREADS * levels.spread, was, is_now, severe)
+    return Harm(beyond and ratio > math.log(settings.harm_factor), was, is_now, severe)

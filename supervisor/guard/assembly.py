@@ -26,7 +26,7 @@ from supervisor.record.incident_log import IncidentLog
 from supervisor.record.quarantine import Quarantine
 from supervisor.record.run_files import Reporting, RunFiles
 from supervisor.record.run_ledger import RunLedger
-from supervisor.record.run_log import RunLog
+from supervisor.record.run_log import RunLog, Standing
 from supervisor.signals import Detectors
 from supervisor.signals.silence import SilenceWatch
 from supervisor.states import Canaries, CheckpointParts, GoodStates, RestorePoints, Restoring, Resuming, StateTaker
@@ -106,8 +106,11 @@ def assemble(
     silence, cures, stop = SilenceWatch(schedule.stepping), CuresInForce(subject, executor), StopRequest()
     every, shown = reporting.log_every_steps, reporting.on_progress
     quarantine = Quarantine(policy.diagnose.quarantine, data, None if layout is None else layout.quarantine, log)
-    run_log = RunLog(log, ledger, every, shown, files.observations, silence, lambda: cures.labels)
-    run_log.left_out = lambda: quarantine.samples
+
+    def standing() -> Standing:
+        return Standing(cures.labels, quarantine.samples)
+
+    run_log = RunLog(log, ledger, every, shown, files.observations, silence, standing)
     kept = 0 if policy.experiments is None or executor.no_replay is not None else policy.experiments.canary_batches
     recent = RecentCanaries(kept)
     tools = Tools(subject, executor, data, log, clock, lambda: stop.requested)

@@ -173,6 +173,8 @@ class CureTrials:
         faster = cure.lr is not None and cure.lr > 1
         if faster and not self.request.of_itself:
             return False
+        if self.request.of_itself and self.cures.redraws_only and not cure.reinitialize_flagged:
+            return False
         return why_not_applied(cure, self.subject, self.executor, self.cures.flagged) is None
 
     def _changed(self, cure: Cure | None) -> Setting:

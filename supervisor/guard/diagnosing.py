@@ -17,7 +17,7 @@ from supervisor.update import Attempt, Executor
 __all__ = ["Diagnostician"]
 
 IN_FULL = 2
-"""Flagged updates of an incident that are looked into in full. From then on samples alone are searched for."""
+"""Flagged updates of an incident that are looked into in full. From then on what takes long is skipped."""
 
 
 @dataclass(frozen=True, slots=True)

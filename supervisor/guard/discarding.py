@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from supervisor.evidence import Blame
 from supervisor.experiments import Experimenter
+from supervisor.guard.blaming import by_evidence
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.diagnosing import Diagnostician
 from supervisor.guard.micro_batches import MicroBatchJudge
@@ -99,6 +100,7 @@ class Discarding:
         cause = None if diagnosis is None else diagnosis.cause
         if not only_setup:
             attempt.evidence = self.experimenter.convict(attempt, cause)
+            diagnosis = by_evidence(diagnosis, attempt)
             self._mend(attempt, cause)
         self.continuation.flag(attempt)
         recovered = self.recovery.answer(attempt, self.policy.acted_on(attempt.signals), diagnosis, self.diagnostician)

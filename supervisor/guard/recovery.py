@@ -12,7 +12,9 @@ from supervisor.actions import Action, Effect, Restored, action_for
 from supervisor.actions.redraw import redraw_modules_
 from supervisor.diagnosis import Diagnosis
 from supervisor.engine import no_further
-from supervisor.errors import ActionError, InputError, PolicyMisfit
+from supervisor.errors import ActionError, InputError, PolicyMisfit, said_by, text_of
+from supervisor.evidence import Blame
+from supervisor.guard.blaming import blamed_rows
 from supervisor.guard.cure_trials import CureRequest
 from supervisor.guard.curing import Curing
 from supervisor.guard.diagnosing import Diagnostician
@@ -205,7 +207,9 @@ class Recovery:
             ledger.diagnosed(diagnosis)
             record.diagnosed(decision.incident, diagnosis, seen)
             if cause is not None:
-                self.quarantine.add(cause, decision.incident)
+                good_state = self.restoring.newest_good_step == seen.step
+                rows, presumed = blamed_rows(attempt, cause, good_state=good_state)
+                self.quarantine.add(rows, decision.incident, presumed=presumed)
         record.decided(decision, seen, blocked, can_retry=can_retry, evidence=attempt.evidence)
         undone = attempt.undone
         while True:
@@ -215,7 +219,7 @@ class Recovery:
                 effect = Effect() if decision.in_place else self._actions[decision.rung].apply(context)
                 break
             except Exception as error:  # noqa: BLE001  (an initialiser of the user's may raise anything)
-                what = str(error) if isinstance(error, ActionError) else f"{type(error).__name__}: {error}"
+                what = text_of(error) if isinstance(error, ActionError) else said_by(error)
                 undone = undone and not self._actions[decision.rung].undoes_update()
                 blocked = self._blocked(context, undone)
                 record.failed(decision, what, seen)
@@ -225,6 +229,8 @@ class Recovery:
         if effect.restored is not None:
             ledger.went_back(decision.rung, effect.restored.step, kind)
         cut = decision.action is ActionName.LOWER_LR or ledger.engine.cuts != cuts
+        if _explains(decision.action, effect, attempt):
+            self.quarantine.release(decision.incident, seen)
         record.applied(decision, effect, seen, ledger.lr_scale if cut else None, ledger.now() - started)
         record.write(ledger.incident)
         if effect.closes:
@@ -245,3 +251,13 @@ class Recovery:
             if why is not None:
                 blocked[index] = why
         return blocked
+
+
+def _explains(action: ActionName, effect: Effect, attempt: Attempt) -> bool:
+    """Whether what was done says that the state, or the set-up, was at fault all along."""
+    if effect.restored is None:
+        return False
+    if action is ActionName.TRY_CURES:
+        return True
+    evidence = attempt.evidence
+    return action is ActionName.RELOAD_CHECKPOINT and (evidence is None or evidence.blame is Blame.STATE)

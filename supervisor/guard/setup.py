@@ -14,7 +14,7 @@ from supervisor.policy import Reaction, RecoveryPolicy
 from supervisor.records import ActionName, Signal, SignalName
 from supervisor.signals import Detectors
 from supervisor.signals.initial_scale import LARGEST, initial_scale_signal, wrong_scales
-from supervisor.signals.not_learning import not_learning_signal
+from supervisor.signals.not_learning import Scales, not_learning_signal
 from supervisor.training.weight_scale import owners, weight_scales
 from supervisor.update import Attempt
 
@@ -69,7 +69,7 @@ class SetupCheck:
             if watch.over:
                 # Whatever goes wrong later, the way to the start is too long.
                 self.curing.let_initial_go()
-            if watch.over or not watch.asks(large_weights=self.cures.large_weights) or not self._matters(attempt):
+            if watch.over or not watch.asks(scales=self._scales()) or not self._matters(attempt):
                 return ()
             self._updates = []
         if attempt.place.replayed:
@@ -81,12 +81,23 @@ class SetupCheck:
         updates, losses = self._updates[-ASKED_OVER:], self._losses[-ASKED_OVER:]
         self._updates, self._losses = None, []
         zeros = zero_output_losses(self.curing.restoring.points.subject, self.curing.executor, updates)
-        signal = None if zeros is None else not_learning_signal(losses, zeros)
+        if zeros is None:
+            return ()
+        signal = not_learning_signal(losses, zeros)
+        # Where the weights alone speak against it, only other weights are tried.
+        self.cures.redraws_only = signal is None and not watch.lost
+        if signal is None and (self.cures.flagged or watch.lost):
+            signal = not_learning_signal(losses, zeros, hinted=True)
         if signal is None:
             return ()
         # Nothing speaks against this batch.
         attempt.reusable = tuple(range(len(attempt.batches)))
         return (signal,)
+
+    def _scales(self) -> Scales:
+        if not self.cures.flagged:
+            return Scales.USUAL
+        return Scales.LARGE if self.cures.large_weights else Scales.SMALL
 
     def _matters(self, attempt: Attempt) -> bool:
         reaction = self.policy.reactions.of(SignalName.NOT_LEARNING)

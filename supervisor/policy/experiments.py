@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -67,4 +68,30 @@ class Experiments(Section):
             what = f"a share of {bad.share:g} of {bad.window_updates} updates allows no bad batch at all"
             fix = f"write at least `share: {1 / bad.window_updates:g}`, or a longer `window_updates`"
             raise conflict(what, fix, "bad_data.share", "bad_data.window_updates")
+        return self
+
+    @model_validator(mode="after")
+    def _in_a_row_counts(self) -> Self:
+        """A default was not asked for by anybody: it may be without effect."""
+        bad = self.bad_data
+        allowed = bad.share * bad.window_updates
+        if bad.in_a_row != BadData().in_a_row and bad.share < 1 and bad.in_a_row > allowed:
+            most = math.floor(allowed)
+            what = (
+                f"{bad.in_a_row} are never reached: a share of {bad.share:g} of {bad.window_updates} halts after {most}"
+            )
+            fix = f"write at most `in_a_row: {most}`, or a larger `share` or `window_updates`"
+            raise conflict(what, fix, "bad_data.in_a_row", "bad_data.share", "bad_data.window_updates")
+        return self
+
+    @model_validator(mode="after")
+    def _a_fork_is_asked_before_the_halt(self) -> Self:
+        most, after = self.bad_data.in_a_row, self.shift.after_updates
+        if most < after:
+            what = (
+                f"the run halts after {most} bad batches in a row, before {after} are asked whether they can be learnt"
+            )
+            fix = f"write at most `shift: {{after_updates: {most}}}`, or at least `bad_data: {{in_a_row: {after}}}`"
+            keys = ("bad_data.in_a_row", "shift.after_updates")
+            raise conflict(what, fix, *(keys if most < BadData().in_a_row else keys[::-1]))
         return self

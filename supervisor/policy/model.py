@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from supervisor.config.section import Conflict, Count, FormatVersion, Seconds, Section, Steps, conflict, conflict_error
 from supervisor.policy.detection import Detection
-from supervisor.policy.experiments import Experiments
+from supervisor.policy.experiments import Experiments, ShiftAnswer
 from supervisor.policy.ladder import DEFAULT_LADDER, AnyRung, HaltRung, Rung
 from supervisor.policy.reactions import SETUP_SIGNALS, Reaction, Reactions
 from supervisor.records import CauseKind, Signal, SignalName
@@ -155,6 +155,24 @@ class RecoveryPolicy(Section):
             raise conflict_error(*conflicts)
         # Keeps the record of what was written, which decides whether a reaction is a default.
         return Reactions.model_construct(_fields_set=set(reactions.model_fields_set), **applicable)
+
+    @model_validator(mode="after")
+    def _experiments_have_what_they_need(self) -> Self:
+        settings = self.experiments
+        if settings is None:
+            return self
+        conflicts = []
+        if self.detect.spike is None and settings.suspect_score != Experiments().suspect_score:
+            fix = "remove `suspect_score`, or write what `detect.spike` is to be instead of null"
+            keys = ("experiments.suspect_score", "detect.spike")
+            conflicts.append(Conflict("nothing is given a score where `detect.spike` is null", fix, keys))
+        if self.snapshot.keep == 0 and settings.shift.then is ShiftAnswer.HALT:
+            what = "without snapshots there is no state from before a change of the data to halt in"
+            fix = "write `snapshot: {keep: 1}` or more, or `then: accept`"
+            conflicts.append(Conflict(what, fix, ("experiments.shift.then", "snapshot.keep")))
+        if conflicts:
+            raise conflict_error(*conflicts)
+        return self
 
     def observes(self, signal: SignalName) -> bool:
         """True where the signal is only logged: no incident opens and the step counts as healthy."""

@@ -12,9 +12,9 @@ from typing import Any, cast
 import torch
 from pydantic import BaseModel, ValidationError
 
-from supervisor.config.fixes import problems_of
+from supervisor.config.fixes import problems_of, shown
 from supervisor.config.origins import Origins, refuse
-from supervisor.errors import InputError
+from supervisor.errors import InputError, said_by
 from supervisor.job import Job
 from supervisor.training.device import optimizer_to
 from supervisor.training.optimizers import chained
@@ -87,6 +87,12 @@ def build_trainer(kind: type[Trainer], config: dict[Any, Any], seed: int, origin
     if missing:
         what = f"{kind.__name__} has no {', '.join(missing)}"
         raise _mistake(origins, what, f"a trainer needs {', '.join(REQUIRED)}")
+    interval = getattr(trainer, "scheduler_interval", None)
+    if interval not in (None, "step", "epoch"):
+        what = f"{kind.__name__}.scheduler_interval is {shown(interval)}"
+        raise _mistake(
+            origins, what, 'make it "step" or "epoch", or leave it out (a scheduler steps with every update)'
+        )
     return trainer
 
 
@@ -108,7 +114,7 @@ def _import(name: str, origins: Origins) -> ModuleType:
         # Whatever a module of the user's raises, it cannot be trained with.
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
-        what = f"{name} cannot be imported ({type(error).__name__}: {error}; {where[0]}:{where[1]})"
+        what = f"{name} cannot be imported ({said_by(error)}; {where[0]}:{where[1]})"
         raise _mistake(origins, what, "mend the module") from error
 
 

@@ -128,6 +128,7 @@ def _guard(
     evaluate = getattr(trainer, "evaluate", None)
     names = ("scheduler", "scaler", "on_gradients", "sanitized", "reset_module")
     optional: dict[str, Any] = {name: getattr(trainer, name, None) for name in names}
+    interval = getattr(trainer, "scheduler_interval", None)
     return Guard(
         model=trainer.model,
         optimizer=trainer.optimizer,
@@ -135,6 +136,7 @@ def _guard(
         data=trainer.data if injector is None else injector.data,
         extra_state={"trainer": trainer} if isinstance(trainer, Stateful) else None,
         **optional,
+        scheduler_interval="step" if interval is None else interval,
         policy=spec.policy,
         run_dir=spec.run_dir,
         resume=spec.resume,

@@ -11,9 +11,8 @@ import gc
 import os
 import signal
 import sys
-import traceback
 
-from supervisor.errors import ExitCode, InputError
+from supervisor.errors import ExitCode, InputError, traceback_of
 from supervisor.process.ending import StopRequest, end_with_parent
 from supervisor.process.heartbeat import Heartbeat, Phase
 from supervisor.process.spec import WorkerSpec
@@ -64,7 +63,7 @@ def _work(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         sys.stderr.write(f"{error}\n")
         return ExitCode.BAD_INPUT
     except BaseException as error:  # noqa: BLE001  (SystemExit of a trainer's too: a run ends only when it is done)
-        story = "".join(traceback.format_exception(error))
+        story = traceback_of(error)
         sys.stderr.write(story)
         spec.layout.last_error.write_text(story, encoding="utf-8")
         return ExitCode.BUG

@@ -10,10 +10,13 @@ from typing import Any
 from supervisor.events import EventLog
 from supervisor.events.quarantine_file import QuarantinedSample, write_quarantine
 from supervisor.events.schema import QuarantinedEvent
-from supervisor.records import Cause
+from supervisor.records import Cause, Observation
 from supervisor.training.data_position import DataPosition
 
 __all__ = ["Quarantine"]
+
+MOST_SHOWN = 5
+"""How many rows a warning names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Quarantine:
     path: Path | None
     log: EventLog
     _samples: dict[int | str, QuarantinedSample] = field(default_factory=dict, init=False)
+    _presumed: set[int | str] = field(default_factory=set, init=False)
 
     @property
     def takes(self) -> bool:
@@ -47,8 +51,14 @@ class Quarantine:
         """Leave out what an earlier run found."""
         self._take(samples)
 
-    def add(self, cause: Cause, incident: int) -> None:
-        """Leave out the samples that a cause blames, where the data give their indices."""
+    def add(self, cause: Cause, incident: int, *, presumed: bool = False) -> None:
+        """Leave out the samples that a cause blames, where the data give their indices.
+
+        Args:
+            cause: what was found.
+            incident: in which.
+            presumed: the state may yet turn out to be at fault instead.
+        """
         new = [index for index in cause.dataset_indices if index not in self._samples]
         if not self.takes or not new:
             return
@@ -66,15 +76,40 @@ class Quarantine:
             )
             for index in new
         )
+        if presumed:
+            self._presumed.update(new)
+
+    def release(self, incident: int, seen: Observation) -> None:
+        """Use the samples again that an incident has merely presumed to be at fault: something else was."""
+        again = [
+            index for index in self._samples if index in self._presumed and self._samples[index].incident == incident
+        ]
+        if not again:
+            return
+        for index in again:
+            del self._samples[index]
+        self._presumed.difference_update(again)
+        shown = ", ".join(str(index) for index in again[:MOST_SHOWN]) + (" ..." if len(again) > MOST_SHOWN else "")
+        rows = f"row {shown} is" if len(again) == 1 else f"rows {shown} are"
+        self.log.warn(f"{rows} used again: the state or the set-up was at fault", seen.step, seen.update, spoken=False)
+        self._take(())
 
     def state_dict(self) -> list[dict[str, Any]]:
         """The samples, as plain values."""
-        return [sample.model_dump() for sample in self._samples.values()]
+        return [
+            sample.model_dump() | ({"presumed": True} if index in self._presumed else {})
+            for index, sample in self._samples.items()
+        ]
 
     def load_state_dict(self, samples: Sequence[dict[str, Any]]) -> None:
         """Take back what `state_dict` gave: what was found after it never happened."""
         self._samples.clear()
-        self._take(QuarantinedSample(**sample) for sample in samples)
+        self._presumed.clear()
+        self._presumed.update(sample["index"] for sample in samples if sample.get("presumed"))
+        self._take(
+            QuarantinedSample(**{key: value for key, value in sample.items() if key != "presumed"})
+            for sample in samples
+        )
 
     def _take(self, samples: Iterable[QuarantinedSample]) -> None:
         self._samples.update((sample.index, sample) for sample in samples)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from supervisor.errors import said_by
 from supervisor.events.observation_file import ObservationFile
 from supervisor.events.schema import (
     BufferExemptEvent,
@@ -27,7 +28,7 @@ from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.rng import preserved_rng
 from supervisor.version import __version__
 
-__all__ = ["Evaluation", "ProgressListener", "RunLog"]
+__all__ = ["Evaluation", "ProgressListener", "RunLog", "Standing"]
 
 SLOW_STEP_SECONDS = 1.0
 SLOW_STEP_TIMES = 10.0
@@ -35,6 +36,19 @@ SLOW_STEP_TIMES = 10.0
 
 Evaluation = Callable[[], Mapping[str, float]]
 ProgressListener = Callable[[Progress], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is in force for the rest of a run.
+
+    Attributes:
+        cures: names of the cures of the set-up.
+        left_out: the samples of the data set that are left out.
+    """
+
+    cures: tuple[str, ...] = ()
+    left_out: tuple[int | str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -48,8 +62,7 @@ class RunLog:
         on_progress: called after each step.
         observations: where every update's measurement goes, None to keep none.
         silence: notices a training that goes on without learning.
-        cures: gives the names of the cures of the set-up in force.
-        left_out: gives the samples of the data set that are left out.
+        standing: gives what is in force now, beside the ledger.
         metrics: what the evaluation at the end of the run gave.
     """
 
@@ -59,8 +72,7 @@ class RunLog:
     on_progress: ProgressListener | None
     observations: ObservationFile | None
     silence: SilenceWatch = field(default_factory=SilenceWatch)
-    cures: Callable[[], tuple[str, ...]] = tuple
-    left_out: Callable[[], tuple[int | str, ...]] = field(default=tuple, init=False)
+    standing: Callable[[], Standing] = Standing
     metrics: dict[str, float] = field(default_factory=dict, init=False)
 
     def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:
@@ -129,7 +141,7 @@ class RunLog:
             with preserved_rng():
                 self.metrics = {name: float(value) for name, value in evaluation().items()}
         except Exception as error:  # noqa: BLE001  (whatever the user's evaluation raises, the training is done)
-            message = f"evaluation failed: {type(error).__name__}: {error}"
+            message = f"evaluation failed: {said_by(error)}"
             self.log.warn(message, counters.step, self.ledger.last_update)
             return
         seconds = self.ledger.seconds - before
@@ -160,13 +172,14 @@ class RunLog:
     def summary(self, status: RunStatus) -> RunSummary:
         """What the run came to so far."""
         counters, engine, seconds = self.ledger.counters, self.ledger.engine, self.ledger.seconds
+        standing = self.standing()
         return RunSummary(
             status=status,
             steps=counters.step,
             applied_steps=counters.applied_steps,
             skipped_steps=counters.skipped_steps,
             bad_batches=engine.bad.total,
-            quarantined=self.left_out(),
+            quarantined=standing.left_out,
             incidents=engine.incidents,
             warnings=self.log.warnings,
             incidents_by_signal=dict(self.ledger.by_signal),
@@ -175,7 +188,7 @@ class RunLog:
             final_loss=counters.final_loss,
             metrics=self.metrics,
             seconds=seconds,
-            cures=self.cures(),
+            cures=standing.cures,
             goodput=min(1.0, counters.useful_seconds / seconds) if seconds > 0 else None,
             reason=self.ledger.halt_reason if status is RunStatus.HALTED else None,
             in_place=status is RunStatus.HALTED and self.ledger.halted_in_place,

@@ -29,6 +29,8 @@ EARLY_PART = 0.05
 STAYS_STEPS = 50
 """A planned rate must stay low for so many steps: warm restarts end each of their cycles with a few such steps."""
 
+_EPOCHS = 'write scheduler_interval="epoch" (an argument of `Guard`; in a job, an attribute of the trainer)'
+
 
 @dataclass(slots=True)
 class SilenceWatch:
@@ -108,9 +110,9 @@ class SilenceWatch:
     def _fallen(self, step: int, rate: float) -> str:
         fell = f"the learning rate fell from {self._highest:.3g} to {rate:.3g} within {step + 1} steps"
         if self.stepping == "by_loss":
-            mend = 'write scheduler_interval="epoch" to hand it the mean loss of each epoch, or raise its `patience`'
+            mend = f"{_EPOCHS}, to hand it the mean loss of each epoch, or raise its `patience`"
             return f"{fell}: ReduceLROnPlateau is handed the loss of every batch, which varies by chance: {mend}"
-        mend = 'write scheduler_interval="epoch", or multiply them by the batches of an epoch'
+        mend = f"{_EPOCHS}, or multiply them by the batches of an epoch"
         return f"{fell} and stays there: the scheduler steps with every batch: if its numbers count epochs, {mend}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from supervisor.errors import InputError
+from supervisor.errors import InputError, text_of
 from supervisor.events.writer import EventLog
 from supervisor.policy import RecoveryPolicy
 from supervisor.states.good_states import GoodStates
@@ -100,7 +100,7 @@ class StateTaker:
             self._save(point, good=True, wait=True)
         except TypeError as error:
             # Found at once, not after hours: what a state_dict holds is the user's.
-            raise InputError(str(error)) from error
+            raise InputError(text_of(error)) from error
 
     def take_due(self, *, known_finite: bool) -> None:
         """Take the states that are due now."""

@@ -30,6 +30,7 @@ class Trainer(Protocol):
     A trainer may also offer, and the worker then uses them:
 
     - `scheduler`: learning-rate scheduler, or a list of them, stepped once per applied step;
+    - `scheduler_interval`: `"epoch"` has it stepped once an epoch instead; `"step"` is the default;
     - `scaler`: `torch.amp.GradScaler`;
     - `on_gradients(total_norm)`: called between inspection and update;
     - `sanitized() -> Tensor`: 0-dimensional, values the model replaced since the last call;

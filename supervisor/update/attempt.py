@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from supervisor.errors import said_by, traceback_of
 from supervisor.evidence import Evidence
 from supervisor.records import Observation, Signal
 from supervisor.training.modules import named_modules
@@ -137,14 +138,13 @@ def raised_from(error: Exception, model: nn.Module) -> Raised:
         model: whose modules may have raised it.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    # The line of an exception without a text would be empty.
-    message = f"{type(error).__name__}: {error}".strip().splitlines()[0][:LONGEST_MESSAGE]
+    message = said_by(error).splitlines()[0][:LONGEST_MESSAGE]
     return Raised(
         type=type(error).__name__,
         message=message,
         where=user_frame((frame.filename, frame.lineno) for frame in reversed(frames)),
         module=_module_of(error.__traceback__, model),
-        traceback="".join(traceback.format_exception(error)),
+        traceback=traceback_of(error),
     )
 
 

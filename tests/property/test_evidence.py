@@ -22,6 +22,7 @@ from supervisor.policy import (
     RecoveryPolicy,
     ReinitializeRung,
     ReloadCheckpointRung,
+    Shift,
     TryCuresRung,
     load_policy,
 )
@@ -42,14 +43,20 @@ EVIDENCES = st.lists(st.none() | EVIDENCE, min_size=1, max_size=6)
 NOT_THE_STATES = st.lists(st.sampled_from([Blame.DATA, Blame.MACHINE]), min_size=1, max_size=4)
 
 
+AT_ONCE = Shift(after_updates=1)
+"""So that any number of bad batches may be the last."""
+
+
 @st.composite
 def deciding(draw: st.DrawFn, *, skips: bool = False, own_reactions: bool = True) -> RecoveryPolicy:
     """A policy with experiments, of which any number of bad batches may be the last."""
     written = draw(policies()).model_dump(mode="json", exclude={"reactions"} if not own_reactions else None)
     if skips and not any(rung["action"] == "skip_batch" for rung in written["ladder"]):
         written["ladder"].insert(draw(st.integers(0, len(written["ladder"]) - 1)), {"action": "skip_batch"})
-    bad = {"in_a_row": draw(st.integers(1, 60)), "share": draw(st.sampled_from([0.1, 0.5, 1.0])), "window_updates": 20}
-    return load_policy({**written, "experiments": {"bad_data": bad}})
+    share = draw(st.sampled_from([0.1, 0.5, 1.0]))
+    most = 60 if share == 1 else int(20 * share)
+    bad = {"in_a_row": draw(st.integers(1, most)), "share": share, "window_updates": 20}
+    return load_policy({**written, "experiments": {"bad_data": bad, "shift": {"after_updates": 1}}})
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,7 @@ def test_bad_data_spend_neither_attempts_nor_limits(
 def test_a_sound_run_within_what_is_allowed_is_never_halted_and_never_goes_back(
     policy: RecoveryPolicy, faults: Faults, steps: int, blames: list[Blame]
 ) -> None:
-    allowed = Experiments(bad_data=BadData(in_a_row=steps, share=1.0, window_updates=steps))
+    allowed = Experiments(bad_data=BadData(in_a_row=steps, share=1.0, window_updates=steps), shift=AT_ONCE)
     policy = policy.model_copy(update={"experiments": allowed})
     # Each batch has a number of its own: one that comes again and fails again is no longer the machine's.
     evidences = [Evidence(blames[number % len(blames)], "found", batch=number) for number in range(steps)]
@@ -176,7 +183,7 @@ def test_a_sound_run_within_what_is_allowed_is_never_halted_and_never_goes_back(
 def test_one_bad_batch_more_than_may_come_in_a_row_halts_in_place(
     policy: RecoveryPolicy, faults: Faults, steps: int, in_a_row: int
 ) -> None:
-    allowed = Experiments(bad_data=BadData(in_a_row=in_a_row, share=1.0, window_updates=200))
+    allowed = Experiments(bad_data=BadData(in_a_row=in_a_row, share=1.0, window_updates=200), shift=AT_ONCE)
     policy = policy.model_copy(update={"experiments": allowed})
     run = judged(policy, faults, steps, [Evidence(Blame.DATA, "found")])
     longest = max((answer.after.bad.in_a_row for answer in run.answers), default=0)

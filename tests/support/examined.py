@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from supervisor.records import Signal, SignalName
 from supervisor.signals import Detectors
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.events import EventList
+from supervisor.training.data_cursor import DataCursor
 from supervisor.training.data_position import DataPosition
 from supervisor.training.state import TrainingState
 from supervisor.update import Attempt, Place
@@ -48,7 +50,13 @@ class Examined:
     """
 
     def __init__(
-        self, *, warm: int = 96, replayed: bool = True, stopping: Callable[[], bool] = lambda: False, **policy: Any
+        self,
+        *,
+        warm: int = 96,
+        replayed: bool = True,
+        drawn: bool = False,
+        stopping: Callable[[], bool] = lambda: False,
+        **policy: Any,
     ) -> None:
         torch.manual_seed(0)
         self.fault: Callable[[], float] = lambda: 1.0
@@ -59,7 +67,8 @@ class Examined:
         )
         self.policy = load_policy({"experiments": {}, **policy})
         self.detectors, self.canaries = Detectors(self.policy), RecentCanaries(4)
-        self.heard, self.clock, self.data = EventList(), FakeClock(), DataPosition()
+        self.heard, self.clock = EventList(), FakeClock()
+        self.data = DataCursor(itertools.cycle(self.batches)) if drawn else DataPosition()
         self.budget = PassBudget(0.01)
         tools = Tools(self.parts.subject, self.parts.executor, self.data, log_to(self.heard), self.clock, stopping)
         self.examining = Examining(self.policy, tools, self.detectors, self.canaries, self.budget)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from supervisor import errors
-from supervisor.errors import ExitCode, InputError, PolicyMisfit, SupervisorError, kind_of
+from supervisor.errors import (
+    ExitCode,
+    InputError,
+    PolicyMisfit,
+    SupervisorError,
+    kind_of,
+    said_by,
+    text_of,
+    traceback_of,
+)
 
 
 def test_the_exit_codes_are_those_that_scripts_are_written_against() -> None:
@@ -32,9 +41,31 @@ def test_a_misfit_names_the_key_and_keeps_its_parts() -> None:
     assert isinstance(error, InputError)
 
 
-@pytest.mark.parametrize("name", [name for name in errors.__all__ if name not in ("ExitCode", "kind_of")])
+@pytest.mark.parametrize("name", [name for name in errors.__all__ if name[0].isupper() and name != "ExitCode"])
 def test_every_error_can_be_caught_as_one_of_the_supervisors(name: str) -> None:
     assert issubclass(getattr(errors, name), SupervisorError)
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        return str(self.args[1])  # as one whose arguments were not those that it expects
+
+
+def test_an_exception_whose_str_raises_has_a_text_all_the_same() -> None:
+    assert text_of(Mute("bad row")) == "its text cannot be made, str() of it raises IndexError"
+    assert said_by(Mute("bad row")).startswith("Mute: its text cannot be made")
+    assert "Mute" in traceback_of(Mute("bad row"))
+
+
+def test_a_text_can_be_written_to_a_file_whatever_is_in_it() -> None:
+    error = OSError("no file row\udc80.png")
+    assert said_by(error) == "OSError: no file row\\udc80.png"
+    traceback_of(error).encode("utf-8")
+
+
+def test_an_exception_without_a_text_is_said_by_its_class() -> None:
+    assert said_by(KeyboardInterrupt()) == "KeyboardInterrupt"
+    assert said_by(ValueError("no such row")) == "ValueError: no such row"
 
 
 class Batch:

@@ -44,6 +44,16 @@ class Circle(Section):
     radius: int = 1
 
 
+class Frame(Section):
+    width: int = 1
+    wood: Colour = Colour.RED
+
+
+class Hanging(Section):
+    enabled: bool = True
+    height: int = 2
+
+
 class Drawing(Section):
     unknown_key_hint = "; ask the painter"
     version: FormatVersion = 1
@@ -51,6 +61,8 @@ class Drawing(Section):
     colour: Colour = Colour.RED
     framed: Annotated[bool, Field(strict=True)] = False
     pair: Pair = Pair()
+    frame: Frame | None = None
+    hanging: Hanging = Hanging()
     shapes: Annotated[
         tuple[Annotated[Square | Circle, Field(discriminator="shape")], ...], Field(min_length=1, max_length=2)
     ] = (Circle(),)
@@ -65,11 +77,40 @@ def found(raw: Any, model: type[BaseModel] = Drawing, origins: Origins | None = 
 SQUARE = {"shape": "square", "side": 1}
 MESSAGES: list[tuple[dict[Any, Any], str]] = [
     ({"colours": 1}, "colours: no such key: write `colour`"),
-    ({"xyzzy": 1}, "xyzzy: no such key: remove it, or write one of: colour, framed, pair, shapes, title, version; ask"),
+    (
+        {"xyzzy": 1},
+        "xyzzy: no such key: remove it, or write one of: colour, frame, framed, hanging, pair, shapes, title, version",
+    ),
     ({"low": 1}, "low: no such key: write it under `pair`"),
     ({"radius": 1}, "radius: no such key: write it in a shape of the `shapes`"),
     ({"pair": {"title": "a"}}, "pair.title: no such key: write it at the top level"),
     ({"shapes": [{**SQUARE, "radius": 1}]}, "shapes.0.radius: no such key: remove it, or write one of: shape, side"),
+    (
+        {"frame": False},
+        "frame: false is not a mapping: write `frame: null` to switch it off, or keys and values (width, wo",
+    ),
+    (
+        {"frame": "off"},
+        'frame: "off" is not a mapping: write `frame: null` to switch it off, or keys and values (width, ',
+    ),
+    (
+        {"frame": []},
+        "frame: a list is not a mapping: write `frame: null` to switch it off, or keys and values (width, wo",
+    ),
+    ({"frame": 7}, "frame: 7 is not a mapping: write keys and values (width, wood), or `frame: null` to switch it off"),
+    (
+        {"frame": {"enabled": False}},
+        "frame.enabled: no such key: write `frame: null` to switch it off; to have it on, rem",
+    ),
+    ({"pair": {"enabled": False}}, "pair.enabled: no such key: remove it, or write one of: high, low"),
+    ({"enabled": False}, "enabled: no such key: remove it, or write one of: colour"),
+    (
+        {"hanging": False},
+        "hanging: false is not a mapping: write `hanging: {enabled: false}` to switch it off, or keys a",
+    ),
+    ({"hanging": {"enable": False}}, "hanging.enable: no such key: write `enabled`"),
+    ({"frame": {"radius": "red"}}, "frame.radius: no such key: remove it, or write one of: width, wood"),
+    ({"frame": {"radius": 2}}, "frame.radius: no such key: write it in a shape of the `shapes`"),
     ({5: 1}, "5: 5 is a number, not a name: write a name as the key"),
     ({"version": 2}, "version: 2 is not a version of this format: write `version: 1`"),
     ({"version": "1"}, 'version: "1" is not a version of this format: write `version: 1`'),

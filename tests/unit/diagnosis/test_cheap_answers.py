@@ -10,9 +10,10 @@ import torch
 from support.training import EventList, build, guard_of, healthy_batches, nan_batch, quiet
 from torch import Tensor, nn
 
-from supervisor import Guard
+from supervisor import Guard, PolicyHalt
 from supervisor.diagnosis.probe import Probe
 from supervisor.events.schema import DiagnosisEvent
+from supervisor.guard.diagnosing import IN_FULL
 from supervisor.records import CauseKind
 
 BATCHES = healthy_batches(12)
@@ -65,6 +66,40 @@ def test_a_loss_that_went_wrong_once_takes_a_second_replay_to_tell_chance_from_f
 
     found = diagnosed(BATCHES, loss, training)
     assert (found.kind, found.replays, found.deterministic) == (CauseKind.NOT_REPRODUCIBLE, 2, True)
+
+
+class Carrying(nn.Module):
+    """Keeps something from batch to batch in a plain attribute, and begins anew with a batch of another size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.kept_BH: Tensor | None = None
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        now_BH = torch.relu(self.inner(x_BF))
+        if self.kept_BH is None or self.kept_BH.shape != now_BH.shape:
+            self.kept_BH = torch.zeros_like(now_BH)
+        self.kept_BH = (0.5 * self.kept_BH + 0.1 * now_BH).detach()
+        out: Tensor = self.outer(now_BH + self.kept_BH)
+        return out
+
+
+def test_a_brief_look_accuses_no_row_of_what_a_plain_attribute_has_done() -> None:
+    """From the third update of an incident on, with experiments: one row by itself is healthy in such a model."""
+    training, heard = build(model=Carrying), EventList()
+    rows = [(x, y) for batch in healthy_batches(60) for x, y in zip(*batch, strict=True)]
+    data = torch.utils.data.DataLoader(rows, batch_size=8)
+    guard = guard_of(training, data=data, policy=quiet(experiments={}), listeners=[heard])  # type: ignore[arg-type]
+    with contextlib.suppress(PolicyHalt):
+        for number, batch in enumerate(guard.batches(50)):
+            if number == 40:
+                training.model.kept_BH.fill_(math.nan)
+            guard.step(batch)
+    found = [event for event in heard if isinstance(event, DiagnosisEvent)]
+    assert len(found) > IN_FULL
+    assert {event.kind for event in found} == {CauseKind.HIDDEN_STATE}
+    assert heard.named("quarantined") == []
 
 
 class Marked(nn.Module):

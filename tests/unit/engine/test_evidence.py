@@ -27,7 +27,7 @@ INCIDENT = OpenIncident(1, 0, (0, 0, 0, 0, 0))
 
 
 def policy_with(*ladder: dict[str, Any], bad_data: dict[str, Any] | None = None, **changes: Any) -> RecoveryPolicy:
-    experiments = {} if bad_data is None else {"bad_data": bad_data}
+    experiments = {} if bad_data is None else {"bad_data": bad_data, "shift": {"after_updates": 1}}
     return load_policy({"ladder": [*(ladder or LADDER)], "experiments": experiments, **changes})
 
 

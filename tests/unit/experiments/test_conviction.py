@@ -9,10 +9,12 @@ from support.exact import assert_same
 from support.examined import Examined
 
 from supervisor.evidence import Blame
-from supervisor.experiments.conviction import convict_stretch, convict_update
+from supervisor.experiments.conviction import convict_state, convict_stretch, convict_update
 from supervisor.experiments.harm import Harm
 from supervisor.experiments.verdict import PERSISTS
+from supervisor.records import Signal, SignalName
 from supervisor.training.tree import clone
+from supervisor.update import Attempt
 
 SEVERE, SLIGHT = Harm(True, 0.25, 9.0, severe=True), Harm(True, 0.25, 0.45)
 LITTLE = 0.42
@@ -140,6 +142,61 @@ class TestTheState:
         attempt = setting.on_trial()
         assert not convict_stretch(setting.examining, attempt, setting.stretch(pinned=False), SLIGHT)
         assert (attempt.signals, attempt.evidence, attempt.odd) == ((), None, True)
+
+
+RATE = {"lr": 2.0, "highest_lr": 0.05}
+
+
+class TestTheRate:
+    def test_one_that_did_harm_is_to_blame_and_is_refused(self) -> None:
+        setting = Examined()
+        stretch, before = setting.stretch(), state(setting)
+        attempt = setting.on_trial(**RATE)
+        assert convict_stretch(setting.examining, attempt, stretch, SEVERE)
+        assert_same(state(setting), before)
+        assert attempt.evidence is not None
+        assert (attempt.evidence.blame, attempt.evidence.finite) == (Blame.SETUP, True)
+        assert "the learning rate is 2, and was at most 0.05 before" in attempt.evidence.why
+        assert [signal.name for signal in attempt.signals] == ["divergence"]
+        assert not stretch.skipping
+        assert setting.detectors.rate.factor(2.0) == 0.05 / 2.0
+
+    def test_amid_other_odd_updates_the_stretch_is_to_blame(self) -> None:
+        setting = Examined()
+        stretch = setting.stretch()
+        stretch.accept(setting.on_trial().seen, setting.batches[:1])
+        attempt = setting.on_trial(**RATE)
+        assert convict_stretch(setting.examining, attempt, stretch, SEVERE)
+        assert attempt.evidence is not None
+        assert attempt.evidence.blame is Blame.DATA
+        assert setting.detectors.rate.factor(2.0) == 1.0
+
+
+class TestBeforeAnUpdate:
+    def found(self, setting: Examined, by: float) -> tuple[bool, Attempt]:
+        canaries = setting.examining.usable()
+        setting.damage(by)
+        attempt = setting.parts.measured(setting.batches[0], place=setting.place())
+        odd = (Signal(SignalName.ODD_UPDATE, {"loss": 3.0}),)
+        return convict_state(setting.examining, attempt, canaries, odd), attempt
+
+    def test_a_damaged_state_is_found(self) -> None:
+        found, attempt = self.found(Examined(), 40.0)
+        assert found
+        assert [signal.name for signal in attempt.signals] == ["divergence"]
+        assert attempt.evidence is not None
+        assert (attempt.evidence.blame, attempt.evidence.finite) == (Blame.STATE, True)
+
+    def test_a_sound_one_is_not(self) -> None:
+        found, attempt = self.found(Examined(), 0.0)
+        assert (found, attempt.signals, attempt.evidence) == (False, (), None)
+
+    def test_nor_one_that_cannot_be_tried(self) -> None:
+        setting = Examined()
+        canaries = setting.examining.usable()
+        attempt = setting.parts.measured(setting.batches[0], place=setting.place())
+        setting.fault = lambda: 1 / 0
+        assert not convict_state(setting.examining, attempt, canaries, ())
 
 
 @pytest.mark.parametrize("pinned", [True, False])

@@ -515,7 +515,7 @@ class TestExtremes:
         assert (ending, [signal.name for signal in attempt.signals]) == ("flagged", ["loss_spike"])
 
     def test_extremes_that_are_left_out_one_after_another_are_asked_of_a_fork_once(self) -> None:
-        setting = Setting(experiments={"bad_data": {"in_a_row": 5}})
+        setting = Setting(experiments={"bad_data": {"in_a_row": 5}, "shift": {"after_updates": 5}})
         for _ in range(5):
             assert setting.update(bad(push=1e4))[0] == "flagged"
         assert [kind for kind, _ in setting.experiments()].count("fork") == 1

@@ -63,6 +63,29 @@ def test_a_higher_rate_is_tried_where_the_set_up_is_in_question_and_redrawing_wh
     assert setting.redrawn == [("outer",)]
 
 
+def test_where_the_scale_of_weights_alone_is_in_question_only_they_are_redrawn() -> None:
+    setting = Setting(of_itself=True, flagged=("outer",))
+    setting.trials.cures.redraws_only = True
+    assert setting.run() == ["keep", "reinitialize_flagged"]
+    # A reload that led no further has other reasons.
+    asked = Setting(flagged=("outer",))
+    asked.trials.cures.redraws_only = True
+    assert asked.run() == ["keep", "lr 0.5", "reinitialize_flagged"]
+
+
+def test_those_that_are_close_are_trained_for_longer_and_told_again() -> None:
+    setting = Setting()
+    setting.run()
+    before = all_of(setting.parts.subject)
+    setting.trials.look_longer(setting.trials.done[1:], [*UPDATES, *UPDATES[2:]], 1)
+    assert_same(all_of(setting.parts.subject), before)
+    keep, lower = setting.trials.done
+    assert keep.longer is None
+    assert lower.longer is not None
+    assert lower.longer != lower.score
+    assert [(event.cure, event.updates) for event in setting.heard] == [("keep", 5), ("lr 0.5", 5), ("lr 0.5", 10)]
+
+
 def test_changing_nothing_is_tried_from_the_first_state_alone() -> None:
     setting = Setting()
     setting.run()

@@ -240,7 +240,7 @@ class TestDiagnoses:
             "record.applied",
             "record.write",
         ]
-        assert setting.last("quarantine.add") == (found, 1)
+        assert setting.last("quarantine.add") == (found, 1, False)
         assert setting.ledger.incident is not None
         assert (setting.ledger.incident.causes, setting.ledger.incident.replays) == ((found,), 2)
 
@@ -254,6 +254,13 @@ class TestDiagnoses:
         setting = Setting()
         found = setting.flag(diagnosis=Diagnosis(cause(CauseKind.POISONED_PARAMETER)))
         assert found.decision.action is ActionName.RELOAD_CHECKPOINT
+        # What was presumed of rows in this incident is the state's doing.
+        assert setting.calls.count("quarantine.release") == 1
+
+    def test_a_skip_says_nothing_of_the_state(self) -> None:
+        setting = Setting()
+        setting.flag(diagnosis=Diagnosis(cause(CauseKind.BAD_INPUT)))
+        assert "quarantine.release" not in setting.calls
 
     @pytest.mark.parametrize(
         ("attributes", "can_retry"), [({"drawn": True}, True), ({}, False), ({"drawn": True, "undone": False}, False)]

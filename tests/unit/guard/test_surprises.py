@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -396,3 +397,27 @@ def test_a_run_ends_where_registered_state_refuses_to_go_back() -> None:
         guard.step(nan_batch(BATCHES[1]))
     assert heard.actions() == ["reload_checkpoint", "halt"]
     assert guard.status == "halted"
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        return str(self.args[1])  # as one whose arguments were not those that it expects
+
+
+@pytest.mark.parametrize("error", [Mute("bad row"), OSError("no file row\udc80.png")])
+def test_an_exception_whose_text_cannot_be_made_or_written_is_a_finding_like_any_other(
+    tmp_path: Path, error: Exception
+) -> None:
+    """`str` of it raises, or no UTF-8 file takes it: neither may leave `guard.run`."""
+    training, calls = build(), iter(range(1000))
+
+    def loss(batch: Any) -> Tensor:
+        if next(calls) == 5:
+            raise error
+        return training.loss(batch)
+
+    evaluated: Any = {"evaluate": lambda: (_ for _ in ()).throw(error)}
+    guard = guard_of(replace(training, loss=loss), BATCHES, run_dir=tmp_path / "run", policy=quiet(), **evaluated)
+    summary = guard.run(20)
+    assert (summary.status, summary.incidents) == ("finished", 1)
+    assert type(error).__name__ in (tmp_path / "run" / "incidents" / "0001" / "incident.json").read_text("utf-8")

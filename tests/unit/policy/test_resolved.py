@@ -83,11 +83,13 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
     }
     drift = {"block_updates": draw(st.integers(2, 100)), "rises": draw(st.integers(2, 9)), "factor": 1.5}
     weights = {"fall": draw(st.floats(0.01, 0.99)), "window_updates": draw(counts), "warmup_updates": 0}
+    share, shown = draw(st.floats(0.1, 1)), draw(st.integers(10, 1000))
+    in_a_row = draw(st.integers(1, 1000 if share == 1 else int(share * shown)))
     experiments = {
         "canary_batches": draw(st.integers(1, 9)),
         "suspect_score": draw(seconds),
-        "bad_data": {"in_a_row": draw(counts), "share": draw(st.floats(0.1, 1)), "window_updates": 10},
-        "shift": {"after_updates": draw(counts), "then": draw(st.sampled_from(["accept", "halt"]))},
+        "bad_data": {"in_a_row": in_a_row, "share": share, "window_updates": shown},
+        "shift": {"after_updates": draw(st.integers(1, in_a_row)), "then": draw(st.sampled_from(["accept", "halt"]))},
     }
     sections: dict[str, st.SearchStrategy[Any]] = {
         "version": st.just(1),
@@ -115,7 +117,13 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
             },
         ),
     }
-    return {**draw(st.fixed_dictionaries({}, optional=sections)), "ladder": ladder, "reactions": reactions}
+    written = draw(st.fixed_dictionaries({}, optional=sections))
+    if written.get("detect", {}).get("spike", {}) is None:
+        experiments.pop("suspect_score")
+    if written.get("snapshot", {}).get("keep") == 0:
+        experiments.pop("shift")
+        experiments.pop("bad_data")
+    return {**written, "ladder": ladder, "reactions": reactions}
 
 
 @settings(deadline=None)

@@ -120,3 +120,16 @@ def test_a_trainer_that_lacks_a_part(module: Module) -> None:
     module("good_trainer", GOOD)
     with pytest.raises(InputError, match=r"j\.yaml:2: trainer: Half has no optimizer, loss: a trainer needs model, "):
         build_trainer(find_trainer("good_trainer:Half", ORIGINS), {}, 0, ORIGINS)
+
+
+@pytest.mark.parametrize("interval", ["'step'", "'epoch'", "None"])
+def test_a_trainer_may_say_when_its_scheduler_steps(module: Module, interval: str) -> None:
+    module("scheduling", GOOD.replace("model = optimizer", f"scheduler_interval = {interval}; model = optimizer"))
+    assert build_trainer(find_trainer("scheduling:Tiny", ORIGINS), {}, 0, ORIGINS).model is None
+
+
+def test_another_interval_is_refused_with_what_may_be_meant(module: Module) -> None:
+    module("wrong", GOOD.replace("model = optimizer", "scheduler_interval = 'batch'; model = optimizer"))
+    said = r'j\.yaml:2: trainer: Tiny.scheduler_interval is "batch": make it "step" or "epoch", or leave it out'
+    with pytest.raises(InputError, match=said):
+        build_trainer(find_trainer("wrong:Tiny", ORIGINS), {}, 0, ORIGINS)

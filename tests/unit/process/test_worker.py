@@ -111,3 +111,18 @@ def test_what_does_not_fit_is_told_with_its_line(resolve: Resolve, values: dict[
         pytest.skip("there is a CUDA device")
     with pytest.raises(InputError, match=said):
         work(resolve(**values))
+
+
+@pytest.mark.parametrize(("interval", "steps"), [("None", 1), ("'step'", 1), ("'epoch'", 8)])
+def test_a_scheduler_steps_as_often_as_its_trainer_says(resolve: Resolve, interval: str, steps: int) -> None:
+    """An epoch of the trainer has eight batches."""
+    resolved = resolve(steps=20, log_every_steps=1)
+    module = Path("mine.py")
+    made = "self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: 0.5**step)"
+    made += f"; self.scheduler_interval = {interval}"
+    module.write_text(module.read_text("utf-8").replace("self.calls = 0", f"self.calls = 0; {made}"), encoding="utf-8")
+    _, _, run_dir = work(resolved)
+    noted = [event.model_dump() for event in read_events(run_dir) if event.event == "step"]
+    (first, last), halvings = (noted[0], noted[-1]), noted[-1]["step"] // steps - noted[0]["step"] // steps
+    assert halvings > 0
+    assert last["lr"] == pytest.approx(first["lr"] * 0.5**halvings)

@@ -11,7 +11,7 @@ from support.parts import log_to, through_a_file
 
 from supervisor.events.quarantine_file import QuarantinedSample, read_quarantine
 from supervisor.record.quarantine import Quarantine
-from supervisor.records import Cause, CauseKind
+from supervisor.records import Cause, CauseKind, Observation
 from supervisor.testing.events import EventList
 from supervisor.training.data_cursor import DataCursor
 from supervisor.training.data_position import DataPosition
@@ -109,3 +109,31 @@ def test_without_a_run_directory_nothing_is_written(tmp_path: Path) -> None:
     setting.quarantine.add(cause(5), 1)
     assert setting.data.quarantined == {5}
     assert [event.event for event in setting.heard] == ["quarantined"]
+
+
+SEEN = Observation(step=12, update=14, loss=1.0, grad_norm=1.0)
+
+
+def test_rows_that_were_presumed_to_be_at_fault_are_used_again_once_something_else_was(tmp_path: Path) -> None:
+    setting = Setting(tmp_path / "quarantine.jsonl")
+    setting.quarantine.add(cause(5), 1, presumed=True)
+    setting.quarantine.add(cause(6), 1)
+    setting.quarantine.add(cause(7), 2, presumed=True)
+    setting.quarantine.release(1, SEEN)
+    assert (setting.data.quarantined, setting.listed()) == ({6, 7}, [6, 7])
+    (warning,) = setting.heard.named("warning")
+    assert warning.message == "row 5 is used again: the state or the set-up was at fault"
+    assert (warning.step, warning.update) == (12, 14)
+    setting.quarantine.release(1, SEEN)
+    assert len(setting.heard.named("warning")) == 1
+
+
+def test_what_is_presumed_is_still_so_after_a_resume(tmp_path: Path) -> None:
+    one, other = Setting(tmp_path / "one.jsonl"), Setting(tmp_path / "other.jsonl")
+    one.quarantine.add(cause(5, 8), 1, presumed=True)
+    one.quarantine.add(cause(6), 1)
+    other.quarantine.load_state_dict(through_a_file(one.quarantine.state_dict()))
+    assert other.quarantine.state_dict() == one.quarantine.state_dict()
+    other.quarantine.release(1, SEEN)
+    assert (other.data.quarantined, other.listed()) == ({6}, [6])
+    assert "rows 5, 8 are used again" in other.heard.named("warning")[0].message

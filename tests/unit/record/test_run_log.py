@@ -18,7 +18,7 @@ from supervisor.events.observation_file import ObservationFile, read_observation
 from supervisor.events.schema import RunStatus
 from supervisor.record.counters import Progress
 from supervisor.record.run_ledger import RunLedger
-from supervisor.record.run_log import RunLog
+from supervisor.record.run_log import RunLog, Standing
 from supervisor.records import Observation
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.events import EventList
@@ -237,7 +237,7 @@ class TestTheEnd:
 
 def test_the_summary_names_the_samples_that_are_left_out() -> None:
     run = Run()
-    run.log.left_out = lambda: (4, 9)
+    run.log.standing = lambda: Standing(left_out=(4, 9))
     assert run.log.summary(RunStatus.FINISHED).quarantined == (4, 9)
 
 

@@ -55,3 +55,33 @@ def test_it_remembers_across_a_checkpoint() -> None:
     detector = OddRate()
     detector.load_state_dict(at_rates(*[0.1] * LEAST).state_dict())
     assert detector.suspect(seen(4.0)) is not None
+
+
+class TestRefused:
+    def refused(self) -> OddRate:
+        detector = at_rates(*[0.1] * LEAST)
+        detector.refuse()
+        return detector
+
+    def test_it_is_held_at_the_highest_and_not_odd_again(self) -> None:
+        detector = self.refused()
+        assert detector.suspect(seen(4.0)) is None
+        assert detector.factor(4.0) == 0.1 / 4.0
+        # Updates that are made at the lower rate say nothing about it.
+        detector.accept(seen(4.0))
+        assert detector.factor(4.0) == 0.1 / 4.0
+
+    def test_until_the_schedule_gives_one_that_is_not(self) -> None:
+        detector = self.refused()
+        assert detector.factor(0.1) == 1.0
+        assert detector.factor(4.0) == 1.0
+        assert detector.suspect(seen(4.0)) is not None
+
+    def test_it_stays_refused_across_a_checkpoint(self) -> None:
+        detector = OddRate()
+        detector.load_state_dict(self.refused().state_dict())
+        assert detector.factor(4.0) == 0.1 / 4.0
+
+    @pytest.mark.parametrize("rate", [4.0, 0.1, None])
+    def test_without_a_refusal_no_rate_is_touched(self, rate: float | None) -> None:
+        assert at_rates(*[0.1] * LEAST).factor(rate) == 1.0
