@@ -165,7 +165,13 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "lr_scale": st.none() | numbers,
         "modules": st.none() | st.lists(names, max_size=3).map(tuple),
     },
-    schema.CureTriedEvent: {"incident": positive, "cure": names, "score": numbers, "from_step": counts, "updates": st.none() | counts},
+    schema.CureTriedEvent: {
+        "incident": positive,
+        "cure": names,
+        "score": numbers,
+        "from_step": counts,
+        "updates": st.none() | counts,
+    },
     schema.CureChosenEvent: {"incident": positive, "cure": names, "score": numbers, "keep_score": numbers},
     schema.ActionFailedEvent: {"incident": positive, "action": actions, "error": names},
     schema.IncidentClosedEvent: {
