@@ -61,7 +61,9 @@ def run(
         with torch.no_grad():
             match kind:
                 case "nan_loss":
-                    return value * math.nan
+                    # With its graph: a loss without one is a mistake in the program, which halts.
+                    with torch.enable_grad():
+                        return value * math.nan
                 case "nan_gradient":
                     return value + (parameters[0] * 0).sum().sqrt() * 0
                 case "nan_weight":
