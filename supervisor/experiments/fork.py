@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from supervisor.errors import ActionError
+from supervisor.errors import ActionError, text_of
 from supervisor.experiments.no_trace import Surroundings, updates_undone
 from supervisor.records import Observation
 from supervisor.training.data_cursor import DataCursor
@@ -64,7 +64,7 @@ def drawn_updates(data: DataPosition, updates: int, accumulate: int) -> Iterator
             for _ in range(updates * accumulate):
                 drawn.append(data.next())
         except Exception as error:
-            raise ActionError(f"the data gave {len(drawn)} of the batches for a fork: {error}") from error
+            raise ActionError(f"the data gave {len(drawn)} of the batches for a fork: {text_of(error)}") from error
         yield [tuple(drawn[first : first + accumulate]) for first in range(0, len(drawn), accumulate)]
     finally:
         data.put_back(drawn)

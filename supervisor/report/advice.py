@@ -146,7 +146,7 @@ def _bad_input(record: IncidentFile) -> Iterable[str]:
     causes = [cause for cause in _causes(record) if cause.kind is CauseKind.BAD_INPUT]
     rows = [*dict.fromkeys(row for cause in causes for row in cause.dataset_indices)]
     if rows:
-        yield f"Clean or leave out row {_some(rows)} of the data set."
+        yield f"Clean or leave out {'row' if len(rows) == 1 else 'rows'} {_some(rows)} of the data set."
         yield (
             "quarantine.jsonl in the run directory lists such rows: `quarantine: path/to/quarantine.jsonl` in the next "
             "job leaves them out from the start."

@@ -69,7 +69,7 @@ class TestOperations:
 class TestData:
     def test_a_bad_sample_is_named_by_its_row_or_else_by_its_place_in_the_batch(self) -> None:
         rows = advice(record(CauseKind.BAD_INPUT, samples=(1,), dataset_indices=(40, 41)))
-        assert rows[0] == "Clean or leave out row 40, 41 of the data set."
+        assert rows[0] == "Clean or leave out rows 40, 41 of the data set."
         assert "quarantine.jsonl" in rows[1]
         place = record(CauseKind.BAD_INPUT, samples=(1, 3), batch_number=12)
         assert advice(place) == ("Look at sample 1, 3 of batch 12: batch.pt holds it.",)
@@ -86,7 +86,7 @@ class TestData:
         )
         base = record(CauseKind.BAD_INPUT, samples=(1,), dataset_indices=(40,))
         said = advice(base.model_copy(update={"later_causes": later}))
-        assert said[0] == "Clean or leave out row 40, 7 of the data set."
+        assert said[0] == "Clean or leave out rows 40, 7 of the data set."
         assert said[2] == "Look at sample 2 of batch 20."
         assert said[-1] == "2 more of its batches are at fault: incident.json names them."
 
