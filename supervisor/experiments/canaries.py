@@ -29,6 +29,7 @@ class Canary:
         rows: their indices in the data set, where the data give them.
         versions: how often each tensor had been written to by then.
         copied: whether the batches are a copy.
+        places: where their tensors' memory begins, unless they are one.
     """
 
     batches: tuple[Any, ...]
@@ -38,6 +39,7 @@ class Canary:
     rows: frozenset[int | str]
     versions: tuple[int, ...]
     copied: bool = False
+    places: frozenset[int] = frozenset()
 
     @property
     def intact(self) -> bool:
@@ -61,21 +63,22 @@ class RecentCanaries:
         if self._kept.maxlen == 0 or attempt.seen.replayed:
             return
         batches = attempt.batches
+        places = frozenset() if self._copies else places_of(batches)
         if not self._copies:
-            self._notice_reuse(batches)
+            self._notice_reuse(places)
         if self._copies:
             if not copies(batches):
                 return
             batches = clone(batches)
         seen, place = attempt.seen, attempt.place
-        known = frozenset(rows or ())
-        versions = versions_of(batches)
-        self._kept.append(Canary(batches, attempt.before.rng, seen.loss, place.update, known, versions, self._copies))
+        known, versions = frozenset(rows or ()), versions_of(batches)
+        self._kept.append(
+            Canary(batches, attempt.before.rng, seen.loss, place.update, known, versions, self._copies, places)
+        )
 
-    def _notice_reuse(self, batches: Sequence[Any]) -> None:
+    def _notice_reuse(self, places: frozenset[int]) -> None:
         """Memory that a canary holds is given to nobody else: a batch that lies there was written over it."""
-        places = places_of(batches)
-        for each in [each for each in self._kept if not places.isdisjoint(places_of(each.batches))]:
+        for each in [each for each in self._kept if not places.isdisjoint(each.places)]:
             self._kept.remove(each)
             self._copies = True
 
@@ -119,7 +122,9 @@ def canaries_of(state: Sequence[Mapping[str, Any]]) -> tuple[Canary, ...]:
     for each in state:
         batches, rows = from_checkpoint(each), frozenset(each["rows"])
         versions, copied = versions_of(batches), each.get("copied", False)
-        found.append(Canary(batches, each["rng"], each["loss"], each["update"], rows, versions, copied))
+        found.append(
+            Canary(batches, each["rng"], each["loss"], each["update"], rows, versions, copied, places_of(batches))
+        )
     return tuple(found)
 
 

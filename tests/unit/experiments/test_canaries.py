@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support.exact import assert_same
@@ -191,3 +192,44 @@ def test_it_is_the_batch_as_it_was_drawn_and_not_a_copy() -> None:
     canaries.healthy(attempt_of(0, 0, drawn, before=before()))
     canary: Canary = canaries.usable()[0]
     assert canary.batches[0] is drawn
+
+
+class TestMemoryThatIsFilledAgain:
+    """By NumPy, so that torch counts no writing."""
+
+    def after(self, updates: int) -> tuple[RecentCanaries, np.ndarray[Any, Any]]:
+        canaries, memory = RecentCanaries(4), np.zeros((3, 4), np.float32)
+        for number in range(updates):
+            memory[:] = number
+            drawn = (torch.from_numpy(memory), torch.tensor(number))
+            canaries.healthy(attempt_of(number, number, drawn, before=before()))
+        return canaries, memory
+
+    def test_from_the_second_batch_on_copies_are_kept(self) -> None:
+        canaries, memory = self.after(6)
+        memory[:] = np.nan
+        assert updates(canaries) == [2, 3, 4, 5]
+        assert [float(each.batches[0][0][0, 0]) for each in canaries.usable()] == [2.0, 3.0, 4.0, 5.0]
+
+    def test_the_first_was_written_over_and_is_none(self) -> None:
+        assert updates(self.after(2)[0]) == [1]
+
+    def test_a_resumed_run_goes_on_copying(self) -> None:
+        canaries, memory = self.after(3)
+        other = RecentCanaries(4)
+        other.load_state_dict(through_a_file(canaries.state_dict()))
+        other.healthy(attempt_of(3, 3, (torch.from_numpy(memory),), before=before()))
+        memory[:] = np.nan
+        assert updates(other) == [1, 2, 3]
+        assert all(bool(each.batches[0][0].isfinite().all()) for each in other.usable())
+
+    def test_what_cannot_be_copied_for_certain_is_not_kept(self) -> None:
+        class Strange:
+            """Its copy may be anything."""
+
+        canaries, memory = self.after(2)
+        canaries.healthy(attempt_of(2, 2, (torch.from_numpy(memory), Strange()), before=before()))
+        assert updates(canaries) == [1]
+
+    def test_batches_of_their_own_memory_are_not_copied(self) -> None:
+        assert not any(canary.copied for canary in kept(1, 2, 3).usable())
