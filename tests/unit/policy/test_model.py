@@ -34,7 +34,7 @@ ladder:
      limit: {uses: 2, window_updates: 5000},
      cures: [keep, {clip: 1.0}, {lr: 0.1}, {lr: 0.01}, {lr: 0.001}, {lr: 10}, {momentum: 0.9}, {eps: 1.0e-8},
              reinitialize_flagged, {reinitialize_flagged: true, clip: 1.0}, {clip: 1.0, lr: 0.1},
-             {clip: 1.0, lr: 0.01}]}
+             {clip: 1.0, lr: 0.01}, {eps: 1.0e-4}]}
   - {action: reinitialize, attempts: 1, modules: auto, method: orthogonal,
      limit: {uses: 1, window_updates: 5000}}
   - {action: halt}
