@@ -104,8 +104,8 @@ DEFAULT_CURES: tuple[WrittenCure, ...] = (
     Cure(clip=1.0, lr=0.01),
     Cure(eps=1e-4),
 )
-"""From what intrudes least: the first of those that help as much is taken. The last is for weights in half precision, in
-which an eps of 1e-8 is zero."""
+"""From what intrudes least: the first of those that help as much is taken. The last is for weights in half precision,
+where an eps of 1e-8 is zero."""
 
 _Share = Annotated[float, Field(strict=True, ge=0, lt=1, allow_inf_nan=False)]
 
