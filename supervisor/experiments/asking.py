@@ -32,7 +32,7 @@ def ask_fork(
     if levels is None or examining.policy.snapshot.keep == 0 or not examining.possible:
         return None
     root = root or tools.subject.capture(before=attempt.before)
-    forks = Forks(tools.subject, tools.executor, root, tools.stopping)
+    forks = Forks(tools.subject, tools.executor, root, tools.stopping, examining.detectors.rate.factor)
     started = tools.clock.monotonic()
     try:
         with forks.undone():

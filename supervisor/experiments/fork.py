@@ -49,6 +49,10 @@ Change = Callable[[], Setting]
 """Changes the set-up of a fork, whose root is in place, and says how its updates are made."""
 
 
+def _as_it_is(rate: float | None) -> float:
+    return 1.0
+
+
 @contextlib.contextmanager
 def drawn_updates(data: DataPosition, updates: int, accumulate: int) -> Iterator[list[Update]]:
     """The batches of so many of the coming updates; they come again, in the same order, after the block.
@@ -82,12 +86,14 @@ class Forks:
         executor: runs the updates.
         root: the state that every fork begins from.
         stopping: whether the run is to stop; a fork is then abandoned.
+        held: what a learning rate is to be multiplied by, where the training refuses one.
     """
 
     subject: Subject
     executor: Executor
     root: TrainingState
     stopping: Callable[[], bool]
+    held: Callable[[float | None], float] = _as_it_is
     _graph: bool = field(default=False, init=False)
     _surroundings: Surroundings | None = field(default=None, init=False)
 
@@ -168,7 +174,7 @@ class Forks:
         if not self._is_sound(seen):
             return False
         self.executor.clip(setting.max_norm)
-        with self.executor.applying(setting.lr_scale):
+        with self.executor.applying(setting.lr_scale * self.held(seen.lr)):
             self.executor.step_optimizer()
         self.executor.step_schedule(seen.loss)
         return True

@@ -96,7 +96,8 @@ def _healed(
     levels, settings, tools = examining.detectors.levels, examining.policy.experiments, examining.tools
     if levels is None or settings is None or examining.policy.snapshot.keep == 0 or not examining.possible:
         return None
-    forks = Forks(tools.subject, tools.executor, root or tools.subject.capture(), tools.stopping)
+    root, held = root or tools.subject.capture(), examining.detectors.rate.factor
+    forks = Forks(tools.subject, tools.executor, root, tools.stopping, held)
     started = tools.clock.monotonic()
     try:
         with drawn_updates(tools.data, healing.UPDATES, len(attempt.batches)) as coming, forks.undone():

@@ -39,8 +39,9 @@ class OddRate:
     def accept(self, observation: Observation) -> None:
         """An update at this rate did no harm."""
         self._updates += 1
-        if observation.lr is not None and not (self._refused and self._is_odd(observation.lr)):
-            self._highest = max(self._highest, observation.lr)
+        if observation.lr is None or (self._refused and self._is_odd(observation.lr)):
+            return
+        self._highest, self._refused = max(self._highest, observation.lr), False
 
     def refuse(self) -> None:
         """An update at an odd rate did harm."""
@@ -48,12 +49,7 @@ class OddRate:
 
     def factor(self, rate: float | None) -> float:
         """What a rate is to be multiplied by, so that one that was refused stays at the highest one so far; else 1."""
-        if not self._refused or rate is None:
-            return 1.0
-        if self._is_odd(rate):
-            return self._highest / rate
-        self._refused = False
-        return 1.0
+        return self._highest / rate if self._refused and rate is not None and self._is_odd(rate) else 1.0
 
     def _is_odd(self, rate: float) -> bool:
         return 0 < FACTOR * self._highest < rate

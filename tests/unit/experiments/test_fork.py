@@ -42,6 +42,18 @@ class TestTraining:
         losses = sorted(parts.executor.probe(batches, graph=False) for batches in PROBE)
         assert expected == pytest.approx((losses[0] + losses[1]) / 2)
 
+    def test_a_rate_that_the_training_refuses_is_held_in_a_fork_too(self) -> None:
+        parts = Parts.of()
+        slower = score(forks_of(parts), Setting(lr_scale=0.25))
+        asked: list[float | None] = []
+
+        def held(rate: float | None) -> float:
+            asked.append(rate)
+            return 0.25
+
+        assert score(forks_of(parts, held=held)) == slower != score(forks_of(parts))
+        assert asked == [parts.subject.optimizer.param_groups[0]["lr"]] * len(TRAIN)
+
     def test_each_begins_at_the_root_and_is_the_same_again(self) -> None:
         forks = forks_of(Parts.of())
         with forks.undone():

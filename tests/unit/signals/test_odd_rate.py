@@ -74,6 +74,9 @@ class TestRefused:
     def test_until_the_schedule_gives_one_that_is_not(self) -> None:
         detector = self.refused()
         assert detector.factor(0.1) == 1.0
+        # As a fork may ask: the training has not come to it yet.
+        assert detector.factor(4.0) < 1.0
+        detector.accept(seen(0.1))
         assert detector.factor(4.0) == 1.0
         assert detector.suspect(seen(4.0)) is not None
 
