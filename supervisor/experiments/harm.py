@@ -18,7 +18,7 @@ FLOOR = 0.02
 SEVERE = 0.1
 """The share of what was learnt so far by which canaries rise where the state is damaged for good."""
 
-LOST = 0.5
+LOST = 0.25
 """The share of what was learnt so far that is harm whatever the ratio: where much of a loss cannot be learnt away, as
 that of a language model, a model that has lost everything has no larger a multiple of it."""
 
@@ -52,7 +52,7 @@ def harm(before: Sequence[float], now: Sequence[float], levels: LossLevels, sett
 
     They are harmed where one is not finite any more, or where both the median of the ratios is above `harm_factor` and
     their median has risen by more than two spreads of the recent losses and more than `least_harm` of what was learnt.
-    A rise of half of what was learnt needs no ratio. Neither do losses that reach zero or below, where ratios mean
+    A rise of a quarter of what was learnt needs no ratio. Neither do losses that reach zero or below, where ratios mean
     nothing: their rise has to be `suspect_score` spreads.
     """
     was = statistics.median(before)

@@ -111,3 +111,20 @@ class TestLossesThatReachZero:
 
     def test_a_fall_is_never_harm(self) -> None:
         assert not harm((-1.0,) * 3, (-5.0,) * 3, self.LEVELS, SETTINGS).harmed
+
+
+class TestALossThatIsMostlyNoise:
+    """Of 4.6 at the start 1.3 was learnt: a model that has lost everything has 1.4 times the usual loss."""
+
+    LEVELS = LossLevels(median=3.3, spread=0.1, began=4.6, learnt=1.3, positive=True)
+
+    @pytest.mark.parametrize(("now", "harmed"), [(3.6, False), (3.7, True), (4.6, True)])
+    def test_a_quarter_of_what_was_learnt_is_harm_whatever_the_ratio(self, now: float, harmed: bool) -> None:
+        assert harm((3.3,) * 4, (now,) * 4, self.LEVELS, SETTINGS).harmed is harmed
+
+    def test_but_not_within_two_spreads(self) -> None:
+        assert not harm((3.3,) * 4, (3.7,) * 4, replace(self.LEVELS, spread=0.3), SETTINGS).harmed
+
+    def test_nor_where_hardly_anything_was_learnt(self) -> None:
+        levels = replace(self.LEVELS, learnt=0.05, spread=0.06)
+        assert not harm((3.3,) * 4, (3.5,) * 4, levels, SETTINGS).harmed
