@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from supervisor.update import Attempt
 __all__ = ["Canary", "RecentCanaries", "canaries_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Canary:
     """The batches of a healthy update.
 
@@ -45,6 +45,13 @@ class Canary:
     def intact(self) -> bool:
         """Whether nobody has written to its batches since, as a loader does that fills the same memory again."""
         return versions_of(self.batches) == self.versions
+
+    def copy(self) -> Canary:
+        """One whose batches nobody else can write to; itself where it is one, or where they cannot be copied."""
+        if self.copied or not copies(self.batches):
+            return self
+        batches = clone(self.batches)
+        return replace(self, batches=batches, versions=versions_of(batches), copied=True, places=frozenset())
 
 
 class RecentCanaries:
@@ -78,9 +85,10 @@ class RecentCanaries:
 
     def _notice_reuse(self, places: frozenset[int]) -> None:
         """Memory that a canary holds is given to nobody else: a batch that lies there was written over it."""
-        for each in [each for each in self._kept if not places.isdisjoint(each.places)]:
-            self._kept.remove(each)
+        kept = [each for each in self._kept if places.isdisjoint(each.places)]
+        if len(kept) < len(self._kept):
             self._copies = True
+            self.recall(kept)
 
     def usable(self, quarantined: Collection[Any] = ()) -> tuple[Canary, ...]:
         """Those whose batches are as they were, and hold no row that was found to be bad since."""

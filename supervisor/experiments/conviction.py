@@ -12,7 +12,7 @@ from supervisor.experiments.harm import Harm
 from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
 from supervisor.experiments.suspicion import as_finding, bad_batch, damaged, high_rate
-from supervisor.experiments.verdict import Verdict, verdict
+from supervisor.experiments.verdict import Verdict, makes_up_for_it, verdict
 from supervisor.policy import SPIKES
 from supervisor.records import Cause, CauseKind, Signal, SignalName
 from supervisor.update import Attempt
@@ -99,7 +99,10 @@ def convict_stretch(examining: Examining, attempt: Attempt, stretch: Stretch, af
     examining.state_changed()
     finding, subject = as_finding(attempt.suspicions), examining.tools.subject
     diverged = replace(finding, name=SignalName.DIVERGENCE)
+    rate = high_rate(attempt.suspicions)
     if stretch.pin is None:
+        if rate is not None:
+            examining.detectors.rate.refuse()
         if after.severe:
             attempt.signals, attempt.evidence = (diverged,), damaged(after, " after it", finite=True)
         attempt.odd = not after.severe
@@ -121,8 +124,11 @@ def convict_stretch(examining: Examining, attempt: Attempt, stretch: Stretch, af
     if before is not None and was_harmed:
         attempt.signals, attempt.evidence = (diverged,), damaged(before, " before it", finite=True)
         return True
-    rate = high_rate(attempt.suspicions)
-    if rate is not None and not stretch.accepted:
+    if rate is not None:
+        if makes_up_for_it(examining, attempt, after, stretch.canaries, applied):
+            subject.restore(applied)
+            attempt.odd = True
+            return False
         examining.detectors.rate.refuse()
         how = "until it is that low again, updates are made at the highest rate so far"
         why = f"{rate}; applied on trial, it harmed batches that were healthy: {after}; {how}"

@@ -49,6 +49,7 @@ class CuresInForce:
         labels: names of the cures, in the order in which they were chosen.
         flagged: qualified names of the modules whose initial weights were found to be of a wrong scale.
         large_weights: whether some of them were far too large.
+        small_weights: whether all were far too small.
         redraws_only: whether nothing but the scale of those weights is in question.
     """
 
@@ -56,6 +57,7 @@ class CuresInForce:
         self.labels: tuple[str, ...] = ()
         self.flagged: tuple[str, ...] = ()
         self.large_weights = False
+        self.small_weights = False
         self.redraws_only = False
         self._subject = subject
         self._executor = executor
@@ -90,6 +92,7 @@ class CuresInForce:
             "labels": list(self.labels),
             "flagged": list(self.flagged),
             "large_weights": self.large_weights,
+            "small_weights": self.small_weights,
             "lr_factor": self._lr_factor,
             "max_norm": self._max_norm,
             "options": dict(self._options),
@@ -98,7 +101,7 @@ class CuresInForce:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave, and bring it into force."""
         self.labels, self.flagged = tuple(state["labels"]), tuple(state["flagged"])
-        self.large_weights = state["large_weights"]
+        self.large_weights, self.small_weights = state["large_weights"], state.get("small_weights", False)
         self._lr_factor, self._max_norm = state["lr_factor"], state["max_norm"]
         self._options = dict(state["options"])
         self._bring_into_force()

@@ -68,6 +68,10 @@ class Experimenter:
         if not found or not self.policy.acted_on([as_finding(found)]):
             return False
         stretch = self.stretch
+        if stretch is not None and stretch.skipping and len(found) == 1 and high_rate(found) is not None:
+            # Nothing is odd about the batch: the rate is to be tried by itself.
+            self._stretches.drop()
+            stretch = None
         begun = stretch is not None and (stretch.skipping or len(stretch.accepted) > 0)
         if stretch is not None and begun and convict_state(self.examining, attempt, stretch.canaries, found):
             return True
@@ -236,6 +240,8 @@ class Experimenter:
         affordable = self.examining.budget.allows(FORWARD * len(canaries), far_off=any(map(is_far_off, found)))
         # One that is extreme would have been discarded: it is never applied untried.
         if not affordable and not attempt.extreme:
+            if high_rate(found) is not None:
+                self.examining.detectors.rate.refuse()
             attempt.odd = True
             return False
         self._stretches.begin(canaries, attempt.before if self.policy.snapshot.keep > 0 else None)

@@ -42,7 +42,8 @@ class Stretches:
         pin = None
         if before is not None:
             pin, self._spare = self.subject.capture(self._spare, before), None
-        self.open = Stretch(tuple(canaries), pin)
+        # A loader with several buffers comes to theirs within a stretch.
+        self.open = Stretch(tuple([each.copy() for each in canaries]), pin)
 
     def end(self) -> None:
         """The one on trial harmed nothing, and is over: what it measured is usual."""

@@ -43,9 +43,9 @@ def damaged(said: Harm, when: str, *, finite: bool) -> Evidence:
 
 
 def high_rate(found: Sequence[Signal]) -> str | None:
-    """What is odd about an update, where it is its learning rate alone."""
-    details = found[0].details
-    if len(found) > 1 or "lr" not in details:
+    """What its learning rate is, where that is odd about an update; None where it is not."""
+    details = next((each.details for each in found if "lr" in each.details), None)
+    if details is None:
         return None
     return f"the learning rate is {details['lr']:.3g}, and was at most {details['highest_lr']:.3g} before"
 

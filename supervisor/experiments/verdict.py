@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 
 from supervisor.errors import ActionError
@@ -15,7 +16,7 @@ from supervisor.experiments.harm import Harm
 from supervisor.training.state import TrainingState
 from supervisor.update import Attempt
 
-__all__ = ["PERSISTS", "Verdict", "verdict"]
+__all__ = ["PERSISTS", "Verdict", "makes_up_for_it", "verdict"]
 
 PERSISTS = 4
 """Odd updates in a row by which, or before which, canaries were harmed, though they heal, until that counts."""
@@ -35,6 +36,10 @@ class Verdict(enum.Enum):
     """They measure what is no longer trained for."""
     LOST = enum.auto()
     """The run has to go back."""
+
+
+class Unasked:
+    """No fork can be made: the caller draws the batches, or no state is held in memory."""
 
 
 def verdict(
@@ -63,7 +68,7 @@ def verdict(
     if not said.severe and times < PERSISTS:
         return Verdict.HEALS
     healed = _healed(examining, attempt, said, canaries, root)
-    if healed is not None and not healed.harmed and times < 2 * PERSISTS:
+    if isinstance(healed, Harm) and not healed.harmed and times < 2 * PERSISTS:
         return Verdict.HEALS
     if _has_moved(examining, attempt, said, healed):
         return Verdict.MOVED
@@ -71,16 +76,27 @@ def verdict(
     return Verdict.LOST
 
 
-def _has_moved(examining: Examining, attempt: Attempt, said: Harm, healed: Harm | None) -> bool:
+def makes_up_for_it(
+    examining: Examining, attempt: Attempt, said: Harm, canaries: Sequence[Canary], root: TrainingState
+) -> bool:
+    """Whether a fork at a higher rate makes up for the harm of its first update; see `verdict` for the arguments."""
+    longer = healing.UPDATES * 2 ** min(3, examining.detectors.rate.refusals)
+    healed = _healed(examining, attempt, said, canaries, root, longer)
+    return isinstance(healed, Harm) and not healed.harmed
+
+
+def _has_moved(examining: Examining, attempt: Attempt, said: Harm, healed: Harm | Unasked | None) -> bool:
     """Whether what is trained for has changed, and not the state: the harm comes back wherever the run goes back.
 
-    It has to train on from there. Windows and canaries then begin anew.
+    It has to train on from there, where a fork can be asked. Windows and canaries then begin anew.
     """
     levels, place = examining.detectors.levels, attempt.place
     comes_back = examining.lost_at is not None and abs(place.step - examining.lost_at) <= SAME_PLACE
     if levels is None or healed is None or not (examining.moves or comes_back):
         return False
-    if not healed.now <= said.now + levels.spread:
+    if isinstance(healed, Harm) and not healed.now <= said.now + levels.spread:
+        return False
+    if isinstance(healed, Unasked) and not (comes_back and said.now < math.inf):
         return False
     examining.moves, examining.slightly_harmed = True, 0
     examining.detectors.begin_anew()
@@ -90,31 +106,36 @@ def _has_moved(examining: Examining, attempt: Attempt, said: Harm, healed: Harm 
 
 
 def _healed(
-    examining: Examining, attempt: Attempt, said: Harm, canaries: Sequence[Canary], root: TrainingState | None
-) -> Harm | None:
-    """What canaries say after a few more updates of a fork; None where it cannot be made, or was not finite."""
+    examining: Examining,
+    attempt: Attempt,
+    said: Harm,
+    canaries: Sequence[Canary],
+    root: TrainingState | None,
+    updates: int = healing.UPDATES,
+) -> Harm | Unasked | None:
+    """What canaries say after a few more updates of a fork; None where it was not finite."""
     levels, settings, tools = examining.detectors.levels, examining.policy.experiments, examining.tools
     if levels is None or settings is None or examining.policy.snapshot.keep == 0 or not examining.possible:
-        return None
+        return Unasked()
     root, held = root or tools.subject.capture(), examining.detectors.rate.factor
     forks = Forks(tools.subject, tools.executor, root, tools.stopping, held)
     started = tools.clock.monotonic()
     try:
-        with drawn_updates(tools.data, healing.UPDATES, len(attempt.batches)) as coming, forks.undone():
+        with drawn_updates(tools.data, updates, len(attempt.batches)) as coming, forks.undone():
             healed = healing.after_healing(forks, coming, canaries, levels, settings)
     except (ActionError, Stopped):
-        return None
-    examining.budget.spend(healing.UPDATES)
+        return Unasked()
+    examining.budget.spend(updates)
     healthy = healed is not None and not healed.harmed
     event = ExperimentEvent(
         step=attempt.place.step,
         update=attempt.place.update,
         kind="fork",
-        batches=healing.UPDATES,
+        batches=updates,
         before=said.now,
         after=None if healed is None else healed.now,
         verdict="unharmed" if healthy else "harmed",
-        why=f"trained for {healing.UPDATES} updates, a fork {'makes' if healthy else 'does not make'} up for it",
+        why=f"trained for {updates} updates, a fork {'makes' if healthy else 'does not make'} up for it",
         seconds=tools.clock.monotonic() - started,
     )
     tools.log.emit(event)

@@ -56,6 +56,8 @@ class SetupCheck:
         leaves = [name for name in owners([*wrong]) if name in modules and not [*modules[name].children()]]
         self.cures.flagged = tuple(leaves)
         self.cures.large_weights = any(scale > LARGEST for scale in wrong.values())
+        # Some that begin with zeros are often meant to: a residual branch that is to say nothing at first, an adapter.
+        self.cures.small_weights = len(wrong) == len(scales) and not self.cures.large_weights
         self.log.emit(SignalEvent.from_signal(signal, step=0, update=0))
 
     def begun(self) -> None:
@@ -86,7 +88,7 @@ class SetupCheck:
         signal = not_learning_signal(losses, zeros)
         # Where the weights alone speak against it, only other weights are tried.
         self.cures.redraws_only = signal is None and not watch.lost
-        if signal is None and (self.cures.flagged or watch.lost):
+        if signal is None and (self._scales() is not Scales.USUAL or watch.lost):
             signal = not_learning_signal(losses, zeros, hinted=True)
         if signal is None:
             return ()
@@ -95,9 +97,9 @@ class SetupCheck:
         return (signal,)
 
     def _scales(self) -> Scales:
-        if not self.cures.flagged:
-            return Scales.USUAL
-        return Scales.LARGE if self.cures.large_weights else Scales.SMALL
+        if self.cures.large_weights:
+            return Scales.LARGE
+        return Scales.SMALL if self.cures.small_weights else Scales.USUAL
 
     def _matters(self, attempt: Attempt) -> bool:
         reaction = self.policy.reactions.of(SignalName.NOT_LEARNING)

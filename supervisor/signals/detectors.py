@@ -145,8 +145,11 @@ class Detectors:
             detector.restored()
 
     def forget(self) -> None:
-        """Start every window afresh: the model was redrawn, and its old numbers say nothing about it."""
-        self._loss_scale, self.not_learning, self.rate = LossScale(), NotLearning(), OddRate()
+        """Start every window afresh: the model was redrawn, and its old numbers say nothing about it.
+
+        The rates are the schedule's, and are known as before.
+        """
+        self._loss_scale, self.not_learning = LossScale(), NotLearning()
         for detector in self._detectors.values():
             detector.forget()
 

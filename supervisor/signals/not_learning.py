@@ -65,7 +65,7 @@ class Scales(enum.Enum):
 
     USUAL = enum.auto()
     SMALL = enum.auto()
-    """Some far too small, as a projection that begins with zeros, which is sound."""
+    """All far too small."""
     LARGE = enum.auto()
     """Some far too large."""
 

@@ -161,15 +161,31 @@ class TestTheRate:
         assert not stretch.skipping
         assert setting.detectors.rate.factor(2.0) == 0.05 / 2.0
 
-    def test_amid_other_odd_updates_the_stretch_is_to_blame(self) -> None:
+    def test_one_that_a_fork_makes_up_for_stands(self) -> None:
+        setting = Examined(drawn=True)
+        stretch = setting.stretch()
+        attempt = setting.on_trial(**RATE)
+        setting.damage(0.9)
+        applied = state(setting)
+        assert not convict_stretch(setting.examining, attempt, stretch, SEVERE)
+        assert_same(state(setting), applied)
+        assert (attempt.evidence, attempt.odd) == (None, True)
+        assert setting.detectors.rate.refusals == 0
+
+    def test_without_a_pin_it_is_refused_all_the_same(self) -> None:
+        setting = Examined()
+        convict_stretch(setting.examining, setting.on_trial(**RATE), setting.stretch(pinned=False), SEVERE)
+        assert setting.detectors.rate.refusals == 1
+
+    def test_amid_other_odd_updates_it_is_to_blame_as_well_and_those_go_with_it(self) -> None:
         setting = Examined()
         stretch = setting.stretch()
         stretch.accept(setting.on_trial().seen, setting.batches[:1])
         attempt = setting.on_trial(**RATE)
         assert convict_stretch(setting.examining, attempt, stretch, SEVERE)
         assert attempt.evidence is not None
-        assert attempt.evidence.blame is Blame.DATA
-        assert setting.detectors.rate.factor(2.0) == 1.0
+        assert (attempt.evidence.blame, attempt.gone_back_over) == (Blame.SETUP, 1)
+        assert setting.detectors.rate.factor(2.0) < 1.0
 
 
 class TestBeforeAnUpdate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from supervisor.records import Observation, SignalName
-from supervisor.signals.odd_rate import FACTOR, LEAST, OddRate
+from supervisor.signals.odd_rate import AGAIN, FACTOR, LEAST, OddRate
 
 
 def seen(lr: float | None) -> Observation:
@@ -79,6 +79,26 @@ class TestRefused:
         detector.accept(seen(0.1))
         assert detector.factor(4.0) == 1.0
         assert detector.suspect(seen(4.0)) is not None
+
+    def test_it_is_tried_again_from_time_to_time(self) -> None:
+        detector, tried = self.refused(), []
+        for update in range(4 * AGAIN):
+            if detector.suspect(seen(4.0)) is not None:
+                tried.append(update)
+                assert detector.factor(4.0) == 1.0
+                detector.refuse()
+            assert detector.factor(4.0) < 1.0
+            detector.accept(seen(4.0))
+        assert tried == [AGAIN, 3 * AGAIN]
+
+    def test_and_known_once_it_did_no_harm(self) -> None:
+        detector = self.refused()
+        for _ in range(AGAIN):
+            detector.accept(seen(4.0))
+        assert detector.suspect(seen(4.0)) is not None
+        detector.accept(seen(4.0))
+        assert detector.factor(4.0) == 1.0
+        assert detector.suspect(seen(4.0)) is None
 
     def test_it_stays_refused_across_a_checkpoint(self) -> None:
         detector = OddRate()
