@@ -28,8 +28,7 @@ class Canary:
         update: the update at which it was measured.
         rows: their indices in the data set, where the data give them.
         versions: how often each tensor had been written to by then.
-        copied: whether the batches are a copy.
-        places: where their tensors' memory begins, unless they are one.
+        places: where their tensors' memory begins; None for a copy, whose memory nobody fills again.
     """
 
     batches: tuple[Any, ...]
@@ -38,8 +37,12 @@ class Canary:
     update: int
     rows: frozenset[int | str]
     versions: tuple[int, ...]
-    copied: bool = False
-    places: frozenset[int] = frozenset()
+    places: frozenset[int] | None = None
+
+    @property
+    def copied(self) -> bool:
+        """Whether the batches are a copy."""
+        return self.places is None
 
     @property
     def intact(self) -> bool:
@@ -51,7 +54,7 @@ class Canary:
         if self.copied or not copies(self.batches):
             return self
         batches = clone(self.batches)
-        return replace(self, batches=batches, versions=versions_of(batches), copied=True, places=frozenset())
+        return replace(self, batches=batches, versions=versions_of(batches), places=None)
 
 
 class RecentCanaries:
@@ -70,25 +73,22 @@ class RecentCanaries:
         if self._kept.maxlen == 0 or attempt.seen.replayed:
             return
         batches = attempt.batches
-        places = frozenset() if self._copies else places_of(batches)
-        if not self._copies:
-            self._notice_reuse(places)
+        places = None if self._copies else self._noticed(places_of(batches))
         if self._copies:
             if not copies(batches):
                 return
-            batches = clone(batches)
+            batches, places = clone(batches), None
         seen, place = attempt.seen, attempt.place
         known, versions = frozenset(rows or ()), versions_of(batches)
-        self._kept.append(
-            Canary(batches, attempt.before.rng, seen.loss, place.update, known, versions, self._copies, places)
-        )
+        self._kept.append(Canary(batches, attempt.before.rng, seen.loss, place.update, known, versions, places))
 
-    def _notice_reuse(self, places: frozenset[int]) -> None:
+    def _noticed(self, places: frozenset[int]) -> frozenset[int]:
         """Memory that a canary holds is given to nobody else: a batch that lies there was written over it."""
-        kept = [each for each in self._kept if places.isdisjoint(each.places)]
+        kept = [each for each in self._kept if each.places is None or places.isdisjoint(each.places)]
         if len(kept) < len(self._kept):
             self._copies = True
             self.recall(kept)
+        return places
 
     def usable(self, quarantined: Collection[Any] = ()) -> tuple[Canary, ...]:
         """Those whose batches are as they were, and hold no row that was found to be bad since."""
@@ -129,10 +129,8 @@ def canaries_of(state: Sequence[Mapping[str, Any]]) -> tuple[Canary, ...]:
     found = []
     for each in state:
         batches, rows = from_checkpoint(each), frozenset(each["rows"])
-        versions, copied = versions_of(batches), each.get("copied", False)
-        found.append(
-            Canary(batches, each["rng"], each["loss"], each["update"], rows, versions, copied, places_of(batches))
-        )
+        places = None if each.get("copied", False) else places_of(batches)
+        found.append(Canary(batches, each["rng"], each["loss"], each["update"], rows, versions_of(batches), places))
     return tuple(found)
 
 
