@@ -21,10 +21,10 @@ __all__ = [
     "PolicyHalt",
     "PolicyMisfit",
     "SupervisorError",
-    "kind_of",
     "said_by",
     "text_of",
     "traceback_of",
+    "with_article",
 ]
 
 
@@ -108,7 +108,7 @@ def _writable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def kind_of(value: object) -> str:
+def with_article(value: object) -> str:
     """What a value is, with its article, for a message: `an int`, `a Tensor`, `None`."""
     if value is None:
         return "None"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from supervisor.errors import ActionError
-from supervisor.events.schema import ExperimentEvent
 from supervisor.experiments.examining import Examining
 from supervisor.experiments.fork import Forks, Stopped, Update
 from supervisor.experiments.learnable import Learnt, can_be_learnt
@@ -40,20 +39,6 @@ def ask_fork(
     except (ActionError, Stopped):
         return None
     if learnt is not None:
-        _tell_fork(examining, attempt, len(odd), learnt, tools.clock.monotonic() - started)
+        found = "unharmed" if learnt.learnt else "harmed" if learnt.known > learnt.known_bar else "unknown"
+        examining.tell(attempt, "fork", len(odd), started, found, before=learnt.bar, after=learnt.loss, why=str(learnt))
     return learnt
-
-
-def _tell_fork(examining: Examining, attempt: Attempt, odd: int, learnt: Learnt, seconds: float) -> None:
-    event = ExperimentEvent(
-        step=attempt.place.step,
-        update=attempt.place.update,
-        kind="fork",
-        batches=odd,
-        before=learnt.bar,
-        after=learnt.loss,
-        verdict="unharmed" if learnt.learnt else "harmed" if learnt.known > learnt.known_bar else "unknown",
-        why=str(learnt),
-        seconds=seconds,
-    )
-    examining.tools.log.emit(event)

@@ -15,9 +15,17 @@ from supervisor.experiments.suspicion import as_finding, bad_batch, damaged, hig
 from supervisor.experiments.verdict import Verdict, makes_up_for_it, verdict
 from supervisor.policy import SPIKES
 from supervisor.records import Cause, CauseKind, Signal, SignalName
+from supervisor.training.state import TrainingState
 from supervisor.update import Attempt
 
 __all__ = ["convict_state", "convict_stretch", "convict_update"]
+
+STILL = {
+    Verdict.SOUND: "still are",
+    Verdict.HEALS: "are worse, though not for good",
+    Verdict.MOVED: "are worse wherever the run goes back",
+}
+"""What canaries say where the state is not to blame."""
 
 
 def convict_update(examining: Examining, attempt: Attempt, cause: Cause | None, canaries: Sequence[Canary]) -> Evidence:
@@ -52,8 +60,7 @@ def convict_update(examining: Examining, attempt: Attempt, cause: Cause | None, 
     found = verdict(examining, attempt, said, canaries)
     if found is Verdict.LOST:
         return damaged(said, "", finite=finite)
-    still = "are again after a few updates" if found is Verdict.HEALS else "still are"
-    how = f"{len(canaries)} batches that were healthy {still}: {said}"
+    how = f"{len(canaries)} batches that were healthy {STILL[found]}: {said}"
     return replace(bad_batch(attempt, data, how), finite=finite)
 
 
@@ -97,48 +104,56 @@ def convict_stretch(examining: Examining, attempt: Attempt, stretch: Stretch, af
     """
     examining.budget.alarmed()
     examining.state_changed()
-    finding, subject = as_finding(attempt.suspicions), examining.tools.subject
-    diverged = replace(finding, name=SignalName.DIVERGENCE)
-    rate = high_rate(attempt.suspicions)
-    if stretch.pin is None:
-        if rate is not None:
-            examining.detectors.rate.refuse()
-        if after.severe:
-            attempt.signals, attempt.evidence = (diverged,), damaged(after, " after it", finite=True)
-        attempt.odd = not after.severe
-        return after.severe
+    subject, pin = examining.tools.subject, stretch.pin
+    if pin is None:
+        return _convict_without_pin(examining, attempt, after)
     applied = subject.capture()
-    subject.restore(stretch.pin)
+    subject.restore(pin)
+    evidence = _blame_of_stretch(examining, attempt, stretch, after, applied)
+    if evidence is None:
+        subject.restore(applied)
+        attempt.odd = True
+        return False
+    finding = as_finding(attempt.suspicions)
+    damage = evidence.blame is Blame.STATE
+    attempt.signals = (replace(finding, name=SignalName.DIVERGENCE) if damage else finding,)
+    attempt.evidence, attempt.undone, attempt.gone_back_over = evidence, True, len(stretch.accepted)
+    if evidence.blame is Blame.DATA:
+        stretch.prove_harmful()
+        stretch.leave_out(attempt.batches)
+    return True
+
+
+def _convict_without_pin(examining: Examining, attempt: Attempt, after: Harm) -> bool:
+    """Nothing can be undone: where the harm is severe, the state is to blame, and the run goes back further."""
+    if high_rate(attempt.suspicions) is not None:
+        examining.detectors.rate.refuse()
+    attempt.odd = not after.severe
+    if after.severe:
+        attempt.signals = (replace(as_finding(attempt.suspicions), name=SignalName.DIVERGENCE),)
+        attempt.evidence = damaged(after, " after it", finite=True)
+    return after.severe
+
+
+def _blame_of_stretch(
+    examining: Examining, attempt: Attempt, stretch: Stretch, after: Harm, applied: TrainingState
+) -> Evidence | None:
+    """Who is to blame for the harm of a stretch, whose pin is in place; None where training makes up for it."""
     try:
         before = examining.before_update(attempt, stretch.canaries)
     except ProbeFailed:
         before = None
-    was_harmed = before is not None and before.harmed
-    if before is not None and was_harmed:
+    if before is not None and before.harmed:
         found = verdict(examining, attempt, before, stretch.canaries, root=stretch.pin, harmed_before=stretch.harmed)
-        if found is not Verdict.LOST:
-            subject.restore(applied)
-            attempt.odd = True
-            return False
-    attempt.undone, attempt.gone_back_over = True, len(stretch.accepted)
-    if before is not None and was_harmed:
-        attempt.signals, attempt.evidence = (diverged,), damaged(before, " before it", finite=True)
-        return True
-    if rate is not None:
-        if makes_up_for_it(examining, attempt, after, stretch.canaries, applied):
-            subject.restore(applied)
-            attempt.odd = True
-            return False
-        examining.detectors.rate.refuse()
-        how = "until it is that low again, updates are made at the highest rate so far"
-        why = f"{rate}; applied on trial, it harmed batches that were healthy: {after}; {how}"
-        attempt.signals = (finding,)
-        attempt.evidence = replace(bad_batch(attempt, examining.tools.data, why), blame=Blame.SETUP, finite=True)
-        return True
-    what = "it and those before it harmed" if stretch.accepted else "it harmed"
-    attempt.signals = (finding,)
-    why = f"applied on trial, {what} batches that were healthy: {after}"
-    attempt.evidence = replace(bad_batch(attempt, examining.tools.data, why), finite=True)
-    stretch.prove_harmful()
-    stretch.leave_out(attempt.batches)
-    return True
+        return damaged(before, " before it", finite=True) if found is Verdict.LOST else None
+    rate = high_rate(attempt.suspicions)
+    if rate is None:
+        what = "it and those before it harmed" if stretch.accepted else "it harmed"
+        why = f"applied on trial, {what} batches that were healthy: {after}"
+        return replace(bad_batch(attempt, examining.tools.data, why), finite=True)
+    if makes_up_for_it(examining, attempt, after, stretch.canaries, applied):
+        return None
+    examining.detectors.rate.refuse()
+    how = "until it is that low again, updates are made at the highest rate so far"
+    why = f"{rate}; applied on trial, it harmed batches that were healthy: {after}; {how}"
+    return replace(bad_batch(attempt, examining.tools.data, why), blame=Blame.SETUP, finite=True)

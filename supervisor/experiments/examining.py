@@ -125,6 +125,29 @@ class Examining:
             self._known, self._relied = self._look(attempt, BEFORE, canaries), 1
         return self._known
 
+    def tell(self, attempt: Attempt, kind: str, batches: int, started: float, verdict: str, **numbers: Any) -> None:
+        """Put an experiment on record.
+
+        Args:
+            attempt: of which update it was made.
+            kind: what it was.
+            batches: how many it was made with.
+            started: when it began, by the clock.
+            verdict: what it found.
+            numbers: `before`, `after` and `why` of the event.
+        """
+        place, seconds = attempt.place, self.tools.clock.monotonic() - started
+        event = ExperimentEvent(
+            step=place.step,
+            update=place.update,
+            kind=kind,
+            batches=batches,
+            verdict=verdict,
+            seconds=seconds,
+            **numbers,
+        )
+        self.tools.log.emit(event)
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds of it."""
         return {
@@ -165,15 +188,6 @@ class Examining:
             raise
         finally:
             self.budget.spend(FORWARD * (self._probing.passes - passes) / max(1, len(attempt.batches)))
-            event = ExperimentEvent(
-                step=attempt.place.step,
-                update=attempt.place.update,
-                kind=kind,
-                batches=len(canaries),
-                before=None if said is None else said.before,
-                after=None if said is None else said.now,
-                verdict="unknown" if said is None else "harmed" if said.harmed else "unharmed",
-                why=why,
-                seconds=tools.clock.monotonic() - started,
-            )
-            tools.log.emit(event)
+            found = "unknown" if said is None else "harmed" if said.harmed else "unharmed"
+            before, after = (None, None) if said is None else (said.before, said.now)
+            self.tell(attempt, kind, len(canaries), started, found, before=before, after=after, why=why)

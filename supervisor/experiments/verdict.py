@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from supervisor.errors import ActionError
-from supervisor.events.schema import DataShiftEvent, ExperimentEvent
+from supervisor.events.schema import DataShiftEvent
 from supervisor.experiments import healing
 from supervisor.experiments.canaries import Canary
 from supervisor.experiments.examining import Examining
@@ -127,16 +127,7 @@ def _healed(
         return Unasked()
     examining.budget.spend(updates)
     healthy = healed is not None and not healed.harmed
-    event = ExperimentEvent(
-        step=attempt.place.step,
-        update=attempt.place.update,
-        kind="fork",
-        batches=updates,
-        before=said.now,
-        after=None if healed is None else healed.now,
-        verdict="unharmed" if healthy else "harmed",
-        why=f"trained for {updates} updates, a fork {'makes' if healthy else 'does not make'} up for it",
-        seconds=tools.clock.monotonic() - started,
-    )
-    tools.log.emit(event)
+    after, found = (None if healed is None else healed.now), "unharmed" if healthy else "harmed"
+    why = f"trained for {updates} updates, a fork {'makes' if healthy else 'does not make'} up for it"
+    examining.tell(attempt, "fork", updates, started, found, before=said.now, after=after, why=why)
     return healed

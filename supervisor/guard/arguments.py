@@ -13,7 +13,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
-from supervisor.errors import InputError, kind_of
+from supervisor.errors import InputError, with_article
 from supervisor.policy import RecoveryPolicy
 from supervisor.training.modules import buffers_of, named_modules, named_parameters
 from supervisor.training.optimizers import AnyOptimizer, members
@@ -42,11 +42,11 @@ def refuse(problems: Iterable[str]) -> None:
 def wrong_objects(model: object, data: object, scaler: object, extra_state: object) -> Iterator[str]:
     """Objects of a kind that cannot be meant."""
     if not isinstance(model, nn.Module):
-        yield f"model: {kind_of(model)}: give a torch.nn.Module"
+        yield f"model: {with_article(model)}: give a torch.nn.Module"
     if data is not None and not isinstance(data, Iterable) and not hasattr(type(data), "__getitem__"):
-        yield f"data: {kind_of(data)}: give an iterable of batches"
+        yield f"data: {with_article(data)}: give an iterable of batches"
     if scaler is not None and not isinstance(scaler, GradScaler):
-        yield f"scaler: {kind_of(scaler)}: give a torch.amp.GradScaler"
+        yield f"scaler: {with_article(scaler)}: give a torch.amp.GradScaler"
     yield from _registered(extra_state)
 
 
@@ -58,13 +58,13 @@ def wrong_loop(
         mend = "give `data`, or step the scheduler yourself and register it in `extra_state`"
         yield f"scheduler_interval: the guard knows the epochs of batches that it draws alone: {mend}"
     if not isinstance(loss, NotGiven) and not callable(loss):
-        yield f"loss: {kind_of(loss)}: give a function of a batch that returns a scalar tensor"
+        yield f"loss: {with_article(loss)}: give a function of a batch that returns a scalar tensor"
     if replay is not None and not isinstance(replay, bool) and not callable(replay):
-        yield f"replay: {kind_of(replay)}: give a function of a batch that returns its loss, or False"
+        yield f"replay: {with_article(replay)}: give a function of a batch that returns its loss, or False"
     if replay is True and isinstance(loss, NotGiven):
         yield "replay: there is no `loss` to call again: give the function itself"
     if position is not None and not isinstance(position, Stateful):
-        yield f"position: {kind_of(position)}: give an object with state_dict and load_state_dict"
+        yield f"position: {with_article(position)}: give an object with state_dict and load_state_dict"
     if position is not None and data is not None:
         yield "position: the guard knows the position in `data` itself: give one of the two"
 
@@ -94,14 +94,14 @@ def _is_whole(value: object) -> TypeGuard[int]:
 def _registered(extra_state: object) -> Iterator[str]:
     if not isinstance(extra_state, Mapping):
         if extra_state is not None:
-            yield f"extra_state: {kind_of(extra_state)}: give a mapping of names to objects"
+            yield f"extra_state: {with_article(extra_state)}: give a mapping of names to objects"
         return
     for name, held in extra_state.items():
         if not isinstance(held, Stateful):
             mend = "give an object with state_dict and load_state_dict"
             if isinstance(held, torch.Generator):
                 mend += " that call its get_state and set_state"
-            yield f"extra_state: {name}: {kind_of(held)}: {mend}"
+            yield f"extra_state: {name}: {with_article(held)}: {mend}"
 
 
 def wrong_training(model: nn.Module, optimizer: AnyOptimizer, policy: RecoveryPolicy) -> Iterator[str]:

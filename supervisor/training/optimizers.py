@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from supervisor.errors import InputError, kind_of
+from supervisor.errors import InputError, with_article
 
 __all__ = ["AnyOptimizer", "ChainedOptimizer", "chained", "members"]
 
@@ -100,7 +100,7 @@ def chained(optimizer: Optimizer | Sequence[Optimizer] | ChainedOptimizer) -> An
         raise InputError("optimizer: an empty list: give one optimizer or more")
     for each in several:
         if not isinstance(each, Optimizer):
-            what = f"optimizer: {kind_of(each)} is no torch.optim.Optimizer"
+            what = f"optimizer: {with_article(each)} is no torch.optim.Optimizer"
             raise InputError(f"{what}: give an optimizer, or a list of optimizers")
     return several[0] if len(several) == 1 else ChainedOptimizer(several)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from supervisor.errors import kind_of
+from supervisor.errors import with_article
 from supervisor.training.containers import attributes, blank_twin, entries, is_record, with_values
 
 __all__ = ["all_tensors", "clone", "comes_back", "copied", "copies", "mapped", "plain", "tensors", "tensors_in"]
@@ -177,7 +177,7 @@ def plain(tree: Any, path: str = "state") -> Any:
         with contextlib.suppress(TypeError):  # text, objects, dates: refused below
             return torch.as_tensor(tree).clone()
     raise TypeError(
-        f"{path}: {kind_of(tree)} cannot stand in a checkpoint: "
+        f"{path}: {with_article(tree)} cannot stand in a checkpoint: "
         "return tensors, numbers, strings, dicts, lists and tuples from state_dict"
     )
 

@@ -10,10 +10,10 @@ from supervisor.errors import (
     InputError,
     PolicyMisfit,
     SupervisorError,
-    kind_of,
     said_by,
     text_of,
     traceback_of,
+    with_article,
 )
 
 
@@ -74,4 +74,4 @@ class Batch:
 
 @pytest.mark.parametrize(("value", "said"), [(None, "None"), (3, "an int"), ("x", "a str"), (Batch(), "a Batch")])
 def test_the_kind_of_a_value_has_its_article(value: object, said: str) -> None:
-    assert kind_of(value) == said
+    assert with_article(value) == said

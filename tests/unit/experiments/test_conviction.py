@@ -169,7 +169,7 @@ class TestTheRate:
         applied = state(setting)
         assert not convict_stretch(setting.examining, attempt, stretch, SEVERE)
         assert_same(state(setting), applied)
-        assert (attempt.evidence, attempt.odd) == (None, True)
+        assert (attempt.evidence, attempt.odd, attempt.undone, attempt.gone_back_over) == (None, True, False, 0)
         assert setting.detectors.rate.refusals == 0
 
     def test_without_a_pin_it_is_refused_all_the_same(self) -> None:
