@@ -174,6 +174,55 @@ class TestSound:
         assert run.heard.actions() == ["skip_batch"] * 6
         assert {str(event.evidence.blame) for event in run.heard.named("decision")} == {"data"}
 
+    def test_residual_branches_that_begin_with_zeros_on_data_that_are_mostly_noise(self) -> None:
+        """Hardly anything is learnt by the time that a start is looked at, and the loss began at that of zeros."""
+        calls = []
+
+        class Branch(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner, self.outer = nn.Linear(32, 32), nn.Linear(32, 32)
+                nn.init.zeros_(self.outer.weight)
+
+            def forward(self, x_BF: Tensor) -> Tensor:
+                grown: Tensor = x_BF + self.outer(torch.relu(self.inner(x_BF)))
+                return grown
+
+        def made() -> Training:
+            seed_all(0)
+            model = nn.Sequential(nn.Linear(8, 32), Branch(), Branch(), nn.Linear(32, 4))
+
+            def loss(batch: Batch) -> Tensor:
+                calls.append(1)
+                return functional.cross_entropy(model(batch[0]), batch[1])
+
+            return training(model, loss, 1e-3)
+
+        noisy = Batches(lambda number, batch: rows(number, noise=8.0))
+        plain = unguarded(made(), noisy, 200)
+        calls.clear()
+        run = Run(made(), noisy)
+        assert run.go(200).applied_steps == 200
+        assert run.heard.named("cure_tried") == []
+        assert_same(everything(run.training)["parameters"], everything(plain)["parameters"])
+
+    def test_a_higher_rate_amid_batches_that_are_left_out_outlives_them(self) -> None:
+        """Those are left out for their labels; later ones are not left out for the rate, which does no harm."""
+
+        def wrong(number: int, batch: tuple[Tensor, Tensor]) -> Batch:
+            return (batch[0], (batch[1] + 1) % 4) if 150 <= number < 190 else batch
+
+        run, applied = Run(classifier(), Batches(wrong)), []
+
+        def faster(step: int) -> None:
+            applied.append(run.guard.summary().applied_steps)
+            run.training.optimizer.param_groups[0]["lr"] = 0.05 if step >= 180 else 0.01
+
+        assert run.go(300, faster).status == "finished"
+        assert applied[189] < 175
+        # All that come after them count, but for those that the trial of the rate may have cost.
+        assert applied[-1] - applied[192] == len(applied) - 193
+
 
 class TestDamage:
     @pytest.mark.parametrize("how", ["redrawn", "head zeroed"])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+import torch
 from support.exact import assert_same
 from support.examined import Examined
 
@@ -94,3 +98,13 @@ def test_healthy_updates_between_those_that_were_left_out_change_nothing(stretch
     assert stretches.left_out.left_out == 10
     stretches.healthy(5)
     assert stretches.left_out is None
+
+
+def test_its_canaries_stay_though_the_loader_comes_to_their_memory(stretches: Stretches, setting: Examined) -> None:
+    memory = np.ones((2, 4), np.float32)
+    held = torch.from_numpy(memory)
+    canary = replace(setting.examining.usable()[0], batches=(held,), places=frozenset({held.data_ptr()}))
+    stretches.begin([canary], None)
+    memory[:] = 0.0
+    assert stretches.open is not None
+    assert_same(stretches.open.canaries[0].batches[0], torch.ones(2, 4))
