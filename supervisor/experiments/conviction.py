@@ -21,11 +21,11 @@ from supervisor.update import Attempt
 __all__ = ["convict_state", "convict_stretch", "convict_update"]
 
 STILL = {
-    Verdict.SOUND: "still are",
-    Verdict.HEALS: "are worse, though not for good",
-    Verdict.MOVED: "are worse wherever the run goes back",
+    Verdict.SOUND: ("still is", "still are"),
+    Verdict.HEALS: ("is worse, though not for good", "are worse, though not for good"),
+    Verdict.MOVED: ("is worse wherever the run goes back", "are worse wherever the run goes back"),
 }
-"""What canaries say where the state is not to blame."""
+"""What one canary or several say where the state is not to blame."""
 
 
 def convict_update(examining: Examining, attempt: Attempt, cause: Cause | None, canaries: Sequence[Canary]) -> Evidence:
@@ -47,8 +47,9 @@ def convict_update(examining: Examining, attempt: Attempt, cause: Cause | None, 
     if cause is not None and (cause.kind is CauseKind.NOT_REPRODUCIBLE or cause.deterministic is False):
         why = "the same step, run again, is healthy"
         return replace(bad_batch(attempt, data, why), blame=Blame.MACHINE, finite=finite)
+    look = examining.before_update if finite else examining.unless_newest_is_unharmed
     try:
-        said = examining.before_update(attempt, canaries)
+        said = look(attempt, canaries)
     except ProbeFailed as failed:
         raised, own = failed.raised, attempt.raised
         if raised is not None and own is not None and (raised.type, raised.where) == (own.type, own.where):
@@ -60,8 +61,15 @@ def convict_update(examining: Examining, attempt: Attempt, cause: Cause | None, 
     found = verdict(examining, attempt, said, canaries)
     if found is Verdict.LOST:
         return damaged(said, "", finite=finite)
-    how = f"{len(canaries)} batches that were healthy {STILL[found]}: {said}"
+    how = f"{_say(said, found)}: {said}"
     return replace(bad_batch(attempt, data, how), finite=finite)
+
+
+def _say(said: Harm, found: Verdict) -> str:
+    one, several = STILL[found]
+    if said.canaries == 1:
+        return f"the last batch that was healthy {one}"
+    return f"{said.canaries} batches that were healthy {several}"
 
 
 def convict_state(examining: Examining, attempt: Attempt, canaries: Sequence[Canary], found: Sequence[Signal]) -> bool:

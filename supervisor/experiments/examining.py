@@ -121,9 +121,20 @@ class Examining:
             ProbeFailed: they could not be tried.
         """
         self._relied += 1
-        if self._known is None or self._relied > RELY:
+        if self._known is None or self._relied > RELY or self._known.canaries < len(canaries):
             self._known, self._relied = self._look(attempt, BEFORE, canaries), 1
         return self._known
+
+    def unless_newest_is_unharmed(self, attempt: Attempt, canaries: Sequence[Canary]) -> Harm | None:
+        """As `before_update`, of an update that is not finite: most often the newest canary alone tells.
+
+        A finite state that makes a loss infinite spares few batches, and the newest was healthy one update ago.
+
+        Raises:
+            ProbeFailed: they could not be tried.
+        """
+        newest = self.before_update(attempt, canaries[-1:])
+        return self.before_update(attempt, canaries) if newest is not None and newest.harmed else newest
 
     def tell(self, attempt: Attempt, kind: str, batches: int, started: float, verdict: str, **numbers: Any) -> None:
         """Put an experiment on record.

@@ -36,15 +36,18 @@ class Harm:
         now: median of those that they have; NaN where one is not finite.
         severe: whether so much was lost that training does not make up for it by itself soon. Healthy runs that have
             learnt nearly all lose a little now and then, and find it again.
+        canaries: how many were tried.
     """
 
     harmed: bool
     before: float
     now: float
     severe: bool = False
+    canaries: int = 0
 
     def __str__(self) -> str:
-        return f"their median loss is {self.now:.4g}, and was {self.before:.4g}"
+        what = "its loss" if self.canaries == 1 else "their median loss"
+        return f"{what} is {self.now:.4g}, and was {self.before:.4g}"
 
 
 def harm(before: Sequence[float], now: Sequence[float], levels: LossLevels, settings: Experiments) -> Harm:
@@ -55,19 +58,19 @@ def harm(before: Sequence[float], now: Sequence[float], levels: LossLevels, sett
     A rise of a quarter of what was learnt needs no ratio. Neither do losses that reach zero or below, where ratios mean
     nothing: their rise has to be `suspect_score` spreads.
     """
-    was = statistics.median(before)
+    was, tried = statistics.median(before), len(before)
     if not all(map(math.isfinite, now)):
-        return Harm(True, was, math.nan, severe=True)
+        return Harm(True, was, math.nan, severe=True, canaries=tried)
     is_now = statistics.median(now)
     rise = is_now - was
     if rise <= settings.least_harm * levels.learnt:
-        return Harm(False, was, is_now)
+        return Harm(False, was, is_now, canaries=tried)
     severe = rise > SEVERE * levels.learnt
     if not levels.positive or min(*before, *now) <= 0:
-        return Harm(rise > settings.suspect_score * levels.spread, was, is_now, severe)
+        return Harm(rise > settings.suspect_score * levels.spread, was, is_now, severe, tried)
     beyond = rise > LEAST_SPREADS * levels.spread
     if beyond and rise > LOST * levels.learnt > LOST * levels.spread:
-        return Harm(True, was, is_now, severe)
+        return Harm(True, was, is_now, severe, tried)
     floor = FLOOR * levels.median
     ratio = statistics.median(math.log((a + floor) / (b + floor)) for b, a in zip(before, now, strict=True))
-    return Harm(beyond and ratio > math.log(settings.harm_factor), was, is_now, severe)
+    return Harm(beyond and ratio > math.log(settings.harm_factor), was, is_now, severe, tried)

@@ -361,8 +361,19 @@ class TestConvicting:
         before = setting.state()
         evidence = setting.evidence(NAN)
         assert (evidence.blame, evidence.finite, evidence.batches) == (Blame.DATA, False, 1)
-        assert "4 batches that were healthy still are" in evidence.why
+        assert "the last batch that was healthy still is: its loss is" in evidence.why
+        (look,) = setting.heard.named("experiment")
+        assert look.batches == 1
         assert_same(setting.state(), before)
+
+    def test_where_the_newest_is_harmed_all_of_them_are_asked(self) -> None:
+        setting = Setting()
+        with torch.no_grad():
+            for parameter in setting.parts.model.parameters():
+                parameter.mul_(30.0)
+        evidence = setting.evidence(NAN)
+        assert evidence.blame is Blame.STATE
+        assert [look.batches for look in setting.heard.named("experiment") if look.kind == "canaries"] == [1, 4]
 
     def test_so_they_do_where_the_update_is_finite_and_extreme(self) -> None:
         setting = Setting()
@@ -443,7 +454,8 @@ class TestConvicting:
         setting = Setting()
         setting.data.quarantined = frozenset({WARM, WARM - 1})
         evidence = setting.evidence(NAN)
-        assert "2 batches that were healthy still are" in evidence.why
+        assert "batch that was healthy still is" in evidence.why
+        assert setting.experimenter.examining.usable()[-1].rows == {WARM - 2}
 
     def test_the_same_state_is_looked_at_for_three_batches_at_once(self) -> None:
         setting = Setting()
