@@ -36,6 +36,7 @@ class ExitCode(enum.IntEnum):
     BAD_INPUT = 2
     HALTED = 3
     RESTARTS_SPENT = 4
+    UNSAVED = 5
     INTERRUPTED = 75
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["INCIDENT_FILE", "RunLayout", "replace_file", "replace_file_with", "sync_folder"]
+__all__ = ["INCIDENT_FILE", "RunLayout", "replace_file", "replace_file_with", "sync_file", "sync_folder"]
+
+_NO_SUCH_OPERATION = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 INCIDENT_FILE = "incident.json"
 """The record in the folder of an incident, of the training or of a process."""
@@ -106,7 +109,7 @@ def replace_file_with(path: Path, write: Callable[[BinaryIO], object], *, durabl
             write(file)
             if durable:
                 file.flush()
-                os.fsync(file.fileno())
+                sync_file(file.fileno())
         part.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -116,17 +119,39 @@ def replace_file_with(path: Path, write: Callable[[BinaryIO], object], *, durabl
         sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> bool:
     """Wait until the disk has the names in a folder: a file that was flushed can still lose its name in a power cut.
+
+    Returns:
+        Whether it has; False where the file system cannot say so (`sync_file`).
 
     Raises:
         OSError: the disk did not confirm it.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        return sync_file(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_file(descriptor: int) -> bool:
+    """Wait until the disk has what was written to an open file or folder.
+
+    Returns:
+        Whether it has. Some network and user-space file systems have no such operation: what they hold is as good as
+        it gets, and False is returned.
+
+    Raises:
+        OSError: the disk did not confirm it.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_OPERATION:
+            raise
+        return False
+    return True
 
 
 def _numbers(names: Iterable[str]) -> list[int]:

@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-import os
-import re
 import shutil
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tenacity
 import torch
-from pydantic import ValidationError
 
-from supervisor.checkpoints.manifest import GoodMark, Manifest, sha256_of
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import CheckpointError, text_of
-from supervisor.run_layout import replace_file, sync_folder
+from supervisor.run_layout import replace_file, sync_file, sync_folder
+from supervisor.saved.manifest import GoodMark, Manifest, sha256_of
+from supervisor.saved.verification import (
+    GOOD_FILE,
+    MANIFEST_FILE,
+    STATE_FILE,
+    CheckpointInfo,
+    committed,
+    is_marked,
+    names_of,
+    verify,
+)
 from supervisor.training.tree import plain, tensors
 
-__all__ = ["BackgroundWriter", "CheckpointInfo", "CheckpointStore"]
+__all__ = ["BackgroundWriter", "CheckpointStore"]
 
-STATE_FILE = "state.pt"
-MANIFEST_FILE = "manifest.json"
-GOOD_FILE = "good.json"
 SPARE_BYTES = 1 << 16
-_NAME = re.compile(r"step-(\d{8,})(?:-update-\d{8,})?")
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointInfo:
-    """A committed checkpoint, not yet verified.
-
-    Attributes:
-        step: steps done when it was taken, by its name.
-        update: updates attempted by then, by its manifest; None when that cannot be read.
-        path: its directory.
-        good: it carries the mark of its own manifest.
-    """
-
-    step: int
-    update: int | None
-    path: Path
-    good: bool
 
 
 class CheckpointStore:
@@ -63,10 +46,15 @@ class CheckpointStore:
         directory: `RUN_DIR/checkpoints`; created when the first one is written.
         run_id: stamped into each manifest.
         clock: waits between attempts at a write that failed.
+
+    Attributes:
+        syncs_names: whether the file system could confirm the name of the last checkpoint; where it cannot, a power cut
+            may lose what was written last.
     """
 
     def __init__(self, directory: Path, run_id: str, clock: Clock | None = None) -> None:
         self.directory = directory
+        self.syncs_names = True
         self._run_id = run_id
         self._clock = clock or SystemClock()
 
@@ -113,18 +101,8 @@ class CheckpointStore:
         self._retried(lambda: self._mark(path), path.name)
 
     def committed(self) -> list[CheckpointInfo]:
-        """All directories named as checkpoints, by update, newest first. Nothing is verified yet.
-
-        Those whose manifest cannot be read come first, so that whoever takes the newest has to reject them.
-        """
-        if not self.directory.is_dir():
-            return []
-        found = []
-        for path in self.directory.iterdir():
-            match = _NAME.fullmatch(path.name)
-            if match and path.is_dir():
-                found.append(CheckpointInfo(int(match[1]), _update_of(path), path, self._is_marked(path)))
-        return sorted(found, key=lambda it: (math.inf if it.update is None else it.update, it.step), reverse=True)
+        """All directories named as checkpoints; see `supervisor.saved.committed`."""
+        return committed(self.directory)
 
     def verify(self, path: Path) -> Manifest:
         """The manifest of a checkpoint whose every file is as it was written.
@@ -132,29 +110,7 @@ class CheckpointStore:
         Raises:
             CheckpointError: the manifest is missing or malformed, or a file is missing, torn or altered.
         """
-        try:
-            manifest = Manifest.model_validate_json((path / MANIFEST_FILE).read_bytes())
-        except FileNotFoundError:
-            raise CheckpointError(f"{path.name}: no {MANIFEST_FILE}") from None
-        except (OSError, ValidationError) as error:
-            raise CheckpointError(f"{path.name}: {MANIFEST_FILE} cannot be read: {_first_line(error)}") from error
-        if path.name not in _names_of(manifest.step, manifest.update):
-            raise CheckpointError(f"{path.name}: its manifest is of step {manifest.step}")
-        if STATE_FILE not in manifest.files:
-            raise CheckpointError(f"{path.name}: its manifest does not list {STATE_FILE}")
-        for name, written in manifest.files.items():
-            # A manifest is only text: it must not lead out of the directory.
-            if Path(name).name != name or "\0" in name:
-                raise CheckpointError(f"{path.name}: {name!r} is not a file of the checkpoint")
-            try:
-                found = sha256_of(path / name)
-            except OSError as error:
-                raise CheckpointError(f"{path.name}: {name} cannot be read: {error.strerror}") from error
-            if found.bytes != written.bytes:
-                raise CheckpointError(f"{path.name}: {name} has {found.bytes} bytes, not {written.bytes}: torn")
-            if found.sha256 != written.sha256:
-                raise CheckpointError(f"{path.name}: {name} is not what was written (SHA-256 differs)")
-        return manifest
+        return verify(path)
 
     def load(self, path: Path) -> Any:
         """The tree of a verified checkpoint, its tensors on the CPU; nothing pickled is executed.
@@ -191,8 +147,8 @@ class CheckpointStore:
         free = shutil.disk_usage(self.directory).free
         if free < needed:
             raise CheckpointError(f"step {step} needs {needed:,} bytes and the disk has {free:,} left")
-        plainly, beside = (self.directory / name for name in _names_of(step, update))
-        target = beside if not good and self._is_marked(plainly) else plainly
+        plainly, beside = (self.directory / name for name in names_of(step, update))
+        target = beside if not good and is_marked(plainly) else plainly
         unfinished = self.directory / f".unfinished-{target.name}"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
@@ -200,7 +156,7 @@ class CheckpointStore:
             with (unfinished / STATE_FILE).open("wb") as file:
                 torch.save(tree, file)
                 file.flush()
-                os.fsync(file.fileno())
+                sync_file(file.fileno())
             files = {STATE_FILE: sha256_of(unfinished / STATE_FILE)}
             manifest = Manifest(step=step, update=update, run_id=self._run_id, files=files)
             text = manifest.model_dump_json(by_alias=True, indent=2)
@@ -224,19 +180,13 @@ class CheckpointStore:
             if replaced.exists():
                 replaced.rename(target)
             raise
-        sync_folder(self.directory)
+        self.syncs_names = sync_folder(self.directory)
         shutil.rmtree(replaced, ignore_errors=True)
 
     def _mark(self, path: Path) -> Path:
         mark = GoodMark(manifest_sha256=sha256_of(path / MANIFEST_FILE).sha256)
         replace_file(path / GOOD_FILE, f"{mark.model_dump_json(by_alias=True)}\n", durable=True)
         return path
-
-    def _is_marked(self, path: Path) -> bool:
-        with contextlib.suppress(OSError, ValidationError):
-            mark = GoodMark.model_validate_json((path / GOOD_FILE).read_bytes())
-            return mark.manifest_sha256 == sha256_of(path / MANIFEST_FILE).sha256
-        return False
 
     def _retried(self, work: Callable[[], Path], what: str) -> Path:
         retrying = tenacity.Retrying(
@@ -273,16 +223,6 @@ class BackgroundWriter:
             future, then = self._begun.popleft()
             future.exception()
             then(future)
-
-
-def _names_of(step: int, update: int) -> tuple[str, str]:
-    return f"step-{step:08d}", f"step-{step:08d}-update-{update:08d}"
-
-
-def _update_of(path: Path) -> int | None:
-    with contextlib.suppress(OSError, ValidationError):
-        return Manifest.model_validate_json((path / MANIFEST_FILE).read_bytes()).update
-    return None
 
 
 def _first_line(error: BaseException) -> str:

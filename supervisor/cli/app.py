@@ -73,8 +73,8 @@ def run(
 
     The run directory gets the job and the policy as resolved, the event log, the checkpoints and the incidents.
 
-    Exit codes: 0 finished, 2 bad input, 3 halted by the policy, 4 restart budget spent,
-    75 interrupted after a checkpoint.
+    Exit codes: 0 finished, 2 bad input, 3 halted by the policy, 4 restart budget spent, 5 ended, but its last state
+    could not be written, 75 interrupted after a checkpoint.
     """
     resolved = load_job(job, overrides=overrides or (), policy=policy, run_dir=run_dir, steps=steps)
     raise typer.Exit(Parent(resolved, resume=resume).run())

@@ -17,6 +17,8 @@ class RunStatus(enum.StrEnum):
     FINISHED = "finished"
     INTERRUPTED = "interrupted"
     HALTED = "halted"
+    UNSAVED = "unsaved"
+    """It came to its end, or was asked to stop, and its last state could not be written."""
 
 
 class RunSummary(RecordModel):
@@ -38,7 +40,7 @@ class RunSummary(RecordModel):
         metrics: the trainer's last evaluation.
         seconds: wall time of the run, restarts included where they are known.
         goodput: useful preserved training time over wall time, 0 to 1; None where it was not measured.
-        reason: why it was halted, None where it was not.
+        reason: why it was halted, or what is lost of one that could not be saved; None elsewhere.
         in_place: whether a halt left the state as it stood, instead of going back to the newest good one.
         cures: the cures of the set-up in force, as `lr 0.1`, in the order in which they were chosen.
     """
@@ -170,10 +172,14 @@ class RunHaltedEvent(EventBase):
 
 
 class RunFinishedEvent(EventBase):
-    """The schedule is done, or the run stopped in good order when asked to."""
+    """The schedule is done, or the run stopped in good order when asked to.
+
+    Attributes:
+        status: `finished` and `interrupted` say that a verified checkpoint of the last step is on disk.
+    """
 
     event: Literal["run_finished"] = "run_finished"
-    status: Literal[RunStatus.FINISHED, RunStatus.INTERRUPTED]
+    status: Literal[RunStatus.FINISHED, RunStatus.INTERRUPTED, RunStatus.UNSAVED]
     summary: RunSummary
 
 
@@ -183,6 +189,7 @@ class ExitClassification(enum.StrEnum):
     FINISHED = "finished"
     HALTED = "halted"
     INTERRUPTED = "interrupted"
+    UNSAVED = "unsaved"
     BAD_INPUT = "bad_input"
     EXCEPTION = "exception"
     KILLED = "killed"
@@ -190,7 +197,14 @@ class ExitClassification(enum.StrEnum):
     STALLED = "stalled"
 
 
-ORDERLY_EXITS = frozenset({ExitClassification.FINISHED, ExitClassification.HALTED, ExitClassification.INTERRUPTED})
+ORDERLY_EXITS = frozenset(
+    {
+        ExitClassification.FINISHED,
+        ExitClassification.HALTED,
+        ExitClassification.INTERRUPTED,
+        ExitClassification.UNSAVED,
+    }
+)
 """The exits that mean no harm: the run itself chose them."""
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
-from supervisor.checkpoints import CheckpointInfo, CheckpointStore
-from supervisor.checkpoints.store import STATE_FILE
+from supervisor.checkpoints import CheckpointStore
 from supervisor.errors import CheckpointError
 from supervisor.faults.model import CorruptCheckpoint, Damage, DiskFull
 from supervisor.faults.strike import Strike
 from supervisor.run_layout import RunLayout
+from supervisor.saved import CheckpointInfo
+from supervisor.saved.verification import STATE_FILE
 from supervisor.training.tree import tensors_in
 
 __all__ = ["DiskFaults"]

@@ -123,7 +123,7 @@ def assemble(
     parts = CheckpointParts(
         panel=detectors, quarantine=quarantine, canaries=recent, cures=cures, experiments=experimenter
     )
-    taker = StateTaker(policy, check, points, states, parts, log)
+    taker = StateTaker(policy, check, points, states, parts, log, clock)
     canaries = Canaries(policy, subject, executor, states.memory, log)
     restoring = Restoring(states, points, check, canaries)
     curing = Curing(restoring, executor, cures, stop, log)

@@ -170,18 +170,21 @@ class Primitives:
         self.parts.stop.requested = True
 
     def finish(self, status: RunStatus = RunStatus.FINISHED) -> RunSummary:
-        """End the run in good order: last checkpoint, metrics, `run_finished`. `run` and `batches` call it."""
+        """End the run in good order: last checkpoint, metrics, `run_finished`. `run` and `batches` call it.
+
+        Where there is a run directory and the last checkpoint cannot be written, the run ends as `unsaved`.
+        """
         if self._status is None:
             parts = self.parts
             self._announce(None)
             self.abandon()
             parts.data.take_back()
-            parts.taker.commit()
+            lost = parts.taker.secure()
             if status is RunStatus.FINISHED and self._evaluate is not None:
                 parts.run_log.evaluate(self._evaluate)
-            self._status = status
+            self._status = status if lost is None else RunStatus.UNSAVED
             parts.states.flush()
-            parts.run_log.finished(status)
+            parts.run_log.finished(self._status, lost)
         return self.summary()
 
     def summary(self) -> RunSummary:

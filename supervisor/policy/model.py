@@ -38,6 +38,8 @@ class CheckpointSettings(Section):
     """Steps between two checkpoints."""
     keep: Count = 3
     """How many good ones are kept; those on probation stay until they are judged."""
+    last_save_seconds: Annotated[float, Field(strict=True, ge=0, le=86400, allow_inf_nan=False)] = 60.0
+    """How long the last checkpoint of a run is tried again where the disk refuses it. Then the run ends unsaved."""
 
 
 class SnapshotSettings(Section):

@@ -20,6 +20,7 @@ _ORDERLY: dict[int, ExitClassification] = {
     ExitCode.BAD_INPUT: ExitClassification.BAD_INPUT,
     ExitCode.HALTED: ExitClassification.HALTED,
     ExitCode.INTERRUPTED: ExitClassification.INTERRUPTED,
+    ExitCode.UNSAVED: ExitClassification.UNSAVED,
 }
 
 
@@ -31,16 +32,20 @@ class WorkerEnd:
         returncode: as `wait` gives it: negative for a signal.
         classification: why.
         reason: more, where more is known.
+        code: the exit code that the run ended with, None where the process died before its run had ended.
+        evaluating: whether it was calling the trainer's evaluation.
     """
 
     returncode: int
     classification: ExitClassification
     reason: str | None = None
+    code: ExitCode | None = None
+    evaluating: bool = False
 
     @property
     def restartable(self) -> bool:
         """Whether it died rather than ended."""
-        return self.classification not in _ORDERLY.values()
+        return self.code is None
 
     @property
     def how(self) -> str:
@@ -63,22 +68,26 @@ class WorkerEnd:
             return f"signal {-self.returncode}"
 
 
-def classify(returncode: int, *, ended: bool, stalled: bool = False, oom_killed: bool = False) -> ExitClassification:
+def classify(
+    returncode: int, *, ended: ExitCode | None = None, stalled: bool = False, oom_killed: bool = False
+) -> ExitClassification:
     """Why a worker is gone.
 
     Args:
         returncode: as `wait` gives it.
-        ended: the worker had come to its own end.
+        ended: the code that its run had ended with before, whatever became of the process then; None: it had not.
         stalled: the parent ended it, for it had stood still.
         oom_killed: the kernel's out-of-memory killer struck in its control group meanwhile.
     """
+    if ended is not None:
+        return _ORDERLY[ended]
     if stalled:
         return ExitClassification.STALLED
     if returncode == -signal.SIGKILL and oom_killed:
         return ExitClassification.OUT_OF_MEMORY
     if returncode < 0:
         return ExitClassification.KILLED
-    return _ORDERLY.get(returncode, ExitClassification.EXCEPTION) if ended else ExitClassification.EXCEPTION
+    return ExitClassification.EXCEPTION
 
 
 def oom_kills() -> int:

@@ -11,7 +11,7 @@ from supervisor.policy import RestartSettings
 
 __all__ = ["Heartbeat", "Phase", "Pulse", "StallWatch"]
 
-_SIZE = 4 * 8
+_SIZE = 5 * 8
 
 
 class Phase(enum.IntEnum):
@@ -24,7 +24,8 @@ class Phase(enum.IntEnum):
     FINISHING = 2
     """Evaluating."""
     ENDED = 3
-    """It has ended by itself, so its exit code counts. A trainer that calls `os._exit(0)` never gets here."""
+    """The run has ended, and its exit code is said: what the process does or suffers from here on changes nothing. A
+    trainer that calls `os._exit(0)` never gets here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,18 @@ class Pulse:
         step: schedule position of the last one.
         slowest_seconds: the longest time between two beats so far.
         phase: what the worker is at.
+        code: the exit code that it says counts, once its phase is `ENDED`.
     """
 
     beats: int
     step: int
     slowest_seconds: float
     phase: Phase
+    code: int = 0
 
 
 class Heartbeat:
-    """Four 64-bit words in a file that both processes map: each is written in one store.
+    """Five 64-bit words in a file that both processes map: each is written in one store.
 
     Args:
         path: the file, `RUN_DIR/heartbeat/rank0`.
@@ -76,16 +79,25 @@ class Heartbeat:
         self._words[3] = phase
         self._words[0] = self._words[0] + 1
 
+    def end(self, code: int) -> None:
+        """Say that the run has ended, and the exit code that counts; what is said first stands."""
+        if self._words[3] != Phase.ENDED:
+            self._words[4] = code
+            self.enter(Phase.ENDED)
+
     def read(self) -> Pulse:
         """The last thing the worker said."""
-        beats, step, microseconds, phase = self._words.tolist()
-        return Pulse(beats, step, microseconds / 1e6, Phase(phase))
+        beats, step, microseconds, phase, code = self._words.tolist()
+        return Pulse(beats, step, microseconds / 1e6, Phase(phase), code)
 
     def close(self) -> None:
         """Unmap the file."""
         self._words.release()
         self._map.close()
 
+
+LINGER_SECONDS = 10.0
+"""How long a process may take to be gone once its run has ended: threads that nobody joins, handlers at exit."""
 
 SLOWEST_STEPS = 2.5
 """How many of its slowest steps a worker may be silent for."""
@@ -108,7 +120,8 @@ class StallWatch:
         """Seconds of silence once there have been too many, else None.
 
         Until it begins its first step, and again while it evaluates, a worker has `startup_timeout_seconds` (or the
-        stall timeout, if that is longer). A step has `stall_timeout_seconds`, or 2.5 times the slowest one so far.
+        stall timeout, if that is longer). A step has `stall_timeout_seconds`, or 2.5 times the slowest one so far. Once
+        the run has ended, its process has `LINGER_SECONDS` to be gone.
         """
         if pulse.beats != self._beats:
             self._beats, self._changed_at = pulse.beats, now
@@ -117,6 +130,8 @@ class StallWatch:
 
     def _limit(self, pulse: Pulse) -> float:
         stall = self._settings.stall_timeout_seconds
+        if pulse.phase is Phase.ENDED:
+            return LINGER_SECONDS
         if pulse.phase is Phase.TRAINING:
             return max(stall, SLOWEST_STEPS * pulse.slowest_seconds)
         return max(stall, self._settings.startup_timeout_seconds)

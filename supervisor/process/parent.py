@@ -18,13 +18,16 @@ from supervisor.job import ResolvedJob
 from supervisor.process.budget import RestartBudget
 from supervisor.process.ending import STOPPING, stopping_held_back
 from supervisor.process.exits import WorkerEnd, write_process_incident
+from supervisor.process.leftovers import adopt_orphans
 from supervisor.process.run_directory import RunDirectory, run_lock
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.worker_process import WorkerProcess
+from supervisor.saved import newest_verified
 
 __all__ = ["Parent"]
 
 PAUSE_STEP_SECONDS = 0.1
+NOT_AGAIN = "it is not called again in this run; the training is not touched by that"
 
 
 class Parent:
@@ -51,10 +54,12 @@ class Parent:
             self._directory.open_new()
         self._worker: WorkerProcess | None = None
         self._stop_signals: list[int] = []
+        self._evaluate = True
 
     def run(self) -> ExitCode:
         """Start a worker, and another one when it dies, until the run has ended or the budget is spent."""
         directory = self._directory
+        adopt_orphans()
         with run_lock(directory.path, directory.shown):
             over = directory.already_over() if self._resume else None
             if over is not None:
@@ -76,10 +81,17 @@ class Parent:
                     return self._give_up(self._what_was_tried(end, budget), log)
             if end.classification is ExitClassification.BAD_INPUT and not self._resume:
                 directory.leave_no_trace()
-        if end.restartable:
-            sys.stderr.write("supervisor: ended at once; --resume goes on from the last checkpoint\n")
-            return ExitCode.INTERRUPTED
-        return ExitCode(end.returncode)
+        return self._stopped_without_its_end() if end.code is None else end.code
+
+    def _stopped_without_its_end(self) -> ExitCode:
+        """The code of a run that was asked to stop and whose worker did not come to write its last state."""
+        newest = newest_verified(self._directory.layout.checkpoints)
+        if newest is None:
+            what = "ended at once, and there is no checkpoint to go on from: start it anew"
+        else:
+            what = f"ended at once: --resume goes on from checkpoints/{newest.path.name}; what came after it is lost"
+        sys.stderr.write(f"supervisor: {what}\n")
+        return ExitCode.UNSAVED
 
     def _supervise(self, run_id: str, budget: RestartBudget, log: EventLog) -> WorkerEnd:
         initial, longest = self._settings.backoff_initial_seconds, self._settings.backoff_max_seconds
@@ -87,6 +99,11 @@ class Parent:
         state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
         while True:
             end = self._work(run_id, budget, log)
+            if end.restartable and end.evaluating and self._evaluate and not self._stop_signals:
+                # The training stands: a worker that begins where it ended has it to say so, and nothing else to do.
+                self._evaluate = False
+                log.emit(WarningEvent(message=f"the trainer's evaluate ended the worker ({end.how}): {NOT_AGAIN}"))
+                continue
             if not end.restartable or self._stop_signals or budget.spent(self._now()):
                 return end
             # Failures far apart are separate incidents: each begins with the shortest pause.
@@ -96,11 +113,13 @@ class Parent:
     def _work(self, run_id: str, budget: RestartBudget, log: EventLog) -> WorkerEnd:
         """One worker from start to end."""
         if self._stop_signals:
-            return WorkerEnd(ExitCode.INTERRUPTED, ExitClassification.INTERRUPTED)
+            saved = newest_verified(self._directory.layout.checkpoints) is not None
+            code = ExitCode.INTERRUPTED if saved else None
+            return WorkerEnd(ExitCode.INTERRUPTED, ExitClassification.INTERRUPTED, code=code)
         going_on = self._directory.begun
         if not going_on:
             self._directory.forget_unstarted()
-        spec = WorkerSpec.of(self._resolved, run_id=run_id, resume=going_on)
+        spec = WorkerSpec.of(self._resolved, run_id=run_id, resume=going_on, evaluate=self._evaluate)
         restarts = budget.failures(self._now())
         with stopping_held_back():
             worker = self._worker = WorkerProcess(spec, self._settings, log, self._clock, restarts=restarts)

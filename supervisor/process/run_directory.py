@@ -18,6 +18,7 @@ from supervisor.job import ResolvedJob, dump_job, load_job
 from supervisor.policy import load_policy, resolved_yaml
 from supervisor.report.status import RunState, read_status
 from supervisor.run_layout import RunLayout, replace_file
+from supervisor.saved import newest_verified
 
 __all__ = ["RunDirectory", "run_lock"]
 
@@ -122,7 +123,8 @@ class RunDirectory:
     def already_over(self) -> tuple[ExitCode, str] | None:
         """Why a run that is resumed has nothing left to do, with the code to end with; None where it has."""
         status = read_status(self.path)
-        if status.state is RunState.FINISHED and status.step is not None and status.step >= self._resolved.job.steps:
+        step = status.step or 0
+        if status.state is RunState.FINISHED and step >= self._resolved.job.steps and self._is_saved(step):
             said = f"{self.shown}: has finished its {status.step} steps; it goes on with more of them (--steps)"
             return ExitCode.FINISHED, said
         written = self.layout.policy
@@ -131,6 +133,11 @@ class RunDirectory:
             said = f"{self.shown}: was halted by this policy ({status.reason}); it goes on under another one (--policy)"
             return ExitCode.HALTED, said
         return None
+
+    def _is_saved(self, step: int) -> bool:
+        """Whether a checkpoint of so many steps is on disk: a run has not finished by its log alone."""
+        newest = newest_verified(self.layout.checkpoints)
+        return newest is not None and newest.step >= step
 
     def prepare(self) -> None:
         """Write `job.yaml` and `policy.yaml`.

@@ -43,6 +43,7 @@ class WorkerSpec(BaseModel):
         policy_origins: the same for the policy.
         run_id: the run's name in the events.
         resume: go on from the newest verified checkpoint.
+        evaluate: whether the trainer's evaluation may be called; not where it has ended a worker.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,9 +57,10 @@ class WorkerSpec(BaseModel):
     policy_origins: CarriedOrigins
     run_id: str
     resume: bool
+    evaluate: bool = True
 
     @classmethod
-    def of(cls, resolved: ResolvedJob, *, run_id: str, resume: bool) -> WorkerSpec:
+    def of(cls, resolved: ResolvedJob, *, run_id: str, resume: bool, evaluate: bool = True) -> WorkerSpec:
         """The spec for a resolved job."""
         return cls(
             job=resolved.job,
@@ -70,6 +72,7 @@ class WorkerSpec(BaseModel):
             policy_origins=resolved.policy_origins,
             run_id=run_id,
             resume=resume,
+            evaluate=evaluate,
         )
 
     @property

@@ -62,6 +62,8 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         stop.goes_to(guard)
         heartbeat.enter(Phase.TRAINING)
         summary = guard.run(job.steps)
+        code = ExitCode[summary.status.name]
+        heartbeat.end(code)
         guard.close()
     # Not before the run: what it imports would delay the first step of a restart.
     from supervisor.report.tables import render_summary
@@ -69,7 +71,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     with _output_may_fail():
         console.print(render_summary(summary, Path(job.run_dir)))
         console.file.flush()
-    return ExitCode[summary.status.name]
+    return code
 
 
 @contextlib.contextmanager
@@ -144,7 +146,7 @@ def _guard(
         resume=spec.resume,
         quarantine=spec.quarantine,
         seed=spec.job.seed,
-        evaluate=None if evaluate is None else partial(signs.evaluate, evaluate),
+        evaluate=partial(signs.evaluate, evaluate) if evaluate is not None and spec.evaluate else None,
         log_every_steps=spec.job.log_every_steps,
         record_observations=spec.job.observations,
         listeners=[signs.renderer],

@@ -14,14 +14,14 @@ import sys
 
 from supervisor.errors import ExitCode, InputError, traceback_of
 from supervisor.process.ending import StopRequest, end_with_parent
-from supervisor.process.heartbeat import Heartbeat, Phase
+from supervisor.process.heartbeat import Heartbeat
 from supervisor.process.spec import WorkerSpec
 
 __all__ = ["main"]
 
 
 def main() -> int:
-    """Run the job. The exit code says how it went; the phase `ENDED` in the heartbeat says that the code counts."""
+    """Run the job. The exit code says how it went; the heartbeat says whether it counts."""
     stop = StopRequest()
     # Unbuffered: a buffered reader's lock would be held by the thread that waits on it when the interpreter ends.
     lifeline = sys.stdin.fileno()
@@ -33,7 +33,7 @@ def main() -> int:
         code = _work(spec, stop, heartbeat)
         faulthandler.unregister(signal.SIGUSR1)
     if code != ExitCode.BUG:
-        heartbeat.enter(Phase.ENDED)
+        heartbeat.end(code)
     # The interpreter would look for cycles in all that torch consists of, which takes most of a second.
     gc.freeze()
     return code

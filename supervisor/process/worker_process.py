@@ -11,12 +11,14 @@ import time
 from pathlib import Path
 
 from supervisor.clock import Clock
-from supervisor.events.schema import WorkerExitedEvent, WorkerStalledEvent, WorkerStartedEvent
+from supervisor.errors import ExitCode
+from supervisor.events.schema import WarningEvent, WorkerExitedEvent, WorkerStalledEvent, WorkerStartedEvent
 from supervisor.events.writer import EventLog
 from supervisor.policy import RestartSettings
 from supervisor.process.ending import end_group_with_parent, stopping_held_back
 from supervisor.process.exits import WorkerEnd, classify, oom_kills
 from supervisor.process.heartbeat import Heartbeat, Phase, StallWatch
+from supervisor.process.leftovers import Leftovers
 from supervisor.process.spec import WorkerSpec
 
 __all__ = ["WorkerProcess"]
@@ -52,6 +54,7 @@ class WorkerProcess:
             left_over.unlink(missing_ok=True)
         self._stalled = False
         self._stop_requests = 0
+        self._leftovers = Leftovers()
         self._oom_kills = oom_kills()
         # Blocked until the worker can handle them: one that comes while its interpreter starts is kept for it.
         with stopping_held_back():
@@ -76,8 +79,12 @@ class WorkerProcess:
         """Watch it until it is gone, and put on record why."""
         watch = StallWatch(self._settings, self._clock.monotonic())
         while not self._gone(POLL_SECONDS):
-            silence = watch.silent_for(self._heartbeat.read(), self._clock.monotonic())
-            if silence is not None:
+            self._leftovers.reap(self._own)
+            pulse = self._heartbeat.read()
+            silence = watch.silent_for(pulse, self._clock.monotonic())
+            if silence is not None and pulse.phase is Phase.ENDED:
+                self._end_lingering(silence)
+            elif silence is not None:
                 self._end_stalled(silence)
         # Helpers of its own (loader workers) do not outlive it.
         self._kill_group()
@@ -87,14 +94,18 @@ class WorkerProcess:
                     process.stdin.close()
         if self._watchman is not None:
             self._watchman.wait()
-        kind = classify(
-            self._process.returncode,
-            ended=self._heartbeat.read().phase is Phase.ENDED,
-            stalled=self._stalled,
-            oom_killed=oom_kills() > self._oom_kills,
-        )
+        ended = self._leftovers.end(self._own)
+        if ended:
+            self._log.emit(WarningEvent(message=f"left behind by the worker, and ended with it: {', '.join(ended)}"))
+        pulse = self._heartbeat.read()
         self._heartbeat.close()
-        end = WorkerEnd(self._process.returncode, kind, (_text(self._layout.last_error) or "").strip() or None)
+        code = ExitCode(pulse.code) if pulse.phase is Phase.ENDED else None
+        oom_killed = oom_kills() > self._oom_kills
+        kind = classify(self._process.returncode, ended=code, stalled=self._stalled, oom_killed=oom_killed)
+        reason = (_text(self._layout.last_error) or "").strip() or None
+        end = WorkerEnd(self._process.returncode, kind, reason, code, evaluating=pulse.phase is Phase.FINISHING)
+        if code is not None and self._process.returncode != code:
+            self._log.emit(WarningEvent(message=f"the run had ended ({kind}) before its process did, by {end.how}"))
         event = WorkerExitedEvent(
             pid=self._process.pid,
             exit_code=end.exit_code,
@@ -104,6 +115,10 @@ class WorkerProcess:
         )
         self._log.emit(event)
         return end
+
+    @property
+    def _own(self) -> set[int]:
+        return {each.pid for each in (self._process, self._watchman) if each is not None}
 
     @property
     def stacks(self) -> str | None:
@@ -133,6 +148,16 @@ class WorkerProcess:
         if not self._gone(GRACE_SECONDS):
             self._kill_group()
             self._process.wait()
+
+    def _end_lingering(self, silence: float) -> None:
+        self._log.emit(
+            WarningEvent(
+                message=f"the run has ended, and its process was still there {silence:.0f} s later: ended. Something "
+                "in it does not end by itself: a thread that is no daemon, or a handler at exit"
+            )
+        )
+        self._kill_group()
+        self._process.wait()
 
     def _ask_for_stacks(self) -> None:
         with contextlib.suppress(ProcessLookupError):

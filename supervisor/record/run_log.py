@@ -64,6 +64,7 @@ class RunLog:
         silence: notices a training that goes on without learning.
         standing: gives what is in force now, beside the ledger.
         metrics: what the evaluation at the end of the run gave.
+        lost: what is lost of a run whose last state could not be written.
     """
 
     log: EventLog
@@ -74,6 +75,7 @@ class RunLog:
     silence: SilenceWatch = field(default_factory=SilenceWatch)
     standing: Callable[[], Standing] = Standing
     metrics: dict[str, float] = field(default_factory=dict, init=False)
+    lost: str | None = field(default=None, init=False)
 
     def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:
         """Put the start of the run on record."""
@@ -148,13 +150,13 @@ class RunLog:
         event = MetricsEvent(step=counters.step, update=self.ledger.last_update, metrics=self.metrics, seconds=seconds)
         self.log.emit(event)
 
-    def finished(self, status: RunStatus) -> None:
-        """Put the end of a run that was not halted on record."""
-        counters = self.ledger.counters
+    def finished(self, status: RunStatus, lost: str | None = None) -> None:
+        """Put the end of a run that was not halted on record, with what is lost of one that could not be saved."""
+        counters, self.lost = self.ledger.counters, lost
         event = RunFinishedEvent(
             step=counters.step,
             update=self.ledger.last_update,
-            status=RunStatus.INTERRUPTED if status is RunStatus.INTERRUPTED else RunStatus.FINISHED,
+            status=RunStatus.FINISHED if status is RunStatus.HALTED else status,
             summary=self.summary(status),
         )
         self.log.emit(event)
@@ -190,6 +192,6 @@ class RunLog:
             seconds=seconds,
             cures=standing.cures,
             goodput=min(1.0, counters.useful_seconds / seconds) if seconds > 0 else None,
-            reason=self.ledger.halt_reason if status is RunStatus.HALTED else None,
+            reason=self.ledger.halt_reason if status is RunStatus.HALTED else self.lost,
             in_place=status is RunStatus.HALTED and self.ledger.halted_in_place,
         )

@@ -43,6 +43,7 @@ class RunState(enum.StrEnum):
     FINISHED = "finished"
     HALTED = "halted"
     INTERRUPTED = "interrupted"
+    UNSAVED = "unsaved"
     CRASHED = "crashed"
     NOT_RUNNING = "not running"
     UNKNOWN = "unknown"

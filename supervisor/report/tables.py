@@ -21,14 +21,16 @@ __all__ = ["compare_metrics", "render_status", "render_summary"]
 _STYLES = {
     RunState.FINISHED: "green",
     RunState.HALTED: "bold red",
+    RunState.UNSAVED: "bold red",
     RunState.CRASHED: "bold red",
     RunState.NOT_RUNNING: "bold red",
 }
 # Their loss is that of the last applied update, whose step need not be a logged one.
-_SUMMED_UP = (RunState.FINISHED, RunState.INTERRUPTED, RunState.HALTED)
+_SUMMED_UP = (RunState.FINISHED, RunState.INTERRUPTED, RunState.HALTED, RunState.UNSAVED)
 _ENDED = {
     RunStatus.FINISHED: "Finished",
     RunStatus.INTERRUPTED: "Interrupted; to go on, run again with --resume",
+    RunStatus.UNSAVED: "Ended, and its last state is not saved",
 }
 
 

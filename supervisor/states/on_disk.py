@@ -7,11 +7,12 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from supervisor.checkpoints import BackgroundWriter, CheckpointInfo, CheckpointStore, Kept
+from supervisor.checkpoints import BackgroundWriter, CheckpointStore, Kept
 from supervisor.errors import CheckpointError
 from supervisor.events import EventLog
 from supervisor.events.schema import CheckpointPromotedEvent, CheckpointRejectedEvent, CheckpointSavedEvent
 from supervisor.experiments import Memory
+from supervisor.saved import CheckpointInfo
 from supervisor.states.probation import Probation
 from supervisor.states.restore_points import RestorePoint, SpareCopies, last_update
 
@@ -22,6 +23,12 @@ At = tuple[int | None, int | None]
 
 AboutOne = CheckpointSavedEvent | CheckpointPromotedEvent | CheckpointRejectedEvent
 """The events about one checkpoint."""
+
+
+NO_SYNC = (
+    "this file system cannot confirm the names of files (fsync of a folder is refused): checkpoints are written as "
+    "ever, and a power cut may lose the newest one"
+)
 
 
 class StatesOnDisk:
@@ -57,6 +64,7 @@ class StatesOnDisk:
         self._writer = BackgroundWriter()
         # By update, of those whose write has ended.
         self._paths: dict[int, Path] = {}
+        self._told_of_names = False
 
     def __iter__(self) -> Iterator[Kept]:
         """Every checkpoint that was begun and not let go."""
@@ -65,6 +73,27 @@ class StatesOnDisk:
     def holds(self, update: int) -> bool:
         """Whether the state after so many updates is on disk, or on its way there."""
         return update in self._probation
+
+    def verified(self, update: int, at: At) -> Path | None:
+        """Where the state after so many updates is on disk, read again and found as it was written; else None."""
+        self.flush()
+        if update not in self._paths:
+            return None
+        try:
+            self._store.verify(self._paths[update])
+        except CheckpointError as error:
+            self.reject(self._probation[update], str(error), at)
+            return None
+        return self._paths[update]
+
+    @property
+    def newest(self) -> tuple[int, str] | None:
+        """Step and name of the newest one on disk, for a person; None where there is none."""
+        self.flush()
+        if not self._paths:
+            return None
+        update = max(self._paths)
+        return self._probation[update].step, _relative(self._paths[update])
 
     def save(self, point: RestorePoint, tree: dict[str, Any], *, good: bool = False, wait: bool = False) -> None:
         """Begin to commit a finite state.
@@ -166,6 +195,9 @@ class StatesOnDisk:
             self._probation.remove(other)
             del self._paths[other]
         self._paths[update] = path
+        if not self._store.syncs_names and not self._told_of_names:
+            self._told_of_names = True
+            self._log.warn(NO_SYNC)
         # The line belongs to the last update that the checkpoint holds, so that a resume from it keeps the line.
         at = (kept.step, last_update(update))
         self._say(CheckpointSavedEvent, kept, path, at)

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from supervisor.checkpoints import CheckpointInfo, CheckpointStore
+from supervisor.checkpoints import CheckpointStore
 from supervisor.errors import CheckpointError, InputError
 from supervisor.events.schema import CheckpointRejectedEvent, RunResumedEvent
 from supervisor.events.writer import EventLog
 from supervisor.policy import RecoveryPolicy
+from supervisor.saved import CheckpointInfo
 from supervisor.states.on_disk import StatesOnDisk
 from supervisor.states.restore_points import RestorePoint, RestorePoints
 from supervisor.states.state_taker import CheckpointParts

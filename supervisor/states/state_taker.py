@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from supervisor.clock import Clock
 from supervisor.errors import InputError, text_of
 from supervisor.events.writer import EventLog
 from supervisor.policy import RecoveryPolicy
@@ -16,6 +17,18 @@ from supervisor.training.inspection import StateCheck
 from supervisor.training.trainer import Stateful
 
 __all__ = ["CheckpointParts", "StateTaker"]
+
+
+FIRST_PAUSE_SECONDS = 0.5
+"""Between the first two attempts at the last checkpoint of a run; each further pause is twice as long."""
+
+
+def _lost(step: int, newest: tuple[int, str] | None) -> str:
+    """What is lost where the state of the last step could not be written."""
+    what = f"the state of step {step} could not be written"
+    if newest is None:
+        return f"{what}, and there is no checkpoint to go on from: all of it is lost"
+    return f"{what}: --resume goes on from {newest[1]}, and the {step - newest[0]} steps since then are lost"
 
 
 class CheckpointParts:
@@ -59,6 +72,7 @@ class StateTaker:
         states: where it goes.
         parts: what a checkpoint carries beside it.
         log: hears what could not be taken.
+        clock: for the time in which the last state is tried to be written.
         end: where the schedule ends, None while that is not known; the last step's state is always checked.
     """
 
@@ -68,6 +82,7 @@ class StateTaker:
     states: GoodStates
     parts: CheckpointParts
     log: EventLog
+    clock: Clock
     end: int | None = field(default=None, init=False)
     _snapshot_every: int = field(init=False)
     _checkpoint_every: int = field(init=False)
@@ -113,16 +128,47 @@ class StateTaker:
         if self._checkpoint_every > 0 and step % self._checkpoint_every == 0:
             self._save(point)
 
-    def commit(self, *, good: bool = False) -> None:
-        """Write the present state as a checkpoint, if it is finite and not on disk already."""
+    def commit(self, *, good: bool = False) -> bool:
+        """Write the present state as a checkpoint, if it is finite and not on disk already.
+
+        Returns:
+            Whether it is on disk.
+        """
         counters, disk = self.points.ledger.counters, self.states.disk
-        if disk is None or disk.holds(counters.update):
-            return
+        if disk is None:
+            return False
+        # What is on its way there may fail yet.
+        disk.flush()
+        if disk.holds(counters.update):
+            return True
         if not self.check.is_finite():
             what = "the last state is not finite: no checkpoint of it was written"
             self.log.warn(what, counters.step, counters.update)
-            return
+            return False
         self._save(self.points.take(), good=good, wait=True)
+        return disk.holds(counters.update)
+
+    def secure(self) -> str | None:
+        """Write the last state of the run, verified: where the disk refuses it, for as long as the policy says.
+
+        Returns:
+            What is lost where it could not be written; None where it is safe, or where nothing is written at all.
+        """
+        counters, disk = self.points.ledger.counters, self.states.disk
+        if disk is None:
+            return None
+        # Half of the stall timeout: whoever watches this process hears nothing of it meanwhile.
+        most = min(self.policy.checkpoint.last_save_seconds, self.policy.restart.stall_timeout_seconds / 2)
+        began, pause = self.clock.monotonic(), FIRST_PAUSE_SECONDS
+        while True:
+            written = self.commit()
+            if written and disk.verified(counters.update, (counters.step, counters.update - 1)) is not None:
+                return None
+            left = began + most - self.clock.monotonic()
+            if left <= 0 or not self.check.is_finite():
+                return _lost(counters.step, disk.newest)
+            self.clock.sleep(min(pause, left))
+            pause *= 2
 
     def _save(self, point: RestorePoint, *, good: bool = False, wait: bool = False) -> None:
         if self.states.disk is None:

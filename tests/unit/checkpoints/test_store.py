@@ -22,8 +22,8 @@ from support.command import PATIENCE_SECONDS
 from support.parts import files_no_larger_than
 
 from supervisor.checkpoints import BackgroundWriter, CheckpointStore
-from supervisor.checkpoints.manifest import GoodMark, sha256_of
 from supervisor.errors import CheckpointError
+from supervisor.saved.manifest import GoodMark, sha256_of
 from supervisor.testing.clock import FakeClock
 from supervisor.training.rng import capture_rng
 from supervisor.training.tree import tensors

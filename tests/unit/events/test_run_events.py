@@ -68,7 +68,7 @@ def test_what_a_step_and_an_evaluation_measured_may_be_anything_but_a_text():
 
 
 def test_an_exit_that_the_run_chose_is_orderly_and_no_other():
-    assert {str(kind) for kind in ORDERLY_EXITS} == {"finished", "halted", "interrupted"}
+    assert {str(kind) for kind in ORDERLY_EXITS} == {"finished", "halted", "interrupted", "unsaved"}
     assert {kind.upper() for kind in ORDERLY_EXITS} <= set(ExitCode.__members__)
 
 

@@ -15,8 +15,8 @@ from support.exact import assert_finite, assert_same, everything
 from support.training import EventList, build, guard_of, healthy_batches, nan_batch, quiet
 
 from supervisor import InputError, PolicyHalt
-from supervisor.checkpoints.manifest import sha256_of
 from supervisor.guard import Guard
+from supervisor.saved.manifest import sha256_of
 
 BATCHES = healthy_batches(60)
 POLICY = quiet(

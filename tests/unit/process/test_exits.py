@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.errors import ExitCode
 from supervisor.events.incident_file import ProcessIncident
 from supervisor.events.schema import ExitClassification as Kind
 from supervisor.process.exits import WorkerEnd, classify, oom_kills, write_process_incident
@@ -15,35 +16,42 @@ from supervisor.run_layout import INCIDENT_FILE, RunLayout
 
 
 @pytest.mark.parametrize(
-    ("returncode", "kind"),
-    [(0, Kind.FINISHED), (2, Kind.BAD_INPUT), (3, Kind.HALTED), (75, Kind.INTERRUPTED)],
+    ("code", "kind"),
+    [
+        (ExitCode.FINISHED, Kind.FINISHED),
+        (ExitCode.BAD_INPUT, Kind.BAD_INPUT),
+        (ExitCode.HALTED, Kind.HALTED),
+        (ExitCode.INTERRUPTED, Kind.INTERRUPTED),
+        (ExitCode.UNSAVED, Kind.UNSAVED),
+    ],
 )
-def test_its_own_verdict_is_believed_only_at_its_own_end(returncode: int, kind: Kind) -> None:
-    assert classify(returncode, ended=True) is kind
-    assert not WorkerEnd(returncode, kind).restartable
-    # `os._exit(0)` somewhere in the trainer is no finished run.
-    assert classify(returncode, ended=False) is Kind.EXCEPTION
+@pytest.mark.parametrize("returncode", [0, 1, -signal.SIGSEGV, -signal.SIGKILL])
+def test_once_the_run_has_ended_nothing_that_its_process_does_changes_that(
+    returncode: int, code: ExitCode, kind: Kind
+) -> None:
+    assert classify(returncode, ended=code, oom_killed=True) is kind
+    assert not WorkerEnd(returncode, kind, code=code).restartable
 
 
-@pytest.mark.parametrize("returncode", [1, 4, 9, 137, 255])
-@pytest.mark.parametrize("ended", [False, True])
-def test_any_other_code_is_a_crash(returncode: int, ended: bool) -> None:
-    kind = classify(returncode, ended=ended)
+@pytest.mark.parametrize("returncode", [0, 1, 2, 3, 4, 5, 9, 75, 137, 255])
+def test_any_exit_before_that_is_a_crash(returncode: int) -> None:
+    """`os._exit(0)` somewhere in the trainer is no finished run."""
+    kind = classify(returncode)
     assert kind is Kind.EXCEPTION
     assert WorkerEnd(returncode, kind).restartable
 
 
 def test_signals() -> None:
-    assert classify(-signal.SIGSEGV, ended=False) is Kind.KILLED
-    assert classify(-signal.SIGKILL, ended=False) is Kind.KILLED
-    assert classify(-signal.SIGKILL, ended=False, oom_killed=True) is Kind.OUT_OF_MEMORY
+    assert classify(-signal.SIGSEGV) is Kind.KILLED
+    assert classify(-signal.SIGKILL) is Kind.KILLED
+    assert classify(-signal.SIGKILL, oom_killed=True) is Kind.OUT_OF_MEMORY
     # The out-of-memory killer sends SIGKILL: another signal was not its.
-    assert classify(-signal.SIGSEGV, ended=False, oom_killed=True) is Kind.KILLED
+    assert classify(-signal.SIGSEGV, oom_killed=True) is Kind.KILLED
 
 
 @pytest.mark.parametrize("returncode", [0, 1, -signal.SIGTERM, -signal.SIGKILL])
 def test_a_stall_is_one_however_it_was_ended(returncode: int) -> None:
-    assert classify(returncode, ended=False, stalled=True, oom_killed=True) is Kind.STALLED
+    assert classify(returncode, stalled=True, oom_killed=True) is Kind.STALLED
 
 
 def test_how_it_is_told() -> None:
@@ -55,27 +63,6 @@ def test_how_it_is_told() -> None:
 
 def test_no_out_of_memory_kill_since_just_now() -> None:
     assert oom_kills() == oom_kills() >= 0
-
-
-@pytest.mark.parametrize(
-    ("returncode", "ended", "expected"),
-    [
-        (0, True, Kind.FINISHED),
-        (2, True, Kind.BAD_INPUT),
-        (3, True, Kind.HALTED),
-        (75, True, Kind.INTERRUPTED),
-        (1, True, Kind.EXCEPTION),
-        (0, False, Kind.EXCEPTION),
-        (2, False, Kind.EXCEPTION),
-        (3, False, Kind.EXCEPTION),
-        (75, False, Kind.EXCEPTION),
-        (-9, False, Kind.KILLED),
-        (-9, True, Kind.KILLED),
-        (-11, False, Kind.KILLED),
-    ],
-)
-def test_only_an_exit_of_the_workers_own_is_a_good_one(returncode: int, ended: bool, expected: Kind) -> None:
-    assert classify(returncode, ended=ended) is expected
 
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

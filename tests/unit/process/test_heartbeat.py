@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.policy import RestartSettings
-from supervisor.process.heartbeat import Heartbeat, Phase, Pulse, StallWatch
+from supervisor.process.heartbeat import LINGER_SECONDS, Heartbeat, Phase, Pulse, StallWatch
 
 
 def test_new_is_all_zero(tmp_path: Path) -> None:
@@ -76,11 +76,26 @@ def test_silence_within_training() -> None:
     assert watch.silent_for(pulse(6), 61.0) is None
 
 
-@pytest.mark.parametrize("phase", [Phase.STARTING, Phase.FINISHING, Phase.ENDED])
+@pytest.mark.parametrize("phase", [Phase.STARTING, Phase.FINISHING])
 def test_a_start_and_an_evaluation_may_take_longer(phase: Phase) -> None:
     watch = StallWatch(SETTINGS, now=0.0)
     assert watch.silent_for(pulse(0, phase), 99.0) is None
     assert watch.silent_for(pulse(0, phase), 101.0) == pytest.approx(101.0)
+
+
+def test_a_process_whose_run_has_ended_has_a_short_time_of_its_own() -> None:
+    watch = StallWatch(SETTINGS, now=0.0)
+    assert watch.silent_for(pulse(0, Phase.ENDED), LINGER_SECONDS) is None
+    assert watch.silent_for(pulse(0, Phase.ENDED), LINGER_SECONDS + 1) == pytest.approx(LINGER_SECONDS + 1)
+
+
+def test_the_first_code_that_is_said_counts(tmp_path: Path) -> None:
+    path = tmp_path / "rank0"
+    reader = Heartbeat(path, create=True)
+    writer = Heartbeat(path)
+    writer.end(75)
+    writer.end(1)
+    assert reader.read() == Pulse(1, 0, 0.0, Phase.ENDED, 75)
 
 
 def test_never_less_than_the_stall_timeout() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.saved import write_checkpoint
 
 from supervisor.errors import ExitCode, InputError
 from supervisor.events import EventLog, RunStatus, RunSummary
@@ -22,11 +23,12 @@ from supervisor.testing.clock import FakeClock
 
 Resolve = Callable[..., ResolvedJob]
 
-FINISHED = WorkerEnd(0, ExitClassification.FINISHED)
+FINISHED = WorkerEnd(0, ExitClassification.FINISHED, code=ExitCode.FINISHED)
 KILLED = WorkerEnd(-signal.SIGKILL, ExitClassification.KILLED)
 CRASHED = WorkerEnd(1, ExitClassification.EXCEPTION, "Traceback\nValueError: no such luck")
-BAD_INPUT = WorkerEnd(2, ExitClassification.BAD_INPUT)
-INTERRUPTED = WorkerEnd(75, ExitClassification.INTERRUPTED)
+BAD_INPUT = WorkerEnd(2, ExitClassification.BAD_INPUT, code=ExitCode.BAD_INPUT)
+INTERRUPTED = WorkerEnd(75, ExitClassification.INTERRUPTED, code=ExitCode.INTERRUPTED)
+IN_EVALUATE = WorkerEnd(-signal.SIGSEGV, ExitClassification.KILLED, evaluating=True)
 
 RESTARTS = {"restart": {"max_restarts": 2, "window_seconds": 1000, "backoff_initial_seconds": 4}}
 
@@ -160,21 +162,50 @@ def test_a_signal_is_passed_on_to_the_worker(resolve: Resolve, workers: Workers,
     assert signal.getsignal(number) is before
 
 
-def test_a_signal_in_a_pause_starts_no_other_worker(resolve: Resolve, workers: Workers) -> None:
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_signal_in_a_pause_starts_no_other_worker(
+    resolve: Resolve, workers: Workers, layout: RunLayout, saved: bool
+) -> None:
+    """It is as interrupted as any, if there is something to go on from."""
     workers.ends = [KILLED]
+    if saved:
+        workers.lives = {0: lambda: write_checkpoint(layout.checkpoints, 10)}
     clock = FakeClock(on_sleep=lambda _: signal.raise_signal(signal.SIGTERM))
-    assert Parent(resolve(policy=RESTARTS), clock=clock).run() is ExitCode.INTERRUPTED
+    expected = ExitCode.INTERRUPTED if saved else ExitCode.UNSAVED
+    assert Parent(resolve(policy=RESTARTS), clock=clock).run() is expected
     assert len(workers.specs) == 1
     assert len(clock.sleeps) == 1
 
 
+@pytest.mark.parametrize(
+    ("saved", "said"),
+    [
+        ((), "there is no checkpoint to go on from: start it anew"),
+        ((10, 20), "--resume goes on from checkpoints/step-00000010; what came after it is lost"),
+    ],
+    ids=["nothing", "the newest that is whole"],
+)
 def test_a_worker_that_dies_of_being_stopped_is_no_failure(
-    resolve: Resolve, workers: Workers, layout: RunLayout, capsys: pytest.CaptureFixture[str]
+    resolve: Resolve,
+    workers: Workers,
+    layout: RunLayout,
+    capsys: pytest.CaptureFixture[str],
+    saved: tuple[int, ...],
+    said: str,
 ) -> None:
-    workers.lives = {0: lambda: signal.raise_signal(signal.SIGTERM)}
+    """Its last state is lost with it, and what there is to go on from is named."""
+
+    def live() -> None:
+        for step in saved:
+            torn = write_checkpoint(layout.checkpoints, step)
+        if saved:
+            (torn / "state.pt").write_bytes(b"a state")
+        signal.raise_signal(signal.SIGTERM)
+
+    workers.lives = {0: live}
     workers.ends = [KILLED]
-    assert Parent(resolve(), clock=FakeClock()).run() is ExitCode.INTERRUPTED
-    assert "ended at once; --resume goes on from the last checkpoint" in capsys.readouterr().err
+    assert Parent(resolve(), clock=FakeClock()).run() is ExitCode.UNSAVED
+    assert said in capsys.readouterr().err
     assert layout.process_incident_numbers() == []
     assert not layout.restarts.exists()
 
@@ -188,11 +219,32 @@ def test_a_finished_run_is_not_run_again(
         with EventLog(layout.rank_events, "r", 0, FakeClock()) as log:
             log.emit(RunFinishedEvent(status=RunStatus.FINISHED, summary=summary))
 
-    workers.lives, workers.ends = {0: finish}, [FINISHED]
+    workers.lives, workers.ends = {0: finish, 1: finish}, [FINISHED, FINISHED]
     Parent(resolve(), clock=FakeClock()).run()
+    # A log that says so is not enough: the model has to be there.
     assert Parent(resolve(), resume=True, clock=FakeClock()).run() is ExitCode.FINISHED
-    assert len(workers.specs) == 1
+    assert len(workers.specs) == 2
+    write_checkpoint(layout.checkpoints, 20)
+    assert Parent(resolve(), resume=True, clock=FakeClock()).run() is ExitCode.FINISHED
+    assert len(workers.specs) == 2
     assert capsys.readouterr().out.startswith("run: has finished its 20 steps")
+
+
+def test_an_evaluation_that_ends_its_worker_is_not_called_again(
+    resolve: Resolve, workers: Workers, layout: RunLayout
+) -> None:
+    """However many restarts are left: the training is done."""
+    workers.ends = [IN_EVALUATE, FINISHED]
+    policy = {"restart": {"max_restarts": 0}}
+    assert Parent(resolve(policy=policy), clock=FakeClock()).run() is ExitCode.FINISHED
+    assert [spec.evaluate for spec in workers.specs] == [True, False]
+    assert "the trainer's evaluate ended the worker (SIGSEGV)" in layout.parent_events.read_text()
+
+
+def test_one_that_ends_it_all_the_same_is_a_death_like_any_other(resolve: Resolve, workers: Workers) -> None:
+    workers.ends = [IN_EVALUATE, IN_EVALUATE]
+    policy = {"restart": {"max_restarts": 0}}
+    assert Parent(resolve(policy=policy), clock=FakeClock()).run() is ExitCode.RESTARTS_SPENT
 
 
 def test_a_directory_that_does_not_fit_is_refused_before_anything_starts(

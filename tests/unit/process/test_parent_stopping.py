@@ -27,7 +27,7 @@ class Worker:
         self.asked.append(number)
 
     def wait(self) -> WorkerEnd:
-        return WorkerEnd(ExitCode.INTERRUPTED, ExitClassification.INTERRUPTED)
+        return WorkerEnd(ExitCode.INTERRUPTED, ExitClassification.INTERRUPTED, code=ExitCode.INTERRUPTED)
 
 
 class StoppedAs(Parent):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.saved import write_checkpoint
 
 from supervisor.errors import ExitCode, InputError
 from supervisor.events import EventLog, RunStatus, RunSummary
@@ -111,7 +112,10 @@ def test_steps_the_policy_and_logging_may_change_on_a_resume(resolve: Resolve) -
 
 
 def test_a_finished_run_is_over_until_it_has_more_steps_to_do(resolve: Resolve) -> None:
-    started(RunDirectory(resolve()), finished(20))
+    directory = RunDirectory(resolve())
+    started(directory, finished(20))
+    assert directory.already_over() is None, "its log says so, and there is no model"
+    write_checkpoint(directory.layout.checkpoints, 20)
     over = RunDirectory(resolve()).already_over()
     assert over is not None
     assert over[0] is ExitCode.FINISHED

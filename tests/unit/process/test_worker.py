@@ -55,8 +55,8 @@ def test_a_run_that_finishes(resolve: Resolve, capsys: pytest.CaptureFixture[str
     code, heartbeat, run_dir = work(resolve(steps=20, seed=3))
     assert code == ExitCode.FINISHED
     pulse = heartbeat.read()
-    assert (pulse.step, pulse.phase) == (19, Phase.FINISHING)
-    assert pulse.beats == 22, "a sign for each step, one as training begins and one as it evaluates"
+    assert (pulse.step, pulse.phase, pulse.code) == (19, Phase.ENDED, ExitCode.FINISHED)
+    assert pulse.beats == 23, "a sign for each step, one as training begins, one as it evaluates, one as it ends"
     assert names(run_dir)[0] == "run_started"
     assert names(run_dir)[-1] == "run_finished"
     started = next(read_events(run_dir))

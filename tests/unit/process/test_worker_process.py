@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from supervisor.errors import ExitCode
 from supervisor.events import Event, EventLog
 from supervisor.events.schema import ExitClassification, WorkerExitedEvent, WorkerStalledEvent, WorkerStartedEvent
 from supervisor.job import ResolvedJob
@@ -32,6 +33,7 @@ def say(word, value):
         file.seek(8 * word)
         file.write(value.to_bytes(8, "little"))
 def end(code):
+    say(4, code)
     say(3, 3)
     sys.exit(code)
 """
@@ -66,9 +68,9 @@ def start(spec: WorkerSpec, heard: list[Event], monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("program", "expected"),
     [
-        ("end(0)", WorkerEnd(0, ExitClassification.FINISHED)),
+        ("end(0)", WorkerEnd(0, ExitClassification.FINISHED, code=ExitCode.FINISHED)),
         ("sys.exit(0)", WorkerEnd(0, ExitClassification.EXCEPTION)),
-        ("end(3)", WorkerEnd(3, ExitClassification.HALTED)),
+        ("end(3)", WorkerEnd(3, ExitClassification.HALTED, code=ExitCode.HALTED)),
         ("os._exit(9)", WorkerEnd(9, ExitClassification.EXCEPTION)),
         ("os.kill(os.getpid(), signal.SIGKILL)", WorkerEnd(-9, ExitClassification.KILLED)),
         (
@@ -103,7 +105,7 @@ def test_one_that_never_reads_its_spec_is_gone_like_any_other(start: Start) -> N
 
 def test_what_an_earlier_worker_left_is_not_taken_for_its_own(start: Start, spec: WorkerSpec) -> None:
     spec.layout.heartbeats.mkdir(parents=True)
-    spec.layout.heartbeat.write_bytes(b"\xff" * 32)
+    spec.layout.heartbeat.write_bytes(b"\xff" * 40)
     spec.layout.last_error.write_text("an old error")
     spec.layout.stacks.write_text("old stacks")
     worker = start("sys.exit(1)")
@@ -115,7 +117,7 @@ def test_what_an_earlier_worker_left_is_not_taken_for_its_own(start: Start, spec
 def test_a_request_to_stop_waits_until_it_can_be_taken(start: Start, number: signal.Signals) -> None:
     worker = start(f"signal.sigwait([{int(number)}]); end(75)")
     worker.stop(number)
-    assert worker.wait() == WorkerEnd(75, ExitClassification.INTERRUPTED)
+    assert worker.wait() == WorkerEnd(75, ExitClassification.INTERRUPTED, code=ExitCode.INTERRUPTED)
     assert not {signal.SIGTERM, signal.SIGINT} & signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
@@ -137,7 +139,7 @@ if os.fork() == 0:
     signal.pause()
 end(0)
 """
-    assert start(program).wait() == WorkerEnd(0, ExitClassification.FINISHED)
+    assert start(program).wait() == WorkerEnd(0, ExitClassification.FINISHED, code=ExitCode.FINISHED)
     with (spec.layout.heartbeats / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 

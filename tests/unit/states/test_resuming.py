@@ -68,7 +68,7 @@ class Run:
         quarantine = Quarantine(True, self.cursor, None, log)
         parts = CheckpointParts(panel=self.detectors, quarantine=quarantine)
         check = check_of(self.subject)
-        self.taker = StateTaker(self.policy, check, self.points, self.states, parts, log)
+        self.taker = StateTaker(self.policy, check, self.points, self.states, parts, log, FakeClock())
         self.resuming = Resuming(self.policy, self.store, check, self.points, parts, self.states.disk, log)
 
     def step(self, times: int) -> None:

@@ -55,7 +55,7 @@ class Run:
         self.ledger = RunLedger(policy, FakeClock())
         points = RestorePoints(subject, self.cursor, self.ledger, self.states.spares)
         parts = CheckpointParts(panel=Note("a window"))
-        self.taker = StateTaker(policy, check_of(subject), points, self.states, parts, log)
+        self.taker = StateTaker(policy, check_of(subject), points, self.states, parts, log, FakeClock())
         self.check, self.policy = check_of(subject), policy
 
     def step(self, times: int = 1, *, known_finite: bool = True) -> None:

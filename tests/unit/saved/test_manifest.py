@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from supervisor.checkpoints.manifest import FileRecord, GoodMark, Manifest, sha256_of
+from supervisor.saved.manifest import FileRecord, GoodMark, Manifest, sha256_of
 
 DIGEST = "0123456789abcdef" * 4
 MANIFEST = Manifest(step=5, update=7, run_id="r", files={"state.pt": FileRecord(sha256=DIGEST, bytes=3)})
