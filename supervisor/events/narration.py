@@ -193,7 +193,10 @@ def _other(event: Event) -> list[Line]:
             return [Line(f"{at}halted: {event.reason}", Tone.BAD)]
         case schema.RunFinishedEvent():
             count = counted(event.summary.incidents, "incident")
-            return [Line(f"{event.status} after {event.summary.steps} steps, {count}", Tone.GOOD)]
+            what = f"{event.status} after {event.summary.steps} steps, {count}"
+            if event.status is schema.RunStatus.UNSAVED:
+                return [Line(f"{what}: {event.summary.reason}", Tone.BAD)]
+            return [Line(what, Tone.GOOD)]
         case _:
             return []
 

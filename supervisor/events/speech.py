@@ -124,6 +124,8 @@ class Speaker:
                 self._halted(event)
             case schema.WarningEvent():
                 self._warned(event)
+            case schema.RunFinishedEvent() if event.status is schema.RunStatus.UNSAVED:
+                self._say(f"ended, and not saved: {event.summary.reason}")
             case schema.RunFinishedEvent() if self._incidents.held_back:
                 incidents = counted(event.summary.incidents, "incident")
                 self._say(f"{event.status} after {event.summary.steps} steps with {incidents}")

@@ -36,6 +36,7 @@ from supervisor.record.run_files import Reporting
 from supervisor.record.run_log import Evaluation, ProgressListener
 from supervisor.training.data_cursor import DataCursor
 from supervisor.training.data_position import DataPosition
+from supervisor.training.loader_errors import is_dead_loader
 from supervisor.training.optimizers import chained
 from supervisor.training.schedule import Interval, Schedule
 from supervisor.training.trainer import Stateful
@@ -175,7 +176,13 @@ class Guard(Primitives):
             raise InputError("data: Guard needs `data` to give batches: pass an iterable of batches")
         self.begin(steps)
         while self.steps_done < steps and self._status is None and not self.parts.stop.requested:
-            drawn = self._cursor.give(self._accumulate)
+            try:
+                drawn = self._cursor.give(self._accumulate)
+            except Exception as error:
+                # What asks a whole job to stop ends the loader's processes too.
+                if self.parts.stop.requested and is_dead_loader(error):
+                    break
+                raise
             self.parts.schedule.follow(self._cursor)
             yield drawn[0] if self._accumulate == 1 else drawn
         if self._status is None:

@@ -13,6 +13,7 @@ from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.guard.assembly import Parts
 from supervisor.guard.outcome import Verdict
 from supervisor.record.run_log import Evaluation
+from supervisor.training.loader_errors import is_dead_loader
 from supervisor.update import Attempt, Phase
 
 __all__ = ["Primitives"]
@@ -97,10 +98,15 @@ class Primitives:
 
         Raises:
             InputError: no update was begun, or neither a loss nor an error is given.
+            RuntimeError: `error` itself, where it says that a process of a data loader is gone: the update is given up.
         """
         attempt = self._open(Phase.BEGUN, "after_backward", "before_batch")
         if error is None and not (isinstance(loss, Tensor) and loss.numel() == 1):
             raise InputError("after_backward: give the loss of the update, a tensor of one element, or the error")
+        if error is not None and is_dead_loader(error):
+            # No update is at fault, and the data cannot go on: whoever started this process has to begin anew.
+            self.abandon()
+            raise error
         try:
             verdict = self.parts.step.judge(attempt, loss, error)
         except BaseException:

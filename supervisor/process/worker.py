@@ -29,6 +29,7 @@ from supervisor.process.trainer_loading import ready_trainer
 from supervisor.record.counters import Progress
 from supervisor.record.run_log import Evaluation
 from supervisor.training.device import batch_to, choose_device
+from supervisor.training.loader_processes import tell_deaths_when_drawing
 from supervisor.training.trainer import Stateful, Trainer
 
 __all__ = ["run_job"]
@@ -48,6 +49,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         device = choose_device(job.device)
     except InputError as error:
         raise InputError(f"{spec.origins.place(('device',)).text}: {error}") from error
+    tell_deaths_when_drawing()
     faults = load_faults(spec.faults, spec.origins)
     trainer = ready_trainer(job, spec.origins, device)
     console = Console(highlight=False)

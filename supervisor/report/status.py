@@ -226,7 +226,7 @@ class _Told:
             case schema.WorkerStartedEvent() if self._fields.get("state") is RunState.CRASHED:
                 self._fields.update(state=RunState.RUNNING, reason=None)
             case schema.RunFinishedEvent():
-                self._fields.update(state=RunState(event.status), reason=None)
+                self._fields.update(state=RunState(event.status), reason=event.summary.reason)
                 self._sum_up(event.summary)
             case schema.RunHaltedEvent():
                 self._fields.update(state=RunState.HALTED, reason=event.reason, rung=None, open_incident=None)

@@ -30,7 +30,6 @@ _SUMMED_UP = (RunState.FINISHED, RunState.INTERRUPTED, RunState.HALTED, RunState
 _ENDED = {
     RunStatus.FINISHED: "Finished",
     RunStatus.INTERRUPTED: "Interrupted; to go on, run again with --resume",
-    RunStatus.UNSAVED: "Ended, and its last state is not saved",
 }
 
 
@@ -152,6 +151,8 @@ def _metric_of(key: str, metrics: Mapping[str, float]) -> str | None:
 
 
 def _ended(summary: RunSummary) -> str:
+    if summary.status is RunStatus.UNSAVED:
+        return f"Ended, and not saved: {summary.reason}"
     if summary.status is not RunStatus.HALTED:
         return _ENDED[summary.status]
     left = "as it stood before the flagged update" if summary.in_place else "in the newest good state"

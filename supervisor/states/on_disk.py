@@ -87,13 +87,10 @@ class StatesOnDisk:
         return self._paths[update]
 
     @property
-    def newest(self) -> tuple[int, str] | None:
-        """Step and name of the newest one on disk, for a person; None where there is none."""
+    def newest(self) -> str | None:
+        """Name of the newest one on disk, for a person; None where there is none."""
         self.flush()
-        if not self._paths:
-            return None
-        update = max(self._paths)
-        return self._probation[update].step, _relative(self._paths[update])
+        return _relative(self._paths[max(self._paths)]) if self._paths else None
 
     def save(self, point: RestorePoint, tree: dict[str, Any], *, good: bool = False, wait: bool = False) -> None:
         """Begin to commit a finite state.

@@ -23,12 +23,12 @@ FIRST_PAUSE_SECONDS = 0.5
 """Between the first two attempts at the last checkpoint of a run; each further pause is twice as long."""
 
 
-def _lost(step: int, newest: tuple[int, str] | None) -> str:
+def _lost(step: int, newest: str | None) -> str:
     """What is lost where the state of the last step could not be written."""
     what = f"the state of step {step} could not be written"
     if newest is None:
         return f"{what}, and there is no checkpoint to go on from: all of it is lost"
-    return f"{what}: --resume goes on from {newest[1]}, and the {step - newest[0]} steps since then are lost"
+    return f"{what}: --resume goes on from {newest}, and what came after it is lost"
 
 
 class CheckpointParts:

@@ -119,6 +119,7 @@ BUT = (
     "book.incident.seconds",
     "policy.restart",
     "policy.checkpoint.keep",
+    "policy.checkpoint.last_save_seconds",
 )
 
 

@@ -6,14 +6,18 @@ gets the processor back, so it stands at a gate that the test opens, and a fault
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
+import errno
 import math
+import multiprocessing
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -189,6 +193,46 @@ def helper() -> None:
     Path("helper.pid").write_text(str(subprocess.Popen(["sleep", "3600"]).pid))
 
 
+def kill_loader() -> None:
+    """As the kernel does to a process of the data loader that takes too much memory."""
+    os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+
+
+def stop_everything() -> None:
+    """As a scheduler does to every process of a job at once."""
+    asking_the_parent(signal.SIGTERM)()
+    for child in multiprocessing.active_children():
+        child.terminate()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def crash_at_exit() -> None:
+    """Long after the run has ended: as a library does whose own end goes wrong."""
+    atexit.register(signalling(os.getpid, signal.SIGSEGV))
+
+
+def linger() -> None:
+    """A thread that nobody joins keeps the process from ending."""
+    threading.Thread(target=sleep_for_ever).start()
+
+
+def session_child() -> None:
+    """A helper that is out of reach of a signal to the worker's group."""
+    Path("helper.pid").write_text(str(subprocess.Popen(["sleep", "3600"], start_new_session=True).pid))
+
+
+def no_folder_sync() -> None:
+    """As on a file system that cannot flush the names in a folder."""
+    fsync = os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().is_dir():
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(descriptor)
+
+    os.fsync = refuse
+
+
 FILLER = Path("disk/filler")
 
 
@@ -253,6 +297,12 @@ FAULTS: dict[str, Callable[[], None]] = {
     "native": native_for_ever,
     "native_locked": native_holding_the_lock,
     "helper": helper,
+    "kill_loader": kill_loader,
+    "stop_everything": stop_everything,
+    "crash_at_exit": crash_at_exit,
+    "linger": linger,
+    "session_child": session_child,
+    "no_folder_sync": no_folder_sync,
     "empty": lambda: FILLER.unlink(),
     "limit": limit_files,
     "lift": lift_limit,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import stat
 import subprocess
@@ -12,7 +13,7 @@ from typing import BinaryIO
 
 import pytest
 
-from supervisor.run_layout import INCIDENT_FILE, RunLayout, replace_file, replace_file_with, sync_folder
+from supervisor.run_layout import INCIDENT_FILE, RunLayout, replace_file, replace_file_with, sync_file, sync_folder
 
 ROOT = Path("/runs/a")
 
@@ -185,7 +186,20 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
         replace_file(tmp_path / "file" / "below", "new")
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no such file system here")
+def test_a_file_system_that_knows_no_such_operation_is_no_error(tmp_path: Path) -> None:
+    assert sync_folder(tmp_path)
+    assert not sync_folder(Path("/proc"))
+
+
+def test_a_disk_that_refuses_is_one() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    os.close(writing)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        sync_file(writing)
+
+
 def test_a_folder_that_is_not_there_cannot_be_synchronised(tmp_path: Path) -> None:
-    sync_folder(tmp_path)
     with pytest.raises(FileNotFoundError):
         sync_folder(tmp_path / "missing")

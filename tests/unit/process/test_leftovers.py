@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.process.leftovers import Leftovers
+
 PROGRAM = """
 import os, subprocess, sys
 from supervisor.process.leftovers import Leftovers, adopt_orphans
@@ -80,3 +82,9 @@ print(len(ended), os.path.exists(f"/proc/{left}"))
 mine.kill()
 """
     assert done(then, leaves) == "2 False\n"
+
+
+def test_where_there_is_none_nothing_is_done() -> None:
+    leftovers = Leftovers()
+    leftovers.reap(())
+    assert leftovers.end(()) == []

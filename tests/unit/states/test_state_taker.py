@@ -16,6 +16,7 @@ from supervisor.checkpoints import CheckpointStore
 from supervisor.errors import InputError
 from supervisor.record.run_ledger import RunLedger
 from supervisor.records import Observation
+from supervisor.saved import newest_verified
 from supervisor.states import CheckpointParts, GoodStates, RestorePoints, StateTaker
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.events import EventList
@@ -45,7 +46,7 @@ class Note:
 
 class Run:
     def __init__(self, folder: Path | None = None, note: Any = None, **changes: Any) -> None:
-        self.trainer, self.heard = TinyTrainer(), EventList()
+        self.trainer, self.heard, self.clock = TinyTrainer(), EventList(), FakeClock()
         policy, log = policy_of(**{**POLICY, **changes}), log_to(self.heard)
         self.note = Note(note)
         subject = subject_of(self.trainer, {"note": self.note})
@@ -55,7 +56,7 @@ class Run:
         self.ledger = RunLedger(policy, FakeClock())
         points = RestorePoints(subject, self.cursor, self.ledger, self.states.spares)
         parts = CheckpointParts(panel=Note("a window"))
-        self.taker = StateTaker(policy, check_of(subject), points, self.states, parts, log, FakeClock())
+        self.taker = StateTaker(policy, check_of(subject), points, self.states, parts, log, self.clock)
         self.check, self.policy = check_of(subject), policy
 
     def step(self, times: int = 1, *, known_finite: bool = True) -> None:
@@ -227,6 +228,57 @@ class TestCommitting:
         run.poison()
         run.taker.commit(good=True)
         assert run.heard == []
+
+
+class TestSecuring:
+    def test_what_is_on_disk_is_read_again(self, tmp_path: Path) -> None:
+        """Even where it was written long before, and torn since: it is written anew."""
+        run = Run(tmp_path)
+        run.step(3)
+        assert run.on_disk() == [(3, False)]
+        (info,) = run.store.committed() if run.store is not None else ()
+        (info.path / "state.pt").write_bytes(b"torn")
+        assert run.taker.secure() is None
+        assert newest_verified(tmp_path / "checkpoints") is not None
+        assert len(run.heard.named("checkpoint_rejected")) == 1
+
+    def test_a_write_that_failed_beside_the_training_is_noticed(self, tmp_path: Path) -> None:
+        run = Run(tmp_path, checkpoint={"every_steps": 1, "last_save_seconds": 0})
+        with files_no_larger_than(1 << 10):
+            run.step(1)
+            assert run.taker.secure() == (
+                "the state of step 1 could not be written, and there is no checkpoint to go on from: all of it is lost"
+            )
+        assert run.taker.secure() is None
+        assert run.on_disk() == [(1, False)]
+
+    @pytest.mark.parametrize(("stall", "tried_for"), [(300.0, 20.0), (8.0, 4.0)])
+    def test_it_is_tried_again_for_as_long_as_the_policy_says(
+        self, tmp_path: Path, stall: float, tried_for: float
+    ) -> None:
+        restart = {"stall_timeout_seconds": stall}
+        run = Run(tmp_path, checkpoint={"every_steps": 2, "last_save_seconds": 20.0}, restart=restart)
+        run.step(5)
+        began = run.clock.monotonic()
+        with files_no_larger_than(1 << 10):
+            lost = run.taker.secure()
+        assert lost is not None
+        goes_on = "--resume goes on from checkpoints/step-00000004, and what came after it is lost"
+        assert lost == f"the state of step 5 could not be written: {goes_on}"
+        assert run.clock.monotonic() - began == pytest.approx(tried_for)
+
+    def test_without_a_disk_nothing_is_lost(self) -> None:
+        assert Run().taker.secure() is None
+
+    def test_one_that_is_not_finite_is_not_waited_for(self, tmp_path: Path) -> None:
+        run = Run(tmp_path)
+        run.step(4)
+        run.poison()
+        began = run.clock.monotonic()
+        lost = run.taker.secure()
+        assert lost is not None
+        assert "goes on from checkpoints/step-00000003" in lost
+        assert run.clock.monotonic() == began
 
 
 class Part:
