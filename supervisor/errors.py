@@ -32,11 +32,17 @@ class ExitCode(enum.IntEnum):
     """What a `supervisor` process ends with."""
 
     FINISHED = 0
+    """The schedule is done, and its last checkpoint is on disk."""
     BUG = 1
+    """A mistake in this program: please report it, with the traceback."""
     BAD_INPUT = 2
+    """The job, the policy, a flag or the trainer is wrong; the message says where, and what to write."""
     HALTED = 3
+    """The policy's ladder ended in `halt`: `supervisor explain RUN_DIR` says why."""
     RESTARTS_SPENT = 4
+    """The worker process died or stood still more often than `restart` allows."""
     INTERRUPTED = 75
+    """Stopped by a signal after a checkpoint: `--resume` goes on from there."""
 
 
 class SupervisorError(Exception):
