@@ -115,11 +115,11 @@ def refuse_other_supervisor(lock: Path, shown: str) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         owner = read_owner(lock)
-        if owner is not None and owner.pid in (os.getppid(), os.getpid()):
+        # On a full disk nobody is on record; it may well be the one that started this process.
+        if owner is None or owner.pid in (os.getppid(), os.getpid()):
             return
-        who = "a `supervisor run`" if owner is None else f"a `supervisor run` (process {owner.pid})"
         mend = "wait for it to end, or choose another run directory"
-        raise InputError(f"{shown}: {who} is running it: {mend}") from None
+        raise InputError(f"{shown}: a `supervisor run` (process {owner.pid}) is running it: {mend}") from None
     except OSError:
         return
     finally:

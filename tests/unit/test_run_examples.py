@@ -116,3 +116,11 @@ def test_an_ellipsis_stands_for_any_number_of_lines() -> None:
     assert agree(["…", "b", "…"], ["a", "b", "c"])
     assert not agree(["a", "…", "d"], ["a", "b"])
     assert not agree(["a", "…"], ["b"])
+    assert not agree(["a", "b", "…"], ["a"])
+
+
+def test_lines_that_were_cut_off_are_compared_as_far_as_they_go() -> None:
+    agree, line = FOUND["agree"], "a line that is much too long to be shown"
+    assert agree([f"{line}…"], [f"{line[:-9]}…"])
+    assert not agree([f"{line}…"], [f"another {line[:-9]}…"])
+    assert not agree([f"{line}…"], [line])

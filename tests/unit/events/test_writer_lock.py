@@ -181,6 +181,11 @@ with run_lock(Path(sys.argv[1]), "run"):
         monkeypatch.setattr(os, "getppid", lambda: supervised)
         refuse_other_supervisor(RunLayout(tmp_path).lock, "my run")
 
+    def test_one_that_is_not_on_record_may_be_ours(self, tmp_path: Path, supervised: int) -> None:
+        """As on a full disk, which would else end a run that is resumed."""
+        os.truncate(RunLayout(tmp_path).lock, 0)
+        refuse_other_supervisor(RunLayout(tmp_path).lock, "my run")
+
     def test_one_that_is_gone_is_none_either(self, tmp_path: Path) -> None:
         refuse_other_supervisor(RunLayout(tmp_path).lock, "my run")
         RunLayout(tmp_path).lock.write_text("left")
