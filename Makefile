@@ -3,6 +3,7 @@
 # make test   the tests, in a few minutes
 # make check  ruff and mypy
 # make torture   the long tests
+# make docs   write docs/reference/ and what the pages say that commands print, anew
 #
 # Each works as the first command: it makes .venv and installs into it; a later one installs nothing again.
 
@@ -14,10 +15,10 @@ JOB ?= configs/jobs/energy_flow.yaml
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 RUN_DIR ?= runs/energy_flow-$(STAMP)
 
-.PHONY: ready run demo test check torture clean help
+.PHONY: ready run demo test check torture docs clean help
 
 help:
-	@sed -n '1,7s/^# \{0,1\}//p' Makefile
+	@sed -n '1,8s/^# \{0,1\}//p' Makefile
 
 ready:
 	@$(PYTHON) scripts/make_venv.py $(VENV)
@@ -39,6 +40,10 @@ check: ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: ready
+	$(BIN)/python scripts/make_reference.py
+	$(BIN)/python scripts/run_examples.py --slow --update
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

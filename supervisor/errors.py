@@ -32,12 +32,19 @@ class ExitCode(enum.IntEnum):
     """What a `supervisor` process ends with."""
 
     FINISHED = 0
+    """The schedule is done, and a verified checkpoint of its last step is on disk."""
     BUG = 1
+    """A mistake in this program: please report it, with the traceback."""
     BAD_INPUT = 2
+    """The job, the policy, a flag or the trainer is wrong; the message says where, and what to write."""
     HALTED = 3
+    """The policy's ladder ended in `halt`: `supervisor explain RUN_DIR` says why."""
     RESTARTS_SPENT = 4
+    """The worker process died or stood still more often than `restart` allows."""
     UNSAVED = 5
+    """The run ended, and its last state could not be written: the message says what is lost, and what to go on from."""
     INTERRUPTED = 75
+    """Stopped by a signal after a verified checkpoint of its last step: `--resume` goes on from there."""
 
 
 class SupervisorError(Exception):

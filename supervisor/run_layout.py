@@ -50,6 +50,7 @@ class RunLayout:
     score = _Entry("score.json")  # how the rehearsal was recovered from
     events = _Entry("events")  # the folder of the event logs
     rank_events = _Entry("events/rank{rank}.jsonl")  # the log of this rank
+    writer = _Entry("events/rank{rank}.lock")  # held by the one guard that writes it; says whose it is
     parent_events = _Entry("events/supervisor.jsonl")  # the log of the parent
     checkpoints = _Entry("checkpoints")  # one folder each
     incidents = _Entry("incidents")  # one folder each, of the training and of the processes

@@ -14,7 +14,11 @@ from supervisor.records import ActionName, Cause, CauseKind, Decision, Signal, S
 
 
 class SignalEvent(EventBase):
-    """A detector's finding; its numbers are extra fields of the line."""
+    """A detector's finding; its numbers are extra fields of the line.
+
+    Attributes:
+        signal: its name.
+    """
 
     __pydantic_extra__: dict[str, DetailValue] = Field(init=False)
 
@@ -251,7 +255,12 @@ class ActionAppliedEvent(_IncidentEvent):
 
 
 class ActionFailedEvent(_IncidentEvent):
-    """An action could not do its work; the engine decides again."""
+    """An action could not do its work; the engine decides again.
+
+    Attributes:
+        action: its name.
+        error: why.
+    """
 
     event: Literal["action_failed"] = "action_failed"
     action: ActionName
@@ -274,7 +283,11 @@ class IncidentClosedEvent(_IncidentEvent):
 
 
 class LrRestoredEvent(EventBase):
-    """A learning-rate cut was taken back; `lr_scale` is the product of those still in force."""
+    """A learning-rate cut was taken back.
+
+    Attributes:
+        lr_scale: product of the cuts that are still in force.
+    """
 
     event: Literal["lr_restored"] = "lr_restored"
     lr_scale: Number

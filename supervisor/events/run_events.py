@@ -135,7 +135,12 @@ class StepEvent(EventBase):
 
 
 class MetricsEvent(EventBase):
-    """What the trainer's evaluation measured, and the wall time in seconds that it took."""
+    """What the trainer's evaluation measured.
+
+    Attributes:
+        metrics: its numbers, by name.
+        seconds: wall time that it took.
+    """
 
     event: Literal["metrics"] = "metrics"
     metrics: dict[str, Number]
@@ -143,7 +148,11 @@ class MetricsEvent(EventBase):
 
 
 class BufferExemptEvent(EventBase):
-    """Buffers, by qualified name, with elements that were non-finite at the start: those are exempt."""
+    """Some elements of buffers were non-finite at the start: those are exempt.
+
+    Attributes:
+        buffers: qualified names of the buffers.
+    """
 
     event: Literal["buffer_exempt"] = "buffer_exempt"
     buffers: tuple[str, ...]
@@ -164,7 +173,12 @@ class WarningEvent(EventBase):
 
 
 class RunHaltedEvent(EventBase):
-    """The ladder ended in `halt`; `summary.in_place` says which state the model is left in."""
+    """The ladder ended in `halt`; `summary.in_place` says which state the model is left in.
+
+    Attributes:
+        reason: why.
+        summary: what the run came to; None in logs of before it was told.
+    """
 
     event: Literal["run_halted"] = "run_halted"
     reason: str
@@ -176,6 +190,7 @@ class RunFinishedEvent(EventBase):
 
     Attributes:
         status: `finished` and `interrupted` say that a verified checkpoint of the last step is on disk.
+        summary: what the run came to.
     """
 
     event: Literal["run_finished"] = "run_finished"
@@ -209,7 +224,13 @@ ORDERLY_EXITS = frozenset(
 
 
 class _CheckpointEvent(EventBase):
-    """The fields of the three checkpoint events; `path` is relative to the run directory."""
+    """The fields of the three checkpoint events.
+
+    Attributes:
+        checkpoint_step: schedule position of the state.
+        path: the checkpoint, relative to the run directory.
+        reason: why, where there is something to say.
+    """
 
     checkpoint_step: NonNegativeInt
     path: str
@@ -268,7 +289,12 @@ class WorkerExitedEvent(EventBase):
 
 
 class WorkerStalledEvent(EventBase):
-    """A worker's heartbeat has been still for `seconds`."""
+    """A worker's heartbeat has been still for too long.
+
+    Attributes:
+        pid: its process id.
+        seconds: how long.
+    """
 
     event: Literal["worker_stalled"] = "worker_stalled"
     pid: PositiveInt

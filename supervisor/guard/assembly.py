@@ -11,6 +11,7 @@ from torch.amp.grad_scaler import GradScaler
 from supervisor.errors import InputError
 from supervisor.events import EventLog
 from supervisor.events.quarantine_file import QuarantinedSample
+from supervisor.events.writer_lock import WriterLock
 from supervisor.experiments import CuresInForce, Examining, Experimenter, PassBudget, RecentCanaries, Tools, Windows
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.cure_trials import StopRequest
@@ -72,6 +73,7 @@ class Parts:
     log: EventLog
     stop: StopRequest
     setup: SetupCheck
+    writer: WriterLock
 
 
 def assemble(
@@ -138,6 +140,21 @@ def assemble(
         Resuming(policy, files.store, check, points, parts, states.disk, log).resume()
     schedule.begin_at(data.epoch)
     quarantine.begin(known_bad)
+    writer = reporting.writer
     return Parts(
-        subject, check, executor, data, schedule, detectors, ledger, states, taker, step, run_log, log, stop, setup
+        subject,
+        check,
+        executor,
+        data,
+        schedule,
+        detectors,
+        ledger,
+        states,
+        taker,
+        step,
+        run_log,
+        log,
+        stop,
+        setup,
+        writer,
     )

@@ -29,7 +29,9 @@ from supervisor.guard.arguments import (
 )
 from supervisor.guard.assembly import TrainingObjects, assemble
 from supervisor.guard.outcome import StepOutcome
+from supervisor.guard.ownership import strangers
 from supervisor.guard.primitives import Primitives
+from supervisor.guard.ranks import many_ranks, sharded
 from supervisor.guard.recovery import Redrawing, TrainerReset
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.record.run_files import Reporting
@@ -51,7 +53,7 @@ class Guard(Primitives):
     Three forms: `run(steps)` is the whole loop; `for batch in guard.batches(steps): guard.step(batch)` is one's own; a
     loop that runs its model and its optimizer itself calls the primitives (`begin`, `before_batch`, `after_backward`,
     `applying`, `after_step`, `abandon`, `finish`; examples/primitives.py). A healthy run is bit for bit what it would
-    be without the guard.
+    be without the guard. `with Guard(...) as guard:` ends the run where the block is left, and closes it.
 
     Args:
         model: the model, on its device.
@@ -87,7 +89,8 @@ class Guard(Primitives):
 
     Raises:
         InputError: an argument, the policy or the run directory is wrong, a parameter is not finite, or the model or
-            the optimizer is of a kind that cannot be supervised (docs/loops.md).
+            the optimizer is of a kind that cannot be supervised (docs/loops.md); another guard has the run directory
+            open; or several processes train one model together.
     """
 
     def __init__(
@@ -132,22 +135,28 @@ class Guard(Primitives):
         known_bad = () if quarantine is None else read_quarantine(quarantine)
         together = chained(optimizer)
         refuse(wrong_training(model, together, self.policy))
+        refuse([*many_ranks(), *sharded(model, together), *strangers(model, together, scheduler)])
         clip = self.policy.gradient_clip
         self._cursor = None if data is None else DataCursor(data)
         self._loss = given
         schedule, where = Schedule(scheduler, scheduler_interval), self._cursor or DataPosition(position)
         clock, heard = clock or SystemClock(), (*listeners, *(() if quiet else (Speaker(),)))
         reporting = Reporting(run_dir, resume, run_id, log_every_steps, record_observations, heard, on_progress, clock)
-        parts = assemble(
-            self.policy,
-            TrainingObjects(model, together, schedule, scaler, dict(extra_state or {}), where),
-            UpdateSettings(accumulate, None if clip is None else clip.max_norm, on_gradients, sanitized),
-            reporting,
-            Redrawing(seed or 0, reset_module),
-            loss=given,
-            replay=given if replay is None or replay is True else replay or None,
-            known_bad=known_bad,
-        )
+        try:
+            parts = assemble(
+                self.policy,
+                TrainingObjects(model, together, schedule, scaler, dict(extra_state or {}), where),
+                UpdateSettings(accumulate, None if clip is None else clip.max_norm, on_gradients, sanitized),
+                reporting,
+                Redrawing(seed or 0, reset_module),
+                loss=given,
+                replay=given if replay is None or replay is True else replay or None,
+                known_bad=known_bad,
+            )
+        except BaseException:
+            # The next try is not to find the directory open by this one.
+            reporting.writer.release()
+            raise
         log = None if run_dir is None else str(run_dir)
         about = {"log": log, "accumulate": accumulate, **(about or {})}
         super().__init__(parts, accumulate, evaluate, about, resumed=resume)
@@ -170,7 +179,8 @@ class Guard(Primitives):
         Then the run is finished: last checkpoint, metrics. A batch given last and not used (a `break`) comes again.
 
         Raises:
-            InputError: there are no batches, or `steps` is not a positive number.
+            InputError: there are no batches, `steps` is not a positive number, or the batch before was neither handed
+                to `step` or `before_batch` nor given up with `abandon`.
         """
         if self._cursor is None:
             raise InputError("data: Guard needs `data` to give batches: pass an iterable of batches")
@@ -184,7 +194,11 @@ class Guard(Primitives):
                     break
                 raise
             self.parts.schedule.follow(self._cursor)
+            self._unused = True
             yield drawn[0] if self._accumulate == 1 else drawn
+            if self._unused and self._status is None and not self.parts.stop.requested:
+                mend = "call `guard.step(batch)` once for each (`guard.abandon()` to leave one out)"
+                raise InputError(f"batches: the batch given last was not handed to the guard: {mend}")
         if self._status is None:
             self.finish(RunStatus.FINISHED if self.steps_done >= steps else RunStatus.INTERRUPTED)
 

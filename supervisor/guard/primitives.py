@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
-from supervisor.errors import InputError, PolicyHalt
+from supervisor.errors import InputError, PolicyHalt, said_by
 from supervisor.events.schema import RunStatus, RunSummary
+from supervisor.guard.arguments import refuse
 from supervisor.guard.assembly import Parts
 from supervisor.guard.outcome import Verdict
+from supervisor.guard.ranks import many_ranks
 from supervisor.record.run_log import Evaluation
 from supervisor.training.loader_errors import is_dead_loader
 from supervisor.update import Attempt, Phase
@@ -41,6 +43,8 @@ class Primitives:
         self._evaluate = evaluate
         self._about = about
         self._announced = resumed
+        self._at_work = False
+        self._unused = False
         self._attempt: Attempt | None = None
         self._status: RunStatus | None = RunStatus.HALTED if parts.ledger.halted else None
 
@@ -80,8 +84,9 @@ class Primitives:
             raise InputError(f"step: with accumulate={self._accumulate} it takes a tuple of as many batches")
         if self._attempt is not None and self._attempt.phase is not Phase.ENDED:
             raise InputError("before_batch: the update before was not ended: call after_backward, or abandon it")
-        if self._status is not None or not self._announced:
-            # A step beyond the end: the run goes on, and ends anew.
+        self._unused = False
+        if not self._at_work:
+            # A step beyond the end, or after `close`: the run goes on, and ends anew.
             self._status = None
             self._announce(None)
         self._attempt = self.parts.step.begin(tuple(batch) if several else (batch,))
@@ -143,6 +148,7 @@ class Primitives:
         Raises:
             InputError: its optimizer has begun to step.
         """
+        self._unused = False
         attempt = self._attempt
         if attempt is None or attempt.phase is Phase.ENDED:
             return
@@ -191,6 +197,7 @@ class Primitives:
             self._status = status if lost is None else RunStatus.UNSAVED
             parts.states.flush()
             parts.run_log.finished(self._status, lost)
+            self._rest()
         return self.summary()
 
     def summary(self) -> RunSummary:
@@ -202,9 +209,59 @@ class Primitives:
         self.parts.states.flush()
 
     def close(self) -> None:
-        """Wait for what is being written, and close the event log."""
+        """Wait for what is being written, close the event log, and let another guard have the run directory.
+
+        It does not end the run: `finish` does, and so does leaving a `with` block.
+        """
         self.flush()
         self.parts.log.close()
+        self._rest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Finish the run where its schedule has ended, else break it off with a checkpoint; then close.
+
+        What the block raised passes on, whatever else fails, and is on record. Where it was raised as the optimizer
+        stepped, or as an update was answered, no checkpoint is written: the state is half of two.
+        """
+        try:
+            if self._at_work and self._status is None:
+                self._break_off(error)
+            self.close()
+        except Exception as failed:
+            if error is None:
+                raise
+            self.parts.log.warn(f"the run could not be ended in good order: {said_by(failed)}")
+        finally:
+            self._rest()
+
+    def _break_off(self, error: BaseException | None) -> None:
+        parts, end = self.parts, self.parts.taker.end
+        if error is None:
+            ended = end is not None and self.steps_done >= end
+            self.finish(RunStatus.FINISHED if ended else RunStatus.INTERRUPTED)
+            return
+        counters = parts.ledger.counters
+        message = f"the loop was broken off by {said_by(error)}"
+        # An update that ended in good order is forgotten at once.
+        torn = self._attempt is not None and self._attempt.phase in (Phase.STEPPING, Phase.ENDED)
+        if torn:
+            message += " amid an update: no checkpoint of that; go on from the newest one"
+        # Its traceback is told anyway.
+        parts.log.warn(message, counters.step, parts.ledger.last_update, spoken=False)
+        if not torn:
+            self.finish(RunStatus.INTERRUPTED)
+            return
+        self._status = RunStatus.INTERRUPTED
+        parts.states.flush()
+        parts.run_log.finished(self._status)
+
+    def _rest(self) -> None:
+        """Nothing is written from here on, until the run goes on."""
+        self._at_work = False
+        self.parts.writer.release()
 
     def _open(self, phase: Phase, called: str, first: str) -> Attempt:
         if self._attempt is None or self._attempt.phase is not phase:
@@ -217,10 +274,14 @@ class Primitives:
             self._attempt = None
         if verdict.halt:
             self._status = RunStatus.HALTED
+            self._rest()
         return verdict
 
     def _announce(self, steps: int | None) -> None:
         """Put the start of the run on record and take the initial state, once."""
+        refuse(many_ranks())
+        self.parts.writer.hold()
+        self._at_work = True
         end = steps or self.parts.taker.end
         self.parts.taker.end = self.parts.run_log.silence.end = end
         if self._announced or self._status is not None:

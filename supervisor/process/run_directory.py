@@ -14,6 +14,7 @@ from pathlib import Path
 from supervisor.config.origins import one_line
 from supervisor.errors import ExitCode, InputError
 from supervisor.events.owner_file import claim
+from supervisor.events.writer_lock import WriterLock
 from supervisor.job import ResolvedJob, dump_job, load_job
 from supervisor.policy import load_policy, resolved_yaml
 from supervisor.report.status import RunState, read_status
@@ -35,7 +36,7 @@ def run_lock(directory: Path, shown: str) -> Iterator[None]:
         shown: the same as the user typed it.
 
     Raises:
-        InputError: another supervisor holds it, or the directory cannot be written.
+        InputError: another supervisor or a guard holds it, or the directory cannot be written.
     """
     try:
         descriptor = os.open(RunLayout(directory).lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -44,13 +45,25 @@ def run_lock(directory: Path, shown: str) -> Iterator[None]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             problem = f"{shown}: another supervisor is running it: wait for it, or choose another run directory"
             raise InputError(problem) from None
+        except OSError:
+            # A file system without locks: two supervisors are not told apart there, and one works as anywhere.
+            pass
+        _refuse_a_guard(RunLayout(directory).writer, shown)
         claim(RunLayout(directory).lock)
         yield
     finally:
         os.close(descriptor)
+
+
+def _refuse_a_guard(lock: Path, shown: str) -> None:
+    """Nothing where no guard of a program of its own writes into the directory; the worker that is started would."""
+    if lock.exists():
+        writer = WriterLock()
+        writer.claim(lock, shown)
+        writer.release()
 
 
 class RunDirectory:

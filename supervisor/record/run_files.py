@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from supervisor.checkpoints import CheckpointStore
@@ -14,6 +14,7 @@ from supervisor.errors import InputError
 from supervisor.events.observation_file import ObservationFile
 from supervisor.events.owner_file import claim
 from supervisor.events.writer import EventLog, Listener
+from supervisor.events.writer_lock import WriterLock, refuse_other_supervisor
 from supervisor.policy import RecoveryPolicy, resolved_yaml
 from supervisor.record.run_log import ProgressListener
 from supervisor.run_layout import RunLayout, replace_file
@@ -23,7 +24,7 @@ __all__ = ["Reporting", "RunFiles"]
 
 @dataclass(frozen=True, slots=True)
 class Reporting:
-    """Where a run writes and who hears of it; see `Guard` for each."""
+    """Where a run writes and who hears of it; see `Guard` for each. `writer` is held once the directory is opened."""
 
     run_dir: str | Path | None
     resume: bool
@@ -33,6 +34,7 @@ class Reporting:
     listeners: Iterable[Listener]
     on_progress: ProgressListener | None
     clock: Clock
+    writer: WriterLock = field(default_factory=WriterLock)
 
 
 class RunFiles:
@@ -43,7 +45,8 @@ class RunFiles:
         policy: written to `policy.yaml`.
 
     Raises:
-        InputError: the directory holds a run already and `resume` is off, or holds none and it is on.
+        InputError: the directory holds a run already and `resume` is off, or holds none and it is on; or another guard,
+            or another `supervisor run`, has it open.
 
     Attributes:
         log: the event log.
@@ -71,6 +74,10 @@ class RunFiles:
             raise InputError(problem) from error
         self.layout = layout = RunLayout(directory)
         self.store = CheckpointStore(layout.checkpoints, "", clock)
+        refuse_other_supervisor(layout.lock, str(run_dir))
+        if layout.writer.exists():
+            # Who writes it is told before what it holds.
+            reporting.writer.claim(layout.writer, str(run_dir))
         if resume:
             # A writer killed between the two renames of a replacement left the only checkpoint under another name.
             self.store.recover()
@@ -81,6 +88,7 @@ class RunFiles:
             )
         if resume and not self.store.committed():
             raise InputError(f"{run_dir}: no checkpoint to resume from: start the run without `resume=True`")
+        reporting.writer.claim(layout.writer, str(run_dir))
         run_id = run_id or _earlier_run_id(layout.rank_events) or _new_run_id()
         self.log = EventLog(layout.rank_events, run_id, 0, clock, listeners)
         self.store = CheckpointStore(layout.checkpoints, run_id, clock)

@@ -156,6 +156,33 @@ def test_what_only_the_worker_can_find(case: str, folder: Path, monkeypatch: pyt
         sys.modules.pop(name, None)
 
 
+SHARDED = """
+import torch.distributed as distributed
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
+from mine import Tiny
+
+class Sharded(Tiny):
+    @classmethod
+    def from_config(cls, config, *, seed):
+        trainer = super().from_config({}, seed=seed)
+        distributed.init_process_group("gloo", init_method="file://" + config["meet"], rank=0, world_size=1)
+        mesh = init_device_mesh("cpu", (1,))
+        layer = next(each for each in trainer.model.modules() if isinstance(each, nn.Linear))
+        layer.weight = nn.Parameter(distribute_tensor(layer.weight.detach(), mesh, [Shard(0)]))
+        return trainer
+"""
+
+
+def test_a_worker_that_holds_one_part_of_a_sharded_model(folder: Path) -> None:
+    (folder / "sharded.py").write_text(SHARDED, encoding="utf-8")
+    job = JOB.replace("mine:Tiny", "sharded:Sharded") + f"config: {{meet: {folder / 'meet'}}}\n"
+    (folder / "j.yaml").write_text(job, encoding="utf-8")
+    done = supervise("run", "j.yaml", cwd=folder)
+    assert_refused(done, r"^model: \S+ is a DTensor .*: give the whole model, without fully_shard", folder)
+
+
 def test_a_refused_job_leaves_an_empty_run_directory_empty(folder: Path) -> None:
     (folder / "j.yaml").write_text(JOB + "config: {width: wide}\n", encoding="utf-8")
     (folder / "out").mkdir()

@@ -119,6 +119,7 @@ def test_a_resumed_one_stands_where_the_run_stood(tmp_path: Path) -> None:
     then = everything(first)
     steps(parts, 1)
     parts.log.close()
+    parts.writer.release()
     second, heard = build(seed=5, draws=True), EventList()
     other = assembled(second, tmp_path / "run", resume=True, heard=heard)
     assert [event.event for event in heard] == ["run_resumed"]
@@ -137,6 +138,7 @@ def test_known_bad_samples_are_left_out_from_the_start_and_after_a_resume(tmp_pa
     assert parts.data.quarantined == {41}
     steps(parts, 2)
     parts.log.close()
+    parts.writer.release()
     other = assembled(build(), tmp_path / "run", resume=True, known_bad=[QuarantinedSample(index=5)])
     assert other.data.quarantined == {41, 5}
     assert [sample.index for sample in read_quarantine(tmp_path / "run" / "quarantine.jsonl")] == [41, 5]
@@ -151,6 +153,7 @@ def test_the_schedule_begins_in_the_epoch_of_the_data(tmp_path: Path) -> None:
         if not resumed:
             steps(parts, 10)
             parts.log.close()
+            parts.writer.release()
         parts.schedule.follow(parts.data)
         rates.append(training.optimizer.param_groups[0]["lr"])
     assert rates == [0.005, 0.005]

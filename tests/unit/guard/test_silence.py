@@ -40,9 +40,14 @@ def test_a_loss_of_which_every_label_is_masked_is_said_once(capsys: pytest.Captu
 
 
 def test_an_optimizer_of_another_models_parameters_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    training, heard = build(model=lambda: nn.Linear(6, 3)), EventList()
-    training.optimizer = torch.optim.SGD(nn.Linear(6, 3).parameters(), lr=0.1)
-    (warning,) = warnings_of(guard_of(training, BATCHES[:1], listeners=[heard]), heard, 320)
+    """One that holds none of them is refused; this one holds a layer that the loss does not use."""
+    training, heard = build(model=lambda: nn.Sequential(nn.Linear(6, 3), nn.Linear(6, 3))), EventList()
+    training.optimizer = torch.optim.SGD(training.model[1].parameters(), lr=0.1)
+
+    def loss(batch: Any) -> torch.Tensor:
+        return nn.functional.cross_entropy(training.model[0](batch[0]), batch[1])
+
+    (warning,) = warnings_of(guard_of(training, BATCHES[:1], loss=loss, listeners=[heard]), heard, 320)
     assert "and whether the optimizer holds the model's parameters" in warning.message
     assert warning.message in capsys.readouterr().err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -271,3 +272,11 @@ def test_a_process_that_was_started_meanwhile_does_not_hold_it(tmp_path: Path) -
 def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         hold_and_let_go(tmp_path / "gone")
+
+
+def test_a_file_system_without_locks_refuses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*arguments: object) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(fcntl, "flock", refuses)
+    hold_and_let_go(tmp_path)
