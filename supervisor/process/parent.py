@@ -16,7 +16,7 @@ from supervisor.events.schema import ExitClassification, WarningEvent
 from supervisor.events.writer import EventLog
 from supervisor.job import ResolvedJob
 from supervisor.process.budget import RestartBudget
-from supervisor.process.ending import STOPPING, stopping_held_back
+from supervisor.process.ending import stopping_held_back, stopping_signals
 from supervisor.process.exits import WorkerEnd, write_process_incident
 from supervisor.process.run_directory import RunDirectory, run_lock
 from supervisor.process.spec import WorkerSpec
@@ -144,7 +144,7 @@ class Parent:
             if self._worker is not None:
                 self._worker.stop(number)
 
-        before = {number: signal.signal(number, pass_on) for number in STOPPING}
+        before = {number: signal.signal(number, pass_on) for number in stopping_signals()}
         try:
             yield
         finally:

@@ -50,11 +50,13 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         raise InputError(f"{spec.origins.place(('device',)).text}: {error}") from error
     faults = load_faults(spec.faults, spec.origins)
     trainer = ready_trainer(job, spec.origins, device)
+    # It may have put handlers of its own in the place of ours.
+    stop.stay()
     console = Console(highlight=False)
     with ConsoleRenderer(job.steps, console) as renderer:
         with _misfits_told(spec):
             injector = FaultInjector(faults, trainer, run_dir=spec.run_dir) if faults else None
-            guard = _guard(spec, trainer, device, _Signs(heartbeat, renderer), injector)
+            guard = _guard(spec, trainer, device, _Signs(heartbeat, renderer, stop), injector)
         if injector is not None:
             injector.batches_drawn = lambda: guard.batches_drawn
             injector.flush = guard.flush
@@ -95,16 +97,18 @@ def _misfits_told(spec: WorkerSpec) -> Iterator[None]:
 
 
 class _Signs:
-    """The signs of life of a worker: a beat for the parent, a bar for a person."""
+    """The signs of life of a worker: a beat for the parent, a bar for a person, an ear for requests to stop."""
 
-    def __init__(self, heartbeat: Heartbeat, renderer: ConsoleRenderer) -> None:
+    def __init__(self, heartbeat: Heartbeat, renderer: ConsoleRenderer, stop: StopRequest) -> None:
         self.renderer = renderer
+        self._stop = stop
         self._heartbeat = heartbeat
         self._last = time.monotonic()
         self._slowest = 0.0
 
     def step(self, progress: Progress) -> None:
         """A step was done."""
+        self._stop.stay()
         now = time.monotonic()
         self._slowest, self._last = max(self._slowest, now - self._last), now
         self._heartbeat.beat(progress.step, self._slowest)

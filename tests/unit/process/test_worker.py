@@ -33,6 +33,9 @@ class StopsAtOnce(StopRequest):
     def goes_to(self, receiver: Any) -> None:
         receiver.request_stop()
 
+    def stay(self) -> None:
+        return
+
 
 class NeverStops(StopsAtOnce):
     """Asks nobody."""
