@@ -135,7 +135,9 @@ def assemble(
     discarding = Discarding(policy, undoing, diagnostician, experimenter, recovery, continuation, setup)
     step = SupervisedStep(policy, points, executor, detectors, canaries, continuation, discarding)
     if reporting.resume and files.store is not None and states.disk is not None:
-        Resuming(policy, files.store, check, points, parts, states.disk, log).resume()
+        resuming = Resuming(policy, files.store, check, points, parts, states.disk, log)
+        if resuming.resume(after_halt=reporting.after_halt):
+            taker.write_again()
     schedule.begin_at(data.epoch)
     quarantine.begin(known_bad)
     return Parts(

@@ -70,6 +70,8 @@ class Guard(Primitives):
         run_dir: where events, checkpoints and incidents go; None: memory only, nothing is written.
         quarantine: a list of samples to leave out: the `quarantine.jsonl` of an earlier run.
         resume: go on from the newest verified checkpoint in `run_dir`.
+        after_halt: with `resume`, go on with a halted run too, with a fresh ladder and without cuts of the learning
+            rate: what it was halted for is mended.
         on_gradients: called with the total gradient norm between inspection and update.
         sanitized: gives the number of values the model replaced since the last call, as a 0-dimensional tensor.
         seed: of the guard's own draws (re-initialisation); the global generators are never touched.
@@ -106,6 +108,7 @@ class Guard(Primitives):
         policy: str | Path | Mapping[str, Any] | RecoveryPolicy | None = None,
         run_dir: str | Path | None = None,
         resume: bool = False,
+        after_halt: bool = False,
         quarantine: str | Path | None = None,
         on_gradients: Callable[[float], object] | None = None,
         sanitized: Callable[[], Tensor] | None = None,
@@ -126,7 +129,9 @@ class Guard(Primitives):
         refuse(wrong_loop(loss, replay, data, position, steps_by_epoch=steps_by_epoch))
         given = None if isinstance(loss, NotGiven) else loss
         refuse(wrong_numbers(scheduler_interval, accumulate, log_every_steps, seed))
-        refuse(wrong_switches(resume=resume, record_observations=record_observations, quiet=quiet))
+        refuse(
+            wrong_switches(resume=resume, after_halt=after_halt, record_observations=record_observations, quiet=quiet)
+        )
         self.policy = load_policy(policy)
         known_bad = () if quarantine is None else read_quarantine(quarantine)
         together = chained(optimizer)
@@ -136,7 +141,9 @@ class Guard(Primitives):
         self._loss = given
         schedule, where = Schedule(scheduler, scheduler_interval), self._cursor or DataPosition(position)
         clock, heard = clock or SystemClock(), (*listeners, *(() if quiet else (Speaker(),)))
-        reporting = Reporting(run_dir, resume, run_id, log_every_steps, record_observations, heard, on_progress, clock)
+        reporting = Reporting(
+            run_dir, resume, run_id, log_every_steps, record_observations, heard, on_progress, clock, after_halt
+        )
         parts = assemble(
             self.policy,
             TrainingObjects(model, together, schedule, scaler, dict(extra_state or {}), where),

@@ -33,6 +33,7 @@ class Reporting:
     listeners: Iterable[Listener]
     on_progress: ProgressListener | None
     clock: Clock
+    after_halt: bool = False
 
 
 class RunFiles:

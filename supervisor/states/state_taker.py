@@ -124,6 +124,15 @@ class StateTaker:
             return
         self._save(self.points.take(), good=good, wait=True)
 
+    def write_again(self) -> None:
+        """Write over the checkpoint that the run was resumed from: its ladder has begun anew.
+
+        Else a kill before the next checkpoint would bring the halt back.
+        """
+        disk = self.states.disk
+        if disk is not None:
+            self._save(self.points.take(), good=disk.is_good(self.points.ledger.counters.update), wait=True)
+
     def _save(self, point: RestorePoint, *, good: bool = False, wait: bool = False) -> None:
         if self.states.disk is None:
             return
