@@ -62,6 +62,8 @@ class StopRequest:
     A handler that the trainer puts in the place of this one is called after it (`stay`).
     """
 
+    _signals: tuple[signal.Signals, ...] = ()
+
     def __init__(self) -> None:
         self._received = False
         self._receiver: Stoppable | None = None

@@ -43,6 +43,8 @@ class WorkerSpec(BaseModel):
         policy_origins: the same for the policy.
         run_id: the run's name in the events.
         resume: go on from the newest verified checkpoint.
+        after_halt: where that is of a halted run, go on with a fresh ladder and no cuts of the learning rate.
+        changes: settings that are others than when the run was started or resumed last, each with both values.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,9 +58,19 @@ class WorkerSpec(BaseModel):
     policy_origins: CarriedOrigins
     run_id: str
     resume: bool
+    after_halt: bool = False
+    changes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, resolved: ResolvedJob, *, run_id: str, resume: bool) -> WorkerSpec:
+    def of(
+        cls,
+        resolved: ResolvedJob,
+        *,
+        run_id: str,
+        resume: bool,
+        after_halt: bool = False,
+        changes: tuple[str, ...] = (),
+    ) -> WorkerSpec:
         """The spec for a resolved job."""
         return cls(
             job=resolved.job,
@@ -70,6 +82,8 @@ class WorkerSpec(BaseModel):
             policy_origins=resolved.policy_origins,
             run_id=run_id,
             resume=resume,
+            after_halt=after_halt,
+            changes=changes,
         )
 
     @property

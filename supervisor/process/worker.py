@@ -18,6 +18,7 @@ from rich.console import Console
 from supervisor.config.origins import refuse
 from supervisor.errors import ExitCode, InputError, PolicyMisfit
 from supervisor.events.console import ConsoleRenderer
+from supervisor.events.schema import SettingsChangedEvent
 from supervisor.faults import FaultInjector, load_faults
 from supervisor.faults.load import fault_script
 from supervisor.faults.strike import FaultMisfit
@@ -57,6 +58,8 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         with _misfits_told(spec):
             injector = FaultInjector(faults, trainer, run_dir=spec.run_dir) if faults else None
             guard = _guard(spec, trainer, device, _Signs(heartbeat, renderer, stop), injector)
+        if spec.changes:
+            guard.parts.log.emit(SettingsChangedEvent(changes=spec.changes))
         if injector is not None:
             injector.batches_drawn = lambda: guard.batches_drawn
             injector.flush = guard.flush
@@ -146,6 +149,7 @@ def _guard(
         policy=spec.policy,
         run_dir=spec.run_dir,
         resume=spec.resume,
+        after_halt=spec.after_halt,
         quarantine=spec.quarantine,
         seed=spec.job.seed,
         evaluate=None if evaluate is None else partial(signs.evaluate, evaluate),

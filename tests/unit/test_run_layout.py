@@ -22,6 +22,7 @@ ROOT = Path("/runs/a")
     [
         (RunLayout(ROOT).job, "job.yaml"),
         (RunLayout(ROOT).policy, "policy.yaml"),
+        (RunLayout(ROOT).place, "place.json"),
         (RunLayout(ROOT).lock, ".lock"),
         (RunLayout(ROOT).restarts, "restarts.json"),
         (RunLayout(ROOT).quarantine, "quarantine.jsonl"),

@@ -33,9 +33,6 @@ class StopsAtOnce(StopRequest):
     def goes_to(self, receiver: Any) -> None:
         receiver.request_stop()
 
-    def stay(self) -> None:
-        return
-
 
 class NeverStops(StopsAtOnce):
     """Asks nobody."""
