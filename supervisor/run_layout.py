@@ -43,6 +43,7 @@ class RunLayout:
     lock = _Entry(".lock")  # held by the one supervisor that runs the directory; says who that is
     restarts = _Entry("restarts.json")  # when workers failed, for the restart budget
     quarantine = _Entry("quarantine.jsonl")  # the samples of the data set that are left out
+    next_batches = _Entry("next_batches.json")  # what followed each checkpoint, to tell whether it comes again
     observations = _Entry("observations.jsonl")  # what every update measured, where that is asked for
     faults = _Entry("faults.jsonl")  # the faults that a rehearsal injected
     score = _Entry("score.json")  # how the rehearsal was recovered from

@@ -23,6 +23,7 @@ from supervisor.guard.setup import SetupCheck
 from supervisor.guard.supervised_step import SupervisedStep
 from supervisor.policy import RecoveryPolicy
 from supervisor.record.incident_log import IncidentLog
+from supervisor.record.next_batches import NextBatches
 from supervisor.record.quarantine import Quarantine
 from supervisor.record.run_files import Reporting, RunFiles
 from supervisor.record.run_ledger import RunLedger
@@ -123,7 +124,8 @@ def assemble(
     parts = CheckpointParts(
         panel=detectors, quarantine=quarantine, canaries=recent, cures=cures, experiments=experimenter
     )
-    taker = StateTaker(policy, check, points, states, parts, log)
+    next_batches = NextBatches(None if layout is None else layout.next_batches, data, log)
+    taker = StateTaker(policy, check, points, states, parts, log, next_batches)
     canaries = Canaries(policy, subject, executor, states.memory, log)
     restoring = Restoring(states, points, check, canaries)
     curing = Curing(restoring, executor, cures, stop, log)
@@ -138,6 +140,7 @@ def assemble(
         resuming = Resuming(policy, files.store, check, points, parts, states.disk, log)
         if resuming.resume(after_halt=reporting.after_halt):
             taker.write_again()
+        next_batches.expect(ledger.counters.step, ledger.counters.update)
     schedule.begin_at(data.epoch)
     quarantine.begin(known_bad)
     return Parts(

@@ -188,6 +188,16 @@ class Guard(Primitives):
         if self._status is None:
             self.finish(RunStatus.FINISHED if self.steps_done >= steps else RunStatus.INTERRUPTED)
 
+    def note_next_batch(self) -> None:
+        """Note what follows the last checkpoint, so that a resume can tell whether the data come again.
+
+        For a process that ends now: one more batch is drawn for it. Nothing happens unless the run has ended in good
+        order, and the data's own exceptions end nothing.
+        """
+        if self._cursor is not None and self._status in (RunStatus.FINISHED, RunStatus.INTERRUPTED):
+            with contextlib.suppress(Exception):
+                self._cursor.draw_ahead()
+
     def step(self, batch: Any) -> StepOutcome:
         """One supervised update: the primitives below, with the loss function, its backward pass and the optimizer.
 

@@ -216,6 +216,7 @@ class RunDirectory:
             layout.job,
             layout.policy,
             layout.place,
+            layout.next_batches,
             layout.lock,
             layout.restarts,
             layout.faults,

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -33,6 +34,9 @@ from supervisor.training.device import batch_to, choose_device
 from supervisor.training.trainer import Stateful, Trainer
 
 __all__ = ["run_job"]
+
+NEXT_BATCH_SECONDS = 5.0
+"""How long the end of a run waits for one more batch from its data."""
 
 
 def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
@@ -67,6 +71,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         stop.goes_to(guard)
         heartbeat.enter(Phase.TRAINING)
         summary = guard.run(job.steps)
+        _note_next_batch(guard)
         guard.close()
     # Not before the run: what it imports would delay the first step of a restart.
     from supervisor.report.tables import render_summary
@@ -75,6 +80,13 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         console.print(render_summary(summary, Path(job.run_dir)))
         console.file.flush()
     return ExitCode[summary.status.name]
+
+
+def _note_next_batch(guard: Guard) -> None:
+    """Beside the main thread and not for long: all is saved, and data that stand still must not hold the end up."""
+    noting = threading.Thread(target=guard.note_next_batch, name="next-batch", daemon=True)
+    noting.start()
+    noting.join(NEXT_BATCH_SECONDS)
 
 
 @contextlib.contextmanager

@@ -9,9 +9,10 @@ from typing import Any
 from supervisor.errors import InputError, text_of
 from supervisor.events.writer import EventLog
 from supervisor.policy import RecoveryPolicy
+from supervisor.record.next_batches import NextBatches
 from supervisor.states.good_states import GoodStates
 from supervisor.states.restore_points import RestorePoint, RestorePoints
-from supervisor.training.data_cursor import writable
+from supervisor.training.data_position import writable
 from supervisor.training.inspection import StateCheck
 from supervisor.training.trainer import Stateful
 
@@ -59,6 +60,7 @@ class StateTaker:
         states: where it goes.
         parts: what a checkpoint carries beside it.
         log: hears what could not be taken.
+        next_batches: told of each checkpoint, to note what is drawn after it.
         end: where the schedule ends, None while that is not known; the last step's state is always checked.
     """
 
@@ -68,6 +70,7 @@ class StateTaker:
     states: GoodStates
     parts: CheckpointParts
     log: EventLog
+    next_batches: NextBatches | None = None
     end: int | None = field(default=None, init=False)
     _snapshot_every: int = field(init=False)
     _checkpoint_every: int = field(init=False)
@@ -152,3 +155,5 @@ class StateTaker:
             **self.parts.tree(),
         }
         self.states.disk.save(point, tree, good=good, wait=wait)
+        if self.next_batches is not None:
+            self.next_batches.follows(point.update)

@@ -26,6 +26,7 @@ ROOT = Path("/runs/a")
         (RunLayout(ROOT).lock, ".lock"),
         (RunLayout(ROOT).restarts, "restarts.json"),
         (RunLayout(ROOT).quarantine, "quarantine.jsonl"),
+        (RunLayout(ROOT).next_batches, "next_batches.json"),
         (RunLayout(ROOT).observations, "observations.jsonl"),
         (RunLayout(ROOT).faults, "faults.jsonl"),
         (RunLayout(ROOT).score, "score.json"),
