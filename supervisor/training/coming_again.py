@@ -37,7 +37,8 @@ def what_to_keep(data: Any, *, same_rows: bool) -> str:
         return f"{named(loader)}: the data set has changed, or its order hangs on something that no checkpoint holds"
     return (
         f"the order comes from {named(sampler)}{_own(sampler)}: have it draw from a torch.Generator that it keeps as "
-        f"`generator`, or give it {_STATE} and load it with torchdata's StatefulDataLoader"
+        f"`generator`, or give it {_STATE} that tell where in its order it stands, and load it with torchdata's "
+        "StatefulDataLoader"
     )
 
 

@@ -77,6 +77,30 @@ class KeptChance(OwnChance):
         return iter(torch.randperm(ROWS, generator=self.generator).tolist())
 
 
+class SaidChance(OwnChance):
+    """The same, and it tells how its generator stood as the epoch began, and how many rows it has given since."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.given = self.chance.getstate(), 0
+
+    def __iter__(self) -> Iterator[int]:
+        self.began, already = self.chance.getstate(), self.given
+        order = self.chance.sample(range(ROWS), ROWS)
+        for row in order[already:]:
+            self.given += 1
+            yield row
+        self.given = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"began": self.began, "given": self.given}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        version, internal, gauss = state["began"]
+        self.chance.setstate((version, tuple(internal), gauss))
+        self.given = state["given"]
+
+
 class Counting:
     """A loader that shuffles by the number of the epoch."""
 
@@ -139,6 +163,7 @@ COMING_AGAIN: dict[str, Make] = {
     "stateful": lambda: StatefulDataLoader(PLAIN, BATCH, shuffle=True),
     "stateful, two workers": lambda: StatefulDataLoader(PLAIN, BATCH, shuffle=True, num_workers=2),
     "its sampler keeps a generator": lambda: DataLoader(PLAIN, BATCH, sampler=KeptChance()),
+    "stateful, with a sampler that tells its own": lambda: StatefulDataLoader(PLAIN, BATCH, sampler=SaidChance()),
     "counts its epochs and tells them": CountingAndSaying,
     "endless": Endless,
 }
