@@ -42,9 +42,11 @@ class RunLayout:
 
     job = _Entry("job.yaml")  # as resolved when the run was started or resumed last
     policy = _Entry("policy.yaml")  # likewise
+    place = _Entry("place.json")  # the working directory that it was started or resumed in last
     lock = _Entry(".lock")  # held by the one supervisor that runs the directory; says who that is
     restarts = _Entry("restarts.json")  # when workers failed, for the restart budget
     quarantine = _Entry("quarantine.jsonl")  # the samples of the data set that are left out
+    next_batches = _Entry("next_batches.json")  # what followed each checkpoint, to tell whether it comes again
     observations = _Entry("observations.jsonl")  # what every update measured, where that is asked for
     faults = _Entry("faults.jsonl")  # the faults that a rehearsal injected
     score = _Entry("score.json")  # how the rehearsal was recovered from
@@ -58,6 +60,12 @@ class RunLayout:
     heartbeat = _Entry("heartbeat/rank{rank}")  # the memory that the progress of this rank is written to
     stacks = _Entry("heartbeat/rank{rank}.stacks")  # its worker's threads, when it was asked for them
     last_error = _Entry("heartbeat/rank{rank}.error")  # the traceback of what its worker died of
+
+    def entries(self) -> set[Path]:
+        """Everything that a run may have in its directory itself, halves of files that are being replaced included."""
+        named = (name for name, entry in vars(type(self)).items() if isinstance(entry, _Entry))
+        own = {path for name in named if (path := getattr(self, name)).parent == self.root}
+        return own | {path.with_name(f".{path.name}") for path in own}
 
     def event_files(self) -> list[Path]:
         """The event logs that are there, the parent's first: it acts before the worker that it starts."""

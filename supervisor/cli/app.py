@@ -14,6 +14,8 @@ from rich.console import Console
 
 from supervisor.cli.output import output_on_stderr, reader_may_leave
 from supervisor.cli.policy_commands import policy_app
+from supervisor.cli.resume_command import AFTER_HALT, AfterHalt
+from supervisor.cli.resume_command import resume as resume_run
 from supervisor.errors import ExitCode, InputError
 from supervisor.events import follow, read_events, schema
 from supervisor.events.narration import describe_event
@@ -39,6 +41,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(policy_app, name="policy")
+app.command(name="resume")(resume_run)
 
 TABLE_WIDTH = 120
 """Least width of a table in a pipe, which has none of its own: it breaks no words then."""
@@ -59,6 +62,14 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that the run directory holds, bit for bit.")
     ] = False,
+    auto_resume: Annotated[
+        bool,
+        typer.Option(
+            "--auto-resume",
+            help="Start the run, or go on with the one in the run directory: for a requeue, a pod or a cron line.",
+        ),
+    ] = False,
+    after_halt: AfterHalt = False,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -77,7 +88,10 @@ def run(
     could not be written, 75 interrupted after a checkpoint.
     """
     resolved = load_job(job, overrides=overrides or (), policy=policy, run_dir=run_dir, steps=steps)
-    raise typer.Exit(Parent(resolved, resume=resume).run())
+    if after_halt and not (resume or auto_resume):
+        raise InputError(f"{AFTER_HALT}: goes with --resume or --auto-resume: a new run has no halt behind it")
+    parent = Parent(resolved, resume=resume, auto_resume=auto_resume, after_halt=after_halt)
+    raise typer.Exit(parent.run())
 
 
 @app.command()

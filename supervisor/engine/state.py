@@ -146,6 +146,10 @@ class EngineState:
         bad = BadBatches(total=self.bad.total)
         return replace(self, incident=None, uses=(), furthest_restored_step=-1, restores=(), bad=bad)
 
+    def after_halt(self) -> EngineState:
+        """The state for a run whose halt was looked into and its cause mended: nothing but the counts stays."""
+        return replace(self.for_new_ladder(), cuts=(), stepped_since_restore=False)
+
     def to_plain(self) -> dict[str, Any]:
         """Nested dictionaries, tuples and numbers for a checkpoint; the record of the open incident is left out."""
         plain = asdict(self)

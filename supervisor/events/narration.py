@@ -15,6 +15,7 @@ __all__ = [
     "Narrator",
     "Tone",
     "counted",
+    "describe_changes",
     "describe_event",
     "describe_outcome",
     "describe_signal",
@@ -155,6 +156,8 @@ def _other(event: Event) -> list[Line]:
         case schema.RunResumedEvent():
             why = f": {event.reason}" if event.reason else ""
             return [Line(f"resumed from the checkpoint of step {event.checkpoint_step}{why}", Tone.PLAIN)]
+        case schema.SettingsChangedEvent():
+            return [Line(describe_changes(event), Tone.PLAIN)]
         case schema.IncidentClosedEvent():
             cost = f"{counted(event.steps_lost, 'step')} lost, {event.seconds:.3g} s"
             text = f"{at}incident {event.incident} closed, cured by {event.cured_by}: {cost}"
@@ -199,6 +202,11 @@ def _other(event: Event) -> list[Line]:
             return [Line(what, Tone.GOOD)]
         case _:
             return []
+
+
+def describe_changes(event: schema.SettingsChangedEvent) -> str:
+    """With what other settings a run was resumed, in one line."""
+    return f"resumed with other settings: {names_of(event.changes)}"
 
 
 def describe_outcome(event: schema.ActionAppliedEvent) -> str:

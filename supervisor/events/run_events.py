@@ -100,7 +100,9 @@ class RunResumedEvent(EventBase):
         path: the checkpoint, relative to the run directory.
         steps: where the schedule ends now, None where unchanged.
         reason: what is not exact about the resume, None where all is.
-        ladder_begins_anew: whether the engine forgot its open incident and its limits, since the policy changed.
+        ladder_begins_anew: whether the engine forgot its open incident and its limits, since the policy changed or the
+            run had been halted.
+        after_halt: whether it forgot the cuts of the learning rate too: what a halted run was halted for is mended.
     """
 
     event: Literal["run_resumed"] = "run_resumed"
@@ -109,6 +111,14 @@ class RunResumedEvent(EventBase):
     steps: PositiveInt | None = None
     reason: str | None = None
     ladder_begins_anew: bool = False
+    after_halt: bool = False
+
+
+class SettingsChangedEvent(EventBase):
+    """A run was resumed with other settings than it had; `changes` names each: `policy.cooldown_steps (20, now 5)`."""
+
+    event: Literal["settings_changed"] = "settings_changed"
+    changes: tuple[str, ...]
 
 
 class StepEvent(EventBase):

@@ -46,6 +46,7 @@ from supervisor.events.run_events import (
     RunStartedEvent,
     RunStatus,
     RunSummary,
+    SettingsChangedEvent,
     StepEvent,
     WarningEvent,
     WorkerExitedEvent,
@@ -85,6 +86,7 @@ __all__ = [
     "RunStartedEvent",
     "RunStatus",
     "RunSummary",
+    "SettingsChangedEvent",
     "SignalEvent",
     "StepEvent",
     "WarningEvent",
@@ -98,6 +100,7 @@ __all__ = [
 KnownEvent = Annotated[
     RunStartedEvent
     | RunResumedEvent
+    | SettingsChangedEvent
     | StepEvent
     | SignalEvent
     | IncidentOpenedEvent

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from supervisor.events import schema
-from supervisor.events.narration import counted, names_of
+from supervisor.events.narration import counted, describe_changes, names_of
 from supervisor.events.schema import Event
 from supervisor.events.stderr import say
 from supervisor.records import ActionName, SignalName
@@ -120,6 +120,8 @@ class Speaker:
             case schema.CureChosenEvent():
                 scores = f"loss {event.score:.4g} on a fork, {event.keep_score:.4g} without"
                 self._say(f"{_place(event)}cure in force: {event.cure} ({scores})")
+            case schema.SettingsChangedEvent():
+                self._say(describe_changes(event))
             case schema.RunHaltedEvent():
                 self._halted(event)
             case schema.WarningEvent():

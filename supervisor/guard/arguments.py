@@ -85,6 +85,8 @@ def wrong_switches(**switches: object) -> Iterator[str]:
     for name, value in switches.items():
         if not isinstance(value, bool):
             yield f"{name}: {value!r}: write True or False"
+    if switches.get("after_halt") is True and not switches.get("resume"):
+        yield "after_halt: goes with `resume=True`: there is no halt to go on from in a new run"
 
 
 def _is_whole(value: object) -> TypeGuard[int]:

@@ -24,13 +24,23 @@ from supervisor.guard.setup import SetupCheck
 from supervisor.guard.supervised_step import SupervisedStep
 from supervisor.policy import RecoveryPolicy
 from supervisor.record.incident_log import IncidentLog
+from supervisor.record.next_batches import NextBatches
 from supervisor.record.quarantine import Quarantine
 from supervisor.record.run_files import Reporting, RunFiles
 from supervisor.record.run_ledger import RunLedger
 from supervisor.record.run_log import RunLog, Standing
 from supervisor.signals import Detectors
 from supervisor.signals.silence import SilenceWatch
-from supervisor.states import Canaries, CheckpointParts, GoodStates, RestorePoints, Restoring, Resuming, StateTaker
+from supervisor.states import (
+    Canaries,
+    CheckpointParts,
+    GoodStates,
+    LastState,
+    RestorePoints,
+    Restoring,
+    Resuming,
+    StateTaker,
+)
 from supervisor.training.data_position import DataPosition
 from supervisor.training.inspection import StateCheck
 from supervisor.training.modules import parameter_names
@@ -68,6 +78,7 @@ class Parts:
     ledger: RunLedger
     states: GoodStates
     taker: StateTaker
+    last_state: LastState
     step: SupervisedStep
     run_log: RunLog
     log: EventLog
@@ -125,7 +136,8 @@ def assemble(
     parts = CheckpointParts(
         panel=detectors, quarantine=quarantine, canaries=recent, cures=cures, experiments=experimenter
     )
-    taker = StateTaker(policy, check, points, states, parts, log, clock)
+    next_batches = NextBatches(None if layout is None else layout.next_batches, data, log)
+    taker = StateTaker(policy, check, points, states, parts, log, next_batches)
     canaries = Canaries(policy, subject, executor, states.memory, log)
     restoring = Restoring(states, points, check, canaries)
     curing = Curing(restoring, executor, cures, stop, log)
@@ -137,7 +149,10 @@ def assemble(
     discarding = Discarding(policy, undoing, diagnostician, experimenter, recovery, continuation, setup)
     step = SupervisedStep(policy, points, executor, detectors, canaries, continuation, discarding)
     if reporting.resume and files.store is not None and states.disk is not None:
-        Resuming(policy, files.store, check, points, parts, states.disk, log).resume()
+        resuming = Resuming(policy, files.store, check, points, parts, states.disk, log)
+        if resuming.resume(after_halt=reporting.after_halt):
+            taker.write_again()
+        next_batches.expect(ledger.counters.step, ledger.counters.update)
     schedule.begin_at(data.epoch)
     quarantine.begin(known_bad)
     writer = reporting.writer
@@ -151,6 +166,7 @@ def assemble(
         ledger,
         states,
         taker,
+        LastState(taker, clock),
         step,
         run_log,
         log,

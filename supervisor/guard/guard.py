@@ -73,6 +73,8 @@ class Guard(Primitives):
         run_dir: where events, checkpoints and incidents go; None: memory only, nothing is written.
         quarantine: a list of samples to leave out: the `quarantine.jsonl` of an earlier run.
         resume: go on from the newest verified checkpoint in `run_dir`.
+        after_halt: with `resume`, go on with a halted run too, with a fresh ladder and without cuts of the learning
+            rate: what it was halted for is mended.
         on_gradients: called with the total gradient norm between inspection and update.
         sanitized: gives the number of values the model replaced since the last call, as a 0-dimensional tensor.
         seed: of the guard's own draws (re-initialisation); the global generators are never touched.
@@ -110,6 +112,7 @@ class Guard(Primitives):
         policy: str | Path | Mapping[str, Any] | RecoveryPolicy | None = None,
         run_dir: str | Path | None = None,
         resume: bool = False,
+        after_halt: bool = False,
         quarantine: str | Path | None = None,
         on_gradients: Callable[[float], object] | None = None,
         sanitized: Callable[[], Tensor] | None = None,
@@ -130,7 +133,9 @@ class Guard(Primitives):
         refuse(wrong_loop(loss, replay, data, position, steps_by_epoch=steps_by_epoch))
         given = None if isinstance(loss, NotGiven) else loss
         refuse(wrong_numbers(scheduler_interval, accumulate, log_every_steps, seed))
-        refuse(wrong_switches(resume=resume, record_observations=record_observations, quiet=quiet))
+        refuse(
+            wrong_switches(resume=resume, after_halt=after_halt, record_observations=record_observations, quiet=quiet)
+        )
         self.policy = load_policy(policy)
         known_bad = () if quarantine is None else read_quarantine(quarantine)
         together = chained(optimizer)
@@ -141,7 +146,17 @@ class Guard(Primitives):
         self._loss = given
         schedule, where = Schedule(scheduler, scheduler_interval), self._cursor or DataPosition(position)
         clock, heard = clock or SystemClock(), (*listeners, *(() if quiet else (Speaker(),)))
-        reporting = Reporting(run_dir, resume, run_id, log_every_steps, record_observations, heard, on_progress, clock)
+        reporting = Reporting(
+            run_dir,
+            resume,
+            run_id,
+            log_every_steps,
+            record_observations,
+            heard,
+            on_progress,
+            clock,
+            after_halt=after_halt,
+        )
         try:
             parts = assemble(
                 self.policy,
@@ -201,6 +216,16 @@ class Guard(Primitives):
                 raise InputError(f"batches: the batch given last was not handed to the guard: {mend}")
         if self._status is None:
             self.finish(RunStatus.FINISHED if self.steps_done >= steps else RunStatus.INTERRUPTED)
+
+    def note_next_batch(self) -> None:
+        """Note what follows the last checkpoint, so that a resume can tell whether the data come again.
+
+        For a process that ends now: one more batch is drawn for it. Nothing happens unless the run has ended in good
+        order, and the data's own exceptions end nothing.
+        """
+        if self._cursor is not None and self._status in (RunStatus.FINISHED, RunStatus.INTERRUPTED):
+            with contextlib.suppress(Exception):
+                self._cursor.draw_ahead()
 
     def step(self, batch: Any) -> StepOutcome:
         """One supervised update: the primitives below, with the loss function, its backward pass and the optimizer.

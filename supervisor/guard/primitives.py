@@ -78,7 +78,9 @@ class Primitives:
             InputError: the update before was not ended, or `batch` is not `accumulate` batches.
         """
         if self._status is RunStatus.HALTED:
-            raise PolicyHalt("halted by its policy: start a new run, or resume this one under another policy")
+            raise PolicyHalt(
+                "halted by its policy: mend the cause and resume with after_halt=True, or under another policy"
+            )
         several = self._accumulate > 1
         if several and not (isinstance(batch, (tuple, list)) and len(batch) == self._accumulate):
             raise InputError(f"step: with accumulate={self._accumulate} it takes a tuple of as many batches")
@@ -191,7 +193,7 @@ class Primitives:
             self._announce(None)
             self.abandon()
             parts.data.take_back()
-            lost = parts.taker.secure()
+            lost = parts.last_state.secure()
             if status is RunStatus.FINISHED and self._evaluate is not None:
                 parts.run_log.evaluate(self._evaluate)
             self._status = status if lost is None else RunStatus.UNSAVED

@@ -45,6 +45,12 @@ class RestartBudget:
         with contextlib.suppress(OSError):
             replace_file(self._path, _Record(failures=self._failures).model_dump_json(), durable=True)
 
+    def begin_anew(self) -> None:
+        """Forget the failures so far: somebody has looked into them."""
+        self._failures = []
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
     def failures(self, now: float) -> int:
         """Failures within the window that ends now."""
         return len(self._recent(now))

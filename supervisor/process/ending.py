@@ -9,14 +9,33 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol
 
-__all__ = ["STOPPING", "StopRequest", "end_group_with_parent", "end_with_parent", "stopping_held_back"]
+__all__ = [
+    "ALSO_STOPPING",
+    "STOPPING",
+    "StopRequest",
+    "end_group_with_parent",
+    "end_with_parent",
+    "stopping_held_back",
+    "stopping_signals",
+]
 
-STOPPING = (signal.SIGTERM, signal.SIGINT)
+ALSO_STOPPING = frozenset({signal.SIGUSR1, signal.SIGHUP})
+"""Those of a batch system before its time limit, and of a terminal that is closed: they mean what SIGTERM means."""
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, *sorted(ALSO_STOPPING))
 """The signals that ask a run to end in good order."""
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+def stopping_signals() -> tuple[signal.Signals, ...]:
+    """Those to listen to: SIGHUP not where it was ignored from the start, as under `nohup`."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return tuple(number for number in STOPPING if not (ignored and number is signal.SIGHUP))
 
 
 @contextlib.contextmanager
@@ -38,13 +57,22 @@ class Stoppable(Protocol):
 
 
 class StopRequest:
-    """SIGTERM or SIGINT: the run ends after the step in progress, also one that has not begun."""
+    """SIGTERM or another that asks to stop: the run ends after the step in progress, also one that has not begun.
+
+    A handler that the trainer puts in the place of this one is called after it (`stay`).
+    """
+
+    _signals: tuple[signal.Signals, ...] = ()
 
     def __init__(self) -> None:
         self._received = False
         self._receiver: Stoppable | None = None
-        for number in STOPPING:
-            signal.signal(number, self._receive)
+        self._signals = stopping_signals()
+        self._theirs: dict[int, Handler] = {}
+        # One object, to be recognised by.
+        self._mine: Handler = self._receive
+        for number in self._signals:
+            signal.signal(number, self._mine)
         # The parent blocked them, so that none was lost while the interpreter started.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
@@ -54,14 +82,36 @@ class StopRequest:
         if self._received:
             receiver.request_stop()
 
+    def stay(self) -> None:
+        """Listen again to what somebody else has begun to listen to meanwhile; his handler is called after this one.
+
+        Cheap enough for every step: a trainer may install one at its first batch.
+        """
+        for number in self._signals:
+            found = signal.getsignal(number)
+            if found is not self._mine:
+                if callable(found):
+                    self._theirs[number] = found
+                else:
+                    # The default, which would end the worker at once, or none at all.
+                    self._theirs.pop(number, None)
+                signal.signal(number, self._mine)
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self._received = True
         if self._receiver is not None:
             self._receiver.request_stop()
+        # Taken out meanwhile, since it may call the one that it has replaced, which is this.
+        theirs = self._theirs.pop(number, None)
+        if theirs is not None:
+            # One that exits or raises would break the step in progress off: the run is ending in good order already.
+            with contextlib.suppress(BaseException):
+                theirs(number, frame)
+            self._theirs[number] = theirs
 
 
 _PR_SET_PDEATHSIG = 1
-_WAIT_THEN_KILL = "trap '' HUP INT TERM; read -r _; kill -s KILL 0"
+_WAIT_THEN_KILL = "trap '' HUP INT TERM USR1 USR2; read -r _; kill -s KILL 0"
 
 
 def end_group_with_parent(group: int) -> subprocess.Popen[bytes] | None:

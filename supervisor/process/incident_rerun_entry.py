@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from supervisor.errors import ExitCode, InputError
 from supervisor.events.base import nonfinite_as_word
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE, IncidentFile
 from supervisor.job import load_job
+from supervisor.process.place import place_of
 from supervisor.process.trainer_loading import ready_trainer
 from supervisor.run_layout import INCIDENT_FILE, RunLayout
 from supervisor.training.device import batch_to, choose_device
@@ -27,12 +29,14 @@ __all__ = ["main"]
 
 def main(arguments: list[str]) -> int:
     """Build the trainer of a run directory and run the step of an incident's folder: `RUN_DIR FOLDER [--json]`."""
-    run_dir, folder = Path(arguments[0]), Path(arguments[1])
+    run_dir, folder = Path(arguments[0]).absolute(), Path(arguments[1]).absolute()
     try:
-        found = _rerun(run_dir, folder)
+        # Where the run was started: the trainer's import and relative paths go by it.
+        with contextlib.chdir(place_of(RunLayout(run_dir), arguments[0]) or Path.cwd()):
+            found = _rerun(run_dir, folder)
         record = IncidentFile.model_validate_json((folder / INCIDENT_FILE).read_bytes())
     except (InputError, OSError, KeyError, RuntimeError) as error:
-        sys.stderr.write(f"{folder}: {error}\n")
+        sys.stderr.write(f"{arguments[1]}: {error}\n")
         return ExitCode.BAD_INPUT
     if "--json" in arguments:
         plain = {name: _plain(value) for name, value in asdict(found).items()}

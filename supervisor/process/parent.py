@@ -16,7 +16,7 @@ from supervisor.events.schema import ExitClassification, WarningEvent
 from supervisor.events.writer import EventLog
 from supervisor.job import ResolvedJob
 from supervisor.process.budget import RestartBudget
-from supervisor.process.ending import STOPPING, stopping_held_back
+from supervisor.process.ending import stopping_held_back, stopping_signals
 from supervisor.process.exits import WorkerEnd, write_process_incident
 from supervisor.process.leftovers import adopt_orphans
 from supervisor.process.run_directory import RunDirectory, run_lock
@@ -29,6 +29,8 @@ __all__ = ["Parent"]
 PAUSE_STEP_SECONDS = 0.1
 NOT_AGAIN = "it is not called again in this run; the training is not touched by that"
 
+MENDED = "once the cause is mended, --resume --after-halt goes on with a fresh budget"
+
 
 class Parent:
     """Runs a job in worker processes and outlives whatever they do.
@@ -36,22 +38,33 @@ class Parent:
     Args:
         resolved: the job.
         resume: go on with the run that its run directory holds.
+        auto_resume: go on with it, or start it where it has not begun.
+        after_halt: go on with a halted run too, and with a fresh restart budget: somebody has mended the cause.
         clock: stamps the events and measures the pauses.
 
     Raises:
         InputError: the run directory does not fit.
     """
 
-    def __init__(self, resolved: ResolvedJob, *, resume: bool = False, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        resolved: ResolvedJob,
+        *,
+        resume: bool = False,
+        auto_resume: bool = False,
+        after_halt: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
         self._resolved = resolved
         self._settings = resolved.policy.restart
         self._clock = clock or SystemClock()
         self._directory = RunDirectory(resolved)
-        self._resume = resume
-        if resume:
+        self._resume = self._directory.begun if auto_resume else resume
+        self._after_halt = after_halt
+        if self._resume:
             self._directory.open_again()
         else:
-            self._directory.open_new()
+            self._directory.open_new(leftovers=auto_resume)
         self._worker: WorkerProcess | None = None
         self._stop_signals: list[int] = []
         self._evaluate = True
@@ -61,19 +74,21 @@ class Parent:
         directory = self._directory
         adopt_orphans()
         with run_lock(directory.path, directory.shown):
-            over = directory.already_over() if self._resume else None
+            over = directory.already_over(after_halt=self._after_halt) if self._resume else None
             if over is not None:
                 sys.stdout.write(f"{over[1]}\n")
                 return over[0]
             run_id = directory.run_id()
             directory.prepare()
             budget = RestartBudget(directory.layout.restarts, self._settings)
+            if self._after_halt:
+                budget.begin_anew()
             with EventLog(directory.layout.parent_events, run_id, None, self._clock) as log, self._signals_passed_on():
                 if budget.spent(self._now()):
                     # A resume does not buy the run more restarts: it waits until old failures leave the window.
                     return self._give_up(
                         f"the restart budget is spent already: {budget.failures(self._now())} failures within "
-                        f"{self._settings.window_seconds:g} s: mend the cause and resume later, or allow more restarts",
+                        f"{self._settings.window_seconds:g} s: {MENDED}, or resume later",
                         log,
                     )
                 end = self._supervise(run_id, budget, log)
@@ -119,7 +134,7 @@ class Parent:
         going_on = self._directory.begun
         if not going_on:
             self._directory.forget_unstarted()
-        spec = WorkerSpec.of(self._resolved, run_id=run_id, resume=going_on, evaluate=self._evaluate)
+        spec = self._spec(run_id, going_on)
         restarts = budget.failures(self._now())
         with stopping_held_back():
             worker = self._worker = WorkerProcess(spec, self._settings, log, self._clock, restarts=restarts)
@@ -134,6 +149,21 @@ class Parent:
             write_process_incident(self._directory.layout, end, worker.stacks, self._clock.now())
         return end
 
+    def _spec(self, run_id: str, going_on: bool) -> WorkerSpec:
+        if not going_on:
+            return WorkerSpec.of(self._resolved, run_id=run_id, resume=False, evaluate=self._evaluate)
+        # Said by the first worker alone.
+        changes, self._directory.changes = self._directory.changes, ()
+        # Each is told of the halt: one that dies before it has taken it back leaves that to the next.
+        return WorkerSpec.of(
+            self._resolved,
+            run_id=run_id,
+            resume=True,
+            evaluate=self._evaluate,
+            after_halt=self._after_halt,
+            changes=changes,
+        )
+
     def _give_up(self, why: str, log: EventLog) -> ExitCode:
         log.emit(WarningEvent(message=why))
         sys.stderr.write(f"supervisor: {why}\n")
@@ -144,7 +174,7 @@ class Parent:
         why = f"; last: {end.reason.splitlines()[-1]}" if end.reason else ""
         return (
             f"the restart budget is spent: the worker died {failures} times within "
-            f"{self._settings.window_seconds:g} s ({allowed} restarts are allowed), last by {end.how}{why}"
+            f"{self._settings.window_seconds:g} s ({allowed} restarts are allowed), last by {end.how}{why}; {MENDED}"
         )
 
     def _pause(self, seconds: float) -> None:
@@ -163,7 +193,7 @@ class Parent:
             if self._worker is not None:
                 self._worker.stop(number)
 
-        before = {number: signal.signal(number, pass_on) for number in STOPPING}
+        before = {number: signal.signal(number, pass_on) for number in stopping_signals()}
         try:
             yield
         finally:

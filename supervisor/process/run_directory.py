@@ -15,16 +15,30 @@ from supervisor.config.origins import one_line
 from supervisor.errors import ExitCode, InputError
 from supervisor.events.owner_file import claim
 from supervisor.events.writer_lock import WriterLock
-from supervisor.job import ResolvedJob, dump_job, load_job
+from supervisor.job import Job, ResolvedJob, dump_job, load_job
 from supervisor.policy import load_policy, resolved_yaml
-from supervisor.report.status import RunState, read_status
+from supervisor.policy.differences import differences
+from supervisor.process.place import write_place
+from supervisor.report.status import RunState, Status, read_status
 from supervisor.run_layout import RunLayout, replace_file
 from supervisor.saved import newest_verified
 
 __all__ = ["RunDirectory", "run_lock"]
 
-FIXED = ("trainer", "config", "seed", "device", "faults", "quarantine")
-"""What may not change between a start and a resume."""
+MAY_DIFFER = frozenset(
+    {
+        *("steps", "policy", "run_dir"),
+        *("log_every_steps", "observations", "sinks"),
+        *("evaluate_every_steps", "keep_best", "processes"),
+    }
+)
+"""What may change between a start and a resume: everything else decides what comes out."""
+
+_SAID_ELSEWHERE = frozenset({"policy", "run_dir"})
+"""The policy is compared where it is resolved; a directory that was moved is the same run."""
+
+_LONGEST_REASON = 300
+"""How much of the reason of a halt is said, in characters."""
 
 
 @contextlib.contextmanager
@@ -76,6 +90,7 @@ class RunDirectory:
         path: the directory.
         layout: the paths in it.
         shown: the directory as the user typed it.
+        changes: what differs from the run's last start and may differ, the policy aside, each with both values.
     """
 
     def __init__(self, resolved: ResolvedJob) -> None:
@@ -84,16 +99,21 @@ class RunDirectory:
         self.shown = resolved.job.run_dir
         self._resolved = resolved
         self._created: list[Path] = []
+        self.changes: tuple[str, ...] = ()
 
-    def open_new(self) -> None:
+    def open_new(self, *, leftovers: bool = False) -> None:
         """Make it, or take an empty one.
+
+        Args:
+            leftovers: also take one that holds nothing but what a run leaves that never began.
 
         Raises:
             InputError: it is not empty, not a directory, or cannot be written; nothing was changed.
         """
         try:
             # A lock alone is of a supervisor that was killed before it began, or of one that runs: that is told later.
-            held = next((path for path in self.path.iterdir() if path != self.layout.lock), None)
+            mine = self.layout.entries() if leftovers else {self.layout.lock}
+            held = next((path for path in self.path.iterdir() if path not in mine), None)
         except FileNotFoundError:
             held = None
             # What this run adds to the disk: the run directory, and folders above it that are not there yet.
@@ -124,8 +144,11 @@ class RunDirectory:
             raise InputError(f"{self.shown}: holds no run (no job.yaml): start one without --resume")
         before = load_job(str(self.layout.job)).job
         now = self._resolved.job
-        for key in FIXED:
+        for key in Job.model_fields:
             old, new = getattr(before, key), getattr(now, key)
+            if key in MAY_DIFFER:
+                self.changes += () if key in _SAID_ELSEWHERE else tuple(differences(old, new, key))
+                continue
             path = getattr(self._resolved, key, None)
             if isinstance(path, Path):
                 new = str(path)
@@ -133,18 +156,21 @@ class RunDirectory:
                 what = _difference(key, old, new)
                 raise InputError(f"{self.shown}: was started with another {what}: resume with the same, or start anew")
 
-    def already_over(self) -> tuple[ExitCode, str] | None:
-        """Why a run that is resumed has nothing left to do, with the code to end with; None where it has."""
+    def already_over(self, *, after_halt: bool = False) -> tuple[ExitCode, str] | None:
+        """Why a run that is resumed has nothing left to do, with the code to end with; None where it has.
+
+        Args:
+            after_halt: what a halted run was halted for is mended.
+        """
         status = read_status(self.path)
         step = status.step or 0
         if status.state is RunState.FINISHED and step >= self._resolved.job.steps and self._is_saved(step):
             said = f"{self.shown}: has finished its {status.step} steps; it goes on with more of them (--steps)"
             return ExitCode.FINISHED, said
         written = self.layout.policy
-        halted = status.state is RunState.HALTED and written.is_file()
+        halted = status.state is RunState.HALTED and written.is_file() and not after_halt
         if halted and load_policy(str(written)) == self._resolved.policy:
-            said = f"{self.shown}: was halted by this policy ({status.reason}); it goes on under another one (--policy)"
-            return ExitCode.HALTED, said
+            return ExitCode.HALTED, self._halted_by(status)
         return None
 
     def _is_saved(self, step: int) -> bool:
@@ -152,8 +178,16 @@ class RunDirectory:
         newest = newest_verified(self.layout.checkpoints)
         return newest is not None and newest.step >= step
 
+    def _halted_by(self, status: Status) -> str:
+        # The incident that a run is halted in is its last one.
+        number = status.incidents
+        reason = one_line((status.reason or "")[:_LONGEST_REASON])
+        what = f"{self.shown}: was halted by this policy{f' in incident {number}' if number else ''} ({reason})"
+        more = f"; supervisor explain {self.shown} {number} tells more" if number else ""
+        return f"{what}; once the cause is mended it goes on with --after-halt, or under another one (--policy){more}"
+
     def prepare(self) -> None:
-        """Write `job.yaml` and `policy.yaml`.
+        """Write `job.yaml` and `policy.yaml`, and where it was started.
 
         Raises:
             InputError: they cannot be written.
@@ -161,6 +195,7 @@ class RunDirectory:
         try:
             dump_job(self._resolved, self.path)
             replace_file(self.layout.policy, resolved_yaml(self._resolved.policy))
+            write_place(self.layout)
         except OSError as error:
             raise _unusable(self.shown, "written", error) from error
 
@@ -197,7 +232,16 @@ class RunDirectory:
             return
         for folder in (layout.events, layout.heartbeats, layout.checkpoints, layout.incidents):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (layout.job, layout.policy, layout.lock, layout.restarts, layout.faults, layout.quarantine):
+        for file in (
+            layout.job,
+            layout.policy,
+            layout.place,
+            layout.next_batches,
+            layout.lock,
+            layout.restarts,
+            layout.faults,
+            layout.quarantine,
+        ):
             file.unlink(missing_ok=True)
 
     @property

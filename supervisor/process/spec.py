@@ -44,6 +44,8 @@ class WorkerSpec(BaseModel):
         run_id: the run's name in the events.
         resume: go on from the newest verified checkpoint.
         evaluate: whether the trainer's evaluation may be called; not where it has ended a worker.
+        after_halt: where that is of a halted run, go on with a fresh ladder and no cuts of the learning rate.
+        changes: settings that are others than when the run was started or resumed last, each with both values.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -58,9 +60,20 @@ class WorkerSpec(BaseModel):
     run_id: str
     resume: bool
     evaluate: bool = True
+    after_halt: bool = False
+    changes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, resolved: ResolvedJob, *, run_id: str, resume: bool, evaluate: bool = True) -> WorkerSpec:
+    def of(
+        cls,
+        resolved: ResolvedJob,
+        *,
+        run_id: str,
+        resume: bool,
+        evaluate: bool = True,
+        after_halt: bool = False,
+        changes: tuple[str, ...] = (),
+    ) -> WorkerSpec:
         """The spec for a resolved job."""
         return cls(
             job=resolved.job,
@@ -73,6 +86,8 @@ class WorkerSpec(BaseModel):
             run_id=run_id,
             resume=resume,
             evaluate=evaluate,
+            after_halt=after_halt,
+            changes=changes,
         )
 
     @property

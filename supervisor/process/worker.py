@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -18,6 +19,7 @@ from rich.console import Console
 from supervisor.config.origins import refuse
 from supervisor.errors import ExitCode, InputError, PolicyMisfit
 from supervisor.events.console import ConsoleRenderer
+from supervisor.events.schema import SettingsChangedEvent
 from supervisor.faults import FaultInjector, load_faults
 from supervisor.faults.load import fault_script
 from supervisor.faults.strike import FaultMisfit
@@ -33,6 +35,9 @@ from supervisor.training.loader_processes import tell_deaths_when_drawing
 from supervisor.training.trainer import Stateful, Trainer
 
 __all__ = ["run_job"]
+
+NEXT_BATCH_SECONDS = 5.0
+"""How long the end of a run waits for one more batch from its data."""
 
 
 def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
@@ -52,11 +57,15 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     tell_deaths_when_drawing()
     faults = load_faults(spec.faults, spec.origins)
     trainer = ready_trainer(job, spec.origins, device)
+    # It may have put handlers of its own in the place of ours.
+    stop.stay()
     console = Console(highlight=False)
     with ConsoleRenderer(job.steps, console) as renderer:
         with _misfits_told(spec):
             injector = FaultInjector(faults, trainer, run_dir=spec.run_dir) if faults else None
-            guard = _guard(spec, trainer, device, _Signs(heartbeat, renderer), injector)
+            guard = _guard(spec, trainer, device, _Signs(heartbeat, renderer, stop), injector)
+        if spec.changes:
+            guard.parts.log.emit(SettingsChangedEvent(changes=spec.changes))
         if injector is not None:
             injector.batches_drawn = lambda: guard.batches_drawn
             injector.flush = guard.flush
@@ -66,6 +75,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         summary = guard.run(job.steps)
         code = ExitCode[summary.status.name]
         heartbeat.end(code)
+        _note_next_batch(guard)
         guard.close()
     # Not before the run: what it imports would delay the first step of a restart.
     from supervisor.report.tables import render_summary
@@ -74,6 +84,13 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         console.print(render_summary(summary, Path(job.run_dir)))
         console.file.flush()
     return code
+
+
+def _note_next_batch(guard: Guard) -> None:
+    """Beside the main thread and not for long: all is saved, and data that stand still must not hold the end up."""
+    noting = threading.Thread(target=guard.note_next_batch, name="next-batch", daemon=True)
+    noting.start()
+    noting.join(NEXT_BATCH_SECONDS)
 
 
 @contextlib.contextmanager
@@ -99,16 +116,18 @@ def _misfits_told(spec: WorkerSpec) -> Iterator[None]:
 
 
 class _Signs:
-    """The signs of life of a worker: a beat for the parent, a bar for a person."""
+    """The signs of life of a worker: a beat for the parent, a bar for a person, an ear for requests to stop."""
 
-    def __init__(self, heartbeat: Heartbeat, renderer: ConsoleRenderer) -> None:
+    def __init__(self, heartbeat: Heartbeat, renderer: ConsoleRenderer, stop: StopRequest) -> None:
         self.renderer = renderer
+        self._stop = stop
         self._heartbeat = heartbeat
         self._last = time.monotonic()
         self._slowest = 0.0
 
     def step(self, progress: Progress) -> None:
         """A step was done."""
+        self._stop.stay()
         now = time.monotonic()
         self._slowest, self._last = max(self._slowest, now - self._last), now
         self._heartbeat.beat(progress.step, self._slowest)
@@ -146,6 +165,7 @@ def _guard(
         policy=spec.policy,
         run_dir=spec.run_dir,
         resume=spec.resume,
+        after_halt=spec.after_halt,
         quarantine=spec.quarantine,
         seed=spec.job.seed,
         evaluate=partial(signs.evaluate, evaluate) if evaluate is not None and spec.evaluate else None,

@@ -29,9 +29,9 @@ def main() -> int:
     end_with_parent(lifeline)
     heartbeat = Heartbeat(spec.layout.heartbeat)
     with spec.layout.stacks.open("w") as stacks:
-        faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
+        faulthandler.register(signal.SIGUSR2, file=stacks, all_threads=True)
         code = _work(spec, stop, heartbeat)
-        faulthandler.unregister(signal.SIGUSR1)
+        faulthandler.unregister(signal.SIGUSR2)
     if code != ExitCode.BUG:
         heartbeat.end(code)
     # The interpreter would look for cycles in all that torch consists of, which takes most of a second.

@@ -15,7 +15,7 @@ from supervisor.errors import ExitCode
 from supervisor.events.schema import WarningEvent, WorkerExitedEvent, WorkerStalledEvent, WorkerStartedEvent
 from supervisor.events.writer import EventLog
 from supervisor.policy import RestartSettings
-from supervisor.process.ending import end_group_with_parent, stopping_held_back
+from supervisor.process.ending import ALSO_STOPPING, end_group_with_parent, stopping_held_back
 from supervisor.process.exits import WorkerEnd, classify, oom_kills
 from supervisor.process.heartbeat import Heartbeat, Phase, StallWatch
 from supervisor.process.leftovers import Leftovers
@@ -66,14 +66,18 @@ class WorkerProcess:
     def stop(self, number: int) -> None:
         """Ask it to finish its step and to write a checkpoint; the second time, end it at once.
 
-        Safe in a signal handler.
+        Safe in a signal handler. What a batch system or a closed terminal sends is no sign of impatience: it may come
+        twice, and SIGTERM after it.
         """
-        self._stop_requests += 1
-        if self._stop_requests == 1:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+        if number in ALSO_STOPPING:
+            number = signal.SIGTERM
         else:
-            self._kill_group()
+            self._stop_requests += 1
+            if self._stop_requests > 1:
+                self._kill_group()
+                return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
 
     def wait(self) -> WorkerEnd:
         """Watch it until it is gone, and put on record why."""
@@ -161,7 +165,7 @@ class WorkerProcess:
 
     def _ask_for_stacks(self) -> None:
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGUSR1)
+            self._process.send_signal(signal.SIGUSR2)
         deadline = time.monotonic() + STACK_SECONDS
         size = -1
         # Complete when it has stopped growing: the worker cannot tell, for it stands still.

@@ -35,6 +35,7 @@ class Reporting:
     on_progress: ProgressListener | None
     clock: Clock
     writer: WriterLock = field(default_factory=WriterLock)
+    after_halt: bool = False
 
 
 class RunFiles:

@@ -254,9 +254,9 @@ class RunLedger:
         if self.incident is not None:
             self._set(self._ended(self.incident, step, Outcome.HALTED, None))
 
-    def begin_ladder_anew(self) -> None:
-        """The policy has another ladder, or a halted run goes on: start at the lowest rung, with no incident open."""
-        self._engine = self.engine.for_new_ladder()
+    def begin_ladder_anew(self, *, mended: bool = False) -> None:
+        """Start at the lowest rung with no incident open, without cuts too where what a halt was for is `mended`."""
+        self._engine = self.engine.after_halt() if mended else self.engine.for_new_ladder()
 
     def state_dict(self) -> dict[str, Any]:
         """All of it, as plain values."""

@@ -68,13 +68,16 @@ class RecordedRun:
         updates: how many were attempted.
         found: the updates with findings, by number; all others were healthy.
         replayed: updates whose batch came again after a reload with `data: replay`.
-        new_ladders: updates before which the ladder began anew, since the run was resumed under another policy.
+        new_ladders: updates before which the ladder began anew, since the run was resumed under another policy or
+            after a halt.
+        without_cuts: those of them before which the cuts of the learning rate were dropped too.
     """
 
     updates: int = 0
     found: dict[int, RecordedUpdate] = field(default_factory=dict)
     replayed: set[int] = field(default_factory=set)
     new_ladders: set[int] = field(default_factory=set)
+    without_cuts: set[int] = field(default_factory=set)
 
 
 def read_recording(events: Iterable[Event]) -> RecordedRun:
@@ -104,6 +107,8 @@ class _Reading:
                 self._accumulate = event.accumulate
             case schema.RunResumedEvent(update=int(update), ladder_begins_anew=True):
                 self.run.new_ladders.add(update)
+                if event.after_halt:
+                    self.run.without_cuts.add(update)
             case schema.SignalEvent(signal=SignalName.ODD_UPDATE):
                 # It asked for an experiment; what that found has a name of its own.
                 return

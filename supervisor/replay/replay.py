@@ -136,7 +136,8 @@ class _Replay:
     def result(self) -> Replayed:
         for update in range(self.run.updates):
             if update in self.run.new_ladders:
-                self.state = self.state.for_new_ladder()
+                mended = update in self.run.without_cuts
+                self.state = self.state.after_halt() if mended else self.state.for_new_ladder()
             if self.halted_at is None or update in self.run.new_ladders:
                 # A run that was resumed after its halt goes on under either policy.
                 self.halted_at = None

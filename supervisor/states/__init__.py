@@ -2,9 +2,19 @@
 
 from supervisor.states.canary import Canaries
 from supervisor.states.good_states import GoodStates
+from supervisor.states.last_state import LastState
 from supervisor.states.restore_points import RestorePoints
 from supervisor.states.restoring import Restoring
 from supervisor.states.resuming import Resuming
 from supervisor.states.state_taker import CheckpointParts, StateTaker
 
-__all__ = ["Canaries", "CheckpointParts", "GoodStates", "RestorePoints", "Restoring", "Resuming", "StateTaker"]
+__all__ = [
+    "Canaries",
+    "CheckpointParts",
+    "GoodStates",
+    "LastState",
+    "RestorePoints",
+    "Restoring",
+    "Resuming",
+    "StateTaker",
+]

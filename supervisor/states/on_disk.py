@@ -92,6 +92,10 @@ class StatesOnDisk:
         self.flush()
         return _relative(self._paths[max(self._paths)]) if self._paths else None
 
+    def is_good(self, update: int) -> bool:
+        """Whether the state after so many updates is held, and is good."""
+        return update in self._probation and self._probation[update].good
+
     def save(self, point: RestorePoint, tree: dict[str, Any], *, good: bool = False, wait: bool = False) -> None:
         """Begin to commit a finite state.
 
@@ -182,13 +186,14 @@ class StatesOnDisk:
     def _written(self, point: RestorePoint, done: Future[Path]) -> None:
         self._spares.let_go(point)
         update, kept, error = point.update, self._probation[point.update], done.exception()
-        if error is not None:
+        if error is not None and update not in self._paths:
+            # One that was to be written over stands as it was.
             self._probation.remove(update)
         if isinstance(error, CheckpointError):
             self._log.warn(f"checkpoint: {error}", kept.step, last_update(update))
             return
         path = done.result()
-        for other in [other for other, at in self._paths.items() if at == path]:
+        for other in [other for other, at in self._paths.items() if at == path and other != update]:
             self._probation.remove(other)
             del self._paths[other]
         self._paths[update] = path

@@ -8,9 +8,16 @@ from typing import Any
 
 from supervisor.checkpoints import CheckpointStore
 from supervisor.errors import CheckpointError, InputError
-from supervisor.events.schema import CheckpointRejectedEvent, RunResumedEvent
+from supervisor.events.schema import (
+    CheckpointRejectedEvent,
+    LrRestoredEvent,
+    RunResumedEvent,
+    SettingsChangedEvent,
+)
 from supervisor.events.writer import EventLog
 from supervisor.policy import RecoveryPolicy
+from supervisor.policy.differences import differences
+from supervisor.records import ActionName
 from supervisor.saved import CheckpointInfo
 from supervisor.states.on_disk import StatesOnDisk
 from supervisor.states.restore_points import RestorePoint, RestorePoints
@@ -42,8 +49,14 @@ class Resuming:
     states: StatesOnDisk
     log: EventLog
 
-    def resume(self) -> None:
+    def resume(self, *, after_halt: bool = False) -> bool:
         """Go on from the newest verified checkpoint.
+
+        Args:
+            after_halt: where that is of a halted run, go on with a fresh ladder and without cuts of the learning rate.
+
+        Returns:
+            Whether it has done so: the halt in the checkpoint is no longer where the run stands.
 
         Raises:
             InputError: there is none, or the newest is of another training; nothing is deleted.
@@ -52,9 +65,9 @@ class Resuming:
         for index, info in enumerate(found):
             tree = self._readable(info)
             if tree is not None:
-                self._take_up(tree, info)
+                mended = self._take_up(tree, info, after_halt)
                 self.states.adopt(found[index:], info.step, tree["probation"])
-                return
+                return mended
         where = self.store.directory
         raise InputError(f"{where}: none of its {len(found)} checkpoints can be trusted: start a new run directory")
 
@@ -77,16 +90,23 @@ class Resuming:
         self.log.emit(CheckpointRejectedEvent(checkpoint_step=info.step, path=path, reason=reason))
         return None
 
-    def _take_up(self, tree: Mapping[str, Any], info: CheckpointInfo) -> None:
+    def _take_up(self, tree: Mapping[str, Any], info: CheckpointInfo, after_halt: bool) -> bool:
         point, ledger = RestorePoint.from_tree(tree["moment"]), self.points.ledger
         ledger.load_state_dict(tree)
         self.parts.load(tree)
         policy = self.policy.model_dump(mode="json")
         same_ladder = tree["policy"]["ladder"] == policy["ladder"]
+        # Under the policy of that time: the present ladder may have another rung there.
+        rung, scale = ledger.engine.rung, ledger.lr_scale
+        halted = rung is not None and tree["policy"]["ladder"][rung]["action"] == ActionName.HALT
+        mended = after_halt and halted
         # A halted run goes on under any other policy, whatever was changed in it.
-        begins_anew = not same_ladder or (ledger.halted and tree["policy"] != policy)
+        begins_anew = mended or not same_ladder or (halted and tree["policy"] != policy)
         if begins_anew:
-            ledger.begin_ladder_anew()
+            ledger.begin_ladder_anew(mended=mended)
+        why = None if same_ladder else "the ladder changed: its position starts at the lowest rung"
+        if mended:
+            why = "it goes on after its halt, with a fresh ladder and no cuts of the learning rate"
         self.points.subject.restore(point.training)
         self.points.data.resume(point.data)
         event = RunResumedEvent(
@@ -94,7 +114,15 @@ class Resuming:
             update=ledger.counters.update,
             checkpoint_step=info.step,
             path=f"checkpoints/{info.path.name}",
-            reason=None if same_ladder else "the ladder changed: its position starts at the lowest rung",
+            reason=why,
             ladder_begins_anew=begins_anew,
+            after_halt=mended,
         )
         self.log.emit(event)
+        if ledger.lr_scale != scale:
+            at = {"step": ledger.counters.step, "update": ledger.last_update}
+            self.log.emit(LrRestoredEvent(**at, lr_scale=ledger.lr_scale))
+        changes = differences(tree["policy"], policy, "policy", added=False)
+        if changes:
+            self.log.emit(SettingsChangedEvent(changes=tuple(changes)))
+        return mended

@@ -6,29 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from supervisor.clock import Clock
 from supervisor.errors import InputError, text_of
 from supervisor.events.writer import EventLog
 from supervisor.policy import RecoveryPolicy
+from supervisor.record.next_batches import NextBatches
 from supervisor.states.good_states import GoodStates
 from supervisor.states.restore_points import RestorePoint, RestorePoints
-from supervisor.training.data_cursor import writable
+from supervisor.training.data_position import writable
 from supervisor.training.inspection import StateCheck
 from supervisor.training.trainer import Stateful
 
 __all__ = ["CheckpointParts", "StateTaker"]
-
-
-FIRST_PAUSE_SECONDS = 0.5
-"""Between the first two attempts at the last checkpoint of a run; each further pause is twice as long."""
-
-
-def _lost(step: int, newest: str | None) -> str:
-    """What is lost where the state of the last step could not be written."""
-    what = f"the state of step {step} could not be written"
-    if newest is None:
-        return f"{what}, and there is no checkpoint to go on from: all of it is lost"
-    return f"{what}: --resume goes on from {newest}, and what came after it is lost"
 
 
 class CheckpointParts:
@@ -72,7 +60,7 @@ class StateTaker:
         states: where it goes.
         parts: what a checkpoint carries beside it.
         log: hears what could not be taken.
-        clock: for the time in which the last state is tried to be written.
+        next_batches: told of each checkpoint, to note what is drawn after it.
         end: where the schedule ends, None while that is not known; the last step's state is always checked.
     """
 
@@ -82,7 +70,7 @@ class StateTaker:
     states: GoodStates
     parts: CheckpointParts
     log: EventLog
-    clock: Clock
+    next_batches: NextBatches | None = None
     end: int | None = field(default=None, init=False)
     _snapshot_every: int = field(init=False)
     _checkpoint_every: int = field(init=False)
@@ -148,27 +136,14 @@ class StateTaker:
         self._save(self.points.take(), good=good, wait=True)
         return disk.holds(counters.update)
 
-    def secure(self) -> str | None:
-        """Write the last state of the run, verified: where the disk refuses it, for as long as the policy says.
+    def write_again(self) -> None:
+        """Write over the checkpoint that the run was resumed from: its ladder has begun anew.
 
-        Returns:
-            What is lost where it could not be written; None where it is safe, or where nothing is written at all.
+        Else a kill before the next checkpoint would bring the halt back.
         """
-        counters, disk = self.points.ledger.counters, self.states.disk
-        if disk is None:
-            return None
-        # Half of the stall timeout: whoever watches this process hears nothing of it meanwhile.
-        most = min(self.policy.checkpoint.last_save_seconds, self.policy.restart.stall_timeout_seconds / 2)
-        began, pause = self.clock.monotonic(), FIRST_PAUSE_SECONDS
-        while True:
-            written = self.commit()
-            if written and disk.verified(counters.update, (counters.step, counters.update - 1)) is not None:
-                return None
-            left = began + most - self.clock.monotonic()
-            if left <= 0 or not self.check.is_finite():
-                return _lost(counters.step, disk.newest)
-            self.clock.sleep(min(pause, left))
-            pause *= 2
+        disk = self.states.disk
+        if disk is not None:
+            self._save(self.points.take(), good=disk.is_good(self.points.ledger.counters.update), wait=True)
 
     def _save(self, point: RestorePoint, *, good: bool = False, wait: bool = False) -> None:
         if self.states.disk is None:
@@ -189,3 +164,5 @@ class StateTaker:
             **self.parts.tree(),
         }
         self.states.disk.save(point, tree, good=good, wait=wait)
+        if self.next_batches is not None:
+            self.next_batches.follows(point.update)

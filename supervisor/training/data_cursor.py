@@ -10,15 +10,16 @@ from typing import Any, cast
 from torch.utils.data import DataLoader
 
 from supervisor.errors import InputError
+from supervisor.training.coming_again import what_to_keep
 from supervisor.training.data_indices import IndexRecorder, indices_in
-from supervisor.training.data_position import DataPosition
+from supervisor.training.data_position import DataPosition, Told
 from supervisor.training.device import devices_of, placed
 from supervisor.training.rng import capture_rng, generator_states, preserved_rng, restore_generators, restore_rng
 from supervisor.training.samples import keep_samples, sample_count
 from supervisor.training.trainer import Stateful
-from supervisor.training.tree import clone, comes_back
+from supervisor.training.tree import clone
 
-__all__ = ["DataCursor", "writable"]
+__all__ = ["DataCursor"]
 
 RECENT = 1024
 """Batches whose rows are remembered: as many as an update can accumulate, within reason."""
@@ -53,7 +54,7 @@ class DataCursor(DataPosition):
         # By attribute, so that a wrapper that passes attributes on counts too.
         stateful = all(callable(getattr(data, name, None)) for name in ("state_dict", "load_state_dict"))
         self._stateful = cast(Stateful, data) if stateful else None
-        self._one_shot = isinstance(data, Iterator) and not stateful
+        self.once_alone = isinstance(data, Iterator) and not stateful
         self._iterator: Iterator[Any] | None = None
         self._epoch_start: dict[str, Any] | None = None
         self._pending: deque[Any] = deque()
@@ -61,11 +62,30 @@ class DataCursor(DataPosition):
         self._recorder = IndexRecorder.of(data)
         self._recent: deque[tuple[int, list[Any] | None]] = deque(maxlen=RECENT)
         self.batch_in_epoch = 0
+        self._generators_then: list[Any] = []
 
     @property
     def can_go_back(self) -> bool:
         """Whether earlier batches can be had again."""
-        return not self._one_shot
+        return not self.once_alone
+
+    def tell_of_next(self, told: Told) -> None:
+        """Tell of the next batch that is drawn from the data: put back ones are passed over."""
+        self._told, self._generators_then = told, generator_states(self._data)
+
+    def draw_ahead(self) -> None:
+        """Draw the batch that is to be told of now, for nobody will: this process ends, and the data with it.
+
+        Nothing is drawn where batches that were put back come first, for a step between moves the generators.
+        """
+        if self._told is not None and not self._pending and not self.once_alone:
+            # Where whoever asked was when he did: an evaluation may have read the same data since.
+            restore_generators(self._data, self._generators_then)
+            self.next()
+
+    def why_not_again(self, *, same_rows: bool = False) -> str:
+        """What keeps the data from coming again, and the mend."""
+        return what_to_keep(self._data, same_rows=same_rows)
 
     def give(self, count: int) -> tuple[Any, ...]:
         """Draw the batches of one update. Until `used` is called they can be taken back."""
@@ -113,6 +133,8 @@ class DataCursor(DataPosition):
         while True:
             batch = self._draw()
             indices = None if self._recorder is None else self._recorder.take()
+            if self._told is not None:
+                self._tell(batch, indices)
             if self.quarantined:
                 batch, indices = self._without_quarantined(batch, indices)
             if batch is not _NOTHING_LEFT:
@@ -150,7 +172,7 @@ class DataCursor(DataPosition):
         except StopIteration:
             if fresh and self.batch_in_epoch == 0:
                 raise InputError("data: no batches: give an iterable of at least one batch") from None
-            if self._one_shot:
+            if self.once_alone:
                 raise InputError(
                     f"data: the iterator ended after {self.batch_number} batches and cannot begin again: "
                     "give a list or a DataLoader, or fewer steps"
@@ -179,7 +201,7 @@ class DataCursor(DataPosition):
             length = len(self._data)  # type: ignore[arg-type]
         except TypeError:
             return False
-        if self._pending or self.batch_in_epoch == 0 or self.batch_in_epoch < length or self._one_shot:
+        if self._pending or self.batch_in_epoch == 0 or self.batch_in_epoch < length or self.once_alone:
             return False
         # Data may prepare their next epoch when they are asked for a batch that they no longer have.
         next(self._iterator or iter(()), None)
@@ -208,11 +230,11 @@ class DataCursor(DataPosition):
         Raises:
             InputError: the data cannot go back.
         """
-        if self._one_shot:
+        if self.once_alone:
             raise InputError("data: an iterator cannot go back: give a list or a DataLoader")
         if "epoch" not in position:
             raise InputError("data: the state is of a run whose batches the caller drew: give `position` again")
-        self._iterator = None
+        self._iterator = self._told = None
         self._pending = deque(placed(batch, devices) for batch, devices in position["pending"])
         self.batch_number = position["batch_number"]
         self.epoch = position["epoch"]
@@ -243,7 +265,7 @@ class DataCursor(DataPosition):
             self.seek(position)
 
     def _begin(self) -> Iterator[Any]:
-        if not self._one_shot:
+        if not self.once_alone:
             self._epoch_start = {
                 "rng": capture_rng(),
                 "generators": generator_states(self._data),
@@ -276,13 +298,3 @@ class DataCursor(DataPosition):
             self._iterate(from_start=True)
         else:
             self._data._iterator = None
-
-
-def writable(position: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """A position as a checkpoint can give it back, and how many of the batches put back had to be left out.
-
-    A batch is left out when it holds something else than tensors and plain values, or lies on several devices.
-    """
-    # Copied, since a slice would be written together with the whole tensor that it is taken from.
-    kept = [clone(entry) for entry in position["pending"] if comes_back(entry[0]) and len(entry[1]) <= 1]
-    return {**position, "pending": kept}, len(position["pending"]) - len(kept)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from supervisor.errors import InputError
 from supervisor.training.trainer import Stateful
-from supervisor.training.tree import clone
+from supervisor.training.tree import clone, comes_back
 
-__all__ = ["DataPosition"]
+__all__ = ["DataPosition", "Told", "writable"]
+
+Told = Callable[[Any, list[Any] | None], object]
+"""Is given a batch as it was drawn, and the rows that it is made of where they are known."""
 
 
 class DataPosition:
@@ -24,15 +27,34 @@ class DataPosition:
         epoch: the epoch in progress, from 0; where the caller draws he alone knows it, and it stays 0.
         quarantined: indices in the data set of the samples to leave out.
         leaves_out: whether they are left out at all, which only a cursor does.
+        once_alone: whether what was drawn never comes again: an iterator that cannot go back.
     """
 
     leaves_out = False
+    once_alone = False
 
     def __init__(self, position: Stateful | None = None) -> None:
         self.batch_number = 0
         self.epoch = 0
         self.quarantined: frozenset[Any] = frozenset()
         self._position = position
+        self._told: Told | None = None
+
+    def tell_of_next(self, told: Told) -> None:
+        """Tell of the next batch from the data, once, unless they are sent elsewhere before.
+
+        Batches that the caller draws are told of only where he gives their position: else nobody expects them again.
+        """
+        if self._position is not None:
+            self._told = told
+
+    def why_not_again(self, *, same_rows: bool = False) -> str:
+        """What keeps the data from coming again, and the mend.
+
+        Args:
+            same_rows: the same rows of the data set come again, with other values.
+        """
+        return "`position` does not lead back to it: have its state_dict hold all that the order hangs on"
 
     @property
     def can_go_back(self) -> bool:
@@ -51,6 +73,7 @@ class DataPosition:
             Whether they are the very batches that the guard gave last, so that they can come again.
         """
         self.batch_number += len(batches)
+        self._tell(batches[0] if batches else None, None)
         return False
 
     def taken_from(self, batches: Sequence[Any]) -> None:
@@ -91,6 +114,7 @@ class DataPosition:
         """
         if "outside" not in position:
             raise InputError("data: the state is of a run whose batches the guard drew: give the guard `data` again")
+        self._told = None
         self.batch_number = position["batch_number"]
         if self._position is not None and position["outside"] is not None:
             self._position.load_state_dict(clone(position["outside"]))
@@ -100,3 +124,18 @@ class DataPosition:
         self.batch_number = position.get("batch_number", 0)
         if "outside" in position:
             self.seek(position)
+
+    def _tell(self, batch: Any, indices: list[Any] | None) -> None:
+        if self._told is not None:
+            told, self._told = self._told, None
+            told(batch, indices)
+
+
+def writable(position: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """A position as a checkpoint can give it back, and how many of the batches put back had to be left out.
+
+    A batch is left out when it holds something else than tensors and plain values, or lies on several devices.
+    """
+    # Copied, since a slice would be written together with the whole tensor that it is taken from.
+    kept = [clone(entry) for entry in position["pending"] if comes_back(entry[0]) and len(entry[1]) <= 1]
+    return {**position, "pending": kept}, len(position["pending"]) - len(kept)

@@ -23,9 +23,11 @@ ROOT = Path("/runs/a")
     [
         (RunLayout(ROOT).job, "job.yaml"),
         (RunLayout(ROOT).policy, "policy.yaml"),
+        (RunLayout(ROOT).place, "place.json"),
         (RunLayout(ROOT).lock, ".lock"),
         (RunLayout(ROOT).restarts, "restarts.json"),
         (RunLayout(ROOT).quarantine, "quarantine.jsonl"),
+        (RunLayout(ROOT).next_batches, "next_batches.json"),
         (RunLayout(ROOT).observations, "observations.jsonl"),
         (RunLayout(ROOT).faults, "faults.jsonl"),
         (RunLayout(ROOT).score, "score.json"),

@@ -72,9 +72,11 @@ class Parent:
 
     code = ExitCode.FINISHED
     given: tuple[ResolvedJob, bool]
+    how: tuple[bool, bool]
 
-    def __init__(self, resolved: ResolvedJob, *, resume: bool) -> None:
+    def __init__(self, resolved: ResolvedJob, *, resume: bool, auto_resume: bool, after_halt: bool) -> None:
         type(self).given = (resolved, resume)
+        type(self).how = (auto_resume, after_halt)
 
     def run(self) -> ExitCode:
         return self.code
@@ -99,6 +101,19 @@ def test_flags_of_run_change_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyP
     resolved, resume = Parent.given
     assert (resolved.run_dir, resolved.job.steps, resolved.job.seed, resume) == (tmp_path / "other", 30, 4, True)
     assert (resolved.policy.probation_steps, resolved.policy.cooldown_steps) == (9, 5)
+
+
+def test_how_a_run_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "Parent", Parent)
+    job = str(write_job(tmp_path, trainer="mine:Tiny", steps=20, run_dir="run"))
+    said("run", job)
+    assert Parent.how == (False, False)
+    said("run", job, "--auto-resume")
+    assert Parent.how == (True, False)
+    said("run", job, "--resume", "--after-halt")
+    assert Parent.how == (False, True)
+    refused = RUNNER.invoke(app, ["run", job, "--after-halt"])
+    assert "--after-halt: goes with --resume or --auto-resume" in str(refused.exception)
 
 
 def test_status(run_dir: str) -> None:

@@ -60,6 +60,12 @@ def test_a_new_ladder_keeps_cuts_and_counts_and_forgets_the_position() -> None:
     assert fresh.bad == BadBatches(total=BUSY.bad.total)
 
 
+def test_after_a_halt_that_was_mended_the_counts_alone_stay() -> None:
+    fresh = BUSY.after_halt()
+    assert BUSY.cuts
+    assert fresh == EngineState(clock=BUSY.clock, incidents=BUSY.incidents, bad=BadBatches(total=BUSY.bad.total))
+
+
 def test_the_memory_of_a_version_without_experiments_has_no_bad_batches() -> None:
     plain = BUSY.to_plain()
     del plain["bad"], plain["incident"]["excused"]

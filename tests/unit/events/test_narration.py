@@ -114,6 +114,10 @@ SUMMARY = schema.RunSummary(status=schema.RunStatus.FINISHED, steps=9, applied_s
         ),
         (schema.WarningEvent(message="the disk is slow"), "warning: the disk is slow"),
         (
+            schema.SettingsChangedEvent(changes=("a (1, now 2)", "b (1, now 2)", "c (1, now 2)", "d (1, now 2)")),
+            "resumed with other settings: a (1, now 2), b (1, now 2), c (1, now 2) and 1 more",
+        ),
+        (
             schema.WorkerExitedEvent(
                 pid=7, exit_code=None, signal="SIGKILL", classification=schema.ExitClassification.KILLED
             ),

@@ -26,7 +26,7 @@ NAMES = {
     *("incident_opened", "incident_closed", "checkpoint_saved", "checkpoint_promoted", "checkpoint_rejected"),
     *("worker_started", "worker_exited", "worker_stalled", "run_halted", "run_finished"),
     *("lr_restored", "metrics", "buffer_exempt", "warning", "diagnosis", "quarantined", "canary"),
-    *("experiment", "data_shift", "cure_tried", "cure_chosen"),
+    *("experiment", "data_shift", "cure_tried", "cure_chosen", "settings_changed"),
 }
 
 names = st.text(min_size=1, max_size=8).filter(lambda text: text not in {"nan", "inf", "-inf"})
@@ -95,7 +95,9 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "steps": st.none() | positive,
         "reason": text_or_none,
         "ladder_begins_anew": st.booleans(),
+        "after_halt": st.booleans(),
     },
+    schema.SettingsChangedEvent: {"changes": st.lists(names, max_size=3).map(tuple)},
     schema.StepEvent: {
         "loss": numbers,
         "grad_norm": numbers,

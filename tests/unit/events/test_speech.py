@@ -136,6 +136,11 @@ def test_a_halt_is_said_after_many_lines_too() -> None:
     assert "halted: nothing is left" in said(*many, signal(30), applied(30, HALT), halted)[-1]
 
 
+def test_other_settings_of_a_resumed_run_are_said() -> None:
+    event = schema.SettingsChangedEvent(changes=("policy.cooldown_steps (20, now 3)",))
+    assert said(event) == ["resumed with other settings: policy.cooldown_steps (20, now 3)"]
+
+
 def test_a_cure_that_comes_into_force_is_said() -> None:
     chosen = schema.CureChosenEvent(step=30, update=40, incident=1, cure="lr 0.01", score=0.5, keep_score=9.0)
     assert said(chosen) == ["step 30: cure in force: lr 0.01 (loss 0.5 on a fork, 9 without)"]

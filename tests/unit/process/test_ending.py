@@ -6,14 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from support.runs import alive, until
 
-from supervisor.process.ending import StopRequest, end_group_with_parent
+from supervisor.process.ending import StopRequest, end_group_with_parent, stopping_signals
 
-NUMBERS = (signal.SIGTERM, signal.SIGINT)
+NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class Run:
@@ -59,6 +60,71 @@ def test_one_that_came_while_the_interpreter_started_is_not_lost() -> None:
     stop.goes_to(run)
     assert run.asked == 1
     assert not set(NUMBERS) & signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_a_hangup_that_was_ignored_from_the_start_stays_ignored() -> None:
+    """As under `nohup`."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert set(stopping_signals()) == {*NUMBERS} - {signal.SIGHUP}
+    stop, run = StopRequest(), Run()
+    stop.goes_to(run)
+    signal.raise_signal(signal.SIGHUP)
+    stop.stay()
+    assert run.asked == 0
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def exits(number: int, frame: object) -> None:
+    raise SystemExit(0)
+
+
+def fails(number: int, frame: object) -> None:
+    raise RuntimeError
+
+
+@pytest.mark.parametrize("then", [lambda number, frame: None, exits, fails, signal.default_int_handler])
+def test_a_handler_of_the_trainers_is_called_and_the_run_ends_in_good_order_all_the_same(
+    then: Callable[[int, Any], object],
+) -> None:
+    stop, run, heard = StopRequest(), Run(), []
+    stop.goes_to(run)
+
+    def theirs(number: int, frame: Any) -> None:
+        heard.append((number, run.asked))
+        then(number, frame)
+
+    signal.signal(signal.SIGTERM, theirs)
+    stop.stay()
+    signal.raise_signal(signal.SIGTERM)
+    # After ours, so that whatever it does comes too late to lose anything.
+    assert heard == [(signal.SIGTERM, 1)]
+    signal.raise_signal(signal.SIGTERM)
+    assert heard == [(signal.SIGTERM, 1), (signal.SIGTERM, 2)]
+
+
+def test_a_handler_that_calls_the_one_that_it_replaced() -> None:
+    stop, run, heard = StopRequest(), Run(), []
+    stop.goes_to(run)
+    ours: Any = signal.getsignal(signal.SIGTERM)
+
+    def theirs(number: int, frame: Any) -> None:
+        heard.append(number)
+        ours(number, frame)
+
+    signal.signal(signal.SIGTERM, theirs)
+    stop.stay()
+    signal.raise_signal(signal.SIGTERM)
+    assert heard == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize("setting", [signal.SIG_DFL, signal.SIG_IGN])
+def test_a_trainer_that_takes_the_handler_away(setting: signal.Handlers) -> None:
+    stop, run = StopRequest(), Run()
+    stop.goes_to(run)
+    signal.signal(signal.SIGTERM, setting)
+    stop.stay()
+    signal.raise_signal(signal.SIGTERM)
+    assert run.asked == 1
 
 
 PARENT = """

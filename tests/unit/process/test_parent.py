@@ -115,18 +115,91 @@ def test_the_budget_ends_it_and_a_resume_does_not_buy_more(
     assert Parent(resolve(policy=RESTARTS), clock=clock).run() is ExitCode.RESTARTS_SPENT
     said = (
         "the restart budget is spent: the worker died 3 times within 1000 s (2 restarts are allowed), "
-        "last by exit code 1; last: ValueError: no such luck"
+        "last by exit code 1; last: ValueError: no such luck; "
+        "once the cause is mended, --resume --after-halt goes on with a fresh budget"
     )
     assert capsys.readouterr().err == f"supervisor: {said}\n"
     assert said in layout.parent_events.read_text()
 
     assert Parent(resolve(policy=RESTARTS), resume=True, clock=clock).run() is ExitCode.RESTARTS_SPENT
     assert len(workers.specs) == 3
-    assert "the restart budget is spent already: 3 failures within 1000 s" in capsys.readouterr().err
+    again = capsys.readouterr().err
+    assert "the restart budget is spent already: 3 failures within 1000 s" in again
+    assert "--after-halt" in again
 
     clock.advance(1000)
     workers.ends.append(FINISHED)
     assert Parent(resolve(policy=RESTARTS), resume=True, clock=clock).run() is ExitCode.FINISHED
+
+
+def test_somebody_who_has_mended_the_cause_is_given_a_fresh_budget(
+    resolve: Resolve, workers: Workers, layout: RunLayout
+) -> None:
+    workers.ends = [KILLED] * 6 + [FINISHED]
+    workers.lives = {0: lambda: (layout.checkpoints / "step-00000010").mkdir(parents=True)}
+    clock = FakeClock()
+    assert Parent(resolve(policy=RESTARTS), clock=clock).run() is ExitCode.RESTARTS_SPENT
+    assert Parent(resolve(policy=RESTARTS), resume=True, after_halt=True, clock=clock).run() is ExitCode.RESTARTS_SPENT
+    assert workers.restarts == [0, 1, 2, 0, 1, 2]
+    # Each is told, so that one that dies before it has taken the halt back leaves that to the next.
+    assert [spec.after_halt for spec in workers.specs] == [False] * 3 + [True] * 3
+    assert Parent(resolve(policy=RESTARTS), resume=True, after_halt=True, clock=clock).run() is ExitCode.FINISHED
+
+
+def test_settings_that_differ_are_said_by_the_first_worker_alone(
+    resolve: Resolve, workers: Workers, layout: RunLayout
+) -> None:
+    workers.ends = [INTERRUPTED, KILLED, FINISHED]
+    workers.lives = {0: lambda: (layout.checkpoints / "step-00000010").mkdir(parents=True)}
+    Parent(resolve(), clock=FakeClock()).run()
+    more = Parent(resolve(steps=30, log_every_steps=5), resume=True, clock=FakeClock())
+    assert more.run() is ExitCode.FINISHED
+    changes = ("steps (20, now 30)", "log_every_steps (20, now 5)")
+    assert [spec.changes for spec in workers.specs] == [(), changes, ()]
+
+
+class TestAutoResume:
+    def test_it_starts_a_run_and_goes_on_with_one_that_has_begun(
+        self, resolve: Resolve, workers: Workers, layout: RunLayout
+    ) -> None:
+        workers.ends = [INTERRUPTED, FINISHED]
+        workers.lives = {0: lambda: (layout.checkpoints / "step-00000010").mkdir(parents=True)}
+        assert Parent(resolve(), auto_resume=True, clock=FakeClock()).run() is ExitCode.INTERRUPTED
+        assert Parent(resolve(), auto_resume=True, clock=FakeClock()).run() is ExitCode.FINISHED
+        assert [spec.resume for spec in workers.specs] == [False, True]
+
+    def test_what_a_start_left_that_never_began_is_no_run(
+        self, resolve: Resolve, workers: Workers, layout: RunLayout
+    ) -> None:
+        """Another job may stand there now: nothing of the first was trained."""
+        workers.ends = [KILLED, KILLED, KILLED, FINISHED]
+        clock = FakeClock()
+        assert Parent(resolve(policy=RESTARTS), clock=clock).run() is ExitCode.RESTARTS_SPENT
+        layout.job.with_name(".job.yaml").touch()
+        # The budget stays: a pod that is started again and again must not have a new one each time.
+        mended = resolve(seed=7, policy=RESTARTS)
+        assert Parent(mended, auto_resume=True, clock=clock).run() is ExitCode.RESTARTS_SPENT
+        clock.advance(1000)
+        assert Parent(mended, auto_resume=True, clock=clock).run() is ExitCode.FINISHED
+        assert workers.specs[-1].job.seed == 7
+        assert not workers.specs[-1].resume
+
+    def test_a_directory_that_holds_something_else_is_refused(
+        self, resolve: Resolve, workers: Workers, layout: RunLayout
+    ) -> None:
+        layout.root.mkdir()
+        (layout.root / "thesis.tex").touch()
+        with pytest.raises(InputError, match=r"holds something already \(thesis\.tex\)"):
+            Parent(resolve(), auto_resume=True)
+
+    def test_another_job_in_a_run_that_has_begun_is_refused(
+        self, resolve: Resolve, workers: Workers, layout: RunLayout
+    ) -> None:
+        workers.ends = [INTERRUPTED]
+        workers.lives = {0: lambda: (layout.checkpoints / "step-00000010").mkdir(parents=True)}
+        Parent(resolve(), clock=FakeClock()).run()
+        with pytest.raises(InputError, match=r"was started with another seed \(0, now 7\)"):
+            Parent(resolve(seed=7), auto_resume=True)
 
 
 def test_a_job_that_the_worker_refuses_leaves_nothing(resolve: Resolve, workers: Workers, tmp_path: Path) -> None:

@@ -13,10 +13,17 @@ from support.saved import write_checkpoint
 
 from supervisor.errors import ExitCode, InputError
 from supervisor.events import EventLog, RunStatus, RunSummary
-from supervisor.events.schema import KnownEvent, RunFinishedEvent, RunHaltedEvent, RunStartedEvent
-from supervisor.job import ResolvedJob, load_job
+from supervisor.events.schema import (
+    IncidentOpenedEvent,
+    KnownEvent,
+    RunFinishedEvent,
+    RunHaltedEvent,
+    RunStartedEvent,
+)
+from supervisor.job import Job, ResolvedJob, load_job
 from supervisor.policy import load_policy
-from supervisor.process.run_directory import RunDirectory, run_lock
+from supervisor.process.run_directory import MAY_DIFFER, RunDirectory, run_lock
+from supervisor.records import SignalName
 from supervisor.testing.clock import FakeClock
 
 Resolve = Callable[..., ResolvedJob]
@@ -44,7 +51,7 @@ def test_a_new_one_is_made_and_holds_the_job_and_the_policy_as_resolved(resolve:
     directory.open_new()
     directory.prepare()
     assert (directory.path, directory.shown) == (tmp_path / "deep" / "run", "deep/run")
-    assert sorted(path.name for path in directory.path.iterdir()) == ["job.yaml", "policy.yaml"]
+    assert sorted(path.name for path in directory.path.iterdir()) == ["job.yaml", "place.json", "policy.yaml"]
     assert load_policy(str(directory.layout.policy)) == resolved.policy
     again = load_job(str(directory.layout.job))
     assert (again.job.config, again.job.seed, again.policy) == (resolved.job.config, 0, resolved.policy)
@@ -96,8 +103,9 @@ def test_a_resume_needs_a_run(resolve: Resolve) -> None:
         ({"config": {"width": 8, "at": 1}}, r"config\.at \(not set, now 1\)"),
         ({"config": {}}, r"config\.width \(8, now not set\)"),
         ({"faults": [{"kind": "nan_batch", "at_batch": 3}]}, r"faults \(None, now .*\)"),
+        ({"cpu_threads": 2}, r"cpu_threads \(1, now 2\)"),
     ],
-    ids=["seed", "value", "added", "removed", "faults"],
+    ids=["seed", "value", "added", "removed", "faults", "threads"],
 )
 def test_a_resume_of_another_job_names_the_difference(
     resolve: Resolve, changed: dict[str, object], difference: str
@@ -109,7 +117,11 @@ def test_a_resume_of_another_job_names_the_difference(
 
 def test_steps_the_policy_and_logging_may_change_on_a_resume(resolve: Resolve) -> None:
     started(RunDirectory(resolve()))
-    RunDirectory(resolve(steps=40, policy=POLICY, log_every_steps=5)).open_again()
+    directory = RunDirectory(resolve(steps=40, policy=POLICY, log_every_steps=5))
+    directory.open_again()
+    # The policy's keys are named where it is put in force.
+    assert directory.changes == ("steps (20, now 40)", "log_every_steps (20, now 5)")
+    assert len(MAY_DIFFER & Job.model_fields.keys()) > len(directory.changes)
 
 
 def test_a_finished_run_is_over_until_it_has_more_steps_to_do(resolve: Resolve) -> None:
@@ -129,8 +141,23 @@ def test_a_halted_run_is_over_under_the_same_policy(resolve: Resolve) -> None:
     over = RunDirectory(resolve()).already_over()
     assert over is not None
     assert over[0] is ExitCode.HALTED
-    assert "was halted by this policy (nothing is left)" in over[1]
+    assert over[1] == (
+        "run: was halted by this policy (nothing is left); once the cause is mended it goes on with --after-halt, "
+        "or under another one (--policy)"
+    )
     assert RunDirectory(resolve(policy=POLICY)).already_over() is None
+    assert RunDirectory(resolve()).already_over(after_halt=True) is None
+
+
+def test_a_halted_run_names_its_incident_and_keeps_to_one_line(resolve: Resolve) -> None:
+    opened = IncidentOpenedEvent(step=7, update=7, incident=1, signals=(SignalName.NONFINITE_LOSS,))
+    started(RunDirectory(resolve()), opened, RunHaltedEvent(step=7, update=7, reason="bad\n\x1b[31m" + "x" * 5000))
+    over = RunDirectory(resolve()).already_over()
+    assert over is not None
+    assert "was halted by this policy in incident 1 (bad\\n\\x1b[31mxxx" in over[1]
+    assert over[1].endswith("; supervisor explain run 1 tells more")
+    assert len(over[1]) < 600
+    assert over[1].isprintable()
 
 
 def test_a_run_in_progress_is_not_over(resolve: Resolve) -> None:

@@ -129,6 +129,16 @@ def test_the_second_request_ends_it_at_once(start: Start) -> None:
     worker.stop(signal.SIGTERM)
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP])
+def test_what_a_batch_system_or_a_closed_terminal_sends_means_sigterm_however_often(
+    start: Start, number: signal.Signals
+) -> None:
+    worker = start("signal.sigwait([signal.SIGTERM]); end(75)")
+    for each in (number, number, signal.SIGTERM, number):
+        worker.stop(each)
+    assert worker.wait() == WorkerEnd(75, ExitClassification.INTERRUPTED, code=ExitCode.INTERRUPTED)
+
+
 def test_what_it_started_does_not_outlive_it(start: Start, spec: WorkerSpec) -> None:
     """The helper holds a lock for as long as it lives."""
     program = """
@@ -168,7 +178,7 @@ def stands_still():
     while True:
         signal.pause()
 stacks = (folder / "rank0.stacks").open("w")
-faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=True)
+faulthandler.register(signal.SIGUSR2, file=stacks, all_threads=True)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 say(3, 1)
 stands_still()

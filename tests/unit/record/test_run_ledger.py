@@ -355,6 +355,12 @@ class TestALadderBegunAnew:
         run.ledger.begin_ladder_anew()
         assert (run.ledger.lr_scale, run.ledger.engine.uses) == (0.5, ())
 
+    def test_unless_what_the_run_was_halted_for_is_mended(self) -> None:
+        run = Run()
+        run.flag(blocked={0: "shut"})
+        run.ledger.begin_ladder_anew(mended=True)
+        assert (run.ledger.lr_scale, run.ledger.incident, run.ledger.engine.incidents) == (1.0, None, 1)
+
 
 def copy_of(run: Run, policy: RecoveryPolicy = POLICY) -> RunLedger:
     """Another process's ledger, that took back what this one wrote."""

@@ -113,7 +113,16 @@ def test_a_resume_under_another_policy_begins_a_new_ladder_and_any_other_does_no
 
     run = read_recording([STARTED, step(20), resumed(10, anew=False), step(30), resumed(25, anew=True), step(40)])
     assert run.new_ladders == {25}
+    assert run.without_cuts == set()
     assert run.updates == 41
+
+
+def test_a_resume_after_a_halt_that_was_mended_drops_the_cuts_too() -> None:
+    event = schema.RunResumedEvent(
+        rank=0, step=9, update=9, checkpoint_step=9, ladder_begins_anew=True, after_halt=True
+    )
+    run = read_recording([event])
+    assert (run.new_ladders, run.without_cuts) == ({9}, {9})
 
 
 def test_other_ranks_and_the_parent_are_not_read() -> None:

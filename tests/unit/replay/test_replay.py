@@ -86,6 +86,13 @@ def test_a_cut_counts_at_the_end_unless_it_ran_out() -> None:
     assert replay(with_decisions(recorded(5)), policy, policy).lr_scale == 1.0
 
 
+def test_a_cut_ends_with_a_halt_that_was_mended() -> None:
+    policy = policy_of({"action": "lower_lr", "factor": 0.25, "restore_after_steps": 1000})
+    run = with_decisions(recorded(5))
+    assert replay(replace(run, new_ladders={15}), policy, policy).lr_scale == 0.25
+    assert replay(replace(run, new_ladders={15}, without_cuts={15}), policy, policy).lr_scale == 1.0
+
+
 def test_batches_that_come_again_are_no_healthy_steps() -> None:
     run = with_decisions(recorded(5, 9))
     assert actions(replay(run, TWO_SKIPS, TWO_SKIPS)) == {5: [SKIP], 9: [SKIP]}

@@ -134,6 +134,16 @@ class TestFullDisk:
         assert disk.spares.take() is point.training
         assert disk.states.load(Kept(0, 0, True), AT) is not None
 
+    def test_one_that_was_to_be_written_over_stands(self, disk: Disk) -> None:
+        disk.save(point_of(4), good=True, wait=True)
+        with files_no_larger_than(10_000):
+            disk.save(point_of(4, size=50_000), good=True, wait=True)
+        assert disk.held() == [(4, True)]
+        assert len(disk.warnings()) == 1
+        assert disk.states.load(Kept(4, 4, True), AT) is not None
+        assert disk.states.is_good(4)
+        assert not disk.states.is_good(5)
+
     def test_a_state_that_never_came_to_the_disk_is_not_promoted(self, disk: Disk) -> None:
         disk.store.gate.clear()
         with files_no_larger_than(10_000):

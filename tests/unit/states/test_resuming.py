@@ -68,7 +68,7 @@ class Run:
         quarantine = Quarantine(True, self.cursor, None, log)
         parts = CheckpointParts(panel=self.detectors, quarantine=quarantine)
         check = check_of(self.subject)
-        self.taker = StateTaker(self.policy, check, self.points, self.states, parts, log, FakeClock())
+        self.taker = StateTaker(self.policy, check, self.points, self.states, parts, log)
         self.resuming = Resuming(self.policy, self.store, check, self.points, parts, self.states.disk, log)
 
     def step(self, times: int) -> None:
@@ -251,6 +251,82 @@ def test_a_halted_run_goes_on_under_any_other_policy_alone(changed: Any, halted:
     assert other.ledger.halted is halted
     assert other.heard[0].ladder_begins_anew is not halted
     assert other.heard[0].reason is None
+
+
+HALTING = ({"action": "lower_lr", "attempts": 1, "restore_after_steps": 200}, {"action": "halt"})
+
+
+def halted(folder: Path) -> Run:
+    """A run that was halted after its rate had been cut."""
+    run = Run(folder, ladder(*HALTING))
+    run.taker.begin()
+    run.step(2)
+    run.flag()
+    run.flag()
+    run.ledger.halt(4)
+    run.taker.commit(good=True)
+    assert run.ledger.halted
+    assert run.ledger.lr_scale == 0.5
+    return run
+
+
+@pytest.mark.parametrize("changed", [{}, {"gradient_clip": {"max_norm": 1.0}}])
+def test_after_a_halt_that_was_mended_it_goes_on_with_a_fresh_ladder_and_without_cuts(
+    changed: Any, tmp_path: Path
+) -> None:
+    run = halted(tmp_path)
+    then = run.state()
+    other = Run(tmp_path, ladder(*HALTING, **changed), seed=5)
+    assert other.resuming.resume(after_halt=True)
+    assert other.ledger.engine == run.ledger.engine.after_halt()
+    assert (other.ledger.lr_scale, other.ledger.halted, other.ledger.engine.incidents) == (1.0, False, 1)
+    for kept in ("training", "data", "counters", "detectors"):
+        assert_same(other.state()[kept], then[kept])
+    assert [(event.event) for event in other.heard][:2] == ["run_resumed", "lr_restored"]
+    assert (other.heard[0].ladder_begins_anew, other.heard[0].after_halt, other.heard[1].lr_scale) == (True, True, 1.0)
+
+
+def test_also_under_a_ladder_that_is_shorter_now(tmp_path: Path) -> None:
+    halted(tmp_path)
+    other = Run(tmp_path, ladder({"action": "halt"}))
+    assert other.resuming.resume(after_halt=True)
+    assert other.ledger.lr_scale == 1.0
+
+
+def test_a_run_that_was_not_halted_keeps_all_of_its_memory(tmp_path: Path) -> None:
+    run = Run(tmp_path, ladder(*HALTING))
+    run.taker.begin()
+    run.flag()
+    run.step(2)
+    assert run.checkpoint(3).is_dir()
+    other = Run(tmp_path, ladder(*HALTING))
+    assert not other.resuming.resume(after_halt=True)
+    assert other.ledger.engine == run.ledger.engine
+    assert other.ledger.lr_scale == 0.5
+    assert [event.event for event in other.heard] == ["run_resumed"]
+
+
+def test_the_halt_does_not_come_back_when_the_run_is_killed_before_its_next_checkpoint(tmp_path: Path) -> None:
+    halted(tmp_path)
+    second = Run(tmp_path, ladder(*HALTING))
+    second.resuming.resume(after_halt=True)
+    second.taker.write_again()
+    assert [path.name for path in sorted(second.store.directory.iterdir())] == ["step-00000000", "step-00000004"]
+    assert second.states.disk is not None
+    assert {kept.step: kept.good for kept in second.states.disk} == {0: True, 4: True}
+    third = Run(tmp_path, ladder(*HALTING))
+    third.resuming.resume()
+    assert not third.ledger.halted
+    assert third.ledger.lr_scale == 1.0
+    assert_same(third.state()["training"], second.state()["training"])
+
+
+def test_a_policy_that_differs_is_said_with_the_keys_that_differ(tmp_path: Path) -> None:
+    began(tmp_path)
+    other = Run(tmp_path, ladder(gradient_clip={"max_norm": 1.0}))
+    other.resuming.resume()
+    assert [event.event for event in other.heard] == ["run_resumed", "settings_changed"]
+    assert other.heard[1].changes == ("policy.gradient_clip (null, now {'max_norm': 1.0})",)
 
 
 def test_a_change_beside_the_ladder_leaves_an_open_incident_open(tmp_path: Path) -> None:

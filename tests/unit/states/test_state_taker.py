@@ -9,74 +9,13 @@ from typing import Any
 import pytest
 import torch
 from support.exact import assert_same
-from support.parts import check_of, files_no_larger_than, log_to, policy_of, subject_of
+from support.parts import files_no_larger_than
+from support.state_run import Run
 from torch import nn
 
-from supervisor.checkpoints import CheckpointStore
 from supervisor.errors import InputError
-from supervisor.record.run_ledger import RunLedger
 from supervisor.records import Observation
-from supervisor.saved import newest_verified
-from supervisor.states import CheckpointParts, GoodStates, RestorePoints, StateTaker
-from supervisor.testing.clock import FakeClock
-from supervisor.testing.events import EventList
-from supervisor.testing.tiny import TinyTrainer
-from supervisor.training.data_cursor import DataCursor
-
-POLICY: dict[str, Any] = {
-    "detect": {"state_every_steps": 7},
-    "snapshot": {"every_steps": 2, "keep": 3},
-    "checkpoint": {"every_steps": 3, "keep": 3},
-    "probation_steps": 1,
-}
-
-
-class Note:
-    """Registered state of the user's."""
-
-    def __init__(self, held: Any) -> None:
-        self.held = held
-
-    def state_dict(self) -> Any:
-        return {"held": self.held}
-
-    def load_state_dict(self, state: Any) -> None:
-        self.held = state["held"]
-
-
-class Run:
-    def __init__(self, folder: Path | None = None, note: Any = None, **changes: Any) -> None:
-        self.trainer, self.heard, self.clock = TinyTrainer(), EventList(), FakeClock()
-        policy, log = policy_of(**{**POLICY, **changes}), log_to(self.heard)
-        self.note = Note(note)
-        subject = subject_of(self.trainer, {"note": self.note})
-        self.store = None if folder is None else CheckpointStore(folder / "checkpoints", "run", FakeClock())
-        self.states = GoodStates(policy, self.store, log)
-        self.cursor = DataCursor(self.trainer.data)
-        self.ledger = RunLedger(policy, FakeClock())
-        points = RestorePoints(subject, self.cursor, self.ledger, self.states.spares)
-        parts = CheckpointParts(panel=Note("a window"))
-        self.taker = StateTaker(policy, check_of(subject), points, self.states, parts, log, self.clock)
-        self.check, self.policy = check_of(subject), policy
-
-    def step(self, times: int = 1, *, known_finite: bool = True) -> None:
-        for _ in range(times):
-            self.cursor.next()
-            place = self.ledger.begin(self.cursor.batch_number)
-            self.ledger.applied(Observation(place.step, place.update, 1.0, 1.0))
-            self.states.healthy_step(place.step, place.update)
-            self.taker.take_due(known_finite=known_finite)
-        self.states.flush()
-
-    def poison(self) -> None:
-        with torch.no_grad():
-            self.trainer.model.get_parameter("outer.bias")[0] = math.nan
-
-    def in_memory(self) -> list[tuple[int, bool]]:
-        return [(kept.step, kept.good) for kept, _ in self.states.memory]
-
-    def on_disk(self) -> list[tuple[int, bool]]:
-        return sorted((info.step, info.good) for info in ([] if self.store is None else self.store.committed()))
+from supervisor.states import CheckpointParts
 
 
 class TestDue:
@@ -228,57 +167,6 @@ class TestCommitting:
         run.poison()
         run.taker.commit(good=True)
         assert run.heard == []
-
-
-class TestSecuring:
-    def test_what_is_on_disk_is_read_again(self, tmp_path: Path) -> None:
-        """Even where it was written long before, and torn since: it is written anew."""
-        run = Run(tmp_path)
-        run.step(3)
-        assert run.on_disk() == [(3, False)]
-        (info,) = run.store.committed() if run.store is not None else ()
-        (info.path / "state.pt").write_bytes(b"torn")
-        assert run.taker.secure() is None
-        assert newest_verified(tmp_path / "checkpoints") is not None
-        assert len(run.heard.named("checkpoint_rejected")) == 1
-
-    def test_a_write_that_failed_beside_the_training_is_noticed(self, tmp_path: Path) -> None:
-        run = Run(tmp_path, checkpoint={"every_steps": 1, "last_save_seconds": 0})
-        with files_no_larger_than(1 << 10):
-            run.step(1)
-            assert run.taker.secure() == (
-                "the state of step 1 could not be written, and there is no checkpoint to go on from: all of it is lost"
-            )
-        assert run.taker.secure() is None
-        assert run.on_disk() == [(1, False)]
-
-    @pytest.mark.parametrize(("stall", "tried_for"), [(300.0, 20.0), (8.0, 4.0)])
-    def test_it_is_tried_again_for_as_long_as_the_policy_says(
-        self, tmp_path: Path, stall: float, tried_for: float
-    ) -> None:
-        restart = {"stall_timeout_seconds": stall}
-        run = Run(tmp_path, checkpoint={"every_steps": 2, "last_save_seconds": 20.0}, restart=restart)
-        run.step(5)
-        began = run.clock.monotonic()
-        with files_no_larger_than(1 << 10):
-            lost = run.taker.secure()
-        assert lost is not None
-        goes_on = "--resume goes on from checkpoints/step-00000004, and what came after it is lost"
-        assert lost == f"the state of step 5 could not be written: {goes_on}"
-        assert run.clock.monotonic() - began == pytest.approx(tried_for)
-
-    def test_without_a_disk_nothing_is_lost(self) -> None:
-        assert Run().taker.secure() is None
-
-    def test_one_that_is_not_finite_is_not_waited_for(self, tmp_path: Path) -> None:
-        run = Run(tmp_path)
-        run.step(4)
-        run.poison()
-        began = run.clock.monotonic()
-        lost = run.taker.secure()
-        assert lost is not None
-        assert "goes on from checkpoints/step-00000003" in lost
-        assert run.clock.monotonic() == began
 
 
 class Part:
