@@ -14,6 +14,7 @@ from rich.console import Console
 
 from supervisor.cli.output import output_on_stderr, reader_may_leave
 from supervisor.cli.policy_commands import policy_app
+from supervisor.cli.preflight_command import preflight
 from supervisor.errors import ExitCode, InputError
 from supervisor.events import follow, read_events, schema
 from supervisor.events.narration import describe_event
@@ -39,6 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(policy_app, name="policy")
+app.command()(preflight)
 
 TABLE_WIDTH = 120
 """Least width of a table in a pipe, which has none of its own: it breaks no words then."""
