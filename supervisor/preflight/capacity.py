@@ -110,10 +110,11 @@ def smaller_batch(smallest: int, usual: int, batch_norms: list[str], error: str)
     """
     names = ", ".join(batch_norms[:3]) + (" ..." if len(batch_norms) > 3 else "")
     because = f"; BatchNorm ({names}) takes statistics over the batch" if names else ""
+    rows = f"{smallest} row{'s' if smallest > 1 else ''}"
+    what = f"the smallest batch of an epoch has {rows}, the others {usual}"
     return (
-        f"the smallest batch of an epoch has {smallest} row{'s' if smallest > 1 else ''}, the others {usual}, and the loss "
-        f"raises on so few: {error}{because}: such a batch would be skipped in every epoch: write `drop_last=True` in "
-        "the loader, or another batch size"
+        f"{what}, and the loss raises on so few: {error}{because}: "
+        "such a batch would be skipped in every epoch: write `drop_last=True` in the loader, or another batch size"
     )
 
 

@@ -16,8 +16,8 @@ from supervisor.events import RunStatus
 from supervisor.guard import Guard
 from supervisor.preflight.report import CheckpointCheck
 from supervisor.run_layout import RunLayout
-from supervisor.training.state import TrainingState
-from supervisor.training.tree import plain, tensors_in
+from supervisor.training.state import Subject, TrainingState
+from supervisor.training.tree import mapped, plain, tensors_in
 
 __all__ = ["check_checkpoint", "different"]
 
@@ -41,7 +41,7 @@ def check_checkpoint(guard: Guard, layout: RunLayout, clock: Clock) -> Checkpoin
     newest = next((each for each in store.committed() if each.update == guard.updates_attempted), None)
     if newest is None:
         raise CheckpointError("no checkpoint of the state after the first updates was written")
-    live = plain(subject.capture().to_tree())
+    live = _taken(subject)
     read = store.load(newest.path)["moment"]["training"]
     places = different(live, read)
     if not places:
@@ -49,7 +49,7 @@ def check_checkpoint(guard: Guard, layout: RunLayout, clock: Clock) -> Checkpoin
             subject.restore(TrainingState.from_tree(read))
         except Exception as error:
             raise CheckpointError(f"the checkpoint cannot be put back: {said_by(error)}") from error
-        places = different(live, plain(subject.capture().to_tree()))
+        places = different(live, _taken(subject))
     if places:
         shown = ", ".join(places[:5]) + (" ..." if len(places) > 5 else "")
         raise CheckpointError(f"the checkpoint does not give back what was there: {shown}")
@@ -59,6 +59,11 @@ def check_checkpoint(guard: Guard, layout: RunLayout, clock: Clock) -> Checkpoin
         state_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors_in(live)),
         identical=True,
     )
+
+
+def _taken(subject: Subject) -> Any:
+    """The state as a checkpoint holds it, on the CPU, so that a full device has room for the rest."""
+    return mapped(plain(subject.capture().to_tree()), lambda tensor: tensor.cpu())
 
 
 def different(one: Any, other: Any, path: str = "state") -> list[str]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -106,23 +106,20 @@ def column_of(values: Tensor) -> Column | None:
     return Column(median, spread, max(math.log(tail), LIGHTEST_TAIL))
 
 
-@dataclass(slots=True)
 class TensorColumns:
     """The columns of one tensor of the batches, and the rows that may be outside.
 
-    Attributes:
-        generator: draws which rows are remembered; the global generators are left alone.
+    Which rows are remembered is drawn from a generator of its own; the global ones are left alone.
     """
 
-    generator: torch.Generator = field(default_factory=lambda: torch.Generator().manual_seed(0))
-    _seen: int = 0
-    _whole: bool = False
-    _width: int = 0
-    _sample: Tensor | None = None
-    _waiting: list[tuple[Tensor, Sequence[Hashable]]] = field(default_factory=list)
-    _candidates: list[tuple[Hashable, Tensor]] = field(default_factory=list)
-    _first: list[Column | None] | None = None
-    _too_many: bool = False
+    def __init__(self) -> None:
+        self._generator = torch.Generator().manual_seed(0)
+        self._seen = self._width = 0
+        self._whole = self._too_many = False
+        self._sample: Tensor | None = None
+        self._waiting: list[tuple[Tensor, Sequence[Hashable]]] = []
+        self._candidates: list[tuple[Hashable, Tensor]] = []
+        self._first: list[Column | None] | None = None
 
     def add(self, rows: Tensor, names: Sequence[Hashable]) -> None:
         """Take up some rows, whose values are all finite.
@@ -136,7 +133,7 @@ class TensorColumns:
         flat = rows.detach().to("cpu", torch.float64).reshape(len(rows), -1)
         self._whole = rows.dim() > 2 or flat.shape[1] > MOST_COLUMNS
         if self._whole:
-            at = torch.randint(flat.shape[1], (SAMPLED,), generator=self.generator)
+            at = torch.randint(flat.shape[1], (SAMPLED,), generator=self._generator)
             self._remember(flat[:, at])
             flat = torch.stack([flat.amin(1), flat.amax(1)], 1)
         else:
@@ -166,7 +163,7 @@ class TensorColumns:
         if room > 0:
             self._sample = torch.cat([self._sample, rows[:room]])
         for position in range(max(room, 0), len(rows)):
-            place = int(torch.randint(self._seen + position + 1, (), generator=self.generator))
+            place = int(torch.randint(self._seen + position + 1, (), generator=self._generator))
             if place < KEPT_ROWS:
                 self._sample[place] = rows[position]
         self._seen += len(rows)

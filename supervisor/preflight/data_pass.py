@@ -74,6 +74,7 @@ class DataPass:
             unit=self._reader.unit,
             total=self._reader.total,
             read=self._done,
+            complete=self._reader.complete,
             rows=self._rows,
             bad_rows=tuple(order),
             usual=tuple(usual),

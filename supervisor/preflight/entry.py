@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from typing import Any
 
@@ -74,6 +75,8 @@ class JobTrial:
         trainer = self._build(device)
         if job.faults:
             self.warnings.append("the job names `faults`: they were left out here, and `run` injects them")
+        if RunLayout(spec.run_dir).job.exists():
+            self.warnings.append(f"{job.run_dir} holds a run already: `run` goes on with it under --resume only")
         left_out = () if spec.quarantine is None else read_quarantine(spec.quarantine)
         by_index = loader_of_rows(trainer.data) is not None
         # Rows are read past the loader; other data are passed over last, since they may not come again.
@@ -98,29 +101,35 @@ class JobTrial:
         return trainer
 
     def _pass(self, trainer: Trainer, left_out: tuple[QuarantinedSample, ...]) -> DataCheck:
-        reader = reader_of(trainer.data, [sample.index for sample in left_out])
-        most = self._spec.rows
-        total = reader.total if most is None or reader.unit == "batches" else min(most, reader.total or most)
         self._enter("reading the data")
-        with PassProgress(reader.unit, total) as progress:
-            data = DataPass(reader, progress.shown).run(most)
+        most = self._spec.rows
+        try:
+            reader = reader_of(trainer.data, [sample.index for sample in left_out])
+            total = reader.total if most is None or reader.unit == "batches" else min(most, reader.total or most)
+            with PassProgress(reader.unit, total) as progress:
+                data = DataPass(reader, progress.shown).run(most)
+        except Exception as error:
+            # A row that raises does not come here: a sampler or a length does.
+            sys.stderr.write(traceback_of(error))
+            raise TrialFailed(f"the data cannot be read: {told(error)}") from error
         self.found["data"] = data
         return data
 
     def _steps(self, trainer: Trainer, device: torch.device, spec: WorkerSpec) -> list[str]:
         run_dir, policy, steps = self._spec.run_dir, spec.policy, spec.job.steps
-        there = self._spec.folder.parent
-        free = shutil.disk_usage(there).free
+        free = shutil.disk_usage(self._spec.folder).free
         heard = WarningsHeard()
         tried = spec.model_copy(update={"run_dir": run_dir, "quarantine": self._spec.quarantine})
         with misfits_told(spec):
             guard = guard_of_job(tried, trainer, device, heard, None)
-        self._enter("taking the first updates")
         trial = self._trial = Trial(guard, trainer, device, self._clock)
-        step = trial.run(steps)
-        self.warnings += dict.fromkeys(heard.messages)
-        self._enter("writing a checkpoint and reading it back")
-        checkpoint = self.found["checkpoint"] = check_checkpoint(guard, RunLayout(run_dir), self._clock)
+        try:
+            self._enter("taking the first updates")
+            step = trial.run(steps)
+            self._enter("writing a checkpoint and reading it back")
+            checkpoint = self.found["checkpoint"] = check_checkpoint(guard, RunLayout(run_dir), self._clock)
+        finally:
+            self.warnings += dict.fromkeys(heard.messages)
         guard.close()
         self._norms = batch_norms(trainer.model)
         self._enter("evaluating")
@@ -157,7 +166,10 @@ class JobTrial:
 def main() -> int:
     """Try the job that standard input tells of; what was found goes into a file of its folder."""
     spec = PreflightSpec.model_validate_json(sys.stdin.buffer.read())
-    found = JobTrial(spec).run()
+    try:
+        found = JobTrial(spec).run()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     spec.report.write_text(found.model_dump_json(), encoding="utf-8")
     return ExitCode.BAD_INPUT if found.problems else ExitCode.FINISHED
 

@@ -99,7 +99,8 @@ def _free_name(job: Path) -> Path:
 @contextlib.contextmanager
 def _folder_beside(resolved: ResolvedJob) -> Iterator[Path]:
     """A folder on the file system of the run directory, gone after the block."""
-    there = next(path for path in (resolved.run_dir, *resolved.run_dir.parents) if path.is_dir())
+    run_dir = resolved.run_dir
+    there = run_dir if run_dir.is_mount() else next(path for path in run_dir.parents if path.is_dir())
     try:
         folder = Path(tempfile.mkdtemp(prefix=".preflight-", dir=there))
     except OSError as error:

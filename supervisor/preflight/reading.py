@@ -68,10 +68,12 @@ class RowReader:
         unit: what they are called.
         ended_by: never anything, since every row is asked for by itself.
         smallest_batch: rows in the smallest batch of an epoch, None where all are alike.
+        complete: whether all of them were read.
     """
 
     unit = "rows"
     ended_by: Exception | None = None
+    complete = False
 
     def __init__(self, loader: Any, without: Iterable[Any] = ()) -> None:
         self._data_set = loader.dataset
@@ -90,6 +92,7 @@ class RowReader:
         for start in range(0, count, self._block):
             places = range(start, min(start + self._block, count))
             yield from self._read([indices[place * total // count] for place in places])
+        self.complete = count == total
 
     def _read(self, indices: list[Any]) -> Iterator[Read]:
         names = [RowName(index) for index in indices]
@@ -144,10 +147,11 @@ class BatchReader:
         total: how many batches there are, None where that is not known.
         unit: what they are called.
         ended_by: the exception after which the data gave nothing more.
-        smallest_batch: rows in the smallest batch that was read, or that is the last; None where all are alike.
+        complete: whether the data came to their end, and not by an exception.
     """
 
     unit = "batches"
+    complete = False
 
     def __init__(self, data: Iterable[Any], without: Iterable[Any] = ()) -> None:
         self._data = data
@@ -175,6 +179,7 @@ class BatchReader:
             except StopIteration:
                 # A generator that raised gives nothing more, which looks like its end.
                 self.ended_by = raised
+                self.complete = raised is None
                 return
             except Exception as error:  # noqa: BLE001  (whatever the user's data raise)
                 if raised is not None:

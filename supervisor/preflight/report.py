@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import enum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from supervisor.events.base import Number
+from supervisor.events.base import Number, RecordModel
 
 __all__ = ["BadRow", "CheckpointCheck", "DataCheck", "Preflight", "RowFault", "StepCheck", "Storage"]
 
@@ -22,11 +22,7 @@ class RowFault(enum.StrEnum):
     """It holds a value far outside of its column."""
 
 
-class _Plain(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class BadRow(_Plain):
+class BadRow(RecordModel):
     """One row with something wrong.
 
     Attributes:
@@ -44,7 +40,7 @@ class BadRow(_Plain):
     what: str
 
 
-class StepCheck(_Plain):
+class StepCheck(RecordModel):
     """What the first updates took.
 
     Attributes:
@@ -64,11 +60,11 @@ class StepCheck(_Plain):
     peak_memory_bytes: int
     peak_cuda_bytes: int | None = None
     evaluate_seconds: float | None = None
-    metrics: dict[str, Number] = {}
+    metrics: dict[str, Number] = Field(default_factory=dict)
     run_seconds: float
 
 
-class CheckpointCheck(_Plain):
+class CheckpointCheck(RecordModel):
     """One checkpoint, written and read back.
 
     Attributes:
@@ -84,7 +80,7 @@ class CheckpointCheck(_Plain):
     identical: bool
 
 
-class Storage(_Plain):
+class Storage(RecordModel):
     """What the run keeps, against what there is.
 
     Attributes:
@@ -104,13 +100,14 @@ class Storage(_Plain):
     memory_bytes: int | None = None
 
 
-class DataCheck(_Plain):
+class DataCheck(RecordModel):
     """One pass over the data.
 
     Attributes:
         unit: what `total` counts: `rows` of a data set, or `batches`.
         total: how many there are, None where the data do not say.
         read: how many of them were looked at.
+        complete: whether that was all of them.
         rows: how many rows these are.
         bad_rows: those with something wrong.
         usual: what holds for so many rows that none of them is named, in words.
@@ -120,6 +117,7 @@ class DataCheck(_Plain):
     unit: str
     total: int | None
     read: int
+    complete: bool
     rows: int
     bad_rows: tuple[BadRow, ...] = ()
     usual: tuple[str, ...] = ()
@@ -130,7 +128,7 @@ class DataCheck(_Plain):
         return [row for row in self.bad_rows if row.fault is fault]
 
 
-class Preflight(_Plain):
+class Preflight(RecordModel):
     """All that was found.
 
     Attributes:

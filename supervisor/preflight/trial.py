@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from supervisor.clock import Clock
-from supervisor.errors import InputError, PolicyHalt, said_by
+from supervisor.errors import InputError, PolicyHalt, text_of
 from supervisor.events.schema import Event, WarningEvent
 from supervisor.guard import Guard, StepOutcome
 from supervisor.preflight.data_pass import told
@@ -137,7 +137,7 @@ class Trial:
         try:
             return self._guard.step(batch)
         except PolicyHalt as error:
-            raise TrialFailed(f"the policy halts in the first updates: {said_by(error.__cause__ or error)}") from error
+            raise TrialFailed(f"the policy halts in the first updates: {text_of(error)}") from error
         except InputError:
             raise
         except Exception as error:

@@ -85,7 +85,7 @@ def _checkpoint(found: Preflight) -> list[str]:
 def _data(data: DataCheck) -> list[str]:
     of = "" if data.total is None or data.total == data.read else f" of {data.total:,}"
     rows = "" if data.unit == "rows" else f" ({data.rows:,} rows)"
-    how = "" if data.total == data.read else f" ({_sampled(data)}; `--rows all` looks at every one)"
+    how = "" if data.complete else f" ({_sampled(data)}; `--rows all` looks at every one)"
     bad = f"{len(data.bad_rows):,} with something wrong" if data.bad_rows else "nothing wrong"
     lines = [_line("data", f"{data.read:,}{of} {data.unit}{rows} looked at{how}: {bad}")]
     for fault, head in HEADS.items():

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 from supervisor.training.containers import named_entries
 
@@ -86,7 +87,9 @@ def loader_of_rows(data: Any) -> Any | None:
     while seen is not None and "batch_sampler" not in getattr(seen, "__dict__", {}):
         seen = getattr(seen, "__dict__", {}).get("_data")
     sampler = None if seen is None else vars(seen)["batch_sampler"]
-    rows = hasattr(getattr(seen, "dataset", None), "__getitem__")
+    held = getattr(seen, "dataset", None)
+    # The class that torch gives to a stream has the method, too, and its sampler gives no indices.
+    rows = hasattr(held, "__getitem__") and not isinstance(held, IterableDataset)
     return seen if sampler is not None and rows else None
 
 
