@@ -6,12 +6,13 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from supervisor.cli.output import reader_may_leave
 from supervisor.errors import ExitCode, InputError
 from supervisor.job import load_job
+from supervisor.preflight import folded, render_preflight
 from supervisor.preflight import preflight as try_job
-from supervisor.preflight import render_preflight
 
 __all__ = ["preflight"]
 
@@ -62,7 +63,11 @@ def preflight(
     resolved = load_job(job, overrides=overrides or (), policy=policy, run_dir=run_dir, steps=steps)
     found = try_job(resolved, rows=_rows(rows), quarantine_out=quarantine_out)
     with reader_may_leave():
-        typer.echo(found.model_dump_json(indent=2) if as_json else "\n".join(render_preflight(found)))
+        if as_json:
+            typer.echo(found.model_dump_json(indent=2))
+        else:
+            lines, console = render_preflight(found), Console()
+            typer.echo("\n".join(folded(lines, console.width) if console.is_terminal else lines))
     if found.problems:
         sys.stderr.write("".join(f"{problem}\n" for problem in found.problems))
         raise typer.Exit(ExitCode.BAD_INPUT)

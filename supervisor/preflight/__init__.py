@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from supervisor.preflight.launch import preflight
 from supervisor.preflight.report import Preflight
-from supervisor.preflight.view import render_preflight
+from supervisor.preflight.view import folded, render_preflight
 
-__all__ = ["Preflight", "preflight", "render_preflight"]
+__all__ = ["Preflight", "folded", "preflight", "render_preflight"]

@@ -152,11 +152,15 @@ class Trial:
         evaluation = getattr(self._trainer, "evaluate", None)
         if evaluation is None:
             return None
+        modes = [(module, module.training) for module in self._trainer.model.modules()]
         started = self._clock.monotonic()
         try:
             metrics = {str(name): float(value) for name, value in evaluation().items()}
         except Exception as error:
             raise TrialFailed(f"evaluate raises {told(error)}") from error
+        finally:
+            for module, training in modes:
+                module.training = training
         return self._clock.monotonic() - started, metrics
 
     def refuses(self, rows: int) -> str | None:

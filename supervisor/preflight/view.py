@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable, Iterator
+
 from supervisor.preflight.capacity import size
 from supervisor.preflight.report import BadRow, DataCheck, Preflight, RowFault
 from supervisor.report.durations import duration
 
-__all__ = ["HEADS", "render_preflight"]
+__all__ = ["HEADS", "folded", "render_preflight"]
 
+HEAD = 14
+"""Columns before what was found."""
 SHOWN = 5
 """Rows of a kind that are named; all of them are in the list and in `--json`."""
 
@@ -36,6 +41,14 @@ def render_preflight(found: Preflight) -> list[str]:
     if not found.problems:
         lines.append("the job can run" + (", with the warnings above" if _warned(found) else ""))
     return lines
+
+
+def folded(lines: Iterable[str], width: int) -> Iterator[str]:
+    """The lines broken for a terminal of `width` columns; what goes on stands under what it belongs to."""
+    for line in lines:
+        own = len(line) - len(line.lstrip())
+        indent = " " * max(own, HEAD if own else 0)
+        yield from textwrap.wrap(line, max(width, 40), subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _steps(found: Preflight) -> list[str]:
@@ -113,4 +126,4 @@ def _warned(found: Preflight) -> bool:
 
 
 def _line(head: str, text: str) -> str:
-    return f"  {head:<12}{text}"
+    return f"  {head:<{HEAD - 2}}{text}"

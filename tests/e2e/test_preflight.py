@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,24 @@ def test_a_job_that_dies_or_takes_no_step_ends_with_two(tmp_path: Path) -> None:
     assert "IndexError: index 7 is out of range" in done.stderr
     assert "table.py:" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "preflight.md"
+
+
+def test_the_example_of_the_docs_is_what_is_printed(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (_, trainer), (_, job), (_, printed), (_, listed), *_ = blocks
+    (tmp_path / "readings.py").write_text(trainer, encoding="utf-8")
+    (tmp_path / "job.yaml").write_text(job, encoding="utf-8")
+    done = supervise("preflight", "job.yaml", "--rows", "all", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert steady(done.stdout) == steady(printed)
+    assert steady((tmp_path / "job-quarantine.jsonl").read_text(encoding="utf-8")) == steady(listed)
+
+
+def steady(text: str) -> list[str]:
+    """The lines, without what is another each time: folders, times, sizes, and the metric of an untrained model."""
+    text = re.sub(r"\S*/readings\.py", "readings.py", text)
+    text = re.sub(r"(?:[\d.e-]+ (?:d|h|min|s|[kMGT]B)\b ?)+", "# ", text)
+    return re.sub(r"(error) [\d.e-]+", r"\1 #", text).splitlines()

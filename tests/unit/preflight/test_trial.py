@@ -115,6 +115,16 @@ def test_an_evaluation_is_timed_and_its_metrics_are_numbers() -> None:
             trial.evaluate()
 
 
+def test_an_evaluation_may_leave_the_model_as_it_likes() -> None:
+    trainer = TinyTrainer()
+    trial = trial_of(trainer, FakeClock())
+    trial.run(1000)
+    trainer.evaluate = lambda: {"sum": float(trainer.model.eval()(torch.ones(1, 4)).sum())}  # type: ignore[attr-defined]
+    assert trial.evaluate() is not None
+    assert all(module.training for module in trainer.model.modules())
+    assert trial.refuses(1) is not None
+
+
 def test_the_loss_is_tried_on_few_rows() -> None:
     trainer = TinyTrainer()
     trial = trial_of(trainer, FakeClock())

@@ -11,7 +11,7 @@ from supervisor.preflight.report import (
     StepCheck,
     Storage,
 )
-from supervisor.preflight.view import render_preflight
+from supervisor.preflight.view import folded, render_preflight
 
 STEP = StepCheck(
     applied=6,
@@ -94,3 +94,14 @@ def test_rows_without_an_index_are_named_by_their_batch_and_no_list_can_be_writt
 def test_a_job_that_cannot_run_shows_how_far_it_came() -> None:
     found = Preflight(job="job.yaml", trainer="mine:Mine", steps=3, build_seconds=1.0, problems=("no step",))
     assert render_preflight(found) == ["job.yaml: mine:Mine on no device yet, 3 steps", "  trainer     built in 1 s"]
+
+
+def test_long_lines_are_broken_for_a_terminal_under_what_they_belong_to() -> None:
+    lines = ["job.yaml: it", "  warning     " + "word " * 12, "                row 5: " + "word " * 9]
+    assert [*folded(lines, 50)] == [
+        "job.yaml: it",
+        "  warning     word word word word word word word",
+        "              word word word word word",
+        "                row 5: word word word word word",
+        "                word word word word",
+    ]
