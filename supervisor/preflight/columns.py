@@ -130,13 +130,15 @@ class TensorColumns:
         """
         if rows.numel() == 0:
             return
-        flat = rows.detach().to("cpu", torch.float64).reshape(len(rows), -1)
+        flat = rows.detach().reshape(len(rows), -1)
         self._whole = rows.dim() > 2 or flat.shape[1] > MOST_COLUMNS
         if self._whole:
             at = torch.randint(flat.shape[1], (SAMPLED,), generator=self._generator)
-            self._remember(flat[:, at])
-            flat = torch.stack([flat.amin(1), flat.amax(1)], 1)
+            self._remember(flat[:, at].to("cpu", torch.float64))
+            # Made small before it is made exact: an image may have millions of numbers.
+            flat = torch.stack([flat.amin(1), flat.amax(1)], 1).to("cpu", torch.float64)
         else:
+            flat = flat.to("cpu", torch.float64)
             self._remember(flat)
         self._width = flat.shape[1]
         self._waiting.append((flat, names))

@@ -69,6 +69,7 @@ class DataPass:
             known.update(_name_of(row) for row in bad)
         if self._reader.ended_by is not None:
             usual.append(f"the data ended with {told(self._reader.ended_by)}: what comes behind was not looked at")
+        sizes = self._reader.batch_sizes
         order = sorted(bad[:MOST_NAMED], key=lambda row: (row.batch or 0, row.position or 0, str(row.index).zfill(20)))
         return DataCheck(
             unit=self._reader.unit,
@@ -78,7 +79,8 @@ class DataPass:
             rows=self._rows,
             bad_rows=tuple(order),
             usual=tuple(usual),
-            smallest_batch=self._reader.smallest_batch,
+            smallest_batch=None if len(sizes) < 2 else min(sizes),
+            largest_batch=max(sizes, default=None),
         )
 
     def _look(self, read: Read) -> None:
@@ -86,7 +88,8 @@ class DataPass:
             self._raised += [_bad(RowFault.RAISES, row, told(read.error)) for row in read.rows]
             return
         for name, tensor in tensors(read.batch):
-            if can_rot(tensor) and tensor.layout is torch.strided:
+            # Floats of one byte know no NaN, or torch cannot ask them for it.
+            if can_rot(tensor) and tensor.layout is torch.strided and tensor.element_size() > 1:
                 self._look_at(name, tensor, read)
 
     def _look_at(self, name: str, tensor: Tensor, read: Read) -> None:

@@ -152,7 +152,8 @@ class JobTrial:
     def _smallest_batch(self, data: DataCheck) -> None:
         """Try the loss on as few rows as the smallest batch of an epoch has."""
         usual = sample_count(self._trial.largest_batch)
-        if data.smallest_batch is None or usual is None:
+        # More than the loader says: the first dimension is another than that of the rows.
+        if data.smallest_batch is None or usual is None or usual > (data.largest_batch or 0):
             return
         self._enter("trying the smallest batch of an epoch")
         error = self._trial.refuses(data.smallest_batch)

@@ -67,7 +67,7 @@ class RowReader:
         total: how many rows there are to read.
         unit: what they are called.
         ended_by: never anything, since every row is asked for by itself.
-        smallest_batch: rows in the smallest batch of an epoch, None where all are alike.
+        batch_sizes: the numbers of rows that the batches of an epoch have.
         complete: whether all of them were read.
     """
 
@@ -81,7 +81,7 @@ class RowReader:
         self._stacks = self._collate is default_collate
         self._block = max(1, min(BLOCK, getattr(loader, "batch_size", None) or BLOCK))
         left_out = frozenset(without)
-        drawn, self.smallest_batch = _rows_drawn(loader)
+        drawn, self.batch_sizes = _rows_drawn(loader)
         self._indices: Sequence[Any] = [each for each in drawn if each not in left_out] if left_out else drawn
         self.total: int | None = len(self._indices)
 
@@ -157,19 +157,14 @@ class BatchReader:
         self._data = data
         self.ended_by: Exception | None = None
         self.total: int | None = _length(data)
-        self._sizes: set[int] = set()
-
-    @property
-    def smallest_batch(self) -> int | None:
-        """Rows in the smallest batch so far, None where all are alike."""
-        return min(self._sizes) if len(self._sizes) > 1 else None
+        self.batch_sizes: set[int] = set()
 
     def read(self, most: int | None) -> Iterator[Read]:
         """Batches until so many rows have come; all of them with None."""
         rows, raised = 0, None
         if isinstance(self._data, (list, tuple)) and self._data and (last := sample_count(self._data[-1])):
             # The odd one, which a look at the first rows does not come to.
-            self._sizes.add(last)
+            self.batch_sizes.add(last)
         batches = iter(self._data)
         for number in itertools.count():
             if most is not None and rows >= most:
@@ -194,7 +189,7 @@ class BatchReader:
             if count is None:
                 yield Read([RowName(batch=number)], batch, apart=False)
                 continue
-            self._sizes.add(count)
+            self.batch_sizes.add(count)
             told = indices_in(batch)
             indices = told if told is not None and len(told) == count else None
             yield Read([RowName(None if indices is None else indices[at], number, at) for at in range(count)], batch)
@@ -206,23 +201,23 @@ def reader_of(data: Any, without: Iterable[Any] = ()) -> RowReader | BatchReader
     return BatchReader(data, without) if loader is None else RowReader(loader, without)
 
 
-def _rows_drawn(loader: Any) -> tuple[Sequence[Any], int | None]:
-    """The rows that the loader's samplers ask for in an epoch, and how many are in its smallest batch.
+def _rows_drawn(loader: Any) -> tuple[Sequence[Any], set[int]]:
+    """The rows that the loader's samplers ask for in an epoch, and the numbers of rows that its batches have.
 
-    They come in the order of the data set where they are numbers. The second is None where all batches are alike.
+    They come in the order of the data set where they are numbers.
     """
     batches = loader.batch_sampler
     if isinstance(batches, BatchSampler) and isinstance(batches.sampler, (SequentialSampler, RandomSampler)):
-        rest = 0 if batches.drop_last else len(batches.sampler) % batches.batch_size
-        smallest = rest if 0 < rest < len(batches.sampler) else None
-        return range(len(loader.dataset)), smallest
+        whole, rest = divmod(len(batches.sampler), batches.batch_size)
+        sizes = ({batches.batch_size} if whole else set()) | ({rest} if rest and not batches.drop_last else set())
+        return range(len(loader.dataset)), sizes
     found: dict[Any, None] = {}
     sizes = set()
     for indices in itertools.islice(iter(batches), _length(batches) or MOST_DRAWN):
         found.update(dict.fromkeys(indices))
         sizes.add(len(indices))
     rows = list(found)
-    return sorted(rows) if all(isinstance(each, int) for each in rows) else rows, min(sizes) if len(sizes) > 1 else None
+    return sorted(rows) if all(isinstance(each, int) for each in rows) else rows, sizes
 
 
 def _length(held: Any) -> int | None:

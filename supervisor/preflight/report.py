@@ -112,6 +112,7 @@ class DataCheck(RecordModel):
         bad_rows: those with something wrong.
         usual: what holds for so many rows that none of them is named, in words.
         smallest_batch: rows in the smallest batch of an epoch, where it is smaller than the others.
+        largest_batch: rows in the largest one, None where that is not known.
     """
 
     unit: str
@@ -122,6 +123,7 @@ class DataCheck(RecordModel):
     bad_rows: tuple[BadRow, ...] = ()
     usual: tuple[str, ...] = ()
     smallest_batch: int | None = None
+    largest_batch: int | None = None
 
     def of(self, fault: RowFault) -> list[BadRow]:
         """The rows with that fault."""

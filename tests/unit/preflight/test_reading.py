@@ -63,13 +63,13 @@ def test_all_rows_are_read_by_their_index(kind: type[Squares], shuffle: bool) ->
     read = list(reader.read(None))
     assert good(read) == [*range(100)] == data_set.asked
     assert torch.cat([each.batch[0] for each in read]).flatten().tolist() == [*range(100)]
-    assert (reader.unit, reader.total, reader.complete, reader.smallest_batch) == ("rows", 100, True, 4)
+    assert (reader.unit, reader.total, reader.complete, reader.batch_sizes) == ("rows", 100, True, {16, 4})
 
 
 def test_some_rows_are_spread_evenly() -> None:
     reader = reader_of(DataLoader(Squares(), batch_size=16, drop_last=True))
     assert good(list(reader.read(5))) == [0, 20, 40, 60, 80]
-    assert (reader.complete, reader.smallest_batch) == (False, None)
+    assert (reader.complete, reader.batch_sizes) == (False, {16})
 
 
 def test_a_row_that_raises_is_named_and_ends_nothing() -> None:
@@ -91,7 +91,7 @@ def test_rows_left_out_are_not_read_and_those_of_a_subset_alone_are() -> None:
     sampler = BatchSampler(SubsetRandomSampler([2, 3, 5, 7, 11]), 2, drop_last=False)
     reader = RowReader(DataLoader(data_set, batch_sampler=sampler), without=[5])
     assert good(list(reader.read(None))) == [2, 3, 7, 11]
-    assert (data_set.asked, reader.smallest_batch) == ([2, 3, 7, 11], 1)
+    assert (data_set.asked, reader.batch_sizes) == ([2, 3, 7, 11], {2, 1})
 
 
 def test_a_batch_whose_rows_cannot_be_told_apart_is_read_row_by_row() -> None:
@@ -107,13 +107,13 @@ def test_batches_are_read_as_they_come_and_tell_their_rows_where_they_do() -> No
     assert list(first.rows) == [RowName(at, 0, at) for at in range(4)]
     assert list(second.rows) == [RowName(None, 1, at) for at in range(3)]
     assert list(third.rows) == [RowName(None, 2, 0)]
-    assert (reader.unit, reader.total, reader.complete, reader.smallest_batch) == ("batches", 3, True, 1)
+    assert (reader.unit, reader.total, reader.complete, reader.batch_sizes) == ("batches", 3, True, {4, 3, 1})
 
 
 def test_the_last_batch_of_a_list_is_known_without_being_read() -> None:
     reader = reader_of([torch.zeros(4)] * 5 + [torch.zeros(1)])
     assert len(list(reader.read(8))) == 2
-    assert (reader.complete, reader.smallest_batch) == (False, 1)
+    assert (reader.complete, reader.batch_sizes) == (False, {4, 1})
 
 
 def test_a_stream_is_no_data_set_of_rows() -> None:
