@@ -27,6 +27,14 @@ def classes(generator: torch.Generator) -> Tensor:
     return torch.randint(WIDTH, (ROWS,), generator=generator)
 
 
+def strokes(generator: torch.Generator) -> Tensor:
+    """Dark images with noise, bright in the middle, and now and then in a corner."""
+    images = 1e-3 * torch.randn(ROWS, 1, 20, 20, generator=generator)
+    images[:, :, 5:15, 5:15] += (torch.rand(ROWS, 1, 10, 10, generator=generator) < 0.5).float()
+    images[::200, :, 0, 0] = 1.0
+    return images
+
+
 HEALTHY: dict[str, Callable[[torch.Generator], Tensor]] = {
     "normal": normal,
     "float16": lambda g: normal(g).half(),
@@ -47,6 +55,8 @@ HEALTHY: dict[str, Callable[[torch.Generator], Tensor]] = {
     "sparse lognormal": lambda g: (uniform(g) < 0.05) * normal(g).exp(),
     "units of their own": lambda g: normal(g) * 10.0 ** torch.arange(WIDTH),
     "images": lambda g: (torch.rand(ROWS, 1, 9, 9, generator=g) < 0.1) * torch.rand(ROWS, 1, 9, 9, generator=g),
+    "images, dark at the edge": strokes,
+    "images, dark at the edge, flat": lambda g: strokes(g).flatten(1),
     "images, flat, with noise": lambda g: (
         (torch.rand(ROWS, 400, generator=g) < 0.02) * 1.0 + 1e-3 * torch.randn(ROWS, 400, generator=g)
     ),

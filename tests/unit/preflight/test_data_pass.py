@@ -59,6 +59,14 @@ def test_each_bad_row_is_named_with_what_is_wrong() -> None:
     assert (found.unit, found.total, found.read, found.rows, found.complete) == ("rows", 300, 300, 300, True)
 
 
+def test_a_row_with_several_faults_is_named_once() -> None:
+    x, y = healthy()
+    z = torch.randn(300, 2, generator=torch.Generator().manual_seed(1))
+    x[4, 2], z[4], z[9] = math.nan, 1e6, 1e6
+    found = looked_at(DataLoader(Table(x, z, y), batch_size=32))
+    assert [(row.index, row.fault) for row in found.bad_rows] == [(4, RowFault.NOT_FINITE), (9, RowFault.FAR_OUTSIDE)]
+
+
 def test_healthy_data_are_healthy() -> None:
     x, y = healthy()
     found = looked_at(DataLoader(Table(x, y), batch_size=32))
