@@ -14,7 +14,8 @@ CHILD = "import os, signal, sys; text = sys.stdin.read(); print(text + sys.argv[
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+    path = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
     (tmp_path / "child.py").write_text(CHILD + "sys.exit(7)\n")
     (tmp_path / "killed.py").write_text(CHILD + "os.kill(os.getpid(), signal.SIGKILL)\n")
 
