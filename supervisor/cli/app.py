@@ -14,6 +14,7 @@ from rich.console import Console
 
 from supervisor.cli.output import output_on_stderr, reader_may_leave
 from supervisor.cli.policy_commands import policy_app
+from supervisor.cli.preflight_command import preflight
 from supervisor.cli.resume_command import AFTER_HALT, AfterHalt
 from supervisor.cli.resume_command import resume as resume_run
 from supervisor.errors import ExitCode, InputError
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.add_typer(policy_app, name="policy")
 app.command(name="resume")(resume_run)
+app.command()(preflight)
 
 TABLE_WIDTH = 120
 """Least width of a table in a pipe, which has none of its own: it breaks no words then."""

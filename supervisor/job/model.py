@@ -51,7 +51,8 @@ class Job(Section):
     cpu_threads: Annotated[int, Field(strict=True, ge=0, le=1024)] = 1
     """Threads torch computes with on the CPU; small models are fastest with one. 0: torch's own choice."""
     quarantine: Annotated[str, Field(strict=True, max_length=4096)] | None = None
-    """Samples to leave out: the `quarantine.jsonl` of an earlier run, relative to the job file; null: none."""
+    """Samples to leave out: the `quarantine.jsonl` of an earlier run or the list of `supervisor preflight`, relative to
+    the job file; null: none."""
     faults: Any = None
     """Faults to inject: a file relative to the job file, or an inline list; null: none."""
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from rich.console import Console
@@ -20,6 +20,7 @@ from supervisor.config.origins import refuse
 from supervisor.errors import ExitCode, InputError, PolicyMisfit
 from supervisor.events.console import ConsoleRenderer
 from supervisor.events.schema import SettingsChangedEvent
+from supervisor.events.writer import Listener
 from supervisor.faults import FaultInjector, load_faults
 from supervisor.faults.load import fault_script
 from supervisor.faults.strike import FaultMisfit
@@ -34,7 +35,7 @@ from supervisor.training.device import batch_to, choose_device
 from supervisor.training.loader_processes import tell_deaths_when_drawing
 from supervisor.training.trainer import Stateful, Trainer
 
-__all__ = ["run_job"]
+__all__ = ["RunSigns", "device_of", "guard_of_job", "misfits_told", "run_job"]
 
 NEXT_BATCH_SECONDS = 5.0
 """How long the end of a run waits for one more batch from its data."""
@@ -50,10 +51,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         InputError: the trainer, its config, the faults, the device or the run directory is wrong.
     """
     job = spec.job
-    try:
-        device = choose_device(job.device)
-    except InputError as error:
-        raise InputError(f"{spec.origins.place(('device',)).text}: {error}") from error
+    device = device_of(spec)
     tell_deaths_when_drawing()
     faults = load_faults(spec.faults, spec.origins)
     trainer = ready_trainer(job, spec.origins, device)
@@ -61,9 +59,9 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     stop.stay()
     console = Console(highlight=False)
     with ConsoleRenderer(job.steps, console) as renderer:
-        with _misfits_told(spec):
+        with misfits_told(spec):
             injector = FaultInjector(faults, trainer, run_dir=spec.run_dir) if faults else None
-            guard = _guard(spec, trainer, device, _Signs(heartbeat, renderer, stop), injector)
+            guard = guard_of_job(spec, trainer, device, _Signs(heartbeat, renderer, stop), injector)
         if spec.changes:
             guard.parts.log.emit(SettingsChangedEvent(changes=spec.changes))
         if injector is not None:
@@ -103,8 +101,20 @@ def _output_may_fail() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def device_of(spec: WorkerSpec) -> torch.device:
+    """The device of a job.
+
+    Raises:
+        InputError: this machine has none of that kind.
+    """
+    try:
+        return choose_device(spec.job.device)
+    except InputError as error:
+        raise InputError(f"{spec.origins.place(('device',)).text}: {error}") from error
+
+
 @contextlib.contextmanager
-def _misfits_told(spec: WorkerSpec) -> Iterator[None]:
+def misfits_told(spec: WorkerSpec) -> Iterator[None]:
     """Put the line of the fault or of the policy before what does not fit the trainer."""
     try:
         yield
@@ -113,6 +123,20 @@ def _misfits_told(spec: WorkerSpec) -> Iterator[None]:
     except PolicyMisfit as error:
         inline = ("policy",) if spec.policy_origins.name == spec.origins.name else ()
         refuse([spec.policy_origins.problem(error.path, error.what, prefix=inline)])
+
+
+class RunSigns(Protocol):
+    """What hears how a run goes."""
+
+    @property
+    def renderer(self) -> Listener:
+        """Called with every event."""
+
+    def step(self, progress: Progress) -> None:
+        """A step was done."""
+
+    def evaluate(self, evaluation: Evaluation) -> Mapping[str, float]:
+        """Do an evaluation."""
 
 
 class _Signs:
@@ -141,9 +165,18 @@ class _Signs:
         return evaluation()
 
 
-def _guard(
-    spec: WorkerSpec, trainer: Trainer, device: torch.device, signs: _Signs, injector: FaultInjector | None
+def guard_of_job(
+    spec: WorkerSpec, trainer: Trainer, device: torch.device, signs: RunSigns, injector: FaultInjector | None
 ) -> Guard:
+    """The guard that a job is run under.
+
+    Args:
+        spec: the job.
+        trainer: built for it.
+        device: where its model is.
+        signs: hears how the run goes.
+        injector: stands before the trainer's data and loss, None without faults.
+    """
     loss = trainer.loss if injector is None else injector.loss
 
     @functools.wraps(loss)

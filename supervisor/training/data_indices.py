@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 from supervisor.training.containers import named_entries
 
-__all__ = ["Index", "IndexRecorder", "indices_in"]
+__all__ = ["Index", "IndexRecorder", "indices_in", "loader_of_rows"]
 
 Index = int | str
 """What a data set is asked for a row by."""
@@ -28,6 +29,10 @@ class IndexRecorder:
 
     Args:
         loader: an object with a `batch_sampler` of its own, over a data set of rows.
+
+    Attributes:
+        unreadable: indices that the loader is not told of, since reading them raises. A batch that has no others is
+            left out whole. To be set before an iterator is begun.
     """
 
     def __init__(self, loader: Any) -> None:
@@ -36,16 +41,13 @@ class IndexRecorder:
         self._lists: deque[list[Any]] = deque()
         self._aligned = True
         self._sampler = _Sampler(loader.batch_sampler, self._lists)
+        self.unreadable: frozenset[Any] = frozenset()
 
     @classmethod
     def of(cls, data: Any) -> IndexRecorder | None:
         """A recorder for `data`, or for what it wraps; None where there is no batch sampler to listen to."""
-        seen = data
-        while seen is not None and "batch_sampler" not in getattr(seen, "__dict__", {}):
-            seen = getattr(seen, "__dict__", {}).get("_data")
-        sampler = None if seen is None else vars(seen)["batch_sampler"]
-        rows = hasattr(getattr(seen, "dataset", None), "__getitem__")
-        return cls(seen) if sampler is not None and rows else None
+        loader = loader_of_rows(data)
+        return None if loader is None else cls(loader)
 
     @contextlib.contextmanager
     def recording(self, *, from_start: bool) -> Iterator[None]:
@@ -60,6 +62,7 @@ class IndexRecorder:
         held = vars(self._loader)
         original = held["batch_sampler"]
         # Past the loader's own check, which forbids another sampler: this one gives what the original gives.
+        self._sampler.unreadable = self.unreadable
         held["batch_sampler"] = self._sampler
         try:
             yield
@@ -78,6 +81,18 @@ class IndexRecorder:
         return last
 
 
+def loader_of_rows(data: Any) -> Any | None:
+    """The loader that `data` is or wraps, where a batch sampler tells it which rows of a data set to fetch."""
+    seen = data
+    while seen is not None and "batch_sampler" not in getattr(seen, "__dict__", {}):
+        seen = getattr(seen, "__dict__", {}).get("_data")
+    sampler = None if seen is None else vars(seen)["batch_sampler"]
+    held = getattr(seen, "dataset", None)
+    # The class that torch gives to a stream has the method, too, and its sampler gives no indices.
+    rows = hasattr(held, "__getitem__") and not isinstance(held, IterableDataset)
+    return seen if sampler is not None and rows else None
+
+
 def indices_in(batch: Any) -> list[Index] | None:
     """The indices that a batch tells itself: under `index` or `indices`, in what has names for its entries."""
     held = named_entries(batch)
@@ -93,9 +108,10 @@ def indices_in(batch: Any) -> list[Index] | None:
 class _Overheard:
     """Stands for a batch sampler or its iterator, and notes the lists of indices that come from it."""
 
-    def __init__(self, overheard: Any, lists: deque[list[Any]]) -> None:
+    def __init__(self, overheard: Any, lists: deque[list[Any]], unreadable: frozenset[Any] = frozenset()) -> None:
         self._overheard = overheard
         self._lists = lists
+        self.unreadable = unreadable
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._overheard, name)
@@ -108,7 +124,7 @@ class _Sampler(_Overheard):
         self._lists.clear()
         iterator = iter(self._overheard)
         stateful = all(hasattr(iterator, name) for name in ("state_dict", "load_state_dict"))
-        return (_StatefulBatches if stateful else _Batches)(iterator, self._lists)
+        return (_StatefulBatches if stateful else _Batches)(iterator, self._lists, self.unreadable)
 
     def __len__(self) -> int:
         return len(self._overheard)
@@ -122,6 +138,9 @@ class _Batches(_Overheard):
 
     def __next__(self) -> Any:
         indices = next(self._overheard)
+        while self.unreadable and isinstance(indices, Sequence) and not self.unreadable.isdisjoint(indices):
+            readable = [index for index in indices if index not in self.unreadable]
+            indices = readable or next(self._overheard)
         self._lists.append(list(indices) if isinstance(indices, Sequence) else [])
         return indices
 

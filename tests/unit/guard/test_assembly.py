@@ -133,15 +133,15 @@ def test_a_resumed_one_stands_where_the_run_stood(tmp_path: Path) -> None:
 
 
 def test_known_bad_samples_are_left_out_from_the_start_and_after_a_resume(tmp_path: Path) -> None:
-    known = [QuarantinedSample(index=41)]
+    known = [QuarantinedSample(index=41), QuarantinedSample(index=6, unreadable=True)]
     parts = assembled(build(), tmp_path / "run", known_bad=known)
-    assert parts.data.quarantined == {41}
+    assert (parts.data.quarantined, parts.data.unreadable) == ({41, 6}, {6})
     steps(parts, 2)
     parts.log.close()
     parts.writer.release()
     other = assembled(build(), tmp_path / "run", resume=True, known_bad=[QuarantinedSample(index=5)])
-    assert other.data.quarantined == {41, 5}
-    assert [sample.index for sample in read_quarantine(tmp_path / "run" / "quarantine.jsonl")] == [41, 5]
+    assert other.data.quarantined == {41, 6, 5}
+    assert [sample.index for sample in read_quarantine(tmp_path / "run" / "quarantine.jsonl")] == [41, 6, 5]
 
 
 def test_the_schedule_begins_in_the_epoch_of_the_data(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def layout(tmp_path: Path) -> RunLayout:
 def test_the_code_is_that_of_the_process(layout: RunLayout, monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
     commands: list[list[str]] = []
 
-    def run(command: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         commands.append(command)
         return subprocess.CompletedProcess(command, 2)
 

@@ -1,0 +1,231 @@
+"""The rows of a job's data, read for a look at each: by index where there is a data set, else batch after batch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler, default_collate
+
+from supervisor.training.data_indices import indices_in, loader_of_rows
+from supervisor.training.samples import sample_count
+from supervisor.training.tree import tensors
+
+__all__ = ["BatchReader", "Read", "RowName", "RowReader", "reader_of"]
+
+MOST_DRAWN = 2_000_000
+"""Batches of indices that are asked of a sampler which does not say how many there are."""
+BLOCK = 64
+"""Rows read at once, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowName:
+    """Which row is meant.
+
+    Attributes:
+        index: its index in the data set, None where that is not known.
+        batch: number of its batch in the pass, from 0, where the index is not known.
+        position: its place in that batch, from 0; None for the whole batch.
+    """
+
+    index: int | str | None = None
+    batch: int | None = None
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What reading some rows gave.
+
+    Attributes:
+        rows: their names, in the order in which they lie in the batch; one for the whole batch where its rows cannot
+            be told apart.
+        batch: them as the loader would hand them over; None where that raised.
+        error: what reading raised.
+        apart: whether each row has its place along dimension 0.
+    """
+
+    rows: Sequence[RowName]
+    batch: Any = None
+    error: Exception | None = None
+    apart: bool = True
+
+
+class RowReader:
+    """Reads the rows of the data set behind a loader, each by its index, past the loader's sampler and processes.
+
+    A row that raises does not end the pass: the rows that were read together with it are read again one by one.
+
+    Args:
+        loader: a loader of rows (`loader_of_rows`).
+        without: indices to leave out.
+
+    Attributes:
+        total: how many rows there are to read.
+        unit: what they are called.
+        ended_by: never anything, since every row is asked for by itself.
+        batch_sizes: the numbers of rows that the batches of an epoch have.
+        complete: whether all of them were read.
+    """
+
+    unit = "rows"
+    ended_by: Exception | None = None
+    complete = False
+
+    def __init__(self, loader: Any, without: Iterable[Any] = ()) -> None:
+        self._data_set = loader.dataset
+        self._collate = loader.collate_fn
+        self._stacks = self._collate is default_collate
+        self._block = max(1, min(BLOCK, getattr(loader, "batch_size", None) or BLOCK))
+        left_out = frozenset(without)
+        drawn, self.batch_sizes = _rows_drawn(loader)
+        self._indices: Sequence[Any] = [each for each in drawn if each not in left_out] if left_out else drawn
+        self.total: int | None = len(self._indices)
+
+    def read(self, most: int | None) -> Iterator[Read]:
+        """So many rows, spread evenly over all of them; all of them with None."""
+        indices, total = self._indices, len(self._indices)
+        count = total if most is None else min(most, total)
+        for start in range(0, count, self._block):
+            places = range(start, min(start + self._block, count))
+            yield from self._read([indices[place * total // count] for place in places])
+        self.complete = count == total
+
+    def _read(self, indices: list[Any]) -> Iterator[Read]:
+        names = [RowName(index) for index in indices]
+        try:
+            batch = self._fetch(indices)
+        except Exception as error:  # noqa: BLE001  (whatever the user's data set raises)
+            if len(indices) == 1:
+                yield Read(names, error=error)
+                return
+            yield from self._one_by_one(indices, error)
+            return
+        if sample_count(batch) == len(indices):
+            yield Read(names, batch)
+        elif len(indices) == 1:
+            yield Read(names, batch, apart=False)
+        else:
+            for index in indices:
+                yield from self._read([index])
+
+    def _one_by_one(self, indices: list[Any], together: Exception) -> Iterator[Read]:
+        """Each row by itself; where none raises, those of another shape than most are why they cannot be stacked."""
+        read = [each for index in indices for each in self._read([index])]
+        if self._stacks and all(each.error is None for each in read):
+            shapes = [_shapes(each.batch) for each in read]
+            usual = max(shapes, key=shapes.count)
+            odd = [shape != usual for shape in shapes]
+            read = [
+                Read(each.rows, error=ValueError(f"its shapes are {shape}, those of the others {usual}"))
+                if other
+                else each
+                for each, shape, other in zip(read, shapes, odd, strict=True)
+            ]
+        yield from read
+
+    def _fetch(self, indices: list[Any]) -> Any:
+        """As a loader's process does it."""
+        if getattr(self._data_set, "__getitems__", None):
+            rows = self._data_set.__getitems__(indices)
+        else:
+            rows = [self._data_set[index] for index in indices]
+        return self._collate(rows)
+
+
+class BatchReader:
+    """Reads batches as the data give them, for data without rows that could be asked for by themselves.
+
+    Args:
+        data: iterable of batches.
+        without: indices that the job leaves out already.
+
+    Attributes:
+        total: how many batches there are, None where that is not known.
+        unit: what they are called.
+        ended_by: the exception after which the data gave nothing more.
+        complete: whether the data came to their end, and not by an exception.
+    """
+
+    unit = "batches"
+    complete = False
+
+    def __init__(self, data: Iterable[Any], without: Iterable[Any] = ()) -> None:
+        self._data = data
+        self.ended_by: Exception | None = None
+        self.total: int | None = _length(data)
+        self.batch_sizes: set[int] = set()
+
+    def read(self, most: int | None) -> Iterator[Read]:
+        """Batches until so many rows have come; all of them with None."""
+        rows, raised = 0, None
+        if isinstance(self._data, (list, tuple)) and self._data and (last := sample_count(self._data[-1])):
+            # The odd one, which a look at the first rows does not come to.
+            self.batch_sizes.add(last)
+        batches = iter(self._data)
+        for number in itertools.count():
+            if most is not None and rows >= most:
+                return
+            try:
+                batch = next(batches)
+            except StopIteration:
+                # A generator that raised gives nothing more, which looks like its end.
+                self.ended_by = raised
+                self.complete = raised is None
+                return
+            except Exception as error:  # noqa: BLE001  (whatever the user's data raise)
+                if raised is not None:
+                    self.ended_by = error
+                    return
+                raised = error
+                yield Read([RowName(batch=number)], error=error)
+                continue
+            raised = None
+            count = sample_count(batch)
+            rows += count or 1
+            if count is None:
+                yield Read([RowName(batch=number)], batch, apart=False)
+                continue
+            self.batch_sizes.add(count)
+            told = indices_in(batch)
+            indices = told if told is not None and len(told) == count else None
+            yield Read([RowName(None if indices is None else indices[at], number, at) for at in range(count)], batch)
+
+
+def reader_of(data: Any, without: Iterable[Any] = ()) -> RowReader | BatchReader:
+    """The reader that fits the data."""
+    loader = loader_of_rows(data)
+    return BatchReader(data, without) if loader is None else RowReader(loader, without)
+
+
+def _rows_drawn(loader: Any) -> tuple[Sequence[Any], set[int]]:
+    """The rows that the loader's samplers ask for in an epoch, and the numbers of rows that its batches have.
+
+    They come in the order of the data set where they are numbers.
+    """
+    batches = loader.batch_sampler
+    if isinstance(batches, BatchSampler) and isinstance(batches.sampler, (SequentialSampler, RandomSampler)):
+        whole, rest = divmod(len(batches.sampler), batches.batch_size)
+        sizes = ({batches.batch_size} if whole else set()) | ({rest} if rest and not batches.drop_last else set())
+        return range(len(loader.dataset)), sizes
+    found: dict[Any, None] = {}
+    sizes = set()
+    for indices in itertools.islice(iter(batches), _length(batches) or MOST_DRAWN):
+        found.update(dict.fromkeys(indices))
+        sizes.add(len(indices))
+    rows = list(found)
+    return sorted(rows) if all(isinstance(each, int) for each in rows) else rows, sizes
+
+
+def _length(held: Any) -> int | None:
+    try:
+        return len(held)
+    except TypeError:
+        return None
+
+
+def _shapes(batch: Any) -> str:
+    return ", ".join(str(list(tensor.shape[1:])) for _, tensor in tensors(batch))
