@@ -209,5 +209,5 @@ class Guard(Primitives):
                 executor.step_optimizer()
             verdict = self.after_step()
         if verdict.outcome is None or verdict.halt:
-            raise PolicyHalt(verdict.reason or "")
+            raise PolicyHalt(verdict.reason or "") from verdict.cause
         return verdict.outcome

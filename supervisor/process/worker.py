@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 
 from supervisor.config.origins import refuse
-from supervisor.errors import ExitCode, InputError, PolicyMisfit
+from supervisor.errors import ExitCode, InputError, PolicyMisfit, traceback_of
 from supervisor.events.console import ConsoleRenderer
 from supervisor.faults import FaultInjector, load_faults
 from supervisor.faults.load import fault_script
@@ -30,6 +30,7 @@ from supervisor.record.counters import Progress
 from supervisor.record.run_log import Evaluation
 from supervisor.training.device import batch_to, choose_device
 from supervisor.training.trainer import Stateful, Trainer
+from supervisor.update import LossError
 
 __all__ = ["run_job"]
 
@@ -61,7 +62,8 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
             injector.position = lambda: (guard.steps_done, guard.updates_attempted - 1)
         stop.goes_to(guard)
         heartbeat.enter(Phase.TRAINING)
-        summary = guard.run(job.steps)
+        with _program_told(guard):
+            summary = guard.run(job.steps)
         guard.close()
     # Not before the run: what it imports would delay the first step of a restart.
     from supervisor.report.tables import render_summary
@@ -92,6 +94,21 @@ def _misfits_told(spec: WorkerSpec) -> Iterator[None]:
     except PolicyMisfit as error:
         inline = ("policy",) if spec.policy_origins.name == spec.origins.name else ()
         refuse([spec.policy_origins.problem(error.path, error.what, prefix=inline)])
+
+
+@contextlib.contextmanager
+def _program_told(guard: Guard) -> Iterator[None]:
+    """An exception that no restart helps against, for the program raises it at every batch, is told as a mistake."""
+    try:
+        yield
+    except Exception as error:
+        if guard.program_at_fault is None:
+            raise
+        guard.close()
+        if not isinstance(error, LossError):
+            # A loss that is wrong was raised by no line of the user's.
+            sys.stderr.write(traceback_of(error))
+        raise InputError(guard.program_at_fault) from error
 
 
 class _Signs:
