@@ -254,8 +254,15 @@ class WorkerExitedEvent(EventBase):
 
 
 class WorkerStalledEvent(EventBase):
-    """A worker's heartbeat has been still for `seconds`."""
+    """A worker's heartbeat has been still for `seconds`.
+
+    Attributes:
+        pid: its process id.
+        seconds: how long.
+        limit: the policy's key that allows no longer, as `restart.stall_timeout_seconds`.
+    """
 
     event: Literal["worker_stalled"] = "worker_stalled"
     pid: PositiveInt
     seconds: Number
+    limit: str | None = None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from supervisor.errors import ExitCode
 from supervisor.events.incident_file import ProcessIncident
 from supervisor.events.schema import ExitClassification
+from supervisor.process.heartbeat import Pulse
 from supervisor.run_layout import INCIDENT_FILE, RunLayout, replace_file
 
 __all__ = ["WorkerEnd", "classify", "oom_kills", "write_process_incident"]
@@ -31,11 +32,13 @@ class WorkerEnd:
         returncode: as `wait` gives it: negative for a signal.
         classification: why.
         reason: more, where more is known.
+        pulse: the last thing that its heartbeat said.
     """
 
     returncode: int
     classification: ExitClassification
     reason: str | None = None
+    pulse: Pulse | None = field(default=None, compare=False)
 
     @property
     def restartable(self) -> bool:

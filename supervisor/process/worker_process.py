@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from supervisor.clock import Clock
@@ -18,6 +17,7 @@ from supervisor.process.ending import end_group_with_parent, stopping_held_back
 from supervisor.process.exits import WorkerEnd, classify, oom_kills
 from supervisor.process.heartbeat import Heartbeat, Phase, StallWatch
 from supervisor.process.spec import WorkerSpec
+from supervisor.process.stacks import ask_for_stacks
 
 __all__ = ["WorkerProcess"]
 
@@ -25,7 +25,6 @@ COMMAND = (sys.executable, "-m", "supervisor.process.worker_entry")
 """What a worker is started as."""
 
 POLL_SECONDS = 0.1
-STACK_SECONDS = 2.0
 GRACE_SECONDS = 5.0
 
 
@@ -50,7 +49,7 @@ class WorkerProcess:
         self._heartbeat = Heartbeat(self._layout.heartbeat, create=True)
         for left_over in (self._layout.stacks, self._layout.last_error):
             left_over.unlink(missing_ok=True)
-        self._stalled = False
+        self._stalled: str | None = None
         self._stop_requests = 0
         self._oom_kills = oom_kills()
         # Blocked until the worker can handle them: one that comes while its interpreter starts is kept for it.
@@ -76,9 +75,10 @@ class WorkerProcess:
         """Watch it until it is gone, and put on record why."""
         watch = StallWatch(self._settings, self._clock.monotonic())
         while not self._gone(POLL_SECONDS):
-            silence = watch.silent_for(self._heartbeat.read(), self._clock.monotonic())
+            pulse = self._heartbeat.read()
+            silence = watch.silent_for(pulse, self._clock.monotonic())
             if silence is not None:
-                self._end_stalled(silence)
+                self._end_stalled(silence, watch.key(pulse))
         # Helpers of its own (loader workers) do not outlive it.
         self._kill_group()
         for process in (self._process, self._watchman):
@@ -87,14 +87,16 @@ class WorkerProcess:
                     process.stdin.close()
         if self._watchman is not None:
             self._watchman.wait()
+        pulse = self._heartbeat.read()
         kind = classify(
             self._process.returncode,
-            ended=self._heartbeat.read().phase is Phase.ENDED,
-            stalled=self._stalled,
+            ended=pulse.phase is Phase.ENDED,
+            stalled=self._stalled is not None,
             oom_killed=oom_kills() > self._oom_kills,
         )
         self._heartbeat.close()
-        end = WorkerEnd(self._process.returncode, kind, (_text(self._layout.last_error) or "").strip() or None)
+        reason = self._stalled or (_text(self._layout.last_error) or "").strip() or None
+        end = WorkerEnd(self._process.returncode, kind, reason, pulse)
         event = WorkerExitedEvent(
             pid=self._process.pid,
             exit_code=end.exit_code,
@@ -124,28 +126,16 @@ class WorkerProcess:
             return False
         return True
 
-    def _end_stalled(self, silence: float) -> None:
-        self._stalled = True
-        self._log.emit(WorkerStalledEvent(pid=self._process.pid, seconds=silence))
-        self._ask_for_stacks()
+    def _end_stalled(self, silence: float, key: str) -> None:
+        limit = f"restart.{key}"
+        self._stalled = f"stood still for {silence:.3g} s: raise {limit} in the policy if it needs longer"
+        self._log.emit(WorkerStalledEvent(pid=self._process.pid, seconds=silence, limit=limit))
+        ask_for_stacks(self._process.pid, self._layout.stacks, self._gone)
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         if not self._gone(GRACE_SECONDS):
             self._kill_group()
             self._process.wait()
-
-    def _ask_for_stacks(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGUSR1)
-        deadline = time.monotonic() + STACK_SECONDS
-        size = -1
-        # Complete when it has stopped growing: the worker cannot tell, for it stands still.
-        while time.monotonic() < deadline and not self._gone(POLL_SECONDS):
-            stacks = self._layout.stacks
-            grown = stacks.stat().st_size if stacks.exists() else 0
-            if grown and grown == size:
-                return
-            size = grown
 
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
