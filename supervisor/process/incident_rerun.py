@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 from supervisor.errors import InputError
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE
+from supervisor.process.shadowing import command
 from supervisor.run_layout import RunLayout
 
 __all__ = ["rerun_incident"]
@@ -35,6 +35,6 @@ def rerun_incident(run_dir: Path, folder: Path, *, as_json: bool) -> int:
     if missing:
         mend = "raise `max_bundle_mb` or `keep_bundles` in the policy's `diagnose` to have them kept next time"
         raise InputError(f"{folder}: without {' and '.join(missing)} the step cannot be run again: {mend}")
-    module = "supervisor.process.incident_rerun_entry"
-    command = [sys.executable, "-m", module, str(run_dir), str(folder), *(["--json"] if as_json else [])]
-    return subprocess.run(command, check=False).returncode
+    started = command("supervisor.process.incident_rerun_entry")
+    arguments = [str(run_dir), str(folder), *(["--json"] if as_json else [])]
+    return subprocess.run([*started, *arguments], check=False).returncode

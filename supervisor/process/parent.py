@@ -19,6 +19,7 @@ from supervisor.process.budget import RestartBudget
 from supervisor.process.ending import STOPPING, stopping_held_back
 from supervisor.process.exits import WorkerEnd, write_process_incident
 from supervisor.process.run_directory import RunDirectory, run_lock
+from supervisor.process.same_death import SameDeaths
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.worker_process import WorkerProcess
 
@@ -71,9 +72,11 @@ class Parent:
                         f"{self._settings.window_seconds:g} s: mend the cause and resume later, or allow more restarts",
                         log,
                     )
-                end = self._supervise(run_id, budget, log)
-                if end.restartable and not self._stop_signals:
-                    return self._give_up(self._what_was_tried(end, budget), log)
+                end, why = self._supervise(run_id, budget, log)
+                if why is not None:
+                    self._give_up(why, log)
+                    if end.restartable:
+                        return ExitCode.RESTARTS_SPENT
             if end.classification is ExitClassification.BAD_INPUT and not self._resume:
                 directory.leave_no_trace()
         if end.restartable:
@@ -81,14 +84,23 @@ class Parent:
             return ExitCode.INTERRUPTED
         return ExitCode(end.returncode)
 
-    def _supervise(self, run_id: str, budget: RestartBudget, log: EventLog) -> WorkerEnd:
+    def _supervise(self, run_id: str, budget: RestartBudget, log: EventLog) -> tuple[WorkerEnd, str | None]:
+        """Start workers until one has ended the run; the last end, and why there is no other where it died."""
+        deaths = SameDeaths(self._resume)
         initial, longest = self._settings.backoff_initial_seconds, self._settings.backoff_max_seconds
         backoff = tenacity.wait_exponential(initial) + tenacity.wait_random(0, initial)
         state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
         while True:
             end = self._work(run_id, budget, log)
-            if not end.restartable or self._stop_signals or budget.spent(self._now()):
-                return end
+            if not end.restartable or self._stop_signals:
+                return end, None
+            same = deaths.judge(end, got_on=self._directory.got_on)
+            if same is not None and same[0] is ExitCode.BAD_INPUT:
+                return WorkerEnd(ExitCode.BAD_INPUT, ExitClassification.BAD_INPUT), same[1]
+            if same is not None:
+                return end, same[1]
+            if budget.spent(self._now()):
+                return end, self._what_was_tried(end, budget)
             # Failures far apart are separate incidents: each begins with the shortest pause.
             state.attempt_number = max(1, budget.failures(self._now()))
             self._pause(min(backoff(state), longest))

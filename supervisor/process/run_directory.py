@@ -167,7 +167,7 @@ class RunDirectory:
     def leave_no_trace(self) -> None:
         """Remove what was written for a job that could not take a step, so that the mended one can start."""
         layout = self.layout
-        if self._got_on:
+        if self.got_on:
             return
         if self._created:
             shutil.rmtree(self.path, ignore_errors=True)
@@ -181,7 +181,7 @@ class RunDirectory:
             file.unlink(missing_ok=True)
 
     @property
-    def _got_on(self) -> bool:
+    def got_on(self) -> bool:
         """Whether there is anything that another start would not come to as well."""
         if any(not path.name.startswith("step-00000000") for path in self.layout.checkpoints.glob("step-*")):
             return True

@@ -24,6 +24,7 @@ from supervisor.faults.strike import FaultMisfit
 from supervisor.guard import Guard
 from supervisor.process.ending import StopRequest
 from supervisor.process.heartbeat import Heartbeat, Phase
+from supervisor.process.shadowing import refuse_shadows
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.trainer_loading import ready_trainer
 from supervisor.record.counters import Progress
@@ -50,6 +51,8 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     except InputError as error:
         raise InputError(f"{spec.origins.place(('device',)).text}: {error}") from error
     faults = load_faults(spec.faults, spec.origins)
+    # Before the working directory comes onto the import path.
+    refuse_shadows(Path.cwd())
     trainer = ready_trainer(job, spec.origins, device)
     console = Console(highlight=False)
     with ConsoleRenderer(job.steps, console) as renderer:

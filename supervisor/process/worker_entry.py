@@ -1,7 +1,6 @@
 """Where a worker process begins: what stops it, shows its stacks and ends it with its parent is set up before torch.
 
-Started by the parent as `python -m supervisor.process.worker_entry`, with a `WorkerSpec` on the first line of its
-standard input.
+Started by the parent as `shadowing.command` says, with a `WorkerSpec` on the first line of its standard input.
 """
 
 from __future__ import annotations

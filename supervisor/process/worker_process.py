@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 from supervisor.clock import Clock
@@ -16,12 +15,13 @@ from supervisor.policy import RestartSettings
 from supervisor.process.ending import end_group_with_parent, stopping_held_back
 from supervisor.process.exits import WorkerEnd, classify, oom_kills
 from supervisor.process.heartbeat import Heartbeat, Phase, StallWatch
+from supervisor.process.shadowing import command
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.stacks import ask_for_stacks
 
 __all__ = ["WorkerProcess"]
 
-COMMAND = (sys.executable, "-m", "supervisor.process.worker_entry")
+COMMAND = command("supervisor.process.worker_entry")
 """What a worker is started as."""
 
 POLL_SECONDS = 0.1

@@ -13,6 +13,7 @@ from supervisor.errors import InputError
 from supervisor.training.data_indices import IndexRecorder, indices_in
 from supervisor.training.data_position import DataPosition
 from supervisor.training.device import devices_of, placed
+from supervisor.training.loader_errors import why_empty
 from supervisor.training.rng import capture_rng, generator_states, preserved_rng, restore_generators, restore_rng
 from supervisor.training.samples import keep_samples, sample_count
 from supervisor.training.trainer import Stateful
@@ -149,7 +150,7 @@ class DataCursor(DataPosition):
             batch = next(iterator)
         except StopIteration:
             if fresh and self.batch_in_epoch == 0:
-                raise InputError("data: no batches: give an iterable of at least one batch") from None
+                raise InputError(why_empty(self._data)) from None
             if self._one_shot:
                 raise InputError(
                     f"data: the iterator ended after {self.batch_number} batches and cannot begin again: "
