@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from supervisor.diagnosis import Diagnosis
 from supervisor.evidence import Blame
 from supervisor.experiments import Experimenter
 from supervisor.guard.blaming import by_evidence
@@ -127,6 +128,10 @@ class Discarding:
             attempt.evidence = self.experimenter.convict(attempt, cause)
             diagnosis = by_evidence(diagnosis, attempt)
             self._mend(attempt, cause)
+        return self.answered(attempt, diagnosis)
+
+    def answered(self, attempt: Attempt, diagnosis: Diagnosis | None) -> Verdict:
+        """Answer an update that was undone and looked into."""
         self.continuation.flag(attempt)
         recovered = self.recovery.answer(attempt, self.policy.acted_on(attempt.signals), diagnosis, self.diagnostician)
         if recovered.decision.action is not ActionName.HALT:

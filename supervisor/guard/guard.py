@@ -31,9 +31,11 @@ from supervisor.guard.assembly import TrainingObjects, assemble
 from supervisor.guard.outcome import StepOutcome
 from supervisor.guard.primitives import Primitives
 from supervisor.guard.recovery import Redrawing, TrainerReset
+from supervisor.guard.unread import answer_unread
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.record.run_files import Reporting
 from supervisor.record.run_log import Evaluation, ProgressListener
+from supervisor.training.bad_rows import BadSamples
 from supervisor.training.data_cursor import DataCursor
 from supervisor.training.data_position import DataPosition
 from supervisor.training.optimizers import chained
@@ -170,12 +172,20 @@ class Guard(Primitives):
 
         Raises:
             InputError: there are no batches, or `steps` is not a positive number.
+            PolicyHalt: the data raise for more batches than the policy allows.
         """
         if self._cursor is None:
             raise InputError("data: Guard needs `data` to give batches: pass an iterable of batches")
         self.begin(steps)
         while self.steps_done < steps and self._status is None and not self.parts.stop.requested:
-            drawn = self._cursor.give(self._accumulate)
+            try:
+                drawn = self._cursor.give(self._accumulate)
+            except BadSamples as bad:
+                self.parts.schedule.follow(self._cursor)
+                verdict = self._answered(answer_unread(self.parts.step.discarding, bad))
+                if verdict.halt:
+                    raise PolicyHalt(verdict.reason or "") from verdict.cause
+                continue
             self.parts.schedule.follow(self._cursor)
             yield drawn[0] if self._accumulate == 1 else drawn
         if self._status is None:

@@ -11,7 +11,7 @@ from supervisor.events.writer import EventLog
 from supervisor.policy import RecoveryPolicy
 from supervisor.states.good_states import GoodStates
 from supervisor.states.restore_points import RestorePoint, RestorePoints
-from supervisor.training.data_cursor import writable
+from supervisor.training.data_position import writable
 from supervisor.training.inspection import StateCheck
 from supervisor.training.trainer import Stateful
 

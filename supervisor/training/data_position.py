@@ -7,9 +7,9 @@ from typing import Any
 
 from supervisor.errors import InputError
 from supervisor.training.trainer import Stateful
-from supervisor.training.tree import clone
+from supervisor.training.tree import clone, comes_back
 
-__all__ = ["DataPosition"]
+__all__ = ["DataPosition", "writable"]
 
 
 class DataPosition:
@@ -100,3 +100,13 @@ class DataPosition:
         self.batch_number = position.get("batch_number", 0)
         if "outside" in position:
             self.seek(position)
+
+
+def writable(position: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """A position as a checkpoint can give it back, and how many of the batches put back had to be left out.
+
+    A batch is left out when it holds something else than tensors and plain values, or lies on several devices.
+    """
+    # Copied, since a slice would be written together with the whole tensor that it is taken from.
+    kept = [clone(entry) for entry in position["pending"] if comes_back(entry[0]) and len(entry[1]) <= 1]
+    return {**position, "pending": kept}, len(position["pending"]) - len(kept)

@@ -24,7 +24,8 @@ from torch.utils.data import (
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from supervisor.errors import InputError
-from supervisor.training.data_cursor import DataCursor, writable
+from supervisor.training.data_cursor import DataCursor
+from supervisor.training.data_position import writable
 from supervisor.training.rng import capture_rng, preserved_rng, restore_rng
 from supervisor.training.tree import plain
 

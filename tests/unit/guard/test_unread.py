@@ -1,0 +1,179 @@
+"""Rows that the data set raises for are left out like any bad sample, and the training is as if they had never been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.exact import assert_same
+from support.training import EventList, build, guard_of, quiet
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from supervisor import Guard, PolicyHalt
+from supervisor.events.quarantine_file import read_quarantine
+
+ROWS, SIZE = 48, 8
+
+
+class Rows(Dataset[tuple[Tensor, Tensor]]):
+    def __init__(self, *raising: int, times: int | None = None) -> None:
+        self.raising, self.left = set(raising), times
+
+    def __len__(self) -> int:
+        return ROWS
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if index in self.raising and self.left != 0:
+            self.left = None if self.left is None else self.left - 1
+            raise ValueError("no such row")
+        return torch.randn(6, generator=torch.Generator().manual_seed(index)), torch.tensor(index % 3)
+
+
+RAISED_AT = f"{__file__}:{Rows.__getitem__.__code__.co_firstlineno + 3}"
+
+LOADERS: dict[str, Any] = {
+    "no processes": lambda rows: DataLoader(rows, SIZE),
+    "processes": lambda rows: DataLoader(rows, SIZE, num_workers=2),
+    "stateful": lambda rows: StatefulDataLoader(rows, SIZE),
+    "stateful processes": lambda rows: StatefulDataLoader(rows, SIZE, num_workers=2),
+}
+
+EXPERIMENTS = {"experiments": {}, "counting": None}
+
+
+def without(*left_out: int, epochs: int = 3) -> list[Any]:
+    """The batches of so many epochs, as they are without these rows."""
+    rows = Rows()
+    each = []
+    for first in range(0, ROWS, SIZE):
+        kept = [rows[index] for index in range(first, first + SIZE) if index not in left_out]
+        each += [default_collate(kept)] if kept else []
+    return each * epochs
+
+
+def trained_on(batches: list[Any]) -> dict[str, Tensor]:
+    training = build()
+    guard_of(training, batches).run(len(batches))
+    return training.model.state_dict()
+
+
+@pytest.mark.parametrize("counting", EXPERIMENTS)
+@pytest.mark.parametrize("loader", LOADERS)
+def test_a_row_that_raises_is_named_and_left_out_and_the_rest_of_its_batch_comes_again(
+    loader: str, counting: str, tmp_path: Path
+) -> None:
+    training, heard = build(), EventList()
+    policy = {"experiments": EXPERIMENTS[counting]}
+    data = LOADERS[loader](Rows(13))
+    guard = guard_of(training, data, policy=policy, run_dir=tmp_path / "run", listeners=[heard], quiet=True)
+    # One step is used up for it, in the first epoch alone.
+    summary = guard.run(3 * ROWS // SIZE + 1)
+    guard.close()
+    assert (summary.status, summary.quarantined, summary.incidents) == ("finished", (13,), 1)
+    assert_same(training.model.state_dict(), trained_on(without(13)))
+    (signal,) = heard.named("signal")
+    assert (signal.exception, signal.where) == ("ValueError: no such row", RAISED_AT)
+    assert [event.action for event in heard.named("decision")] == ["skip_batch"]
+    assert heard.named("incident_closed")[0].cured_by == "skip_batch"
+    (diagnosis,) = heard.named("diagnosis")
+    assert diagnosis.cause.kind == "bad_input"
+    assert diagnosis.cause.dataset_indices == (13,)
+    assert f"the data set raised ValueError: no such row at {RAISED_AT}, for row 13" in diagnosis.cause.explanation
+    (sample,) = read_quarantine(tmp_path / "run" / "quarantine.jsonl")
+    assert (sample.index, sample.step, sample.batch_number) == (13, 1, 1)
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_a_run_that_is_resumed_after_it_goes_on_as_if_it_had_not_ended(loader: str, tmp_path: Path) -> None:
+    """Also in the middle of the epoch in which it was found, which is read once more up to there."""
+    training = build()
+    guard = guard_of(training, LOADERS[loader](Rows(13)), policy=quiet(), run_dir=tmp_path / "run", quiet=True)
+    guard.run(4)
+    guard.close()
+    again = build(seed=5)
+    heard = EventList()
+    data = LOADERS[loader](Rows(13))
+    resumed = guard_of(again, data, policy=quiet(), run_dir=tmp_path / "run", resume=True, listeners=[heard])
+    summary = resumed.run(3 * ROWS // SIZE + 1)
+    resumed.close()
+    assert (summary.status, summary.quarantined) == ("finished", (13,))
+    assert heard.named("decision") == []
+    assert_same(again.model.state_dict(), trained_on(without(13)))
+
+
+def test_several_rows_and_a_whole_batch_of_them() -> None:
+    training = build()
+    bad = (13, 14, *range(24, 32))
+    guard = guard_of(training, DataLoader(Rows(*bad), SIZE), quiet=True)
+    # Of the batch in which every row raises, each is as likely to be sound.
+    summary = guard.run(5 + 2)
+    assert (summary.quarantined, summary.skipped_steps) == ((13, 14), 2)
+    assert_same(training.model.state_dict(), trained_on(without(*bad, epochs=1)))
+
+
+def test_batches_of_one_update_that_came_before_it_come_again_in_order() -> None:
+    training, other = build(), build()
+    summary = guard_of(training, DataLoader(Rows(13), SIZE), accumulate=2, quiet=True).run(4)
+    assert summary.quarantined == (13,)
+    guard_of(other, without(13, epochs=1), accumulate=2).run(3)
+    assert_same(training.model.state_dict(), other.model.state_dict())
+
+
+def test_what_cannot_be_raised_again_is_no_rows_fault() -> None:
+    training, heard = build(), EventList()
+    guard = guard_of(training, DataLoader(Rows(13, times=1), SIZE), listeners=[heard], quiet=True)
+    summary = guard.run(ROWS // SIZE + 1)
+    assert (summary.quarantined, summary.skipped_steps) == ((), 1)
+    assert "gives every row of the batch when it is asked again" in heard.named("diagnosis")[0].cause.explanation
+    assert_same(training.model.state_dict(), trained_on(without(epochs=1)))
+
+
+def test_a_data_set_that_always_raises_is_the_programs_fault() -> None:
+    guard = guard_of(build(), DataLoader(Rows(*range(ROWS)), SIZE), quiet=True)
+    with pytest.raises(ValueError, match="no such row"):
+        guard.run(20)
+    assert guard.program_at_fault is not None
+    assert guard.program_at_fault.startswith(f"{RAISED_AT}: ValueError: no such row: each of the first 3 batches")
+
+
+@pytest.mark.parametrize("size", [1, SIZE])
+def test_one_that_raises_from_some_row_on_halts_from_the_exception(size: int) -> None:
+    """A disk that is gone: no row is left out for it where all of a batch raise."""
+    data = DataLoader(Rows(*range(ROWS // 2, ROWS)), size)
+    policy = {"experiments": {"bad_data": {"in_a_row": 5}}, "ladder": [{"action": "skip_batch"}, {"action": "halt"}]}
+    guard = guard_of(build(), data, policy=policy, quiet=True)
+
+    def loop() -> None:
+        for batch in guard.batches(1000):
+            guard.step(batch)
+
+    if size == 1:
+        # Of one row nobody can tell: it is left out, and the next; the epoch that follows holds the others.
+        guard.run(ROWS)
+        assert set(guard.summary().quarantined) == set(range(ROWS // 2, ROWS))
+        return
+    guard.run(ROWS // 2 // SIZE)
+    with pytest.raises(PolicyHalt) as caught:
+        loop()
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert guard.status == "halted"
+
+
+class Broken(Dataset[Any]):
+    """An iterable that cannot go on."""
+
+    def __iter__(self) -> Any:
+        yield from without(epochs=1)[:2]
+        raise ValueError("the stream broke")
+
+
+def test_what_cannot_go_on_is_raised() -> None:
+    guard: Guard = guard_of(build(), Broken(), quiet=True)
+    with pytest.raises(ValueError, match="the stream broke"):
+        guard.run(20)
+    assert guard.program_at_fault is None
+    assert guard.steps_done == 2
