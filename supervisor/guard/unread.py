@@ -47,8 +47,8 @@ def answer_unread(discarding: Discarding, bad: BadSamples) -> Verdict:
     try:
         if undoing.first.convict(attempt, cause):
             discarding.continuation.break_off(attempt)
-            points.data.put_back(bad.before)
             raise bad.error
+        points.data.used()
         rest = () if again.batch is NOTHING_LEFT else (again.batch,)
         attempt.mended = (*bad.before, *rest)
         if discarding.policy.experiments is not None:

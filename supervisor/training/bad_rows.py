@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from supervisor.training.loader_errors import DataFault, LoaderError, fault_of
+from supervisor.training.loader_errors import DataFault, LoaderError, fault_of, is_dead_loader
 from supervisor.training.rng import preserved_rng
 
 __all__ = ["NOTHING_LEFT", "BadSamples", "ReadAgain", "read_again", "read_past"]
@@ -72,8 +72,10 @@ def read_again(loader: Any, indices: Sequence[Any] | None, left_out: Collection[
         for position in asked:
             try:
                 items[position] = _row(loader.dataset, indices[position])
-            except Exception:  # noqa: BLE001  (whatever the user's data set raises speaks against the row)
-                continue
+            except Exception as error:
+                # Whatever the data set raises speaks against the row, but a process that dies speaks against none.
+                if is_dead_loader(error):
+                    raise
         bad = [position for position in asked if position not in items]
         batch = _collated(loader, items)
         if batch is NOTHING_LEFT and not bad:

@@ -72,7 +72,7 @@ class DataCursor(DataPosition):
         """Draw the batches of one update. Until `used` is called they can be taken back.
 
         Raises:
-            BadSamples: the data set raised for one of them; those before it are in the exception, and not given.
+            BadSamples: the data set raised for one of them; those before it can be taken back.
         """
         self._given = ()
         try:
@@ -80,7 +80,7 @@ class DataCursor(DataPosition):
                 # One by one, so that those before one that raises can be taken back too.
                 self._given += (self.next(),)
         except BadSamples as bad:
-            bad.before, self._given, self._unread = self._given, (), None
+            bad.before, self._unread = self._given, None
             raise
         return self._given
 

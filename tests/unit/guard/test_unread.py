@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 from supervisor import Guard, PolicyHalt
 from supervisor.events.quarantine_file import read_quarantine
+from supervisor.guard.unread import answer_unread
+from supervisor.training.bad_rows import BadSamples, ReadAgain
+from supervisor.training.loader_errors import DataFault, LoaderError
 
 ROWS, SIZE = 48, 8
 
@@ -168,6 +172,24 @@ def test_of_batches_of_one_row_each_is_left_out() -> None:
     training = build(model=lambda: nn.Linear(6, 3))
     summary = guard_of(training, loader_of(Rows(9, 13), 1), quiet=True).run(ROWS)
     assert summary.quarantined == (9, 13)
+
+
+def test_where_no_row_can_be_told_the_batch_is_left_out_until_it_is_the_programs_fault() -> None:
+    heard = EventList()
+    guard = guard_of(build(), without(), listeners=[heard], quiet=True)
+    guard.begin(10)
+    error = OSError("the disk is gone")
+    told = LoaderError(DataFault.BAD_SAMPLE, "OSError", "OSError: the disk is gone", "mine.py:7", "")
+    answer = functools.partial(answer_unread, guard.parts.step.discarding, BadSamples(told, error, ReadAgain()))
+    for _ in range(2):
+        verdict = answer()
+        assert verdict.outcome is not None
+        assert (verdict.halt, verdict.outcome.action, verdict.outcome.applied) == (False, "skip_batch", False)
+    assert {event.kind for event in heard.named("diagnosis")} == {"exception"}
+    assert heard.named("diagnosis")[0].explanation.endswith("which row it was is not known")
+    with pytest.raises(OSError, match="the disk is gone"):
+        answer()
+    assert guard.steps_done == 2
 
 
 class Broken(Dataset[Any]):
