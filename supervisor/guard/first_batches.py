@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from supervisor.experiments import OtherBatches
-from supervisor.records import Cause, Observation
+from supervisor.records import Cause, CauseKind, Observation
 from supervisor.update import Attempt, LossError
 
 __all__ = ["FIRST", "FirstBatches"]
@@ -54,12 +54,13 @@ class FirstBatches:
 
         Args:
             attempt: the update, which was discarded.
-            cause: what the diagnosis found: rows without which the step does not raise are at fault themselves.
+            cause: what the diagnosis found: rows without which the step does not raise are at fault themselves, and a
+                step that is healthy when it is run again is nobody's fault.
         """
         raised = attempt.raised
         if raised is None or self.applied():
             return False
-        if cause is not None and (cause.samples or cause.deterministic is False):
+        if cause is not None and (cause.samples or _by_chance(cause)):
             return False
         how = (raised.type, raised.where or raised.message)
         if self._alike[-1:] != [how]:
@@ -77,6 +78,10 @@ class FirstBatches:
             return False
         seen = self.others.observed(attempt, FIRST - 1)
         return seen is not None and all(_how(each) == how for each in seen)
+
+
+def _by_chance(cause: Cause) -> bool:
+    return cause.kind is CauseKind.NOT_REPRODUCIBLE or cause.deterministic is False
 
 
 def _how(seen: Observation) -> tuple[str, str] | None:

@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.command import PATIENCE_SECONDS, environment, supervise, write_job, write_trainer
+from support.command import (
+    PATIENCE_SECONDS,
+    environment,
+    read_lines,
+    strict_json,
+    supervise,
+    write_job,
+    write_trainer,
+)
 
 
 @pytest.fixture
@@ -91,3 +99,49 @@ def test_one_of_the_name_of_ours(folder: Path) -> None:
     )
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith(f"{folder / 'supervisor.py'}: stands in the way of the supervisor's own package")
+
+
+RAISING = """
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+
+class Rows(Dataset):
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        if index == 13:
+            raise OSError("torn record")
+        return torch.full((4,), float(index % 5))
+
+
+class Trainer:
+    scheduler = None
+
+    @classmethod
+    def from_config(cls, config, *, seed):
+        self = cls()
+        self.model = nn.Linear(4, 1)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.001)
+        self.data = DataLoader(Rows(), 4, num_workers=2, generator=torch.Generator().manual_seed(1))
+        return self
+
+    def loss(self, batch):
+        return (self.model(batch) - batch.sum(1, keepdim=True)).square().mean()
+"""
+
+
+@pytest.mark.slow
+def test_a_row_that_raises_in_a_process_of_the_loader_is_left_out_without_a_restart(folder: Path) -> None:
+    (folder / "mine.py").write_text(RAISING, encoding="utf-8")
+    write_job(folder, trainer="mine:Trainer", steps=25, run_dir="run", device="cpu", cpu_threads=1)
+    done = supervise("run", "job.yaml", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert [line["event"] for line in read_lines(folder / "run", "supervisor")] == ["worker_started", "worker_exited"]
+    (line,) = (folder / "run" / "quarantine.jsonl").read_text(encoding="utf-8").splitlines()
+    assert strict_json(line)["index"] == 13
+    told = supervise("explain", "run", "1", cwd=folder)
+    assert told.returncode == 0, told.stderr
+    assert "OSError: torn record" in told.stdout

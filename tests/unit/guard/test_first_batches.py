@@ -64,9 +64,14 @@ class TestTelling:
     def test_none_is_once_an_update_was_applied(self) -> None:
         assert verdicts(*map(raising, range(3)), applied=True) == [False] * 3
 
-    @pytest.mark.parametrize("named", [{"samples": (3,)}, {"deterministic": False}], ids=["rows", "chance"])
+    @pytest.mark.parametrize(
+        "named",
+        [{"samples": (3,)}, {"deterministic": False}, {"kind": CauseKind.NOT_REPRODUCIBLE}],
+        ids=["rows", "chance", "healthy when run again"],
+    )
     def test_rows_that_raise_by_themselves_are_not(self, named: dict[str, Any]) -> None:
-        cause = Cause(CauseKind.EXCEPTION, "", 0, 0, **named)
+        fields: dict[str, Any] = {"kind": CauseKind.EXCEPTION, **named}
+        cause = Cause(explanation="", step=0, update=0, **fields)
         assert verdicts(*map(raising, range(3)), cause=cause) == [False] * 3
 
     @pytest.mark.parametrize("applied", [False, True])
