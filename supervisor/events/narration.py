@@ -187,7 +187,8 @@ def _other(event: Event) -> list[Line]:
         case schema.WarningEvent():
             return [Line(f"{at}warning: {event.message}", Tone.BAD)]
         case schema.WorkerStalledEvent():
-            return [Line(f"worker {event.pid} has stood still for {event.seconds:.3g} s", Tone.BAD)]
+            limit = f", longer than {event.limit} allows" if event.limit else ""
+            return [Line(f"worker {event.pid} has stood still for {event.seconds:.3g} s{limit}", Tone.BAD)]
         case schema.WorkerExitedEvent() if event.classification not in schema.ORDERLY_EXITS:
             how = event.signal or f"exit code {event.exit_code}"
             why = f": {event.reason}" if event.reason else ""

@@ -304,8 +304,10 @@ class WorkerStalledEvent(EventBase):
     Attributes:
         pid: its process id.
         seconds: how long.
+        limit: the policy's key that allows no longer, as `restart.stall_timeout_seconds`.
     """
 
     event: Literal["worker_stalled"] = "worker_stalled"
     pid: PositiveInt
     seconds: Number
+    limit: str | None = None

@@ -6,6 +6,7 @@ from supervisor.experiments.cures import CuresInForce, why_not_applied
 from supervisor.experiments.examining import Examining, Tools
 from supervisor.experiments.experimenter import Experimenter
 from supervisor.experiments.fork import Forks, Stopped
+from supervisor.experiments.others import OtherBatches
 from supervisor.experiments.probing import Probing
 from supervisor.experiments.windows import Memory, Windows
 from supervisor.experiments.zero_output import zero_output_losses
@@ -17,6 +18,7 @@ __all__ = [
     "Experimenter",
     "Forks",
     "Memory",
+    "OtherBatches",
     "PassBudget",
     "Probing",
     "RecentCanaries",

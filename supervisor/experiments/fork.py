@@ -22,7 +22,7 @@ from supervisor.training.state import Subject, TrainingState
 from supervisor.training.tree import clone, comes_back
 from supervisor.update import Executor, Place
 
-__all__ = ["Forks", "Setting", "Stopped", "Update", "drawn_updates"]
+__all__ = ["Forks", "Setting", "Stopped", "Update", "drawn_updates", "fresh"]
 
 Update = tuple[Any, ...]
 """The batches of one update."""
@@ -182,7 +182,7 @@ class Forks:
     def _replayed(self, batches: Update) -> Observation:
         if self.stopping():
             raise Stopped
-        return self.executor.replay(_fresh(batches), Place(0, 0, replayed=True))
+        return self.executor.replay(fresh(batches), Place(0, 0, replayed=True))
 
     def _is_sound(self, seen: Observation) -> bool:
         if seen.exception is not None or not math.isfinite(seen.loss):
@@ -201,12 +201,12 @@ class Forks:
             raise Stopped
         if not self._graph:
             try:
-                return self.executor.probe(_fresh(batches), graph=False)
+                return self.executor.probe(fresh(batches), graph=False)
             except Exception:  # noqa: BLE001  (a loss that differentiates inside raises without a graph)
                 self._graph = True
-        return self.executor.probe(_fresh(batches), graph=True)
+        return self.executor.probe(fresh(batches), graph=True)
 
 
-def _fresh(batches: Update) -> Update:
+def fresh(batches: Update) -> Update:
     """A copy, since a loss may write into its batch; what cannot be copied for certain is handed on as it is."""
     return tuple(clone(batch) if comes_back(batch) else batch for batch in batches)

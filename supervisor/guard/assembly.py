@@ -12,12 +12,22 @@ from supervisor.errors import InputError
 from supervisor.events import EventLog
 from supervisor.events.quarantine_file import QuarantinedSample
 from supervisor.events.writer_lock import WriterLock
-from supervisor.experiments import CuresInForce, Examining, Experimenter, PassBudget, RecentCanaries, Tools, Windows
+from supervisor.experiments import (
+    CuresInForce,
+    Examining,
+    Experimenter,
+    OtherBatches,
+    PassBudget,
+    RecentCanaries,
+    Tools,
+    Windows,
+)
 from supervisor.guard.continuation import Continuation
 from supervisor.guard.cure_trials import StopRequest
 from supervisor.guard.curing import Curing
 from supervisor.guard.diagnosing import Diagnostician
 from supervisor.guard.discarding import Discarding, Undoing
+from supervisor.guard.first_batches import FirstBatches
 from supervisor.guard.micro_batches import MicroBatchJudge
 from supervisor.guard.recovery import Recovery, Redrawing
 from supervisor.guard.setup import SetupCheck
@@ -147,7 +157,10 @@ def assemble(
     setup = SetupCheck(policy, curing, detectors, cures, log)
     recovery = Recovery(policy, points, restoring, redrawing, incident_log, quarantine, curing)
     continuation = Continuation(points, schedule, states, taker, incident_log, run_log, experimenter)
-    undoing = Undoing(executor, states, detectors, MicroBatchJudge(subject, executor, detectors))
+    others = OtherBatches(subject, executor, data, settings.accumulate) if policy.experiments is not None else None
+    # Not by the count of applied steps, which a reload takes back.
+    first = FirstBatches(lambda: ledger.counters.final_loss is not None, others)
+    undoing = Undoing(executor, states, detectors, MicroBatchJudge(subject, executor, detectors), first)
     diagnostician = Diagnostician(policy, points, executor, detectors, layout, clock, canaries)
     discarding = Discarding(policy, undoing, diagnostician, experimenter, recovery, continuation, setup)
     step = SupervisedStep(policy, points, executor, detectors, canaries, continuation, discarding)

@@ -57,7 +57,9 @@ def blamed_rows(attempt: Attempt, cause: Cause, *, good_state: bool) -> tuple[Ca
 
 
 def bad_by_themselves(attempt: Attempt, cause: Cause) -> bool:
-    """Whether every row of a cause holds a value that is not finite."""
+    """Whether every row of a cause holds a value that is not finite, or could not be read at all."""
+    if not attempt.batches:
+        return bool(cause.samples)
     return bool(cause.samples) and set(cause.samples) <= _not_finite(attempt)
 
 

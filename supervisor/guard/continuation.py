@@ -115,6 +115,15 @@ class Continuation:
         self.run_log.halted(recovered.decision.reason, attempt.seen)
         return self._discarded(attempt, ActionName.HALT)
 
+    def break_off(self, attempt: Attempt) -> None:
+        """The program is at fault: as if the batch had never been drawn, for the exception ends the run."""
+        data = self.points.data
+        if attempt.drawn:
+            data.put_back(attempt.batches)
+        else:
+            data.taken_from(attempt.batches)
+        self.points.ledger.cancel(attempt.place)
+
     @property
     def halt_reason(self) -> str | None:
         """Why the run has ended in `halt`; None where it has not."""

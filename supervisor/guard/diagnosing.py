@@ -84,10 +84,11 @@ class Diagnostician:
         return attempt.evidence is None or not self.detectors.suspect(seen)
 
     def write_bundle(self, incident: int, attempt: Attempt) -> Bundle | None:
-        """Write what is needed to run the step again beside the incident's record; None without a run directory."""
+        """Write what is needed to run the step again beside the incident's record; None without a run directory,
+        and where the data gave no batch."""
         settings = self.policy.diagnose
         most = settings.max_bundle_mb * 2**20
-        if self.layout is None or not settings.enabled or most == 0:
+        if self.layout is None or not settings.enabled or most == 0 or not attempt.batches:
             return None
         remove_bundle(self.layout.incident(incident - settings.keep_bundles))
         return write_bundle(self.layout.incident(incident), attempt, self.points.subject, most_bytes=most)

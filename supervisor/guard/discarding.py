@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from supervisor.diagnosis import Diagnosis
 from supervisor.evidence import Blame
 from supervisor.experiments import Experimenter
 from supervisor.guard.blaming import by_evidence
@@ -33,12 +34,14 @@ class Undoing:
         states: what a recovery depends on is to be on disk first.
         detectors: say what is wrong.
         judge: tells the batches of an accumulated update apart.
+        first: tells a mistake in the program from a bad batch, before any update was applied.
     """
 
     executor: Executor
     states: GoodStates
     detectors: Detectors
     judge: MicroBatchJudge
+    first: FirstBatches = field(default_factory=FirstBatches)
 
     def undo(self, attempt: Attempt) -> bool:
         """Put everything back, then look again.
@@ -88,22 +91,47 @@ class Discarding:
     recovery: Recovery
     continuation: Continuation
     setup: SetupCheck | None = None
-    first: FirstBatches = field(default_factory=FirstBatches, init=False)
 
     def discard(self, attempt: Attempt) -> Verdict:
-        """Discard an update that was flagged, and answer it."""
+        """Discard an update that was flagged, and answer it.
+
+        An exception that the program is at fault for, before any update was applied, is raised again.
+        """
+        try:
+            return self._discard(attempt)
+        finally:
+            # It holds the frames that it came through, and they hold the attempt.
+            attempt.error = None
+
+    def _discard(self, attempt: Attempt) -> Verdict:
+        first = self.undoing.first
         excused = self.undoing.undo(attempt)
-        self.continuation.noted(attempt)
+        # What the program is at fault for is no incident, and no signal.
+        perhaps_the_program = attempt.error is not None and first.asks
+        if not perhaps_the_program:
+            self.continuation.noted(attempt)
         if excused:
             return Verdict(apply=False, outcome=self.continuation.excuse(attempt))
+        if attempt.error is not None and first.wrong_loss(attempt):
+            self.continuation.break_off(attempt)
+            raise attempt.error
         # Before the detectors take note of the update, so that a replay is judged as the update was.
         only_setup = all(signal.name in SETUP_SIGNALS for signal in attempt.signals)
         diagnosis = None if only_setup else self.diagnostician.diagnose(attempt)
         cause = None if diagnosis is None else diagnosis.cause
+        if attempt.error is not None and first.convict(attempt, cause):
+            self.continuation.break_off(attempt)
+            raise attempt.error
+        if perhaps_the_program:
+            self.continuation.noted(attempt)
         if not only_setup:
-            attempt.evidence = self.first.convict(attempt, cause) or self.experimenter.convict(attempt, cause)
+            attempt.evidence = self.experimenter.convict(attempt, cause)
             diagnosis = by_evidence(diagnosis, attempt)
             self._mend(attempt, cause)
+        return self.answered(attempt, diagnosis)
+
+    def answered(self, attempt: Attempt, diagnosis: Diagnosis | None) -> Verdict:
+        """Answer an update that was undone and looked into."""
         self.continuation.flag(attempt)
         recovered = self.recovery.answer(attempt, self.policy.acted_on(attempt.signals), diagnosis, self.diagnostician)
         if recovered.decision.action is not ActionName.HALT:
@@ -111,7 +139,8 @@ class Discarding:
             again = tuple(attempt.batches[position] for position in attempt.reusable) if lost else ()
             return Verdict(apply=False, outcome=self.continuation.go_on(attempt, recovered), again=again)
         outcome = self.continuation.halt(attempt, recovered)
-        return Verdict(apply=False, outcome=outcome, halt=True, reason=self.continuation.halt_reason)
+        reason = self.continuation.halt_reason
+        return Verdict(apply=False, outcome=outcome, halt=True, reason=reason, cause=attempt.error)
 
     def _mend(self, attempt: Attempt, cause: Cause | None) -> None:
         """Where the rows at fault are known and left out from now on, the rest of their batch comes again."""

@@ -33,9 +33,11 @@ from supervisor.guard.ownership import strangers
 from supervisor.guard.primitives import Primitives
 from supervisor.guard.ranks import many_ranks, sharded
 from supervisor.guard.recovery import Redrawing, TrainerReset
+from supervisor.guard.unread import answer_unread
 from supervisor.policy import RecoveryPolicy, load_policy
 from supervisor.record.run_files import Reporting
 from supervisor.record.run_log import Evaluation, ProgressListener
+from supervisor.training.bad_rows import BadSamples
 from supervisor.training.data_cursor import DataCursor
 from supervisor.training.data_position import DataPosition
 from supervisor.training.loader_errors import is_dead_loader
@@ -196,6 +198,7 @@ class Guard(Primitives):
         Raises:
             InputError: there are no batches, `steps` is not a positive number, or the batch before was neither handed
                 to `step` or `before_batch` nor given up with `abandon`.
+            PolicyHalt: the data raise for more batches than the policy allows.
         """
         if self._cursor is None:
             raise InputError("data: Guard needs `data` to give batches: pass an iterable of batches")
@@ -203,6 +206,12 @@ class Guard(Primitives):
         while self.steps_done < steps and self._status is None and not self.parts.stop.requested:
             try:
                 drawn = self._cursor.give(self._accumulate)
+            except BadSamples as bad:
+                self.parts.schedule.follow(self._cursor)
+                verdict = self._answered(answer_unread(self.parts.step.discarding, bad))
+                if verdict.halt:
+                    raise PolicyHalt(verdict.reason or "") from verdict.cause
+                continue
             except Exception as error:
                 # What asks a whole job to stop ends the loader's processes too.
                 if self.parts.stop.requested and is_dead_loader(error):
@@ -255,5 +264,5 @@ class Guard(Primitives):
                 executor.step_optimizer()
             verdict = self.after_step()
         if verdict.outcome is None or verdict.halt:
-            raise PolicyHalt(verdict.reason or "")
+            raise PolicyHalt(verdict.reason or "") from verdict.cause
         return verdict.outcome

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from supervisor.records import ActionName, Signal
@@ -42,6 +42,7 @@ class Verdict:
         reason: why it has; None where it has not.
         again: batches of a discarded update that are sound by themselves, for a loop that draws its own: with
             `accumulate`, they are to come again. Those that the guard has drawn come again by themselves.
+        cause: the exception of the update for which the ladder has ended; None where it raised none.
     """
 
     apply: bool
@@ -49,6 +50,7 @@ class Verdict:
     halt: bool = False
     reason: str | None = None
     again: tuple[Any, ...] = ()
+    cause: Exception | None = field(default=None, compare=False)
 
 
 PROCEED = Verdict(apply=True, outcome=None)

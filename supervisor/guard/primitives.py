@@ -46,6 +46,7 @@ class Primitives:
         self._at_work = False
         self._unused = False
         self._attempt: Attempt | None = None
+        self._halted_by: Exception | None = None
         self._status: RunStatus | None = RunStatus.HALTED if parts.ledger.halted else None
 
     def begin(self, steps: int) -> None:
@@ -78,9 +79,8 @@ class Primitives:
             InputError: the update before was not ended, or `batch` is not `accumulate` batches.
         """
         if self._status is RunStatus.HALTED:
-            raise PolicyHalt(
-                "halted by its policy: mend the cause and resume with after_halt=True, or under another policy"
-            )
+            why = "halted by its policy: mend the cause and resume with after_halt=True, or under another policy"
+            raise PolicyHalt(why) from self._halted_by
         several = self._accumulate > 1
         if several and not (isinstance(batch, (tuple, list)) and len(batch) == self._accumulate):
             raise InputError(f"step: with accumulate={self._accumulate} it takes a tuple of as many batches")
@@ -179,6 +179,12 @@ class Primitives:
         """How the run ended; None while it goes on, and where an exception of the data or an interrupt broke it off."""
         return self._status
 
+    @property
+    def program_at_fault(self) -> str | None:
+        """What is wrong with the program, as `file:line: what: mend`, where an exception of a step was raised for it:
+        before any update was applied; None where nothing was found."""
+        return self.parts.step.discarding.undoing.first.at_fault
+
     def request_stop(self) -> None:
         """Let the loop end after the step in progress; safe in a signal handler."""
         self.parts.stop.requested = True
@@ -275,7 +281,7 @@ class Primitives:
             # It has ended: its batches and the copies from before them are not kept until the next.
             self._attempt = None
         if verdict.halt:
-            self._status = RunStatus.HALTED
+            self._status, self._halted_by = RunStatus.HALTED, verdict.cause
             self._rest()
         return verdict
 

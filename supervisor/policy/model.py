@@ -80,7 +80,7 @@ class RestartSettings(Section):
     backoff_max_seconds: Annotated[float, Field(strict=True, ge=0, le=86_400, allow_inf_nan=False)] = 60.0
     """The longest pause."""
     startup_timeout_seconds: Seconds = 300.0
-    """How long a worker may take to its first step."""
+    """How long a worker may take to the end of its first step, and an evaluation."""
     stall_timeout_seconds: Seconds = 300.0
     """How long a worker may be silent after that."""
 

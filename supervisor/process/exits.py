@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from supervisor.errors import ExitCode
 from supervisor.events.incident_file import ProcessIncident
 from supervisor.events.schema import ExitClassification
+from supervisor.process.heartbeat import Phase, Pulse
 from supervisor.run_layout import INCIDENT_FILE, RunLayout, replace_file
 
 __all__ = ["WorkerEnd", "classify", "oom_kills", "write_process_incident"]
@@ -33,19 +34,24 @@ class WorkerEnd:
         classification: why.
         reason: more, where more is known.
         code: the exit code that the run ended with, None where the process died before its run had ended.
-        evaluating: whether it was calling the trainer's evaluation.
+        pulse: the last thing that its heartbeat said.
     """
 
     returncode: int
     classification: ExitClassification
     reason: str | None = None
     code: ExitCode | None = None
-    evaluating: bool = False
+    pulse: Pulse | None = field(default=None, compare=False)
 
     @property
     def restartable(self) -> bool:
         """Whether it died rather than ended."""
         return self.code is None
+
+    @property
+    def evaluating(self) -> bool:
+        """Whether it was calling the trainer's evaluation."""
+        return self.pulse is not None and self.pulse.phase is Phase.FINISHING
 
     @property
     def how(self) -> str:

@@ -18,7 +18,7 @@ class Phase(enum.IntEnum):
     """What the worker is at."""
 
     STARTING = 0
-    """Importing, building the trainer, restoring a checkpoint; until its first step begins."""
+    """Importing, building the trainer, restoring a checkpoint."""
     TRAINING = 1
     """Running steps."""
     FINISHING = 2
@@ -119,19 +119,28 @@ class StallWatch:
     def silent_for(self, pulse: Pulse, now: float) -> float | None:
         """Seconds of silence once there have been too many, else None.
 
-        Until it begins its first step, and again while it evaluates, a worker has `startup_timeout_seconds` (or the
-        stall timeout, if that is longer). A step has `stall_timeout_seconds`, or 2.5 times the slowest one so far. Once
-        the run has ended, its process has `LINGER_SECONDS` to be gone.
+        Until its first step is done, in which a model may be compiled, and again while it evaluates, a worker has
+        `startup_timeout_seconds` (or the stall timeout, if that is longer). A later step has `stall_timeout_seconds`,
+        or 2.5 times the slowest one so far. Once the run has ended, its process has `LINGER_SECONDS` to be gone.
         """
         if pulse.beats != self._beats:
             self._beats, self._changed_at = pulse.beats, now
         silence = now - self._changed_at
         return silence if silence > self._limit(pulse) else None
 
+    def key(self, pulse: Pulse) -> str:
+        """The key of the policy's `restart` that says how long a worker may be silent now."""
+        return "stall_timeout_seconds" if _steps(pulse) else "startup_timeout_seconds"
+
     def _limit(self, pulse: Pulse) -> float:
         stall = self._settings.stall_timeout_seconds
         if pulse.phase is Phase.ENDED:
             return LINGER_SECONDS
-        if pulse.phase is Phase.TRAINING:
+        if _steps(pulse):
             return max(stall, SLOWEST_STEPS * pulse.slowest_seconds)
         return max(stall, self._settings.startup_timeout_seconds)
+
+
+def _steps(pulse: Pulse) -> bool:
+    """Whether a worker has done a step, and is at the next one."""
+    return pulse.phase is Phase.TRAINING and pulse.slowest_seconds > 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-import sys
+
+from supervisor.process.shadowing import command
 
 __all__ = ["run_helper"]
 
@@ -20,5 +21,5 @@ def run_helper(module: str, *arguments: str, told: str | None = None, output: in
     Returns:
         Its exit code; the negative number of the signal that killed it.
     """
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, input=told, stdout=output, text=True, check=False).returncode
+    started = [*command(module), *arguments]
+    return subprocess.run(started, input=told, stdout=output, text=True, check=False).returncode

@@ -20,6 +20,7 @@ from supervisor.process.ending import stopping_held_back, stopping_signals
 from supervisor.process.exits import WorkerEnd, write_process_incident
 from supervisor.process.leftovers import adopt_orphans
 from supervisor.process.run_directory import RunDirectory, run_lock
+from supervisor.process.same_death import SameDeaths
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.worker_process import WorkerProcess
 from supervisor.saved import newest_verified
@@ -91,9 +92,11 @@ class Parent:
                         f"{self._settings.window_seconds:g} s: {MENDED}, or resume later",
                         log,
                     )
-                end = self._supervise(run_id, budget, log)
-                if end.restartable and not self._stop_signals:
-                    return self._give_up(self._what_was_tried(end, budget), log)
+                end, why = self._supervise(run_id, budget, log)
+                if why is not None:
+                    self._give_up(why, log)
+                    if end.restartable:
+                        return ExitCode.RESTARTS_SPENT
             if end.classification is ExitClassification.BAD_INPUT and not self._resume:
                 directory.leave_no_trace()
         return self._stopped_without_its_end() if end.code is None else end.code
@@ -108,19 +111,29 @@ class Parent:
         sys.stderr.write(f"supervisor: {what}\n")
         return ExitCode.UNSAVED
 
-    def _supervise(self, run_id: str, budget: RestartBudget, log: EventLog) -> WorkerEnd:
+    def _supervise(self, run_id: str, budget: RestartBudget, log: EventLog) -> tuple[WorkerEnd, str | None]:
+        """Start workers until one has ended the run; the last end, and why there is no other where it died."""
+        deaths = SameDeaths(self._resume)
         initial, longest = self._settings.backoff_initial_seconds, self._settings.backoff_max_seconds
         backoff = tenacity.wait_exponential(initial) + tenacity.wait_random(0, initial)
         state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
         while True:
             end = self._work(run_id, budget, log)
-            if end.restartable and end.evaluating and self._evaluate and not self._stop_signals:
+            if not end.restartable or self._stop_signals:
+                return end, None
+            if end.evaluating and self._evaluate:
                 # The training stands: a worker that begins where it ended has it to say so, and nothing else to do.
                 self._evaluate = False
                 log.emit(WarningEvent(message=f"the trainer's evaluate ended the worker ({end.how}): {NOT_AGAIN}"))
                 continue
-            if not end.restartable or self._stop_signals or budget.spent(self._now()):
-                return end
+            same = deaths.judge(end, got_on=self._directory.got_on)
+            if same is not None and same[0] is ExitCode.BAD_INPUT:
+                code = ExitCode.BAD_INPUT
+                return WorkerEnd(code, ExitClassification.BAD_INPUT, code=code), same[1]
+            if same is not None:
+                return end, same[1]
+            if budget.spent(self._now()):
+                return end, self._what_was_tried(end, budget)
             # Failures far apart are separate incidents: each begins with the shortest pause.
             state.attempt_number = max(1, budget.failures(self._now()))
             self._pause(min(backoff(state), longest))

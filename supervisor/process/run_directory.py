@@ -220,9 +220,9 @@ class RunDirectory:
         self.layout.rank_events.unlink(missing_ok=True)
 
     def leave_no_trace(self) -> None:
-        """Remove what was prepared for a job that could not start, so that the mended one can."""
+        """Remove what was written for a job that could not take a step, so that the mended one can start."""
         layout = self.layout
-        if self._has_checkpoints or (layout.rank_events.exists() and layout.rank_events.stat().st_size):
+        if self.got_on:
             return
         if self._created:
             shutil.rmtree(self.path, ignore_errors=True)
@@ -243,6 +243,15 @@ class RunDirectory:
             layout.quarantine,
         ):
             file.unlink(missing_ok=True)
+
+    @property
+    def got_on(self) -> bool:
+        """Whether there is anything that another start would not come to as well."""
+        if any(not path.name.startswith("step-00000000") for path in self.layout.checkpoints.glob("step-*")):
+            return True
+        with contextlib.suppress(OSError), self.layout.rank_events.open("rb") as lines:
+            return any(b'"event":"step"' in line for line in lines)
+        return False
 
     @property
     def _has_checkpoints(self) -> bool:

@@ -16,6 +16,7 @@ from supervisor.config.fixes import problems_of, shown
 from supervisor.config.origins import Origins, refuse
 from supervisor.errors import InputError, said_by
 from supervisor.job import Job
+from supervisor.process.shadowing import library_file
 from supervisor.training.device import optimizer_to
 from supervisor.training.optimizers import chained
 from supervisor.training.rng import seed_everything
@@ -115,7 +116,9 @@ def _import(name: str, origins: Origins) -> ModuleType:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
         what = f"{name} cannot be imported ({said_by(error)}; {where[0]}:{where[1]})"
-        raise _mistake(origins, what, "mend the module") from error
+        file = library_file(Path.cwd())
+        mend = f"rename {file}, which stands in the way of the standard library" if file else "mend the module"
+        raise _mistake(origins, what, mend) from error
 
 
 def _classes(module: ModuleType) -> list[str]:

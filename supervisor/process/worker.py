@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 from supervisor.config.origins import refuse
-from supervisor.errors import ExitCode, InputError, PolicyMisfit
+from supervisor.errors import ExitCode, InputError, PolicyMisfit, traceback_of
 from supervisor.events.console import ConsoleRenderer
 from supervisor.events.schema import SettingsChangedEvent
 from supervisor.events.writer import Listener
@@ -27,6 +27,7 @@ from supervisor.faults.strike import FaultMisfit
 from supervisor.guard import Guard
 from supervisor.process.ending import StopRequest
 from supervisor.process.heartbeat import Heartbeat, Phase
+from supervisor.process.shadowing import refuse_shadows
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.trainer_loading import ready_trainer
 from supervisor.record.counters import Progress
@@ -34,6 +35,7 @@ from supervisor.record.run_log import Evaluation
 from supervisor.training.device import batch_to, choose_device
 from supervisor.training.loader_processes import tell_deaths_when_drawing
 from supervisor.training.trainer import Stateful, Trainer
+from supervisor.update import LossError
 
 __all__ = ["RunSigns", "device_of", "guard_of_job", "misfits_told", "run_job"]
 
@@ -54,6 +56,8 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     device = device_of(spec)
     tell_deaths_when_drawing()
     faults = load_faults(spec.faults, spec.origins)
+    # Before the working directory comes onto the import path.
+    refuse_shadows(Path.cwd())
     trainer = ready_trainer(job, spec.origins, device)
     # It may have put handlers of its own in the place of ours.
     stop.stay()
@@ -70,7 +74,8 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
             injector.position = lambda: (guard.steps_done, guard.updates_attempted - 1)
         stop.goes_to(guard)
         heartbeat.enter(Phase.TRAINING)
-        summary = guard.run(job.steps)
+        with _program_told(guard):
+            summary = guard.run(job.steps)
         code = ExitCode[summary.status.name]
         heartbeat.end(code)
         _note_next_batch(guard)
@@ -123,6 +128,21 @@ def misfits_told(spec: WorkerSpec) -> Iterator[None]:
     except PolicyMisfit as error:
         inline = ("policy",) if spec.policy_origins.name == spec.origins.name else ()
         refuse([spec.policy_origins.problem(error.path, error.what, prefix=inline)])
+
+
+@contextlib.contextmanager
+def _program_told(guard: Guard) -> Iterator[None]:
+    """An exception that no restart helps against, for the program raises it at every batch, is told as a mistake."""
+    try:
+        yield
+    except Exception as error:
+        if guard.program_at_fault is None:
+            raise
+        guard.close()
+        if not isinstance(error, LossError):
+            # A loss that is wrong was raised by no line of the user's.
+            sys.stderr.write(traceback_of(error))
+        raise InputError(guard.program_at_fault) from error
 
 
 class RunSigns(Protocol):

@@ -1,7 +1,6 @@
 """Where a worker process begins: what stops it, shows its stacks and ends it with its parent is set up before torch.
 
-Started by the parent as `python -m supervisor.process.worker_entry`, with a `WorkerSpec` on the first line of its
-standard input.
+Started by the parent as `shadowing.command` says, with a `WorkerSpec` on the first line of its standard input.
 """
 
 from __future__ import annotations
@@ -9,13 +8,13 @@ from __future__ import annotations
 import faulthandler
 import gc
 import os
-import signal
 import sys
 
 from supervisor.errors import ExitCode, InputError, traceback_of
 from supervisor.process.ending import StopRequest, end_with_parent
 from supervisor.process.heartbeat import Heartbeat
 from supervisor.process.spec import WorkerSpec
+from supervisor.process.stacks import STACK_SIGNAL
 
 __all__ = ["main"]
 
@@ -28,10 +27,11 @@ def main() -> int:
     spec = WorkerSpec.model_validate_json(_first_line(lifeline))
     end_with_parent(lifeline)
     heartbeat = Heartbeat(spec.layout.heartbeat)
-    with spec.layout.stacks.open("w") as stacks:
-        faulthandler.register(signal.SIGUSR2, file=stacks, all_threads=True)
+    # To append to, as the processes of a loader and the parent do in the same file.
+    with spec.layout.stacks.open("a") as stacks:
+        faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True)
         code = _work(spec, stop, heartbeat)
-        faulthandler.unregister(signal.SIGUSR2)
+        faulthandler.unregister(STACK_SIGNAL)
     if code != ExitCode.BUG:
         heartbeat.end(code)
     # The interpreter would look for cycles in all that torch consists of, which takes most of a second.

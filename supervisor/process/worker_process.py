@@ -6,8 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 from supervisor.clock import Clock
@@ -19,15 +17,16 @@ from supervisor.process.ending import ALSO_STOPPING, end_group_with_parent, stop
 from supervisor.process.exits import WorkerEnd, classify, oom_kills
 from supervisor.process.heartbeat import Heartbeat, Phase, StallWatch
 from supervisor.process.leftovers import Leftovers
+from supervisor.process.shadowing import command
 from supervisor.process.spec import WorkerSpec
+from supervisor.process.stacks import ask_for_stacks
 
 __all__ = ["WorkerProcess"]
 
-COMMAND = (sys.executable, "-m", "supervisor.process.worker_entry")
+COMMAND = command("supervisor.process.worker_entry")
 """What a worker is started as."""
 
 POLL_SECONDS = 0.1
-STACK_SECONDS = 2.0
 GRACE_SECONDS = 5.0
 
 
@@ -52,7 +51,7 @@ class WorkerProcess:
         self._heartbeat = Heartbeat(self._layout.heartbeat, create=True)
         for left_over in (self._layout.stacks, self._layout.last_error):
             left_over.unlink(missing_ok=True)
-        self._stalled = False
+        self._stalled: str | None = None
         self._stop_requests = 0
         self._leftovers = Leftovers()
         self._oom_kills = oom_kills()
@@ -89,7 +88,7 @@ class WorkerProcess:
             if silence is not None and pulse.phase is Phase.ENDED:
                 self._end_lingering(silence)
             elif silence is not None:
-                self._end_stalled(silence)
+                self._end_stalled(silence, watch.key(pulse))
         # Helpers of its own (loader workers) do not outlive it.
         self._kill_group()
         for process in (self._process, self._watchman):
@@ -104,10 +103,14 @@ class WorkerProcess:
         pulse = self._heartbeat.read()
         self._heartbeat.close()
         code = ExitCode(pulse.code) if pulse.phase is Phase.ENDED else None
-        oom_killed = oom_kills() > self._oom_kills
-        kind = classify(self._process.returncode, ended=code, stalled=self._stalled, oom_killed=oom_killed)
-        reason = (_text(self._layout.last_error) or "").strip() or None
-        end = WorkerEnd(self._process.returncode, kind, reason, code, evaluating=pulse.phase is Phase.FINISHING)
+        kind = classify(
+            self._process.returncode,
+            ended=code,
+            stalled=self._stalled is not None,
+            oom_killed=oom_kills() > self._oom_kills,
+        )
+        reason = self._stalled or (_text(self._layout.last_error) or "").strip() or None
+        end = WorkerEnd(self._process.returncode, kind, reason, code, pulse)
         if code is not None and self._process.returncode != code:
             self._log.emit(WarningEvent(message=f"the run had ended ({kind}) before its process did, by {end.how}"))
         event = WorkerExitedEvent(
@@ -143,10 +146,11 @@ class WorkerProcess:
             return False
         return True
 
-    def _end_stalled(self, silence: float) -> None:
-        self._stalled = True
-        self._log.emit(WorkerStalledEvent(pid=self._process.pid, seconds=silence))
-        self._ask_for_stacks()
+    def _end_stalled(self, silence: float, key: str) -> None:
+        limit = f"restart.{key}"
+        self._stalled = f"stood still for {silence:.3g} s: raise {limit} in the policy if it needs longer"
+        self._log.emit(WorkerStalledEvent(pid=self._process.pid, seconds=silence, limit=limit))
+        ask_for_stacks(self._process.pid, self._layout.stacks, self._gone)
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         if not self._gone(GRACE_SECONDS):
@@ -162,19 +166,6 @@ class WorkerProcess:
         )
         self._kill_group()
         self._process.wait()
-
-    def _ask_for_stacks(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGUSR2)
-        deadline = time.monotonic() + STACK_SECONDS
-        size = -1
-        # Complete when it has stopped growing: the worker cannot tell, for it stands still.
-        while time.monotonic() < deadline and not self._gone(POLL_SECONDS):
-            stacks = self._layout.stacks
-            grown = stacks.stat().st_size if stacks.exists() else 0
-            if grown and grown == size:
-                return
-            size = grown
 
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -10,10 +10,12 @@ from typing import Any, cast
 from torch.utils.data import DataLoader
 
 from supervisor.errors import InputError
+from supervisor.training.bad_rows import NOTHING_LEFT, BadSamples, read_again, read_past
 from supervisor.training.coming_again import what_to_keep
 from supervisor.training.data_indices import IndexRecorder, indices_in
 from supervisor.training.data_position import DataPosition, Told
 from supervisor.training.device import devices_of, placed
+from supervisor.training.loader_errors import DataFault, loader_error, why_empty
 from supervisor.training.rng import capture_rng, generator_states, preserved_rng, restore_generators, restore_rng
 from supervisor.training.samples import keep_samples, sample_count
 from supervisor.training.trainer import Stateful
@@ -23,8 +25,6 @@ __all__ = ["DataCursor"]
 
 RECENT = 1024
 """Batches whose rows are remembered: as many as an update can accumulate, within reason."""
-
-_NOTHING_LEFT = object()
 
 
 class DataCursor(DataPosition):
@@ -60,6 +60,7 @@ class DataCursor(DataPosition):
         self._pending: deque[Any] = deque()
         self._given: tuple[Any, ...] = ()
         self._recorder = IndexRecorder.of(data)
+        self._unread: BadSamples | None = None
         self._recent: deque[tuple[int, list[Any] | None]] = deque(maxlen=RECENT)
         self.batch_in_epoch = 0
         self._generators_then: list[Any] = []
@@ -88,11 +89,19 @@ class DataCursor(DataPosition):
         return what_to_keep(self._data, same_rows=same_rows)
 
     def give(self, count: int) -> tuple[Any, ...]:
-        """Draw the batches of one update. Until `used` is called they can be taken back."""
+        """Draw the batches of one update. Until `used` is called they can be taken back.
+
+        Raises:
+            BadSamples: the data set raised for one of them; those before it can be taken back.
+        """
         self._given = ()
-        for _ in range(count):
-            # One by one, so that those before one that raises can be taken back too.
-            self._given += (self.next(),)
+        try:
+            for _ in range(count):
+                # One by one, so that those before one that raises can be taken back too.
+                self._given += (self.next(),)
+        except BadSamples as bad:
+            bad.before, self._unread = self._given, None
+            raise
         return self._given
 
     def handed(self, batches: Sequence[Any]) -> bool:
@@ -122,6 +131,7 @@ class DataCursor(DataPosition):
 
         Raises:
             InputError: the data hold no batch, or are an iterator that ended and cannot begin again.
+            BadSamples: the data set raised for this one; again at each call, until `give` has told of it.
         """
         if self._pending:
             batch = self._pending.popleft()
@@ -129,15 +139,16 @@ class DataCursor(DataPosition):
             rows = next((rows for known, rows in reversed(self._recent) if known == id(batch)), None)
             self._recent.append((id(batch), rows))
             return batch
+        if self._unread is not None:
+            raise self._unread
         batches = self.batch_number
         while True:
-            batch = self._draw()
-            indices = None if self._recorder is None else self._recorder.take()
+            batch, indices = self._draw()
             if self._told is not None:
                 self._tell(batch, indices)
             if self.quarantined:
                 batch, indices = self._without_quarantined(batch, indices)
-            if batch is not _NOTHING_LEFT:
+            if batch is not NOTHING_LEFT:
                 self._recent.append((id(batch), indices))
                 return batch
             if self.batch_in_epoch == 1 and self.batch_number - batches > 1:
@@ -162,16 +173,16 @@ class DataCursor(DataPosition):
             return batch, indices
         kept = [position for position, index in enumerate(indices) if index not in self.quarantined]
         left = [indices[position] for position in kept]
-        return (keep_samples(batch, kept), left) if kept else (_NOTHING_LEFT, left)
+        return (keep_samples(batch, kept), left) if kept else (NOTHING_LEFT, left)
 
-    def _draw(self) -> Any:
+    def _draw(self) -> tuple[Any, list[Any] | None]:
         fresh = self._iterator is None
         iterator = self._begin() if self._iterator is None else self._iterator
         try:
             batch = next(iterator)
         except StopIteration:
             if fresh and self.batch_in_epoch == 0:
-                raise InputError("data: no batches: give an iterable of at least one batch") from None
+                raise InputError(why_empty(self._data)) from None
             if self.once_alone:
                 raise InputError(
                     f"data: the iterator ended after {self.batch_number} batches and cannot begin again: "
@@ -179,9 +190,20 @@ class DataCursor(DataPosition):
                 ) from None
             self._end_epoch()
             return self._draw()
+        except Exception as error:
+            told = loader_error(error, iterator)
+            if told.fault is not DataFault.BAD_SAMPLE or self._recorder is None:
+                raise
+            again = read_again(self._recorder.loader, self._recorder.take(), self.quarantined)
+            self.batch_number += 1
+            self.batch_in_epoch += 1
+            if again.explained:
+                return again.batch, again.kept
+            self._unread = BadSamples(told, error, again)
+            raise self._unread from error
         self.batch_number += 1
         self.batch_in_epoch += 1
-        return batch
+        return batch, None if self._recorder is None else self._recorder.take()
 
     def put_back(self, batches: Sequence[Any]) -> None:
         """Give back batches that were drawn and not used: `next` gives them again, in this order, before any other.
@@ -234,7 +256,7 @@ class DataCursor(DataPosition):
             raise InputError("data: an iterator cannot go back: give a list or a DataLoader")
         if "epoch" not in position:
             raise InputError("data: the state is of a run whose batches the caller drew: give `position` again")
-        self._iterator = self._told = None
+        self._iterator = self._told = self._unread = None
         self._pending = deque(placed(batch, devices) for batch, devices in position["pending"])
         self.batch_number = position["batch_number"]
         self.epoch = position["epoch"]
@@ -251,7 +273,7 @@ class DataCursor(DataPosition):
             if begun:
                 self._iterator = self._iterate(from_start=self._stateful is None)
                 for _ in range(self.batch_in_epoch if self._stateful is None else 0):
-                    if next(self._iterator, _NOTHING_LEFT) is _NOTHING_LEFT:
+                    if not read_past(self._iterator):
                         what = f"data: an epoch ends before its batch {self.batch_in_epoch}, where the run stands"
                         raise InputError(f"{what}: give the data that it was trained on")
                     if self._recorder is not None:

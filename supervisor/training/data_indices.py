@@ -31,12 +31,13 @@ class IndexRecorder:
         loader: an object with a `batch_sampler` of its own, over a data set of rows.
 
     Attributes:
+        loader: that object.
         unreadable: indices that the loader is not told of, since reading them raises. A batch that has no others is
             left out whole. To be set before an iterator is begun.
     """
 
     def __init__(self, loader: Any) -> None:
-        self._loader = loader
+        self.loader = loader
         self._ahead = getattr(loader, "num_workers", 0) > 0
         self._lists: deque[list[Any]] = deque()
         self._aligned = True
@@ -59,7 +60,7 @@ class IndexRecorder:
         """
         self._lists.clear()
         self._aligned = from_start
-        held = vars(self._loader)
+        held = vars(self.loader)
         original = held["batch_sampler"]
         # Past the loader's own check, which forbids another sampler: this one gives what the original gives.
         self._sampler.unreadable = self.unreadable

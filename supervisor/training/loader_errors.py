@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -15,9 +15,9 @@ from torch.utils.data._utils import fetch
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from supervisor.errors import said_by, text_of, traceback_of
-from supervisor.training.user_code import user_frame
+from supervisor.training.user_code import is_users, user_frame
 
-__all__ = ["DataFault", "LoaderError", "fault_of", "goes_on", "is_dead_loader", "loader_error"]
+__all__ = ["DataFault", "LoaderError", "fault_of", "goes_on", "is_dead_loader", "loader_error", "why_empty"]
 
 LONGEST_MESSAGE = 500
 """How much of an exception's text stands in a message, in characters."""
@@ -119,6 +119,23 @@ def goes_on(iterator: Iterator[Any], error: BaseException) -> bool:
     """
     rows = isinstance(iterator, _BaseDataLoaderIter) and not isinstance(iterator._dataset, IterableDataset)
     return rows and any(_is_fetch(file, function) for file, function in _functions(error))
+
+
+def why_empty(data: object) -> str:
+    """Why data give no batch at all, as `file:line: data: what: mend`, as far as that can be told."""
+    rows = getattr(data, "dataset", None)
+    mend = "give an iterable of at least one batch"
+    count = len(rows) if isinstance(rows, Sized) else None
+    if count is None:
+        return f"data: no batches: {mend}"
+    name = type(rows).__name__
+    if count > 0:
+        short = f"the data set {name} has {count} rows, fewer than a batch, and drop_last leaves them out"
+        return f"data: no batches: {short}: make batches smaller, or leave out drop_last"
+    code = getattr(getattr(type(rows), "__len__", None), "__code__", None)
+    own = code is not None and is_users(code.co_filename)
+    line = f"{code.co_filename}:{code.co_firstlineno}: " if code is not None and own else ""
+    return f"{line}data: no batches: the data set {name} has no rows: look into where it takes them from"
 
 
 def _functions(error: BaseException) -> Iterator[tuple[str, str]]:

@@ -3,5 +3,16 @@
 from supervisor.update.attempt import Attempt, Phase, Place, Raised
 from supervisor.update.executor import Executor, LossFunction
 from supervisor.update.native import NativeExecutor, UpdateSettings
+from supervisor.update.wrong_loss import LossError
 
-__all__ = ["Attempt", "Executor", "LossFunction", "NativeExecutor", "Phase", "Place", "Raised", "UpdateSettings"]
+__all__ = [
+    "Attempt",
+    "Executor",
+    "LossError",
+    "LossFunction",
+    "NativeExecutor",
+    "Phase",
+    "Place",
+    "Raised",
+    "UpdateSettings",
+]

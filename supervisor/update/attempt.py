@@ -86,6 +86,7 @@ class Attempt:
         observation: what it measured; None until its backward pass is over.
         signals: what was found about that, furthest upstream first.
         raised: the exception that ended it, if one did.
+        error: that exception itself, until the update is answered.
         undone: whether it can be discarded; False once the optimizer has begun to step, when only a reload can undo it.
         scaler_before: the gradient scaler's `state_dict` before it backed off, None without a scaler.
         at_fault: positions of the accumulated batches that are bad by themselves.
@@ -108,6 +109,7 @@ class Attempt:
     observation: Observation | None = None
     signals: tuple[Signal, ...] = ()
     raised: Raised | None = None
+    error: Exception | None = None
     undone: bool = True
     scaler_before: Any = None
     at_fault: tuple[int, ...] = ()

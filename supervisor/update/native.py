@@ -190,6 +190,7 @@ class NativeExecutor:
     def raised_in(self, attempt: Attempt, error: Exception) -> None:
         """Put an exception into the attempt and its observation."""
         raised = attempt.raised = raised_from(error, self._subject.model)
+        attempt.error = error
         attempt.observation = replace(attempt.seen, exception=raised.message, exception_where=raised.where)
 
     def replay(self, batches: Sequence[Any], place: Place, watch: Watch | None = None) -> Observation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
@@ -38,12 +39,27 @@ def checked(loss: Any, function: object) -> Tensor:
         LossError: it is something else.
     """
     if not isinstance(loss, Tensor) or loss.numel() != 1:
-        kind = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-        raise LossError(f"loss(batch) must return a tensor with one element, not {kind}", function)
+        raise LossError(f"loss(batch) must return a tensor with one element, not {_kind(loss)}", function)
+    if not loss.is_floating_point():
+        raise LossError(f"loss(batch) must return a tensor of floats, not of {loss.dtype}", function)
     if not loss.requires_grad:
         what = "the tensor does not require grad: it was detached, or no parameter that is trained has a part in it"
         raise LossError(f"loss(batch) must return a tensor with a graph: {what}", function)
     return loss
+
+
+def _kind(loss: Any) -> str:
+    """What a loss function returned, with what to return instead where that is plain."""
+    if isinstance(loss, Tensor):
+        return f"shape {tuple(loss.shape)}: reduce it, as by .mean()"
+    kind = type(loss).__name__
+    if loss is None:
+        return f"{kind}: it ends without a return"
+    if isinstance(loss, float):
+        return f"{kind}: leave out .item() or float()"
+    if isinstance(loss, (Mapping, tuple, list)):
+        return f"{kind}: return the loss alone"
+    return kind
 
 
 def _defined_at(function: object) -> str | None:

@@ -57,15 +57,26 @@ def test_dying_at_one_step_every_time_ends_within_the_budget(tmp_path: Path, fau
     assert supervise("run", "job.yaml", "--resume", cwd=tmp_path).returncode == 0
 
 
-def test_a_trainer_that_cannot_be_built_ends_within_the_budget(tmp_path: Path) -> None:
-    policy = {"restart": {"max_restarts": 1, "backoff_initial_seconds": 0.0}}
+def test_a_trainer_that_cannot_be_built_is_tried_once_more_and_told_with_its_line(tmp_path: Path) -> None:
+    policy = {"restart": {"backoff_initial_seconds": 0.0}}
     steady_job(tmp_path, config={"faults": {"build": 0}, "always": True}, policy=policy)
     done = supervise("run", "job.yaml", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    lines = (tmp_path / "steady.py").read_text(encoding="utf-8").splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if "no trainer today" in text)
+    assert f"{tmp_path / 'steady.py'}:{line}: " in done.stderr.splitlines()[-1]
+    assert done.stderr.count("Traceback") == 2
+    # The same command starts the mended one.
+    assert not (tmp_path / "run").exists()
+
+
+def test_dying_alike_with_nothing_gained_ends_before_the_budget(tmp_path: Path) -> None:
+    policy = {"restart": {"max_restarts": 9, "backoff_initial_seconds": 0.0}}
+    steady_job(tmp_path, config={"faults": {"os_exit_9": 0}, "always": True}, policy=policy)
+    done = supervise("run", "job.yaml", cwd=tmp_path)
     assert done.returncode == 4, done.stderr
-    assert exits(tmp_path / "run") == ["exception", "exception"]
-    assert "no trainer today" in done.stderr
-    again = supervise("run", "job.yaml", "--resume", cwd=tmp_path)
-    assert again.returncode == 4
+    assert exits(tmp_path / "run") == ["exception"] * 3
+    assert "died 3 times in a row before the first step of the run (exit code 9)" in done.stderr
 
 
 def test_a_loss_that_raises_from_a_batch_on_halts(tmp_path: Path) -> None:

@@ -124,6 +124,10 @@ SUMMARY = schema.RunSummary(status=schema.RunStatus.FINISHED, steps=9, applied_s
             "worker 7 is gone: killed (SIGKILL)",
         ),
         (schema.WorkerStalledEvent(pid=7, seconds=300), "worker 7 has stood still for 300 s"),
+        (
+            schema.WorkerStalledEvent(pid=7, seconds=300, limit="restart.stall_timeout_seconds"),
+            "worker 7 has stood still for 300 s, longer than restart.stall_timeout_seconds allows",
+        ),
         (schema.LrRestoredEvent(step=3, lr_scale=1.0), "step 3: learning-rate cut taken back, scale now 1"),
         (schema.BufferExemptEvent(buffers=("mask",)), "non-finite from the start, so exempt: mask"),
         (schema.RunResumedEvent(checkpoint_step=200), "resumed from the checkpoint of step 200"),

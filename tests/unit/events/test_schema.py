@@ -193,7 +193,7 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "classification": st.sampled_from(schema.ExitClassification),
         "reason": text_or_none,
     },
-    schema.WorkerStalledEvent: {"pid": positive, "seconds": numbers},
+    schema.WorkerStalledEvent: {"pid": positive, "seconds": numbers, "limit": text_or_none},
     schema.RunHaltedEvent: {"reason": names, "summary": st.none() | summaries},
     schema.RunFinishedEvent: {
         "status": st.sampled_from([schema.RunStatus.FINISHED, schema.RunStatus.INTERRUPTED]),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from supervisor import Guard, InputError, PolicyHalt
 from supervisor.events.schema import RunStatus
+from supervisor.update import LossError
 
 BATCHES = healthy_batches(40)
 RELOAD = quiet(ladder=[{"action": "reload_checkpoint"}], snapshot={"every_steps": 3}, probation_steps=2)
@@ -99,12 +100,13 @@ def test_an_optimizer_without_state_and_no_scheduler() -> None:
     assert heard.named("action_applied")[0].restored_step == 6
 
 
-def test_a_model_whose_loss_has_no_graph_halts_with_the_reason() -> None:
+def test_a_model_whose_loss_has_no_graph_is_told_at_once() -> None:
     training, heard = build(), EventList()
     for parameter in training.model.parameters():
         parameter.requires_grad_(False)
     before = everything(training)
-    assert guard_of(training, BATCHES, listeners=[heard]).run(30).status == "halted"
+    with pytest.raises(LossError, match="does not require grad"):
+        guard_of(training, BATCHES, listeners=[heard]).run(30)
     assert "does not require grad" in heard.named("signal")[0].exception
     assert_same(everything(training), before)
 

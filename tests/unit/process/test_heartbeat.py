@@ -115,8 +115,25 @@ def test_slow_steps_stretch_it_and_fast_ones_never_shorten_it() -> None:
     assert watch.silent_for(pulse(2, slowest=0.001), 40.1) is not None
 
 
-def test_the_first_step_has_the_stall_timeout_from_when_it_begins() -> None:
+def test_the_first_step_belongs_to_the_start() -> None:
+    """A model may be compiled in it."""
     watch = StallWatch(SETTINGS, now=0.0)
     assert watch.silent_for(pulse(1, slowest=0.0), 95.0) is None
-    assert watch.silent_for(pulse(1, slowest=0.0), 104.0) is None
-    assert watch.silent_for(pulse(1, slowest=0.0), 106.0) is not None
+    assert watch.silent_for(pulse(1, slowest=0.0), 194.0) is None
+    assert watch.silent_for(pulse(1, slowest=0.0), 196.0) is not None
+    assert watch.silent_for(pulse(2, slowest=0.1), 200.0) is None
+    assert watch.silent_for(pulse(2, slowest=0.1), 211.0) is not None
+
+
+@pytest.mark.parametrize(
+    ("seen", "key"),
+    [
+        (pulse(0, Phase.STARTING), "startup_timeout_seconds"),
+        (pulse(1, slowest=0.0), "startup_timeout_seconds"),
+        (pulse(2), "stall_timeout_seconds"),
+        (pulse(9, Phase.FINISHING), "startup_timeout_seconds"),
+    ],
+    ids=["start", "first step", "step", "evaluation"],
+)
+def test_the_key_of_the_policy_that_allows_no_longer_is_known(seen: Pulse, key: str) -> None:
+    assert StallWatch(SETTINGS, now=0.0).key(seen) == key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from supervisor.errors import InputError
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE
 from supervisor.process.incident_rerun import rerun_incident
+from supervisor.process.shadowing import command
 from supervisor.run_layout import RunLayout
 
 
@@ -35,8 +35,8 @@ def test_the_code_is_that_of_the_process(layout: RunLayout, monkeypatch: pytest.
 
     monkeypatch.setattr(subprocess, "run", run)
     assert rerun_incident(layout.root, layout.incident(1), as_json=as_json) == 2
-    module = "supervisor.process.incident_rerun_entry"
-    expected = [sys.executable, "-m", module, str(layout.root), str(layout.incident(1))]
+    started = command("supervisor.process.incident_rerun_entry")
+    expected = [*started, str(layout.root), str(layout.incident(1))]
     assert commands == [[*expected, "--json"] if as_json else expected]
 
 

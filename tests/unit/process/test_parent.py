@@ -16,6 +16,7 @@ from supervisor.events.schema import ExitClassification, RunFinishedEvent, Warni
 from supervisor.job import ResolvedJob
 from supervisor.process import parent
 from supervisor.process.exits import WorkerEnd
+from supervisor.process.heartbeat import Phase, Pulse
 from supervisor.process.parent import Parent
 from supervisor.process.spec import WorkerSpec
 from supervisor.run_layout import RunLayout
@@ -28,7 +29,7 @@ KILLED = WorkerEnd(-signal.SIGKILL, ExitClassification.KILLED)
 CRASHED = WorkerEnd(1, ExitClassification.EXCEPTION, "Traceback\nValueError: no such luck")
 BAD_INPUT = WorkerEnd(2, ExitClassification.BAD_INPUT, code=ExitCode.BAD_INPUT)
 INTERRUPTED = WorkerEnd(75, ExitClassification.INTERRUPTED, code=ExitCode.INTERRUPTED)
-IN_EVALUATE = WorkerEnd(-signal.SIGSEGV, ExitClassification.KILLED, evaluating=True)
+IN_EVALUATE = WorkerEnd(-signal.SIGSEGV, ExitClassification.KILLED, pulse=Pulse(9, 19, 0.1, Phase.FINISHING))
 
 RESTARTS = {"restart": {"max_restarts": 2, "window_seconds": 1000, "backoff_initial_seconds": 4}}
 
@@ -200,6 +201,43 @@ class TestAutoResume:
         Parent(resolve(), clock=FakeClock()).run()
         with pytest.raises(InputError, match=r"was started with another seed \(0, now 7\)"):
             Parent(resolve(seed=7), auto_resume=True)
+
+
+BUILT_NOT = WorkerEnd(
+    1, ExitClassification.EXCEPTION, 'Traceback (most recent call last):\n  File "mine.py", line 7\nKeyError: 1'
+)
+
+
+def test_a_trainer_that_raises_twice_alike_is_a_mistake_and_leaves_nothing(
+    resolve: Resolve, workers: Workers, layout: RunLayout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workers.ends = [BUILT_NOT, BUILT_NOT]
+    assert Parent(resolve(), clock=FakeClock()).run() is ExitCode.BAD_INPUT
+    assert len(workers.specs) == 2
+    assert capsys.readouterr().err.startswith("supervisor: mine.py:7: KeyError: 1: raised while the trainer was built")
+    assert not layout.root.exists()
+
+
+def test_of_a_run_that_is_gone_on_with_it_leaves_the_record(
+    resolve: Resolve, workers: Workers, layout: RunLayout
+) -> None:
+    workers.lives = {0: lambda: (layout.checkpoints / "step-00000010").mkdir(parents=True)}
+    workers.ends = [INTERRUPTED, BUILT_NOT, BUILT_NOT]
+    Parent(resolve(), clock=FakeClock()).run()
+    assert Parent(resolve(), resume=True, clock=FakeClock()).run() is ExitCode.BAD_INPUT
+    assert "mine.py:7: KeyError: 1" in layout.parent_events.read_text()
+    assert (layout.checkpoints / "step-00000010").is_dir()
+
+
+def test_the_same_death_three_times_over_ends_it_before_the_budget_does(
+    resolve: Resolve, workers: Workers, layout: RunLayout, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workers.ends = [KILLED] * 3
+    assert Parent(resolve(), clock=FakeClock()).run() is ExitCode.RESTARTS_SPENT
+    assert len(workers.specs) == 3
+    said = capsys.readouterr().err
+    assert "died 3 times in a row before the first step of the run (SIGKILL)" in said
+    assert said.removeprefix("supervisor: ").strip() in layout.parent_events.read_text()
 
 
 def test_a_job_that_the_worker_refuses_leaves_nothing(resolve: Resolve, workers: Workers, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from supervisor.events.schema import (
     RunFinishedEvent,
     RunHaltedEvent,
     RunStartedEvent,
+    StepEvent,
+    WarningEvent,
 )
 from supervisor.job import Job, ResolvedJob, load_job
 from supervisor.policy import load_policy
@@ -235,12 +237,27 @@ def test_and_leaves_one_that_was_there_empty(resolve: Resolve, tmp_path: Path) -
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_a_run_that_has_told_something_is_not_removed(resolve: Resolve) -> None:
+STEP = StepEvent(step=19, update=19, loss=1.0, grad_norm=1.0, lr=0.1, lr_scale=1.0, step_seconds=0.1)
+
+
+@pytest.mark.parametrize("by", ["a step", "a checkpoint"])
+def test_a_run_that_got_on_is_not_removed(resolve: Resolve, by: str) -> None:
     directory = RunDirectory(resolve())
-    started(directory)
+    started(directory, *([STEP] if by == "a step" else []))
+    if by == "a checkpoint":
+        (directory.layout.checkpoints / "step-00000010").mkdir(parents=True)
     directory.leave_no_trace()
     assert directory.layout.rank_events.exists()
     assert directory.layout.job.exists()
+
+
+def test_one_whose_program_was_at_fault_from_the_first_batch_on_is(resolve: Resolve) -> None:
+    """So that the same command starts it once it is mended."""
+    directory = RunDirectory(resolve())
+    started(directory, WarningEvent(message="mine.py:7: ..."))
+    (directory.layout.checkpoints / "step-00000000").mkdir(parents=True)
+    directory.leave_no_trace()
+    assert not directory.path.exists()
 
 
 HOLDER = """

@@ -82,6 +82,30 @@ def test_a_run_that_is_stopped_writes_a_checkpoint(resolve: Resolve) -> None:
     assert any((run_dir / "checkpoints").glob("step-*"))
 
 
+PROGRAMS = {
+    "loss": ("return (self.model(x) - y).square().mean()", "return {'loss': 1}", ".*not dict: return the loss alone"),
+    "shapes": ("(self.model(x) - y)", "(self.model(x[:, :3]) - y)", "RuntimeError: .*each of the first 3 batches"),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_that_no_batch_can_pass_is_told_with_its_line(
+    resolve: Resolve, tmp_path: Path, capsys: pytest.CaptureFixture[str], program: str
+) -> None:
+    resolved, file = resolve(), tmp_path / "mine.py"
+    right, wrong, said = PROGRAMS[program]
+    source = file.read_text(encoding="utf-8")
+    assert right in source
+    file.write_text(source.replace(right, wrong), encoding="utf-8")
+    at = "def loss(" if program == "loss" else wrong
+    lines = file.read_text(encoding="utf-8").splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if at in text)
+    with pytest.raises(InputError, match=rf"mine\.py:{line}: {said}"):
+        work(resolved)
+    assert {"signal", "decision", "incident_opened"}.isdisjoint(names(resolved.run_dir))
+    assert ("Traceback" in capsys.readouterr().err) is (program == "shapes")
+
+
 def test_faults_of_the_job_are_injected(resolve: Resolve) -> None:
     code, _, run_dir = work(resolve(faults=[{"kind": "nan_batch", "at_batch": 3}]))
     assert code == ExitCode.FINISHED

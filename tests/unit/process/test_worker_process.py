@@ -19,6 +19,7 @@ from supervisor.policy import RestartSettings
 from supervisor.process import worker_process
 from supervisor.process.exits import WorkerEnd
 from supervisor.process.spec import WorkerSpec
+from supervisor.process.stacks import STACK_SIGNAL
 from supervisor.process.worker_process import WorkerProcess
 from supervisor.run_layout import RunLayout
 from supervisor.testing.clock import FakeClock
@@ -177,20 +178,24 @@ def stands_still():
     (folder / "ready").touch()
     while True:
         signal.pause()
-stacks = (folder / "rank0.stacks").open("w")
-faulthandler.register(signal.SIGUSR2, file=stacks, all_threads=True)
+stacks = (folder / "rank0.stacks").open("a")
+faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+say(2, 100)
 say(3, 1)
 stands_still()
-"""
+""".replace("STACK_SIGNAL", str(int(STACK_SIGNAL)))
 
 
 def test_one_that_stands_still_is_asked_where_and_ended(start: Start, spec: WorkerSpec, heard: list[Event]) -> None:
     clock = Silence(spec.layout.heartbeats / "ready")
     worker = start(STANDS_STILL, clock, stall_timeout_seconds=100)
-    assert worker.wait() == WorkerEnd(-signal.SIGTERM, ExitClassification.STALLED)
+    end = worker.wait()
+    assert (end.returncode, end.classification) == (-signal.SIGTERM, ExitClassification.STALLED)
+    assert end.reason is not None
+    assert "raise restart.stall_timeout_seconds in the policy" in end.reason
     stalled = [event for event in heard if isinstance(event, WorkerStalledEvent)]
-    assert len(stalled) == 1
+    assert [event.limit for event in stalled] == ["restart.stall_timeout_seconds"]
     assert 100 < stalled[0].seconds <= 180
     assert worker.stacks is not None
     assert "in stands_still" in worker.stacks

@@ -24,6 +24,7 @@ from torch.utils.data import (
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from supervisor.errors import InputError
+from supervisor.training.bad_rows import BadSamples
 from supervisor.training.data_cursor import DataCursor
 from supervisor.training.data_position import writable
 from supervisor.training.rng import capture_rng, preserved_rng, restore_rng
@@ -547,10 +548,36 @@ class TestGiving:
 
         data = Torn()
         cursor = DataCursor(DataLoader(data, batch_size=1))
-        with pytest.raises(OSError, match="torn record"):
+        with pytest.raises(BadSamples, match="torn record") as caught:
             cursor.give(3)
+        assert [batch.item() for batch in caught.value.before] == [0, 1]
         cursor.take_back()
-        assert [batch.item() for batch in cursor.give(2)] == [0, 1]
+        # The one that raises was told of, and is passed over.
+        assert [batch.item() for batch in cursor.give(3)] == [0, 1, 3]
+        assert cursor.batch_number == 4
+
+    def test_one_that_raises_is_told_of_again_until_an_update_is_given(self) -> None:
+        """A fork that draws ahead has nobody to answer it."""
+
+        class Torn(Dataset[Tensor]):
+            def __len__(self) -> int:
+                return 3
+
+            def __getitem__(self, index: int) -> Tensor:
+                if index == 1:
+                    raise OSError("torn record")
+                return torch.tensor(index)
+
+        cursor = DataCursor(DataLoader(Torn(), batch_size=1))
+        first = cursor.next()
+        for _ in range(2):
+            with pytest.raises(BadSamples):
+                cursor.next()
+        cursor.put_back([first])
+        with pytest.raises(BadSamples):
+            cursor.give(2)
+        cursor.take_back()
+        assert [batch.item() for batch in cursor.give(2)] == [0, 2]
 
     def test_what_is_handed_to_a_step_was_counted_as_it_was_drawn(self) -> None:
         cursor = self.cursor()

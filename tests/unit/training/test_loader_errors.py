@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from supervisor.training.loader_errors import DataFault, fault_of, goes_on, is_dead_loader, loader_error
+from supervisor.training.loader_errors import DataFault, fault_of, goes_on, is_dead_loader, loader_error, why_empty
 
 
 class NoSuchRow(Exception):
@@ -132,6 +133,25 @@ def test_what_has_ended_with_it_or_may_have_cannot_go_on(data: Any) -> None:
     assert told.fault is DataFault.CANNOT_GO_ON
     assert told.where is not None
     assert told.where.startswith(f"{__file__}:")
+
+
+class NoRows(Rows):
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ([], r"^data: no batches: give an iterable of at least one batch$"),
+        (DataLoader(NoRows(), 4), rf"^{re.escape(__file__)}:\d+: data: no batches: the data set NoRows has no rows"),
+        (DataLoader(TensorDataset(torch.zeros(0, 2)), 4), r"^data: no batches: the data set TensorDataset has no rows"),
+        (DataLoader(Rows(), 32, drop_last=True), r"has 16 rows, fewer than a batch, and drop_last leaves them out"),
+    ],
+    ids=["list", "no rows", "no rows of torch's", "drop_last"],
+)
+def test_data_without_a_batch_are_told_as_far_as_can_be(data: Any, said: str) -> None:
+    assert re.search(said, why_empty(data))
 
 
 def test_nothing_can_go_on_that_could_not_begin() -> None:

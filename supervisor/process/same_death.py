@@ -1,0 +1,133 @@
+"""Whether workers die alike with nothing gained in between, so that the next one would too."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from supervisor.errors import ExitCode
+from supervisor.events.schema import ExitClassification
+from supervisor.process.exits import WorkerEnd
+from supervisor.process.heartbeat import Phase, Pulse
+
+__all__ = ["Raised", "SameDeaths", "raised_in"]
+
+ALIKE_AT_START = 2
+"""An exception that ends so many workers in a row before their first step is no accident."""
+
+ALIKE = 3
+"""So many deaths in a row at one update, or before the first one of the run, are none."""
+
+_TRACEBACK = "Traceback (most recent call last):"
+_FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_DEAD_LOADER = re.compile(r"DataLoader worker \(pid")
+_OWN = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What a worker's traceback tells.
+
+    Attributes:
+        type: class name of the exception.
+        said: its class name and the first line of its text.
+        where: `file:line` of the innermost frame in the user's code, of any frame where there is none.
+    """
+
+    type: str
+    said: str
+    where: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Death:
+    how: str
+    phase: Phase
+    step: int | None
+    raised: tuple[str, str | None] | None
+
+
+@dataclass(slots=True)
+class SameDeaths:
+    """Compares the end of each worker of one parent with those before it.
+
+    Attributes:
+        resume: the run was gone on with, so that it had been built before.
+    """
+
+    resume: bool = False
+    _deaths: list[_Death] = field(default_factory=list, init=False)
+    _stepped: bool = field(default=False, init=False)
+
+    def judge(self, end: WorkerEnd, *, got_on: bool) -> tuple[ExitCode, str] | None:
+        """What the run is to end with, and why; None where another worker is worth it.
+
+        Args:
+            end: of a worker that died.
+            got_on: whether the run has ever got beyond its first steps, as the run directory has it.
+        """
+        pulse = end.pulse or Pulse(0, 0, 0.0, Phase.STARTING)
+        did_a_step = pulse.slowest_seconds > 0
+        self._stepped |= did_a_step
+        raised = raised_in(end.reason) if end.classification is ExitClassification.EXCEPTION else None
+        step = pulse.step if did_a_step else None
+        how = (end.how, pulse.phase, step, None if raised is None else (raised.type, raised.where))
+        death = _Death(*how)
+        if self._deaths[-1:] != [death]:
+            self._deaths.clear()
+        self._deaths.append(death)
+        if raised is not None and self._is_the_program(pulse, raised, got_on=got_on):
+            return ExitCode.BAD_INPUT, _told(raised, pulse)
+        if len(self._deaths) >= ALIKE and (did_a_step or not (self._stepped or got_on)):
+            return ExitCode.RESTARTS_SPENT, _what_it_was(end, raised, step)
+        return None
+
+    def _is_the_program(self, pulse: Pulse, raised: Raised, *, got_on: bool) -> bool:
+        """Whether an exception comes again wherever the run begins: none of its workers has done a step."""
+        if self._stepped or len(self._deaths) < ALIKE_AT_START or _DEAD_LOADER.search(raised.said):
+            return False
+        # A run that has got on was stopped by its data, perhaps, but not by how its trainer is built.
+        return pulse.phase is Phase.STARTING or not (self.resume or got_on)
+
+
+def raised_in(reason: str | None) -> Raised | None:
+    """The exception that a traceback ends with; None where the reason of a worker's end is no traceback."""
+    if not reason or _TRACEBACK not in reason:
+        return None
+    # Of several, the last is the one that nobody caught.
+    lines = reason.rpartition(_TRACEBACK)[2].splitlines()
+    found = [match for line in lines if (match := _FRAME.match(line))]
+    frames = [(match["file"], match["line"]) for match in found]
+    said = next((line for line in lines if line and not line[0].isspace()), lines[-1].strip() if lines else "")
+    users = [f"{file}:{line}" for file, line in frames if _is_users(file)]
+    anyones = [f"{file}:{line}" for file, line in frames]
+    return Raised(said.partition(":")[0], said, next(iter([*users[::-1], *anyones[::-1]]), None))
+
+
+def _is_users(file: str) -> bool:
+    """Whether a source file is neither installed nor the supervisor's own."""
+    path = Path(file)
+    if file.startswith("<") or {"site-packages", "dist-packages"} & {*path.parts} or _OWN in path.parents:
+        return False
+    library = Path(sys.base_prefix) / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return library not in path.parents
+
+
+def _told(raised: Raised, pulse: Pulse) -> str:
+    where = f"{raised.where}: " if raised.where else ""
+    when = "while the trainer was built" if pulse.phase is Phase.STARTING else "before the first step was done"
+    return f"{where}{raised.said}: raised {when}, and once more when that was tried again: mend this line"
+
+
+def _what_it_was(end: WorkerEnd, raised: Raised | None, step: int | None) -> str:
+    how = end.how
+    if end.classification is ExitClassification.OUT_OF_MEMORY:
+        how = f"{how}, by the kernel for want of memory"
+    where = "before the first step of the run" if step is None else f"after step {step}"
+    last = raised.said if raised is not None else (end.reason or "").splitlines()[-1:]
+    why = f"; last: {last if isinstance(last, str) else last[0]}" if last else ""
+    at = f" at {raised.where}" if raised is not None and raised.where else ""
+    same = f"the worker died {ALIKE} times in a row {where} ({how}), with nothing gained in between"
+    return f"{same}, so that it is not started again: mend the cause, then go on with --resume{why}{at}"
