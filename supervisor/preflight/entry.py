@@ -18,7 +18,7 @@ from supervisor.preflight.checkpoint_check import check_checkpoint
 from supervisor.preflight.data_pass import DataPass, told
 from supervisor.preflight.progress import PassProgress
 from supervisor.preflight.reading import reader_of
-from supervisor.preflight.report import DataCheck, Preflight, RowFault
+from supervisor.preflight.report import DataCheck, Preflight
 from supervisor.preflight.spec import PreflightSpec
 from supervisor.preflight.trial import Trial, TrialFailed, WarningsHeard, batch_norms
 from supervisor.process.spec import WorkerSpec
@@ -177,11 +177,7 @@ def main() -> int:
 
 def _bad(data: DataCheck | None) -> list[QuarantinedSample]:
     rows = () if data is None else data.bad_rows
-    return [
-        QuarantinedSample(index=row.index, unreadable=row.fault is RowFault.RAISES)
-        for row in rows
-        if row.index is not None
-    ]
+    return [QuarantinedSample(index=row.index) for row in rows if row.index is not None]
 
 
 def _memory(device: torch.device) -> int | None:
