@@ -24,7 +24,6 @@ class QuarantinedSample(RecordModel):
         update: its update.
         batch_number: number of its batch.
         reason: what was found.
-        unreadable: reading it raises, so that it is not even asked for; a run that is given the list leaves it out so.
     """
 
     index: int | str
@@ -33,7 +32,6 @@ class QuarantinedSample(RecordModel):
     update: NonNegativeInt | None = None
     batch_number: NonNegativeInt | None = None
     reason: str | None = None
-    unreadable: bool = False
 
 
 def read_quarantine(path: Path | str) -> tuple[QuarantinedSample, ...]:

@@ -118,9 +118,6 @@ def assemble(
     extra = {**objects.extra_state, **({"supervisor.schedule": schedule} if schedule.by_epoch else {})}
     subject = Subject(objects.model, objects.optimizer, schedule.scheduler, objects.scaler, extra, names)
     check = StateCheck(objects.model, objects.optimizer, extra, names)
-    known_bad = tuple(known_bad)
-    # Before anything is read, since a resume reads up to where the run stands.
-    data.unreadable = frozenset(sample.index for sample in known_bad if sample.unreadable)
     bad = check.bad_parameters()
     if bad:
         raise InputError(f"model: {', '.join(bad)} not finite before the first step: mend the initial weights")

@@ -18,9 +18,10 @@ from supervisor.preflight.checkpoint_check import check_checkpoint
 from supervisor.preflight.data_pass import DataPass, told
 from supervisor.preflight.progress import PassProgress
 from supervisor.preflight.reading import reader_of
-from supervisor.preflight.report import DataCheck, Preflight, RowFault
+from supervisor.preflight.report import DataCheck, Preflight
 from supervisor.preflight.spec import PreflightSpec
 from supervisor.preflight.trial import Trial, TrialFailed, WarningsHeard, batch_norms
+from supervisor.process.shadowing import refuse_shadows
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.trainer_loading import ready_trainer
 from supervisor.process.worker import device_of, guard_of_job, misfits_told
@@ -89,6 +90,8 @@ class JobTrial:
 
     def _build(self, device: torch.device) -> Trainer:
         self._enter("building the trainer")
+        # Before the working directory comes onto the import path.
+        refuse_shadows(Path.cwd())
         started = self._clock.monotonic()
         try:
             trainer = ready_trainer(self._spec.worker.job, self._spec.worker.origins, device)
@@ -177,11 +180,7 @@ def main() -> int:
 
 def _bad(data: DataCheck | None) -> list[QuarantinedSample]:
     rows = () if data is None else data.bad_rows
-    return [
-        QuarantinedSample(index=row.index, unreadable=row.fault is RowFault.RAISES)
-        for row in rows
-        if row.index is not None
-    ]
+    return [QuarantinedSample(index=row.index) for row in rows if row.index is not None]
 
 
 def _memory(device: torch.device) -> int | None:

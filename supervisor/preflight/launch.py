@@ -14,7 +14,7 @@ from pathlib import Path
 from supervisor.errors import ExitCode, InputError
 from supervisor.events.quarantine_file import QuarantinedSample, read_quarantine, write_quarantine
 from supervisor.job import ResolvedJob
-from supervisor.preflight.report import BadRow, Preflight, RowFault
+from supervisor.preflight.report import BadRow, Preflight
 from supervisor.preflight.spec import PreflightSpec
 from supervisor.preflight.view import HEADS
 from supervisor.process.helper import run_helper
@@ -82,9 +82,7 @@ def _with_quarantine(found: Preflight, resolved: ResolvedJob, typed: str | None)
 
 def _sample(row: BadRow) -> QuarantinedSample:
     assert row.index is not None
-    return QuarantinedSample(
-        index=row.index, reason=f"{HEADS[row.fault]}: {row.what}", unreadable=row.fault is RowFault.RAISES
-    )
+    return QuarantinedSample(index=row.index, reason=f"{HEADS[row.fault]}: {row.what}")
 
 
 def _free_name(job: Path) -> Path:

@@ -299,7 +299,6 @@ class DataCursor(DataPosition):
     def _iterate(self, *, from_start: bool) -> Iterator[Any]:
         if self._recorder is None:
             return iter(self._data)
-        self._recorder.unreadable = self.unreadable
         with self._recorder.recording(from_start=from_start):
             return iter(self._data)
 

@@ -32,8 +32,6 @@ class IndexRecorder:
 
     Attributes:
         loader: that object.
-        unreadable: indices that the loader is not told of, since reading them raises. A batch that has no others is
-            left out whole. To be set before an iterator is begun.
     """
 
     def __init__(self, loader: Any) -> None:
@@ -42,7 +40,6 @@ class IndexRecorder:
         self._lists: deque[list[Any]] = deque()
         self._aligned = True
         self._sampler = _Sampler(loader.batch_sampler, self._lists)
-        self.unreadable: frozenset[Any] = frozenset()
 
     @classmethod
     def of(cls, data: Any) -> IndexRecorder | None:
@@ -63,7 +60,6 @@ class IndexRecorder:
         held = vars(self.loader)
         original = held["batch_sampler"]
         # Past the loader's own check, which forbids another sampler: this one gives what the original gives.
-        self._sampler.unreadable = self.unreadable
         held["batch_sampler"] = self._sampler
         try:
             yield
@@ -109,10 +105,9 @@ def indices_in(batch: Any) -> list[Index] | None:
 class _Overheard:
     """Stands for a batch sampler or its iterator, and notes the lists of indices that come from it."""
 
-    def __init__(self, overheard: Any, lists: deque[list[Any]], unreadable: frozenset[Any] = frozenset()) -> None:
+    def __init__(self, overheard: Any, lists: deque[list[Any]]) -> None:
         self._overheard = overheard
         self._lists = lists
-        self.unreadable = unreadable
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._overheard, name)
@@ -125,7 +120,7 @@ class _Sampler(_Overheard):
         self._lists.clear()
         iterator = iter(self._overheard)
         stateful = all(hasattr(iterator, name) for name in ("state_dict", "load_state_dict"))
-        return (_StatefulBatches if stateful else _Batches)(iterator, self._lists, self.unreadable)
+        return (_StatefulBatches if stateful else _Batches)(iterator, self._lists)
 
     def __len__(self) -> int:
         return len(self._overheard)
@@ -139,9 +134,6 @@ class _Batches(_Overheard):
 
     def __next__(self) -> Any:
         indices = next(self._overheard)
-        while self.unreadable and isinstance(indices, Sequence) and not self.unreadable.isdisjoint(indices):
-            readable = [index for index in indices if index not in self.unreadable]
-            indices = readable or next(self._overheard)
         self._lists.append(list(indices) if isinstance(indices, Sequence) else [])
         return indices
 

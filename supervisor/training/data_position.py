@@ -26,7 +26,6 @@ class DataPosition:
         batch_number: batches drawn or handed over so far, over all epochs.
         epoch: the epoch in progress, from 0; where the caller draws he alone knows it, and it stays 0.
         quarantined: indices in the data set of the samples to leave out.
-        unreadable: those of them that raise when they are read: they are not even asked for. Known from the start.
         leaves_out: whether they are left out at all, which only a cursor does.
         once_alone: whether what was drawn never comes again: an iterator that cannot go back.
     """
@@ -38,7 +37,6 @@ class DataPosition:
         self.batch_number = 0
         self.epoch = 0
         self.quarantined: frozenset[Any] = frozenset()
-        self.unreadable: frozenset[Any] = frozenset()
         self._position = position
         self._told: Told | None = None
 

@@ -133,9 +133,9 @@ def test_a_resumed_one_stands_where_the_run_stood(tmp_path: Path) -> None:
 
 
 def test_known_bad_samples_are_left_out_from_the_start_and_after_a_resume(tmp_path: Path) -> None:
-    known = [QuarantinedSample(index=41), QuarantinedSample(index=6, unreadable=True)]
+    known = [QuarantinedSample(index=41), QuarantinedSample(index=6)]
     parts = assembled(build(), tmp_path / "run", known_bad=known)
-    assert (parts.data.quarantined, parts.data.unreadable) == ({41, 6}, {6})
+    assert parts.data.quarantined == {41, 6}
     steps(parts, 2)
     parts.log.close()
     parts.writer.release()

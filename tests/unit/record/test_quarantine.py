@@ -49,7 +49,6 @@ def test_blamed_samples_are_left_out_on_record_and_listed(tmp_path: Path) -> Non
         "update": 9,
         "batch_number": 7,
         "reason": "not finite",
-        "unreadable": False,
     }
 
 

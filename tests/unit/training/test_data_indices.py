@@ -128,61 +128,6 @@ def test_quarantined_rows_are_left_out_and_a_batch_of_nothing_else_is_passed_ove
     assert cursor.recent_indices(found[-2:]) == [index for batch in expected[-2:] for index in batch]
 
 
-@dataclass
-class Torn(Rows):
-    """Some rows raise."""
-
-    torn: frozenset[int]
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        if index in self.torn:
-            raise ValueError(f"row {index} is torn")
-        return super().__getitem__(index)
-
-
-def torn_loader(kind: str, torn: frozenset[int]) -> Any:
-    loader = LOADERS[kind]()
-    vars(loader)["dataset"] = Torn(torn)
-    return loader
-
-
-@pytest.mark.parametrize("kind", LOADERS)
-def test_unreadable_rows_are_not_even_asked_for_in_any_epoch(kind: str) -> None:
-    torch.manual_seed(0)
-    # The first batch in order is left out whole.
-    torn = frozenset({0, 1, 2, 3, 9})
-    cursor = DataCursor(torn_loader(kind, torn))
-    cursor.unreadable = cursor.quarantined = torn
-    drawn = []
-    while cursor.epoch < 3:
-        batch = cursor.next()
-        assert cursor.recent_indices([batch]) == told(batch)
-        drawn += told(batch)
-    assert torn.isdisjoint(drawn)
-    assert len(drawn) > ROWS
-
-
-@pytest.mark.parametrize("kind", sorted(LOADERS.keys() - WITHOUT_A_PLACE_AFTER_A_RESUME))
-def test_with_unreadable_rows_the_data_go_back_exactly(kind: str) -> None:
-    torn = frozenset({0, 1, 2, 3, 9})
-
-    def cursor() -> DataCursor:
-        torch.manual_seed(0)
-        made = DataCursor(torn_loader(kind, torn))
-        made.unreadable = made.quarantined = torn
-        return made
-
-    one = cursor()
-    for _ in range(2):
-        one.next()
-    place, rng = one.position(), torch.get_rng_state()
-    ahead = [told(one.next()) for _ in range(8)]
-    other = cursor()
-    other.seek(place)
-    torch.set_rng_state(rng)  # as a restored state does
-    assert [told(other.next()) for _ in range(8)] == ahead
-
-
 def test_a_stream_is_no_data_set_of_rows() -> None:
     class Stream(IterableDataset[Tensor]):
         def __iter__(self) -> Iterator[Tensor]:
