@@ -68,6 +68,7 @@ class ProcessIncident(RecordModel):
         signal: the signal that ended it, else None.
         reason: its traceback, where it left one.
         stacks: name of the file beside it with every thread's stack, None where there is none.
+        life: which worker of the run it was, from 1: `life` of its events. None in records of before.
     """
 
     time: UtcTime
@@ -76,3 +77,4 @@ class ProcessIncident(RecordModel):
     signal: str | None
     reason: str | None
     stacks: str | None
+    life: PositiveInt | None = None

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from supervisor.events.base import EventBase, Number, RecordModel
+from supervisor.events.time_account import TimeAccount
 from supervisor.records import ActionName, SignalName
 
 
@@ -36,8 +37,9 @@ class RunSummary(RecordModel):
         lr_scale: product of the learning-rate cuts in force at the end.
         final_loss: loss of the last applied update, None where there was none.
         metrics: the trainer's last evaluation.
-        seconds: wall time of the run, restarts included where they are known.
+        seconds: wall time of the run, restarts included.
         goodput: useful preserved training time over wall time, 0 to 1; None where it was not measured.
+        account: where the wall time went; None where the run writes no log.
         reason: why it was halted, None where it was not.
         in_place: whether a halt left the state as it stood, instead of going back to the newest good one.
         cures: the cures of the set-up in force, as `lr 0.1`, in the order in which they were chosen.
@@ -58,6 +60,7 @@ class RunSummary(RecordModel):
     metrics: dict[str, Number] = Field(default_factory=dict)
     seconds: Number = 0.0
     goodput: Number | None = None
+    account: TimeAccount | None = None
     reason: str | None = None
     in_place: bool = False
     cures: tuple[str, ...] = ()
@@ -120,6 +123,8 @@ class StepEvent(EventBase):
         step_seconds: wall time of the update.
         rung: index of the rung used last in the open incident, None when none is open.
         incidents: incidents opened so far.
+        applied_seconds: wall time of all updates that this process has applied so far; None in logs of before.
+        states_seconds: wall time for which it has waited for snapshots and checkpoints so far, likewise.
     """
 
     event: Literal["step"] = "step"
@@ -130,6 +135,8 @@ class StepEvent(EventBase):
     step_seconds: Number
     rung: NonNegativeInt | None = None
     incidents: NonNegativeInt = 0
+    applied_seconds: Number | None = None
+    states_seconds: Number | None = None
 
 
 class MetricsEvent(EventBase):
@@ -162,19 +169,37 @@ class WarningEvent(EventBase):
 
 
 class RunHaltedEvent(EventBase):
-    """The ladder ended in `halt`; `summary.in_place` says which state the model is left in."""
+    """The ladder ended in `halt`; `summary.in_place` says which state the model is left in.
+
+    Attributes:
+        reason: why.
+        summary: what the run came to.
+        applied_seconds: as in a `step` event.
+        states_seconds: likewise.
+    """
 
     event: Literal["run_halted"] = "run_halted"
     reason: str
     summary: RunSummary | None = None
+    applied_seconds: Number | None = None
+    states_seconds: Number | None = None
 
 
 class RunFinishedEvent(EventBase):
-    """The schedule is done, or the run stopped in good order when asked to."""
+    """The schedule is done, or the run stopped in good order when asked to.
+
+    Attributes:
+        status: which of the two.
+        summary: what the run came to.
+        applied_seconds: as in a `step` event.
+        states_seconds: likewise.
+    """
 
     event: Literal["run_finished"] = "run_finished"
     status: Literal[RunStatus.FINISHED, RunStatus.INTERRUPTED]
     summary: RunSummary
+    applied_seconds: Number | None = None
+    states_seconds: Number | None = None
 
 
 class ExitClassification(enum.StrEnum):
@@ -227,11 +252,13 @@ class WorkerStartedEvent(EventBase):
     Attributes:
         pid: its process id.
         restarts: restarts spent so far within the window.
+        steps: where the schedule ends.
     """
 
     event: Literal["worker_started"] = "worker_started"
     pid: PositiveInt
     restarts: NonNegativeInt = 0
+    steps: PositiveInt | None = None
 
 
 class WorkerExitedEvent(EventBase):

@@ -67,6 +67,7 @@ def test_a_record_is_json_that_reads_back():
         "signal": "SIGTERM",
         "reason": None,
         "stacks": "stacks.txt",
+        "life": None,
     }
     assert ProcessIncident.model_validate_json(text) == PROCESS
 
