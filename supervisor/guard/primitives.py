@@ -181,6 +181,7 @@ class Primitives:
                 parts.run_log.evaluate(self._evaluate)
             self._status = status
             parts.states.flush()
+            parts.run_log.states_seconds = parts.taker.seconds
             parts.run_log.finished(status)
         return self.summary()
 

@@ -2,66 +2,38 @@
 
 from __future__ import annotations
 
-import enum
 import mmap
-from dataclasses import dataclass
 from pathlib import Path
 
+from supervisor.clock import Clock, SystemClock
+from supervisor.events.heartbeat_file import WORDS, Phase, Pulse, silence_allowed
 from supervisor.policy import RestartSettings
 
 __all__ = ["Heartbeat", "Phase", "Pulse", "StallWatch"]
 
-_SIZE = 4 * 8
-
-
-class Phase(enum.IntEnum):
-    """What the worker is at."""
-
-    STARTING = 0
-    """Importing, building the trainer, restoring a checkpoint; until its first step begins."""
-    TRAINING = 1
-    """Running steps."""
-    FINISHING = 2
-    """Evaluating."""
-    ENDED = 3
-    """It has ended by itself, so its exit code counts. A trainer that calls `os._exit(0)` never gets here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """One reading.
-
-    Attributes:
-        beats: steps this process has done; any change is a sign of life.
-        step: schedule position of the last one.
-        slowest_seconds: the longest time between two beats so far.
-        phase: what the worker is at.
-    """
-
-    beats: int
-    step: int
-    slowest_seconds: float
-    phase: Phase
-
 
 class Heartbeat:
-    """Four 64-bit words in a file that both processes map: each is written in one store.
+    """64-bit words in a file that both processes map: each is written in one store.
 
     Args:
         path: the file, `RUN_DIR/heartbeat/rank0`.
-        create: make it anew, all zero; the parent does before each start.
+        create: make it anew, all zero but the time; the parent does before each start.
+        clock: says when something was said.
 
     Raises:
         OSError: it cannot be made or mapped.
     """
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path, *, create: bool = False, clock: Clock | None = None) -> None:
         if create:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(bytes(_SIZE))
+            path.write_bytes(bytes(WORDS.size))
         with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), _SIZE)
+            self._map = mmap.mmap(file.fileno(), WORDS.size)
         self._words = memoryview(self._map).cast("Q")
+        self._clock = clock or SystemClock()
+        if create:
+            self._stamp()
 
     def beat(self, step: int, slowest_seconds: float) -> None:
         """Say that a step was done."""
@@ -69,26 +41,27 @@ class Heartbeat:
         words[1] = step
         words[2] = int(slowest_seconds * 1e6)
         words[3] = Phase.TRAINING
+        self._stamp()
         words[0] = words[0] + 1
 
     def enter(self, phase: Phase) -> None:
         """Say what comes now; that is a sign of life too."""
         self._words[3] = phase
+        self._stamp()
         self._words[0] = self._words[0] + 1
 
     def read(self) -> Pulse:
         """The last thing the worker said."""
-        beats, step, microseconds, phase = self._words.tolist()
-        return Pulse(beats, step, microseconds / 1e6, Phase(phase))
+        return Pulse.from_words(self._words.tolist())
 
     def close(self) -> None:
         """Unmap the file."""
         self._words.release()
         self._map.close()
 
-
-SLOWEST_STEPS = 2.5
-"""How many of its slowest steps a worker may be silent for."""
+    def _stamp(self) -> None:
+        self._words[4] = int(self._clock.monotonic() * 1e6)
+        self._words[5] = int(self._clock.now().timestamp() * 1e6)
 
 
 class StallWatch:
@@ -105,18 +78,10 @@ class StallWatch:
         self._changed_at = now
 
     def silent_for(self, pulse: Pulse, now: float) -> float | None:
-        """Seconds of silence once there have been too many, else None.
-
-        Until it begins its first step, and again while it evaluates, a worker has `startup_timeout_seconds` (or the
-        stall timeout, if that is longer). A step has `stall_timeout_seconds`, or 2.5 times the slowest one so far.
-        """
+        """Seconds of silence once there have been more than `silence_allowed` says, else None."""
         if pulse.beats != self._beats:
             self._beats, self._changed_at = pulse.beats, now
         silence = now - self._changed_at
-        return silence if silence > self._limit(pulse) else None
-
-    def _limit(self, pulse: Pulse) -> float:
-        stall = self._settings.stall_timeout_seconds
-        if pulse.phase is Phase.TRAINING:
-            return max(stall, SLOWEST_STEPS * pulse.slowest_seconds)
-        return max(stall, self._settings.startup_timeout_seconds)
+        settings = self._settings
+        allowed = silence_allowed(pulse, settings.stall_timeout_seconds, settings.startup_timeout_seconds)
+        return silence if silence > allowed else None

@@ -112,7 +112,7 @@ class Parent:
         self._worker = None
         if end.restartable and not self._stop_signals:
             budget.fail(self._now())
-            write_process_incident(self._directory.layout, end, worker.stacks, self._clock.now())
+            write_process_incident(self._directory.layout, end, worker.stacks, self._clock.now(), life=log.life or None)
         return end
 
     def _give_up(self, why: str, log: EventLog) -> ExitCode:

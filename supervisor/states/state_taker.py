@@ -60,6 +60,7 @@ class StateTaker:
         parts: what a checkpoint carries beside it.
         log: hears what could not be taken.
         end: where the schedule ends, None while that is not known; the last step's state is always checked.
+        seconds: wall time that the training has waited for states so far.
     """
 
     policy: RecoveryPolicy
@@ -69,6 +70,7 @@ class StateTaker:
     parts: CheckpointParts
     log: EventLog
     end: int | None = field(default=None, init=False)
+    seconds: float = field(default=0.0, init=False)
     _snapshot_every: int = field(init=False)
     _checkpoint_every: int = field(init=False)
 
@@ -94,6 +96,7 @@ class StateTaker:
         bad = (*self.check.bad_parameters(), *self.check.bad_optimizer_state())
         if bad:
             raise InputError(f"{', '.join(bad)} not finite before the first step: mend the initial state")
+        began = self.points.ledger.now()
         point = self.points.take()
         self.states.memory.remember(point, good=True)
         try:
@@ -101,17 +104,20 @@ class StateTaker:
         except TypeError as error:
             # Found at once, not after hours: what a state_dict holds is the user's.
             raise InputError(text_of(error)) from error
+        self.seconds += self.points.ledger.now() - began
 
     def take_due(self, *, known_finite: bool) -> None:
         """Take the states that are due now."""
         step = self.points.ledger.counters.step
         if not self.due(step) or not (known_finite or self.check.is_finite()):
             return
+        began = self.points.ledger.now()
         point = self.points.take()
         if self._snapshot_every > 0 and step % self._snapshot_every == 0:
             self.states.memory.remember(point)
         if self._checkpoint_every > 0 and step % self._checkpoint_every == 0:
             self._save(point)
+        self.seconds += self.points.ledger.now() - began
 
     def commit(self, *, good: bool = False) -> None:
         """Write the present state as a checkpoint, if it is finite and not on disk already."""
@@ -122,7 +128,9 @@ class StateTaker:
             what = "the last state is not finite: no checkpoint of it was written"
             self.log.warn(what, counters.step, counters.update)
             return
+        began = self.points.ledger.now()
         self._save(self.points.take(), good=good, wait=True)
+        self.seconds += self.points.ledger.now() - began
 
     def _save(self, point: RestorePoint, *, good: bool = False, wait: bool = False) -> None:
         if self.states.disk is None:
