@@ -10,12 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["INCIDENT_FILE", "RunLayout", "replace_file", "replace_file_with", "sync_file", "sync_folder"]
+__all__ = [
+    "INCIDENT_FILE",
+    "PARENT_LOG",
+    "RunLayout",
+    "replace_file",
+    "replace_file_with",
+    "sync_file",
+    "sync_folder",
+]
 
 _NO_SUCH_OPERATION = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 
 INCIDENT_FILE = "incident.json"
 """The record in the folder of an incident, of the training or of a process."""
+
+PARENT_LOG = "supervisor.jsonl"
+"""The parent's event log, beside those of the ranks."""
 
 
 class _Entry:
@@ -53,7 +64,7 @@ class RunLayout:
     events = _Entry("events")  # the folder of the event logs
     rank_events = _Entry("events/rank{rank}.jsonl")  # the log of this rank
     writer = _Entry("events/rank{rank}.lock")  # held by the one guard that writes it; says whose it is
-    parent_events = _Entry("events/supervisor.jsonl")  # the log of the parent
+    parent_events = _Entry(f"events/{PARENT_LOG}")  # the log of the parent
     checkpoints = _Entry("checkpoints")  # one folder each
     incidents = _Entry("incidents")  # one folder each, of the training and of the processes
     heartbeats = _Entry("heartbeat")  # the folder of what the workers tell the parent

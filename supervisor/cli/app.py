@@ -25,10 +25,13 @@ from supervisor.process.incident_rerun import rerun_incident
 from supervisor.process.parent import Parent
 from supervisor.rehearsal import Rehearsal, render_score
 from supervisor.replay import plain_replay, render_replay, replay_run
+from supervisor.report.liveness import is_healthy
+from supervisor.report.process_story import ProcessStory
 from supervisor.report.status import read_status
-from supervisor.report.story import plain_incident, plain_run, read_story
-from supervisor.report.story_view import render_incident, render_run, wrapped
+from supervisor.report.story import RunStory, Story, plain_incident, plain_run, read_story
+from supervisor.report.story_view import render_incident, render_process, render_run, wrapped
 from supervisor.report.tables import render_status
+from supervisor.run_layout import RunLayout
 
 __all__ = ["app", "main", "rehearse"]
 
@@ -100,14 +103,42 @@ def run(
 def status(
     run_dir: RunDir,
     as_json: AsJson = False,
+    healthy: Annotated[
+        bool, typer.Option("--healthy", help="For probes: exit 0 if it has finished, or runs and gives signs of life.")
+    ] = False,
+    max_age: Annotated[
+        float | None,
+        typer.Option(
+            help="With --healthy: how old its last sign of life may be, in seconds; without it, as its policy allows.",
+            metavar="SECONDS",
+            min=0,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Where a run stands: step, loss, rung, learning-rate scale, incidents, goodput."""
-    found = read_status(Path(run_dir))
+    """Where a run stands: step, loss, rung, learning-rate scale, incidents, goodput.
+
+    With --healthy the exit code is 0 where it has finished, or runs with a heartbeat that is young enough, else 1.
+    """
+    if max_age is not None and not healthy:
+        raise InputError("--max-age: is about --healthy: add it")
+    try:
+        found = read_status(Path(run_dir))
+    except InputError as error:
+        if not healthy:
+            raise
+        # A probe asks one thing alone; there may be no run yet.
+        sys.stderr.write(f"{error}\n")
+        raise typer.Exit(1) from None
     with reader_may_leave():
         if as_json:
             typer.echo(found.model_dump_json(indent=2))
+        elif healthy:
+            typer.echo(found.state if found.reason is None else f"{found.state}: {found.reason}")
         else:
             Console(highlight=False).print(render_status(found))
+    if healthy and not is_healthy(found, RunLayout(Path(run_dir)), max_age):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -122,7 +153,7 @@ def events(
     """The event log: all files merged and in order."""
     if event is not None and (mend := schema.no_such_event(event)) is not None:
         raise InputError(f"--event {event}: there is no event of this name: {mend}")
-    source = follow(Path(run_dir)) if follow_on else read_events(Path(run_dir))
+    source = follow(Path(run_dir)) if follow_on else read_events(Path(run_dir), named=event)
     with reader_may_leave():
         for each in source:
             if event is not None and each.event != event:
@@ -134,7 +165,11 @@ def events(
 def explain(
     run_dir: RunDir,
     incident: Annotated[
-        int | None, typer.Argument(help="Number of one incident; without it, all in short.", min=1, show_default=False)
+        str | None,
+        typer.Argument(
+            help="One incident: its number, or process-1 for what befell the process; without it, all in short.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The record, for machines.")] = False,
     replay_step: Annotated[
@@ -150,14 +185,14 @@ def explain(
     story = read_story(run_dir)
     found = None if incident is None else story.incident(incident, run_dir)
     if replay_step:
-        if found is None:
-            raise InputError("--replay: say which incident: supervisor explain RUN_DIR N --replay")
+        if not isinstance(found, Story):
+            raise InputError("--replay: say which incident of the training: supervisor explain RUN_DIR N --replay")
         raise typer.Exit(rerun_incident(Path(run_dir), found.folder, as_json=as_json))
     with reader_may_leave():
         if as_json:
             typer.echo(json.dumps(plain_run(story) if found is None else plain_incident(found), indent=2))
         else:
-            lines = render_run(story, run_dir) if found is None else render_incident(found, run_dir)
+            lines = _told(story, found, run_dir)
             console = Console()
             typer.echo("\n".join(wrapped(lines, console.width) if console.is_terminal else lines))
 
@@ -223,6 +258,12 @@ def rehearse(
             typer.echo()
             _console_for_tables().print(render_score(score))
     raise typer.Exit(code)
+
+
+def _told(story: RunStory, found: Story | ProcessStory | None, run_dir: str) -> list[str]:
+    if found is None:
+        return render_run(story, run_dir)
+    return render_incident(found, run_dir) if isinstance(found, Story) else render_process(found)
 
 
 def _console_for_tables() -> Console:

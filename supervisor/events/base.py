@@ -70,6 +70,10 @@ class RecordModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, defer_build=True)
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class EventBase(RecordModel):
     """The fields of every line.
 
@@ -81,6 +85,10 @@ class EventBase(RecordModel):
         rank: the rank that wrote it, None in the parent's file; stamped by the log.
         step: schedule position from 0, None where there is none.
         update: attempted optimizer update from 0, None where there is none.
+        life: which worker process of the run was the last to be started, from 1 (0: none yet); lines of several files
+            are in order by it. None where no parent keeps count. Stamped by the log, as what follows.
+        monotonic: seconds of the machine's monotonic clock, for durations: `time` may jump.
+        boot: what those seconds count from, on the first line of each process.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -90,6 +98,9 @@ class EventBase(RecordModel):
     rank: NonNegativeInt | None = None
     step: NonNegativeInt | None = None
     update: NonNegativeInt | None = None
+    life: NonNegativeInt | None = Field(default=None, exclude_if=_is_none)
+    monotonic: float | None = Field(default=None, exclude_if=_is_none)
+    boot: str | None = Field(default=None, exclude_if=_is_none)
 
 
 class OtherEvent(EventBase):

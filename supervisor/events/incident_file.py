@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import NonNegativeInt, PositiveInt
 
 from supervisor.events.base import Number, RecordModel, UtcTime
-from supervisor.events.run_events import ExitClassification
+from supervisor.events.process_events import ExitClassification
 from supervisor.records import ActionName, Bundle, Cause, Decision, Outcome, SignalName
 
 __all__ = ["BATCH_FILE", "STATE_FILE", "CureRow", "IncidentCost", "IncidentFile", "ProcessIncident"]
@@ -68,6 +68,7 @@ class ProcessIncident(RecordModel):
         signal: the signal that ended it, else None.
         reason: its traceback, where it left one.
         stacks: name of the file beside it with every thread's stack, None where there is none.
+        life: which worker of the run it was, from 1: `life` of its events. None in records of before.
     """
 
     time: UtcTime
@@ -76,3 +77,4 @@ class ProcessIncident(RecordModel):
     signal: str | None
     reason: str | None
     stacks: str | None
+    life: PositiveInt | None = None

@@ -11,7 +11,7 @@ from pydantic import PositiveInt, ValidationError
 
 from supervisor.events.base import RecordModel
 
-__all__ = ["Owner", "claim", "read_owner"]
+__all__ = ["Owner", "claim", "monotonic_since", "read_owner"]
 
 _START_TIME = 19
 """Which field of /proc/PID/stat, counted after the name, says when the process began; the first one is its state."""
@@ -86,6 +86,12 @@ def read_owner(path: Path) -> Owner | None:
         return Owner.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def monotonic_since() -> str:
+    """What the monotonic clock of this process counts from: two that give the same can be compared."""
+    # Where the system does not name its start, only times of one process can be.
+    return _boot() or f"{socket.gethostname()} {os.getpid()}"
 
 
 def _namespace() -> str | None:

@@ -3,41 +3,59 @@
 from __future__ import annotations
 
 import heapq
-import json
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from operator import attrgetter, itemgetter
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import InputError
 from supervisor.events import schema
-from supervisor.events.schema import Event, parse_event
+from supervisor.events.event_file import EventFile
+from supervisor.events.owner_file import read_owner
+from supervisor.events.schema import Event
 from supervisor.run_layout import RunLayout
 
-__all__ = ["EventFile", "follow", "read_events"]
+__all__ = ["follow", "merged", "read_events", "read_sparsely"]
 
 _FINAL_EXITS = schema.ORDERLY_EXITS | {schema.ExitClassification.BAD_INPUT}
 
 
-def read_events(run_dir: Path, *, with_void: bool = False) -> Iterator[Event]:
-    """The events of a run, by time; each file keeps its own order.
+def read_events(run_dir: Path, *, with_void: bool = False, named: str | None = None) -> Iterator[Event]:
+    """The events of a run in order; each file keeps its own.
 
     Left out: a torn last line, and lines that a later `run_resumed` of the same rank made void. Each file is
     read twice, and one line of each is held at a time.
 
+    The order is that of the lives of the worker, and in each its start, what it wrote, and what its parent wrote of it:
+    times of day are not looked at, for a clock may be set back. Only where no parent has counted the lives do they
+    order the files.
+
     Args:
         run_dir: the run directory.
         with_void: give those lines too: what happened, not only what counts.
+        named: only events of this name; other lines are not looked into.
 
     Raises:
         InputError: there is no run here (at once), or a line before the last is no event (when it is met).
     """
     _check(run_dir)
-    return _merged([EventFile(path, with_void=with_void) for path in RunLayout(run_dir).event_files()])
+    files = [EventFile(path, with_void=with_void, named=named) for path in RunLayout(run_dir).event_files()]
+    return (event for event, _ in merged(files))
+
+
+def read_sparsely(run_dir: Path) -> Iterator[tuple[Event, bool]]:
+    """Every event of a run with whether a resume made it void; of `step` events in a row only the last.
+
+    Of a row whose last one is void the last that counts is given before it. A long log is little else, and the lines
+    in between are not looked into, so that a million lines take about a second.
+
+    Args:
+        run_dir: the run directory.
+
+    Raises:
+        InputError: as `read_events`.
+    """
+    _check(run_dir)
+    return merged([EventFile(path, with_void=True, sparse=True) for path in RunLayout(run_dir).event_files()])
 
 
 def follow(
@@ -47,7 +65,7 @@ def follow(
     poll_seconds: float = 0.5,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
-    """The events so far, then each as it is written, until the run has ended or `stop` says so.
+    """The events so far, then each as it is written, until the run has ended, its process is gone, or `stop` says so.
 
     Events of one poll come in order. What has been handed out cannot be taken back: where a run is resumed
     while it is followed, its `run_resumed` tells which of the earlier events are void.
@@ -68,13 +86,17 @@ def follow(
 def _follow(run_dir: Path, clock: Clock, poll_seconds: float, stop: Callable[[], bool]) -> Iterator[Event]:
     files: dict[Path, EventFile] = {}
     ended = False
+    layout = RunLayout(run_dir)
     while True:
-        for path in RunLayout(run_dir).event_files():
+        # Asked before the files are read: what it wrote last is read still.
+        owner = read_owner(layout.lock)
+        gone = owner is not None and owner.alive is False
+        for path in layout.event_files():
             files.setdefault(path, EventFile(path))
-        for event in _merged(files.values()):
+        for event, _ in merged(files.values()):
             ended = _has_ended(event, ended)
             yield event
-        if ended or stop():
+        if ended or gone or stop():
             return
         clock.sleep(poll_seconds)
 
@@ -106,101 +128,15 @@ def _check(run_dir: Path) -> None:
         raise InputError(f"{run_dir}: not a run directory, it has no events/: name the folder of a run")
 
 
-def _merged(files: Iterable[EventFile]) -> Iterator[Event]:
-    return heapq.merge(*(file.events() for file in files), key=attrgetter("time"))
+def merged(files: Iterable[EventFile]) -> Iterator[tuple[Event, bool]]:
+    """What the files hold from where each was read to, in order, with whether it is void."""
+    return heapq.merge(*(file.marked() for file in files), key=_place)
 
 
-@dataclass
-class EventFile:
-    """A file, and how far it has been read.
-
-    Attributes:
-        path: the file.
-        offset: where the next line to read starts, in bytes.
-        line: how many lines have been read.
-        with_void: whether lines that a resume made void are given too.
-    """
-
-    path: Path
-    offset: int = 0
-    line: int = 0
-    with_void: bool = False
-
-    def events(self) -> Iterator[Event]:
-        """The events from where the last call stopped to the last whole line that there is now.
-
-        Raises:
-            InputError: a line that another one follows is not an event.
-        """
-        end, resumes = self._scan()
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            while self.offset < end:
-                text = file.readline()
-                if not text.endswith(b"\n"):
-                    # A writer cut the file meanwhile.
-                    return
-                try:
-                    event = parse_event(text)
-                except ValueError as error:
-                    if self.offset + len(text) >= end:
-                        # Torn by a power cut, newline and all. Read again when there is more.
-                        return
-                    where = f"{self.path}:{self.line + 1}"
-                    raise InputError(f"{where}: not an event: {_why(error)}: restore or delete it") from error
-                self.offset += len(text)
-                self.line += 1
-                if self.with_void or not resumes.void(self.line, event):
-                    yield event
-
-    def _scan(self) -> tuple[int, _Resumes]:
-        """Where the last whole line ends, and the resumes before it."""
-        resumes = _Resumes()
-        end, line = self.offset, self.line
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            for text in file:
-                if not text.endswith(b"\n"):
-                    break
-                end += len(text)
-                line += 1
-                if b'"run_resumed"' in text:
-                    resumes.note(text, line)
-        return end, resumes
-
-
-class _Resumes:
-    """The resumes of one file: tells which lines they made void, in the logarithm of their number."""
-
-    def __init__(self) -> None:
-        self._by_rank: dict[int | None, list[tuple[int, int]]] = {}
-
-    def note(self, text: bytes, line: int) -> None:
-        """Take in the resume on `line` (from 1)."""
-        try:
-            event = json.loads(text)
-            if event["event"] != "run_resumed" or event["update"] is None:
-                return
-            rank, update = event["rank"], int(event["update"])
-        except (ValueError, TypeError, KeyError):
-            # Not an event: the reading that follows says so, and where.
-            return
-        resumes = self._by_rank.setdefault(rank, [])
-        # Earlier ones that did not go further back void nothing that this one does not.
-        while resumes and resumes[-1][1] >= update:
-            resumes.pop()
-        resumes.append((line, update))
-
-    def void(self, line: int, event: Event) -> bool:
-        """Whether `event`, which stands on `line` (from 1), was lost in a later resume."""
-        resumes = self._by_rank.get(event.rank, [])
-        later = bisect_right(resumes, line, key=itemgetter(0))
-        return event.update is not None and later < len(resumes) and resumes[later][1] <= event.update
-
-
-def _why(error: ValueError) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"][1:])
-    return f"{where}: {first['msg']}" if where else first["msg"]
+def _place(marked: tuple[Event, bool]) -> tuple[int, int, float]:
+    event, _ = marked
+    if not event.life:
+        return 0, 0, event.time.timestamp()
+    if event.rank is not None:
+        return event.life, 1, event.monotonic or 0.0
+    return event.life, 0 if isinstance(event, schema.WorkerStartedEvent) else 2, 0.0

@@ -1,4 +1,4 @@
-"""Events of a run, its checkpoints and its worker process, and the summary it ends with; `schema` exports them."""
+"""Events of a run and its checkpoints, and the summary it ends with; `schema` exports them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from supervisor.events.base import EventBase, Number, RecordModel
+from supervisor.events.time_account import TimeAccount
 from supervisor.records import ActionName, SignalName
 
 
@@ -38,8 +39,9 @@ class RunSummary(RecordModel):
         lr_scale: product of the learning-rate cuts in force at the end.
         final_loss: loss of the last applied update, None where there was none.
         metrics: the trainer's last evaluation.
-        seconds: wall time of the run, restarts included where they are known.
+        seconds: wall time of the run, restarts included.
         goodput: useful preserved training time over wall time, 0 to 1; None where it was not measured.
+        account: where the wall time went; None where the run writes no log.
         reason: why it was halted, or what is lost of one that could not be saved; None elsewhere.
         in_place: whether a halt left the state as it stood, instead of going back to the newest good one.
         cures: the cures of the set-up in force, as `lr 0.1`, in the order in which they were chosen.
@@ -60,6 +62,7 @@ class RunSummary(RecordModel):
     metrics: dict[str, Number] = Field(default_factory=dict)
     seconds: Number = 0.0
     goodput: Number | None = None
+    account: TimeAccount | None = None
     reason: str | None = None
     in_place: bool = False
     cures: tuple[str, ...] = ()
@@ -132,6 +135,8 @@ class StepEvent(EventBase):
         step_seconds: wall time of the update.
         rung: index of the rung used last in the open incident, None when none is open.
         incidents: incidents opened so far.
+        applied_seconds: wall time of all updates that this process has applied so far; None in logs of before.
+        states_seconds: wall time for which it has waited for snapshots and checkpoints so far, likewise.
     """
 
     event: Literal["step"] = "step"
@@ -142,6 +147,8 @@ class StepEvent(EventBase):
     step_seconds: Number
     rung: NonNegativeInt | None = None
     incidents: NonNegativeInt = 0
+    applied_seconds: Number | None = None
+    states_seconds: Number | None = None
 
 
 class MetricsEvent(EventBase):
@@ -188,11 +195,15 @@ class RunHaltedEvent(EventBase):
     Attributes:
         reason: why.
         summary: what the run came to; None in logs of before it was told.
+        applied_seconds: as in a `step` event.
+        states_seconds: likewise.
     """
 
     event: Literal["run_halted"] = "run_halted"
     reason: str
     summary: RunSummary | None = None
+    applied_seconds: Number | None = None
+    states_seconds: Number | None = None
 
 
 class RunFinishedEvent(EventBase):
@@ -201,36 +212,15 @@ class RunFinishedEvent(EventBase):
     Attributes:
         status: `finished` and `interrupted` say that a verified checkpoint of the last step is on disk.
         summary: what the run came to.
+        applied_seconds: as in a `step` event.
+        states_seconds: likewise.
     """
 
     event: Literal["run_finished"] = "run_finished"
     status: Literal[RunStatus.FINISHED, RunStatus.INTERRUPTED, RunStatus.UNSAVED]
     summary: RunSummary
-
-
-class ExitClassification(enum.StrEnum):
-    """Why a worker process is gone."""
-
-    FINISHED = "finished"
-    HALTED = "halted"
-    INTERRUPTED = "interrupted"
-    UNSAVED = "unsaved"
-    BAD_INPUT = "bad_input"
-    EXCEPTION = "exception"
-    KILLED = "killed"
-    OUT_OF_MEMORY = "out_of_memory"
-    STALLED = "stalled"
-
-
-ORDERLY_EXITS = frozenset(
-    {
-        ExitClassification.FINISHED,
-        ExitClassification.HALTED,
-        ExitClassification.INTERRUPTED,
-        ExitClassification.UNSAVED,
-    }
-)
-"""The exits that mean no harm: the run itself chose them."""
+    applied_seconds: Number | None = None
+    states_seconds: Number | None = None
 
 
 class _CheckpointEvent(EventBase):
@@ -264,50 +254,3 @@ class CheckpointRejectedEvent(_CheckpointEvent):
 
     event: Literal["checkpoint_rejected"] = "checkpoint_rejected"
     reason: str
-
-
-class WorkerStartedEvent(EventBase):
-    """The parent started a worker process.
-
-    Attributes:
-        pid: its process id.
-        restarts: restarts spent so far within the window.
-    """
-
-    event: Literal["worker_started"] = "worker_started"
-    pid: PositiveInt
-    restarts: NonNegativeInt = 0
-
-
-class WorkerExitedEvent(EventBase):
-    """A worker process is gone.
-
-    Attributes:
-        pid: its process id.
-        exit_code: what it exited with, None where a signal ended it.
-        signal: name of the signal that ended it, such as `SIGKILL`, else None.
-        classification: why.
-        reason: more, where more is known, such as the last line of its traceback.
-    """
-
-    event: Literal["worker_exited"] = "worker_exited"
-    pid: PositiveInt
-    exit_code: int | None
-    signal: str | None
-    classification: ExitClassification
-    reason: str | None = None
-
-
-class WorkerStalledEvent(EventBase):
-    """A worker's heartbeat has been still for too long.
-
-    Attributes:
-        pid: its process id.
-        seconds: how long.
-        limit: the policy's key that allows no longer, as `restart.stall_timeout_seconds`.
-    """
-
-    event: Literal["worker_stalled"] = "worker_stalled"
-    pid: PositiveInt
-    seconds: Number
-    limit: str | None = None

@@ -16,6 +16,13 @@ from typing import Annotated, Any, get_args
 from pydantic import Field, TypeAdapter, ValidationError
 
 from supervisor.events.base import EventBase, OtherEvent
+from supervisor.events.process_events import (
+    ORDERLY_EXITS,
+    ExitClassification,
+    WorkerExitedEvent,
+    WorkerStalledEvent,
+    WorkerStartedEvent,
+)
 from supervisor.events.recovery_events import (
     ActionAppliedEvent,
     ActionFailedEvent,
@@ -33,12 +40,10 @@ from supervisor.events.recovery_events import (
     SignalEvent,
 )
 from supervisor.events.run_events import (
-    ORDERLY_EXITS,
     BufferExemptEvent,
     CheckpointPromotedEvent,
     CheckpointRejectedEvent,
     CheckpointSavedEvent,
-    ExitClassification,
     MetricsEvent,
     RunFinishedEvent,
     RunHaltedEvent,
@@ -49,9 +54,6 @@ from supervisor.events.run_events import (
     SettingsChangedEvent,
     StepEvent,
     WarningEvent,
-    WorkerExitedEvent,
-    WorkerStalledEvent,
-    WorkerStartedEvent,
 )
 from supervisor.records import SignalName
 

@@ -16,8 +16,10 @@ from supervisor.clock import Clock, SystemClock
 from supervisor.errors import InputError, said_by
 from supervisor.events.base import EventBase
 from supervisor.events.line_file import LineFile
-from supervisor.events.schema import Event, KnownEvent, SignalEvent, WarningEvent
+from supervisor.events.owner_file import monotonic_since
+from supervisor.events.schema import Event, KnownEvent, SignalEvent, WarningEvent, WorkerStartedEvent
 from supervisor.events.stderr import say
+from supervisor.run_layout import PARENT_LOG
 
 __all__ = ["EventLog", "Listener"]
 
@@ -49,6 +51,7 @@ class EventLog:
 
     Attributes:
         warnings: how many warnings were emitted so far.
+        life: which worker of the run was the last to be started, from 1; None where no parent keeps count.
     """
 
     def __init__(
@@ -71,6 +74,8 @@ class EventLog:
         self._logger: structlog.BoundLogger = structlog.wrap_logger(
             structlog.ReturnLogger(), [self._stamp], structlog.BoundLogger, run_id=run_id, rank=rank
         ).bind()
+        self._boot: str | None = monotonic_since()
+        self.life = None if path is None else _lives(path.with_name(PARENT_LOG), parents_own=rank is None)
         self._file = None if path is None else LineFile(path)
         if self._file is not None:
             try:
@@ -94,6 +99,8 @@ class EventLog:
             unknown = ", ".join(sorted(event.model_extra))
             raise TypeError(f"{type(event).__name__} has no field {unknown}")
         with self._lock:
+            if isinstance(event, WorkerStartedEvent) and self.life is not None:
+                self.life += 1
             self._pass_on(event)
 
     def warn(self, message: str, step: int | None = None, update: int | None = None, *, spoken: bool = True) -> None:
@@ -113,7 +120,15 @@ class EventLog:
         self.close()
 
     def _stamp(self, logger: Any, method: str, fields: EventDict) -> tuple[tuple[EventBase], dict[str, Any]]:
-        stamp = {"time": self._clock.now(), "run_id": fields["run_id"], "rank": fields["rank"]}
+        stamp = {
+            "time": self._clock.now(),
+            "run_id": fields["run_id"],
+            "rank": fields["rank"],
+            "life": self.life,
+            "monotonic": round(self._clock.monotonic(), 6),
+            "boot": self._boot,
+        }
+        self._boot = None
         return (fields["body"].model_copy(update=stamp),), {}
 
     def _pass_on(self, event: EventBase, *, in_file: bool = True) -> None:
@@ -144,6 +159,15 @@ class EventLog:
                 self._pass_on(WarningEvent(message=message, spoken=False), in_file=False)
         else:
             self._missing = 0
+
+
+def _lives(parent_log: Path, *, parents_own: bool) -> int | None:
+    """How many workers the parent has started so far; None where there is no parent that counts."""
+    try:
+        with parent_log.open("rb") as lines:
+            return sum(b'"worker_started"' in line for line in lines)
+    except OSError:
+        return 0 if parents_own else None
 
 
 def _named(listener: Listener) -> str:

@@ -39,6 +39,7 @@ from supervisor.record.quarantine import Quarantine
 from supervisor.record.run_files import Reporting, RunFiles
 from supervisor.record.run_ledger import RunLedger
 from supervisor.record.run_log import RunLog, Standing
+from supervisor.report.account import LiveAccount
 from supervisor.signals import Detectors
 from supervisor.signals.silence import SilenceWatch
 from supervisor.states import (
@@ -130,8 +131,10 @@ def assemble(
     every, shown = reporting.log_every_steps, reporting.on_progress
     quarantine = Quarantine(policy.diagnose.quarantine, data, None if layout is None else layout.quarantine, log)
 
+    account = None if layout is None else LiveAccount(layout.root)
+
     def standing() -> Standing:
-        return Standing(cures.labels, quarantine.samples)
+        return Standing(cures.labels, quarantine.samples, None if account is None else account.read())
 
     run_log = RunLog(log, ledger, every, shown, files.observations, silence, standing)
     kept = 0 if policy.experiments is None or executor.no_replay is not None else policy.experiments.canary_batches

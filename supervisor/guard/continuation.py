@@ -70,6 +70,7 @@ class Continuation:
         if not seen.replayed:
             self.states.healthy_step(seen.step, seen.update)
         self.taker.take_due(known_finite=True)
+        self.run_log.states_seconds = self.taker.seconds
         self.run_log.step(seen, self.points.subject.optimizer, seconds)
         return StepOutcome(seen.step, seen.loss, seen.grad_norm, True, attempt.signals)
 
@@ -112,6 +113,7 @@ class Continuation:
         self.points.ledger.halt(attempt.place.step)
         self.incident_log.write(self.points.ledger.incident)
         self.taker.commit(good=recovered.effect.restored is not None or recovered.decision.in_place)
+        self.run_log.states_seconds = self.taker.seconds
         self.run_log.halted(recovered.decision.reason, attempt.seen)
         return self._discarded(attempt, ActionName.HALT)
 

@@ -204,6 +204,7 @@ class Primitives:
                 parts.run_log.evaluate(self._evaluate)
             self._status = status if lost is None else RunStatus.UNSAVED
             parts.states.flush()
+            parts.run_log.states_seconds = parts.taker.seconds
             parts.run_log.finished(self._status, lost)
             self._rest()
         return self.summary()

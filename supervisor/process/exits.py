@@ -122,7 +122,9 @@ def _event_files() -> list[Path]:
     return [*own, *older, root / "memory.events"]
 
 
-def write_process_incident(layout: RunLayout, end: WorkerEnd, stacks: str | None, time: datetime) -> Path | None:
+def write_process_incident(
+    layout: RunLayout, end: WorkerEnd, stacks: str | None, time: datetime, *, life: int | None = None
+) -> Path | None:
     """Write the record of one failure; None where the disk refuses it (the event log has the essence).
 
     Args:
@@ -130,6 +132,7 @@ def write_process_incident(layout: RunLayout, end: WorkerEnd, stacks: str | None
         end: how the worker ended.
         stacks: what its threads were at when it was found to stand still.
         time: now.
+        life: which worker of the run it was, from 1.
     """
     try:
         folder = layout.process_incident(max(layout.process_incident_numbers(), default=0) + 1)
@@ -143,6 +146,7 @@ def write_process_incident(layout: RunLayout, end: WorkerEnd, stacks: str | None
             signal=end.signal,
             reason=end.reason,
             stacks=None if stacks is None else "stacks.txt",
+            life=life,
         )
         replace_file(folder / INCIDENT_FILE, record.model_dump_json(indent=2) + "\n")
     except OSError:

@@ -159,7 +159,7 @@ class Parent:
         self._worker = None
         if end.restartable and not self._stop_signals:
             budget.fail(self._now())
-            write_process_incident(self._directory.layout, end, worker.stacks, self._clock.now())
+            write_process_incident(self._directory.layout, end, worker.stacks, self._clock.now(), life=log.life or None)
         return end
 
     def _spec(self, run_id: str, going_on: bool) -> WorkerSpec:

@@ -48,7 +48,7 @@ class WorkerProcess:
         self._log = log
         self._clock = clock
         self._layout = spec.layout
-        self._heartbeat = Heartbeat(self._layout.heartbeat, create=True)
+        self._heartbeat = Heartbeat(self._layout.heartbeat, create=True, clock=clock)
         for left_over in (self._layout.stacks, self._layout.last_error):
             left_over.unlink(missing_ok=True)
         self._stalled: str | None = None
@@ -59,7 +59,7 @@ class WorkerProcess:
         with stopping_held_back():
             self._process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, process_group=0)
             self._watchman = end_group_with_parent(self._process.pid)
-        self._log.emit(WorkerStartedEvent(pid=self._process.pid, restarts=restarts))
+        self._log.emit(WorkerStartedEvent(pid=self._process.pid, restarts=restarts, steps=spec.job.steps))
         self._hand_over(spec)
 
     def stop(self, number: int) -> None:

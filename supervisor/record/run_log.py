@@ -18,6 +18,7 @@ from supervisor.events.schema import (
     RunSummary,
     StepEvent,
 )
+from supervisor.events.time_account import TimeAccount
 from supervisor.events.writer import EventLog
 from supervisor.record.counters import Progress
 from supervisor.record.run_ledger import RunLedger
@@ -40,15 +41,17 @@ ProgressListener = Callable[[Progress], object]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is in force for the rest of a run.
+    """What is in force for the rest of a run, and what its log says of its time.
 
     Attributes:
         cures: names of the cures of the set-up.
         left_out: the samples of the data set that are left out.
+        account: where the wall time went, over all lives; None without a log that can be read.
     """
 
     cures: tuple[str, ...] = ()
     left_out: tuple[int | str, ...] = ()
+    account: TimeAccount | None = None
 
 
 @dataclass(slots=True)
@@ -64,6 +67,8 @@ class RunLog:
         silence: notices a training that goes on without learning.
         standing: gives what is in force now, beside the ledger.
         metrics: what the evaluation at the end of the run gave.
+        applied_seconds: wall time of the updates that this process has applied.
+        states_seconds: wall time for which it has waited for snapshots and checkpoints.
         lost: what is lost of a run whose last state could not be written.
     """
 
@@ -75,6 +80,8 @@ class RunLog:
     silence: SilenceWatch = field(default_factory=SilenceWatch)
     standing: Callable[[], Standing] = Standing
     metrics: dict[str, float] = field(default_factory=dict, init=False)
+    applied_seconds: float = field(default=0.0, init=False)
+    states_seconds: float = field(default=0.0, init=False)
     lost: str | None = field(default=None, init=False)
 
     def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:
@@ -104,6 +111,7 @@ class RunLog:
             )
         if seconds is None:
             return
+        self.applied_seconds += seconds
         if seconds > SLOW_STEP_SECONDS:
             self._say_where_slow(observation, seconds)
         if self.silence.accept(observation.step, observation.loss, observation.lr):
@@ -121,6 +129,8 @@ class RunLog:
             step_seconds=seconds,
             rung=engine.rung,
             incidents=engine.incidents,
+            applied_seconds=self.applied_seconds,
+            states_seconds=self.states_seconds,
         )
         self.log.emit(event)
 
@@ -158,6 +168,8 @@ class RunLog:
             update=self.ledger.last_update,
             status=RunStatus.FINISHED if status is RunStatus.HALTED else status,
             summary=self.summary(status),
+            applied_seconds=self.applied_seconds,
+            states_seconds=self.states_seconds,
         )
         self.log.emit(event)
 
@@ -168,6 +180,8 @@ class RunLog:
             update=observation.update,
             reason=self.ledger.halt_reason or reason,
             summary=self.summary(RunStatus.HALTED),
+            applied_seconds=self.applied_seconds,
+            states_seconds=self.states_seconds,
         )
         self.log.emit(event)
 
@@ -175,6 +189,8 @@ class RunLog:
         """What the run came to so far."""
         counters, engine, seconds = self.ledger.counters, self.ledger.engine, self.ledger.seconds
         standing = self.standing()
+        account = standing.account
+        goodput = min(1.0, counters.useful_seconds / seconds) if seconds > 0 else None
         return RunSummary(
             status=status,
             steps=counters.step,
@@ -189,9 +205,11 @@ class RunLog:
             lr_scale=engine.lr_scale,
             final_loss=counters.final_loss,
             metrics=self.metrics,
-            seconds=seconds,
+            # Without a log this process is all that is known.
+            seconds=seconds if account is None else account.seconds,
             cures=standing.cures,
-            goodput=min(1.0, counters.useful_seconds / seconds) if seconds > 0 else None,
+            goodput=goodput if account is None else account.goodput,
+            account=account,
             reason=self.ledger.halt_reason if status is RunStatus.HALTED else self.lost,
             in_place=status is RunStatus.HALTED and self.ledger.halted_in_place,
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from supervisor.events import schema
 from supervisor.events.schema import Event
+from supervisor.report.account import Accounting
 
 __all__ = ["Flagged", "History", "IncidentSeen"]
 
@@ -81,8 +82,7 @@ class History:
         losses: of the `step` events of the run as it counts, in order.
         metrics: the last evaluation.
         ended: the event the run ended with, None where it did not.
-        began_at: when the first life began to train.
-        trained_until: when the last one was done with it; the time of the closing evaluation is taken off.
+        account: where the wall time went.
     """
 
     def __init__(self, events: Iterable[Event]) -> None:
@@ -95,16 +95,16 @@ class History:
         self.losses: dict[int, float] = {}
         self.metrics: dict[str, float] = {}
         self.ended: schema.RunFinishedEvent | schema.RunHaltedEvent | None = None
-        self.began_at: datetime | None = None
-        self.trained_until: datetime | None = None
         self._lives: list[datetime] = []
         self._by_update: dict[tuple[int, int], Flagged] = {}
         self._incidents: dict[int, IncidentSeen] = {}
         # Of the steps used up so far, those whose update was flagged.
         self._flagged_steps: set[int] = set()
-        self._evaluated_for = timedelta()
+        accounting = Accounting()
         for event in events:
+            accounting.tell(event)
             self._tell(event)
+        self.account = accounting.account
 
     def life_at(self, time: datetime) -> int:
         """Which life of the worker a time falls into, from 1; 0 before the first."""
@@ -115,8 +115,6 @@ class History:
         return next((event for event in self.resumes if event.time > time), None)
 
     def _tell(self, event: Event) -> None:
-        if event.rank is not None:
-            self.trained_until = event.time
         match event:
             case schema.RunStartedEvent() | schema.RunResumedEvent():
                 self._tell_life(event)
@@ -131,15 +129,13 @@ class History:
             case schema.StepEvent(step=int(step)):
                 self.losses[step] = event.loss
             case schema.MetricsEvent():
-                self.metrics, self._evaluated_for = event.metrics, timedelta(seconds=event.seconds)
+                self.metrics = event.metrics
             case schema.RunFinishedEvent() | schema.RunHaltedEvent():
                 self.ended = event
-                self.trained_until = event.time - self._evaluated_for
             case _:
                 self._tell_recovery(event)
 
     def _tell_life(self, event: schema.RunStartedEvent | schema.RunResumedEvent) -> None:
-        self.began_at = self.began_at or event.time
         self._lives.append(event.time)
         if len(self._lives) > 1:
             self.resumes.append(event)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from supervisor.events import read_events
 from supervisor.events.base import Number
 from supervisor.events.schema import Event
+from supervisor.events.time_account import TimeAccount
 from supervisor.faults import Fault, FaultRecord, read_fault_records
 from supervisor.rehearsal.attribution import Strike, attribute
 from supervisor.rehearsal.history import History
@@ -100,9 +101,9 @@ class Ended(_Record):
         final_loss: mean loss of its last five `step` events.
         metrics: its evaluation.
         useful_seconds: time of the steps that were applied and kept.
-        wall_seconds: from the start of the training to the end of its last step, restarts included; the closing
-            evaluation is not.
+        wall_seconds: wall time of the run, over all lives of its worker.
         ettr: useful over wall time (goodput).
+        account: where the wall time went.
     """
 
     status: str | None
@@ -113,6 +114,7 @@ class Ended(_Record):
     useful_seconds: Number | None
     wall_seconds: Number | None
     ettr: Number | None
+    account: TimeAccount
 
 
 class Score(_Record):
@@ -236,10 +238,12 @@ def _fault_score(index: int, kind: str, each: Sequence[StrikeScore]) -> FaultSco
 
 def _ended(history: History, slow_seconds: float) -> Ended:
     summary = None if history.ended is None else history.ended.summary
-    useful = None if summary is None or summary.goodput is None else summary.goodput * summary.seconds - slow_seconds
-    wall = None
-    if history.began_at is not None and history.trained_until is not None:
-        wall = (history.trained_until - history.began_at).total_seconds()
+    account = history.account
+    # A step that a fault has slowed down was useful for the time that it would have taken.
+    slow_seconds = min(slow_seconds, account.training)
+    account = account.model_copy(
+        update={"training": account.training - slow_seconds, "wasted": account.wasted + slow_seconds}
+    )
     last = [history.losses[step] for step in sorted(history.losses)][-LAST_LOSSES:]
     return Ended(
         status=None if summary is None else str(summary.status),
@@ -247,7 +251,8 @@ def _ended(history: History, slow_seconds: float) -> Ended:
         applied_steps=None if summary is None else summary.applied_steps,
         final_loss=sum(last) / len(last) if last else None,
         metrics=history.metrics,
-        useful_seconds=useful,
-        wall_seconds=wall,
-        ettr=min(1.0, useful / wall) if useful is not None and wall else None,
+        useful_seconds=account.training if account.seconds else None,
+        wall_seconds=account.seconds or None,
+        ettr=account.goodput,
+        account=account,
     )

@@ -44,8 +44,12 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether both found the same and chose the same actions for the same reasons."""
-        return self.recorded == self.replayed and self.recorded_signals == self.replayed_signals
+        """Whether both found the same and chose the same; why they did is worded by each policy's own numbers."""
+        return self.recorded_signals == self.replayed_signals and _chosen(self.recorded) == _chosen(self.replayed)
+
+
+def _chosen(decisions: tuple[Decision, ...]) -> list[tuple[int, ActionName, bool, bool]]:
+    return [(each.rung, each.action, each.retry, each.in_place) for each in decisions]
 
 
 @dataclass(frozen=True, slots=True)

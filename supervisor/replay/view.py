@@ -51,7 +51,7 @@ def _rows(comparisons: Iterable[Comparison]) -> Iterator[tuple[str, ...]]:
         for each in told:
             recorded, again = _actions(each.recorded), _actions(each.replayed)
             halted = bool(each.replayed) and each.replayed[-1].action is ActionName.HALT
-            differs = "" if each.same else "differs" if recorded != again else "other reason"
+            differs = "" if each.same else "differs"
             step = "-" if each.step is None else str(each.step)
             yield str(each.update), step, _signals(each), recorded, again, differs
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from supervisor.events.incident_file import IncidentFile
 from supervisor.records import ActionName, Cause, CauseKind, Outcome, SignalName
 from supervisor.report.operations import mend
+from supervisor.report.tracebacks import last_line, raised_at
 
 __all__ = ["advice"]
 
@@ -22,7 +23,7 @@ _NO_REPLAY = "(`replay`)"
 _NOT_LOOKED_INTO = "which was not looked into"
 
 
-def advice(record: IncidentFile, *, of_job: bool = True) -> tuple[str, ...]:
+def advice(record: IncidentFile, *, of_job: bool = True, diagnosed: bool | None = None) -> tuple[str, ...]:
     """What to do about an incident, most useful first; each line is a whole sentence.
 
     It claims no more than the diagnosis found, and follows what that blames: where the data are at fault, nothing is
@@ -31,9 +32,10 @@ def advice(record: IncidentFile, *, of_job: bool = True) -> tuple[str, ...]:
     Args:
         record: the incident.
         of_job: whether the run was started from a job file, and not by a guard in a loop of one's own.
+        diagnosed: whether its policy has the diagnosis on; None where that is not known.
     """
     can_replay = of_job and record.bundle is not None and bool(record.bundle.batch and record.bundle.state)
-    lines = [*_by_cause(record, can_replay=can_replay), *_not_looked_into(record)]
+    lines = [*_by_cause(record, can_replay=can_replay, diagnosed=diagnosed), *_not_looked_into(record)]
     lines += (_make_lasting(row.cure) for row in record.cures if row.chosen)
     data = any(cause.kind is CauseKind.BAD_INPUT or cause.earlier_batch_healthy for cause in _causes(record))
     if SignalName.DIVERGENCE in record.signals and record.cured_by is not ActionName.LOWER_LR and not data:
@@ -55,6 +57,11 @@ def advice(record: IncidentFile, *, of_job: bool = True) -> tuple[str, ...]:
             "beforehand what another ladder would have decided."
         )
     return tuple(lines)
+
+
+def _exception(record: IncidentFile) -> str:
+    last = last_line(record.traceback)
+    return "the exception" if last is None else f"`{last}`"
 
 
 def _make_lasting(cure: str) -> str:
@@ -80,11 +87,12 @@ def _causes(record: IncidentFile) -> tuple[Cause, ...]:
     return () if record.cause is None else (record.cause, *record.later_causes)
 
 
-def _by_cause(record: IncidentFile, *, can_replay: bool) -> Iterable[str]:
+def _by_cause(record: IncidentFile, *, can_replay: bool, diagnosed: bool | None) -> Iterable[str]:
     cause = record.cause
     traced = "; the traceback is in incident.json" if record.traceback else ""
     if cause is None and SignalName.STEP_EXCEPTION in record.signals:
-        yield f"Mend the exception{traced}."
+        at = raised_at(record.traceback)
+        yield f"Mend {_exception(record)}{f' at {at}' if at else ''}{traced}."
         return
     if cause is None and record.cures:
         if not any(row.chosen for row in record.cures):
@@ -100,10 +108,15 @@ def _by_cause(record: IncidentFile, *, can_replay: bool) -> Iterable[str]:
             )
         return
     if cause is None:
-        yield (
-            "The cause is not known: a warning in `supervisor events` says why, if the diagnosis was on and came to "
-            "nothing; `diagnose: {enabled: true}` in the policy switches it on."
-        )
+        if diagnosed:
+            yield "The cause is not known: the diagnosis was on and named none; `supervisor events` has its warnings."
+        elif diagnosed is False:
+            yield "Nobody has looked for the cause: `diagnose: {enabled: true}` in the policy switches that on."
+        else:
+            yield (
+                "The cause is not known: a warning in `supervisor events` says why, if the diagnosis was on and came "
+                "to nothing; `diagnose: {enabled: true}` in the policy switches it on."
+            )
         return
     if cause.kind is not CauseKind.BAD_INPUT and any(each.kind is CauseKind.BAD_INPUT for each in record.later_causes):
         yield from _bad_input(record)
@@ -111,7 +124,8 @@ def _by_cause(record: IncidentFile, *, can_replay: bool) -> Iterable[str]:
         case CauseKind.BAD_INPUT:
             yield from _bad_input(record)
         case CauseKind.EXCEPTION:
-            where = f" at {cause.where}" if cause.where else ""
+            at = cause.where or raised_at(record.traceback)
+            where = f" at {at}" if at else ""
             yield f"Mend the {cause.exception_type or 'exception'}{where}{traced}."
         case CauseKind.POISONED_OPTIMIZER_STATE:
             yield (

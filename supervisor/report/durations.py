@@ -1,14 +1,10 @@
-"""Times as a person would say them, and how long ago a run went without a word."""
+"""Times as a person would say them, and the account of a run's time in one line."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from supervisor.events.time_account import TimeAccount
 
-from supervisor.clock import Clock, SystemClock
-from supervisor.events.owner_file import read_owner
-from supervisor.run_layout import RunLayout
-
-__all__ = ["duration", "how_it_went"]
+__all__ = ["duration", "told_account"]
 
 # Seconds and name of a unit, and of the smaller one that its remainder is told in.
 _UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
@@ -24,23 +20,13 @@ def duration(seconds: float) -> str:
     return f"{total // size} {name}" + (f" {rest} {smaller_name}" if rest else "")
 
 
-def how_it_went(layout: RunLayout, updated: datetime | None, clock: Clock | None = None) -> str | None:
-    """Of a run whose process is gone and did not say so: since when, and how it can go on.
-
-    Args:
-        layout: of its directory.
-        updated: the time of its last event.
-        clock: says what time it is.
-
-    Returns:
-        None where its process is there, or where that cannot be known.
-    """
-    owner = read_owner(layout.lock)
-    if owner is None or owner.alive is not False:
-        return None
-    now = (clock or SystemClock()).now()
-    since = "" if updated is None else f" (last event {duration((now - updated).total_seconds())} ago)"
-    resume = "--resume" if layout.job.is_file() else "Guard(..., resume=True)"
-    checkpoints = any(layout.checkpoints.glob("step-*"))
-    go_on = f"go on with {resume}" if checkpoints else "there is no checkpoint to go on from"
-    return f"ended without a word{since}; {go_on}"
+def told_account(account: TimeAccount) -> str:
+    """`46 s: training 67.1% (30.9 s), start-up 21.3% (9.8 s), ...`, the largest part first, without those of zero."""
+    parts = sorted(account.parts.items(), key=lambda part: part[1], reverse=True)
+    told = [
+        f"{name.replace('_', '-')} {seconds / account.seconds:.1%} ({duration(seconds)})"
+        for name, seconds in parts
+        if seconds > 0
+    ]
+    paused = f"; beside it paused for {duration(account.paused)}" if account.paused >= 1 else ""
+    return f"{duration(account.seconds)}: {', '.join(told)}{paused}"

@@ -9,8 +9,9 @@ from pathlib import Path
 from supervisor.events import schema
 from supervisor.events.incident_file import ProcessIncident
 from supervisor.events.schema import Event, ExitClassification
+from supervisor.report.tracebacks import last_line, raised_at
 
-__all__ = ["ProcessStory", "is_of_a_process", "last_line", "process_advice", "told_of_each", "what_followed"]
+__all__ = ["ProcessStory", "exit_of", "is_of_a_process", "process_advice", "told_of_each", "what_followed"]
 
 _BY_THE_KERNEL = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT")
 
@@ -20,16 +21,23 @@ class ProcessStory:
     """One death or stall of the worker process.
 
     Attributes:
+        number: its number, from 1: of the processes, not of the training.
         record: its `incident.json`.
         folder: where that lies.
         followed: what became of the run after it, one sentence.
         advice: what a person should change.
     """
 
+    number: int
     record: ProcessIncident
     folder: Path
     followed: str
     advice: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What it is asked for by: `process-2`."""
+        return f"process-{self.number}"
 
 
 def is_of_a_process(event: Event) -> bool:
@@ -38,29 +46,46 @@ def is_of_a_process(event: Event) -> bool:
     return isinstance(event, kinds) or (isinstance(event, schema.WarningEvent) and event.rank is None)
 
 
-def what_followed(record: ProcessIncident, events: Iterable[Event]) -> str:
-    """What became of the run after a death of its worker, by the events of its processes in order.
+def exit_of(record: ProcessIncident, events: Sequence[Event]) -> int | None:
+    """Which of the events tells of this death: its index; None where none does.
 
     Args:
         record: the death.
-        events: those of the whole run for which `is_of_a_process` holds.
+        events: those of the whole run, in order.
     """
-    again = False
+    exits = [(index, event) for index, event in enumerate(events) if isinstance(event, schema.WorkerExitedEvent)]
+    if record.life is not None:
+        return next((index for index, event in exits if event.life == record.life), None)
+    # Of a log of before lives were counted: it was written right after the line.
+    return next((index for index, event in reversed(exits) if event.time <= record.time), None)
+
+
+def what_followed(events: Iterable[Event]) -> str:
+    """What became of the run after a death of its worker.
+
+    Args:
+        events: those after the death for which `is_of_a_process` holds, in order.
+    """
+    again = later = False
     for event in events:
-        if event.time < record.time:
-            continue
+        # The first line of a parent: the one before is gone.
+        later = later or (event.rank is None and event.boot is not None)
         match event:
             case schema.RunResumedEvent() if again:
-                return f"it was started again, and went on from the checkpoint of step {event.checkpoint_step}"
+                how = "the run was resumed later, and" if later else "it was started again, and"
+                return f"{how} went on from the checkpoint of step {event.checkpoint_step}"
             case schema.RunStartedEvent() if again:
-                return "it was started again from the beginning: there was no checkpoint to go on from"
+                how = "the run was begun anew later" if later else "it was started again from the beginning"
+                return f"{how}: there was no checkpoint to go on from"
             case schema.WorkerExitedEvent() if again:
                 break
             case schema.WorkerStartedEvent():
                 again = True
-            case schema.WarningEvent() if not again:
+            case schema.WarningEvent() if not again and not later:
                 # It is the parent's: it gives up.
                 return f"it was not started again: {event.message}"
+    if later:
+        return "it was not started again; somebody tried to resume the run later"
     return "it was started again" if again else "it was not started again"
 
 
@@ -92,22 +117,17 @@ def process_advice(record: ProcessIncident, folder: Path) -> tuple[str, ...]:
                 f"Somebody outside of the run sent {record.signal}: look into the log of the machine or its queue.",
             )
         case _ if last is not None:
-            return (f"Mend `{last}`; the traceback is in its incident.json.",)
+            line = raised_at(record.reason)
+            return (f"Mend `{last}`{f' at {line}' if line else ''}; the traceback is in its incident.json.",)
         case _:
             return (f"It ended with exit code {record.exit_code} and left no traceback: look for what calls exit.",)
-
-
-def last_line(reason: str | None) -> str | None:
-    """The last line of a traceback, which names the exception; None where there is none."""
-    lines = (reason or "").strip().splitlines()
-    return lines[-1] if lines else None
 
 
 def told_of_each(stories: Sequence[ProcessStory]) -> list[str]:
     """The advice of all, each line once, with the deaths that it is about."""
     lines = []
     for line in dict.fromkeys(line for story in stories for line in story.advice):
-        names = [story.folder.name for story in stories if line in story.advice]
+        names = [story.name for story in stories if line in story.advice]
         shown = ", ".join(names[:6]) + (" and more" if len(names) > 6 else "")
         lines.append(f"- ({shown}) {line}")
     return lines

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from supervisor.errors import InputError
-from supervisor.events import Event, read_events, schema
+from supervisor.events import Event, schema
 from supervisor.events.incident_file import IncidentFile, ProcessIncident
+from supervisor.events.reader import read_sparsely
+from supervisor.policy import load_policy
+from supervisor.records import Outcome
 from supervisor.report.advice import advice
-from supervisor.report.process_story import ProcessStory, is_of_a_process, process_advice, what_followed
-from supervisor.report.status import Status, status_of, unless_gone
+from supervisor.report.process_story import ProcessStory, exit_of, is_of_a_process, process_advice, what_followed
+from supervisor.report.run_facts import RunFacts
+from supervisor.report.status import Status, as_it_is_on_disk
 from supervisor.run_layout import INCIDENT_FILE, RunLayout
 
 __all__ = ["RunStory", "Story", "Taken", "plain_incident", "plain_run", "read_story"]
@@ -51,6 +57,9 @@ class Story:
         taken: its flagged updates, in order.
         advice: what a person should change.
         of_job: whether the run has a job, from which its trainer can be built again.
+        diagnosed: whether its policy has the diagnosis on; None where that is not known.
+        left_out: rows of the data set that are left out since, and were not released.
+        undone: what became of one that was open when the run was resumed without it; None where that is not so.
     """
 
     record: IncidentFile
@@ -59,6 +68,14 @@ class Story:
     taken: tuple[Taken, ...]
     advice: tuple[str, ...]
     of_job: bool = True
+    diagnosed: bool | None = None
+    left_out: tuple[int | str, ...] = ()
+    undone: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is asked for by: its number."""
+        return str(self.record.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +84,36 @@ class RunStory:
 
     Attributes:
         status: where the run stands.
-        incidents: of the training, in order.
-        processes: of its worker process, in order.
+        in_time: its incidents, of the training and of its worker process, in the order in which they came.
     """
 
     status: Status
-    incidents: tuple[Story, ...] = ()
-    processes: tuple[ProcessStory, ...] = ()
+    in_time: tuple[Story | ProcessStory, ...] = ()
 
-    def incident(self, number: int, run_dir: str) -> Story:
-        """The incident of this number.
+    @property
+    def incidents(self) -> tuple[Story, ...]:
+        """Those of the training."""
+        return tuple(story for story in self.in_time if isinstance(story, Story))
+
+    @property
+    def processes(self) -> tuple[ProcessStory, ...]:
+        """Those of its worker process."""
+        return tuple(story for story in self.in_time if isinstance(story, ProcessStory))
+
+    def incident(self, name: str, run_dir: str) -> Story | ProcessStory:
+        """The incident of this name: `3`, or `process-3`.
 
         Raises:
             InputError: there is none; the message says which there are.
         """
-        for story in self.incidents:
-            if story.record.id == number:
+        kind, _, number = name.lower().rpartition("process-")
+        wanted = name if not number.isdecimal() else f"{'process-' if name != number else ''}{int(number)}"
+        for story in self.in_time:
+            if not kind and story.name == wanted:
                 return story
-        numbers = [str(story.record.id) for story in self.incidents]
-        known = f"write one of {', '.join(numbers)}" if numbers else "the run has none on record"
-        raise InputError(f"{run_dir}: there is no incident {number}: {known}")
+        names = [story.name for story in self.in_time]
+        known = f"write one of {', '.join(names)}" if names else "the run has none on record"
+        raise InputError(f"{run_dir}: there is no incident {name}: {known}")
 
 
 def read_story(run_dir: str) -> RunStory:
@@ -95,52 +122,87 @@ def read_story(run_dir: str) -> RunStory:
     Raises:
         InputError: there is no run, or the record of an incident cannot be read.
     """
-    happened: dict[int, list[Event]] = {}
-    of_processes: list[Event] = []
-    told = status_of(_sorted_into(happened, of_processes, read_events(Path(run_dir))))
+    told = _Told()
+    facts = RunFacts()
+    for event, void in read_sparsely(Path(run_dir)):
+        facts.tell(event, void=void)
+        told.tell(event, void=void)
     layout = RunLayout(Path(run_dir))
-    of_job = layout.job.is_file()
-    incidents = [
-        _story(folder, happened.get(number, ()), of_job=of_job)
-        for number in layout.incident_numbers()
-        if ((folder := layout.incident(number)) / INCIDENT_FILE).is_file()
-    ]
-    processes = [
-        _process_story(folder, of_processes)
-        for number in layout.process_incident_numbers()
-        if ((folder := layout.process_incident(number)) / INCIDENT_FILE).is_file()
-    ]
-    return RunStory(unless_gone(told, Path(run_dir)), tuple(incidents), tuple(processes))
+    status = as_it_is_on_disk(facts, layout.root)
+    about = _OfRun(told, layout.job.is_file(), diagnosis_is_on(layout), frozenset(status.quarantined))
+    found: list[tuple[float, Story | ProcessStory]] = []
+    for number in layout.incident_numbers():
+        if ((folder := layout.incident(number)) / INCIDENT_FILE).is_file():
+            found.append((told.opened.get(number, math.inf), _story(folder, number, about)))
+    for number in layout.process_incident_numbers():
+        if ((folder := layout.process_incident(number)) / INCIDENT_FILE).is_file():
+            found.append(_process_story(folder, number, told))
+    return RunStory(status, tuple(story for _, story in sorted(found, key=itemgetter(0))))
 
 
-def plain_incident(story: Story) -> dict[str, Any]:
-    """`incident.json` with the advice beside it, for JSON."""
-    return {**story.record.model_dump(mode="json"), "advice": list(story.advice)}
+def diagnosis_is_on(layout: RunLayout) -> bool | None:
+    """Whether the policy of a run has the diagnosis on; None where it cannot be read."""
+    try:
+        return load_policy(str(layout.policy)).diagnose.enabled if layout.policy.is_file() else None
+    except InputError:
+        return None
+
+
+def plain_incident(story: Story | ProcessStory) -> dict[str, Any]:
+    """`incident.json` with what else is known beside it, for JSON."""
+    record = story.record.model_dump(mode="json")
+    if isinstance(story, ProcessStory):
+        return {"name": story.name, **record, "followed": story.followed, "advice": list(story.advice)}
+    beside = {"advice": list(story.advice), "left_out": list(story.left_out), "undone": story.undone}
+    return {"name": story.name, **record, **beside}
 
 
 def plain_run(story: RunStory) -> dict[str, Any]:
     """Every incident of a run, for JSON."""
+    status = story.status
     return {
-        "run_id": story.status.run_id,
-        "state": story.status.state.value,
+        "run_id": status.run_id,
+        "state": status.state.value,
+        "seconds": status.seconds,
+        "account": None if status.account is None else status.account.model_dump(mode="json"),
+        "in_time": [each.name for each in story.in_time],
         "incidents": [plain_incident(each) for each in story.incidents],
-        "process_incidents": [
-            {**each.record.model_dump(mode="json"), "followed": each.followed, "advice": list(each.advice)}
-            for each in story.processes
-        ],
+        "process_incidents": [plain_incident(each) for each in story.processes],
     }
 
 
-def _story(folder: Path, events: Iterable[Event], *, of_job: bool) -> Story:
-    record = _read(folder / INCIDENT_FILE, IncidentFile)
-    events = list(events)
-    opened = next((event.time for event in events if isinstance(event, schema.IncidentOpenedEvent)), None)
-    return Story(record, folder, opened, tuple(_taken(events)), advice(record, of_job=of_job), of_job)
+@dataclass(frozen=True, slots=True)
+class _OfRun:
+    """What all incidents of a run are told with."""
+
+    told: _Told
+    of_job: bool
+    diagnosed: bool | None
+    left_out: frozenset[int | str]
 
 
-def _process_story(folder: Path, events: Iterable[Event]) -> ProcessStory:
+def _story(folder: Path, number: int, about: _OfRun) -> Story:
+    record, events = _read(folder / INCIDENT_FILE, IncidentFile), about.told.happened.get(number, [])
+    rows = [row for event in events if isinstance(event, schema.QuarantinedEvent) for row in event.dataset_indices]
+    return Story(
+        record=record,
+        folder=folder,
+        opened_at=next((event.time for event in events if isinstance(event, schema.IncidentOpenedEvent)), None),
+        taken=tuple(_taken(events)),
+        advice=advice(record, of_job=about.of_job, diagnosed=about.diagnosed),
+        of_job=about.of_job,
+        diagnosed=about.diagnosed,
+        left_out=tuple(row for row in dict.fromkeys(rows) if row in about.left_out),
+        undone=about.told.undone(number) if record.outcome is Outcome.OPEN else None,
+    )
+
+
+def _process_story(folder: Path, number: int, told: _Told) -> tuple[float, ProcessStory]:
     record = _read(folder / INCIDENT_FILE, ProcessIncident)
-    return ProcessStory(record, folder, what_followed(record, events), process_advice(record, folder))
+    index = exit_of(record, [event for _, event in told.of_processes])
+    followed = what_followed(event for _, event in told.of_processes[-1 if index is None else index :][1:])
+    story = ProcessStory(number, record, folder, followed, process_advice(record, folder))
+    return math.inf if index is None else told.of_processes[index][0], story
 
 
 def _read(path: Path, kind: type[Record]) -> Record:
@@ -151,28 +213,55 @@ def _read(path: Path, kind: type[Record]) -> Record:
         raise InputError(f"{path}: not the record of an incident ({why}): restore or delete it") from error
 
 
-def _sorted_into(found: dict[int, list[Event]], of_processes: list[Event], events: Iterable[Event]) -> Iterator[Event]:
-    """Pass all events on, and keep those of each incident: signals belong to the decision on their update.
+class _Told:
+    """Sorts the events of a run by the incidents that they tell of.
 
-    Args:
-        found: takes the events of each incident, by its number.
-        of_processes: takes those of the worker processes.
-        events: all of them.
+    Attributes:
+        happened: those that count, of each incident of the training, by its number.
+        opened: when each of them opened, as the place of the line in the log; also of those that were made void.
+        of_processes: those of the worker processes, each with its place.
     """
-    signals: list[Event] = []
-    for event in events:
-        yield event
+
+    def __init__(self) -> None:
+        self.happened: dict[int, list[Event]] = {}
+        self.opened: dict[int, int] = {}
+        self.of_processes: list[tuple[int, Event]] = []
+        self._signals: list[Event] = []
+        self._open: set[int] = set()
+        self._given_up: set[int] = set()
+        self._place = 0
+
+    def tell(self, event: Event, *, void: bool) -> None:
+        """Take in the next event; signals belong to the decision on their update."""
+        self._place += 1
         if is_of_a_process(event):
-            of_processes.append(event)
-        if isinstance(event, schema.SignalEvent):
-            signals = [*(each for each in signals if each.update == event.update), event]
+            self.of_processes.append((self._place, event))
+        if isinstance(event, schema.RunResumedEvent) and event.ladder_begins_anew:
+            self._given_up |= self._open
+            self._open.clear()
+        if isinstance(event, schema.IncidentOpenedEvent) and event.rank == 0:
+            self.opened[event.incident] = self._place
         number = getattr(event, "incident", None)
+        if void:
+            return
+        if isinstance(event, schema.SignalEvent):
+            self._signals = [*(each for each in self._signals if each.update == event.update), event]
         if event.rank != 0 or not isinstance(number, int):
-            continue
+            return
+        if isinstance(event, schema.IncidentClosedEvent):
+            self._open.discard(number)
+        elif isinstance(event, schema.IncidentOpenedEvent):
+            self._open.add(number)
         if isinstance(event, schema.DecisionEvent):
-            found.setdefault(number, []).extend(each for each in signals if each.update == event.update)
-            signals = []
-        found.setdefault(number, []).append(event)
+            self.happened.setdefault(number, []).extend(each for each in self._signals if each.update == event.update)
+            self._signals = []
+        self.happened.setdefault(number, []).append(event)
+
+    def undone(self, number: int) -> str | None:
+        """Why an incident whose record says that it is open is not; None where it is."""
+        if number in self.opened and number not in self.happened:
+            return "undone: the run was resumed from before it"
+        return "given up: the run was resumed with a ladder that begins anew" if number in self._given_up else None
 
 
 def _taken(events: Iterable[Event]) -> Iterator[Taken]:

@@ -9,11 +9,12 @@ from itertools import groupby
 from supervisor.events.incident_file import CureRow, IncidentFile
 from supervisor.events.narration import counted, describe_outcome, describe_signal
 from supervisor.records import ActionName, CauseKind, Outcome
-from supervisor.report.durations import duration
-from supervisor.report.process_story import ProcessStory, last_line, told_of_each
+from supervisor.report.durations import duration, told_account
+from supervisor.report.process_story import ProcessStory, told_of_each
 from supervisor.report.story import RunStory, Story, Taken
+from supervisor.report.tracebacks import last_line
 
-__all__ = ["render_incident", "render_run", "wrapped"]
+__all__ = ["render_incident", "render_process", "render_run", "wrapped"]
 
 _KINDS = {
     CauseKind.EXCEPTION: "the step raised an exception",
@@ -27,7 +28,13 @@ _KINDS = {
     CauseKind.BACKWARD_ONLY: "the numerics of the backward pass",
     CauseKind.GRADIENT_EXPLOSION: "finite numbers, flagged for their size",
 }
+_NOT_LOOKED = {
+    True: "the diagnosis was on, and named no cause",
+    False: "nobody has looked: the diagnosis is switched off",
+    None: "nobody has looked, or the diagnosis did not come to an end",
+}
 _MOST_LINES = 12
+_MOST_ROWS = 20
 _INDENT = "  "
 
 
@@ -39,15 +46,13 @@ def render_incident(story: Story, run_dir: str) -> list[str]:
         run_dir: as the user typed it.
     """
     when = "" if story.opened_at is None else f", {story.opened_at:%Y-%m-%d %H:%M:%S} UTC"
-    trace = "the skipped batch leaves no trace: parameters, optimizer and generators are as if it was never seen"
-    left_behind = [trace] if story.record.cured_by is ActionName.SKIP_BATCH else []
     return [
         f"Incident {story.record.id}: {_headline(story)}{when}",
         *_section("What was seen", _seen(story.taken)),
-        *_section("Where it comes from", [*_why(story.record), *_later(story.record)]),
+        *_section("Where it comes from", [*_why(story), *_later(story.record)]),
         *_section("What was tried, and why", _tried(story.taken)),
         *_section("Cures of the set-up, each tried on a fork", _cures(story.record.cures)),
-        *_section("How it ended, and what it cost", [*_end(story), *left_behind]),
+        *_section("How it ended, and what it cost", [*_end(story), *_left_behind(story)]),
         *_section("What to change", [f"- {line}" for line in story.advice]),
         *_section("Evidence", _evidence(story, run_dir)),
     ]
@@ -60,21 +65,43 @@ def render_run(story: RunStory, run_dir: str) -> list[str]:
         story: the run.
         run_dir: as the user typed it.
     """
-    if not story.incidents and not story.processes:
-        return [f"{run_dir}: no incidents", *_warnings(story, run_dir)]
+    if not story.in_time:
+        return [f"{run_dir}: no incidents", *_account(story), *_warnings(story, run_dir)]
     lost = sum(each.record.cost.steps_lost for each in story.incidents)
     seconds = sum(each.record.cost.seconds for each in story.incidents)
-    total = counted(len(story.incidents), "incident")
-    lines = [f"{run_dir}: {total}, {counted(lost, 'step')} lost, {duration(seconds)} in them"]
-    for each in story.incidents:
-        lines += _section(f"{each.record.id}. {_headline(each)}", [*_why(each.record), *_end(each)])
-    for process in story.processes:
-        lines += _section(_process(process), _process_details(process))
+    total = counted(len(story.in_time), "incident")
+    if story.processes:
+        total += f" ({len(story.incidents)} of the training, {len(story.processes)} of its process)"
+    lines = [f"{run_dir}: {total}, {counted(lost, 'step')} lost and {duration(seconds)} spent in those of the training"]
+    lines += _account(story)
+    for each in story.in_time:
+        if isinstance(each, Story):
+            lines += _section(f"{each.name}. {_headline(each)}", [*_why(each), *_end(each)])
+        else:
+            lines += _section(_process(each), _process_details(each))
     lines += _section("What to change", [*_shared_advice(story.incidents), *told_of_each(story.processes)])
     lines += _warnings(story, run_dir)
-    if story.incidents:
-        lines += ["", f"The whole of one: supervisor explain {run_dir} {story.incidents[0].record.id}"]
-    return lines
+    return [*lines, "", f"The whole of one: supervisor explain {run_dir} {story.in_time[0].name}"]
+
+
+def render_process(story: ProcessStory) -> list[str]:
+    """One death or stall of the worker process, line by line."""
+    evidence = [f"{story.folder}/incident.json"]
+    if story.record.stacks:
+        evidence.append(f"{story.folder / story.record.stacks}: what its threads were at")
+    return [
+        f"Incident {_process(story)}",
+        *_section("What it left behind", (story.record.reason or "no traceback").splitlines()),
+        *_section("What followed", [story.followed]),
+        *_section("What to change", [f"- {line}" for line in story.advice]),
+        *_section("Evidence", evidence),
+    ]
+
+
+def _account(story: RunStory) -> list[str]:
+    """Where the wall time went, in one line."""
+    account = story.status.account
+    return [] if account is None or not account.seconds else [f"{_INDENT}{told_account(account)}"]
 
 
 def _warnings(story: RunStory, run_dir: str) -> list[str]:
@@ -102,7 +129,7 @@ def _headline(story: Story) -> str:
     end = {
         Outcome.RECOVERED: f"recovered by {record.cured_by}",
         Outcome.HALTED: "ended in a halt",
-        Outcome.OPEN: "still open",
+        Outcome.OPEN: story.undone or "still open",
     }[record.outcome]
     return f"{names} at step {record.opened_at_step}: {end}"
 
@@ -122,13 +149,32 @@ def _seen(taken: tuple[Taken, ...]) -> list[str]:
     return _at_most(lines)
 
 
-def _why(record: IncidentFile) -> Iterator[str]:
-    cause = record.cause
+def _why(story: Story) -> Iterator[str]:
+    record, cause = story.record, story.record.cause
     if cause is None:
-        yield f"not known: {record.not_known or 'nobody has looked, or the diagnosis did not come to an end'}"
+        yield f"not known: {record.not_known or _NOT_LOOKED[story.diagnosed]}"
+    else:
+        kind = _KINDS[cause.kind].format(when="after the step" if cause.after_step else "before the step")
+        yield f"{cause.kind} ({kind}): {cause.explanation}"
+    if story.left_out:
+        rows = story.left_out
+        shown = ", ".join(str(row) for row in rows[:_MOST_ROWS])
+        more = f" and {len(rows) - _MOST_ROWS} more ({len(rows)} in all)" if len(rows) > _MOST_ROWS else ""
+        yield f"left out of the data set since: {'row' if len(rows) == 1 else 'rows'} {shown}{more}"
+
+
+def _left_behind(story: Story) -> Iterator[str]:
+    """What a skipped batch has left behind, and whether it came again."""
+    if story.record.cured_by is not ActionName.SKIP_BATCH:
         return
-    kind = _KINDS[cause.kind].format(when="after the step" if cause.after_step else "before the step")
-    yield f"{cause.kind} ({kind}): {cause.explanation}"
+    untouched = "parameters, optimizer and generators are as if it was never seen"
+    decided = [taken.decision for taken in story.taken]
+    if any(each.retry for each in decided):
+        yield f"the discarded step leaves no trace ({untouched}), and the same batch came again"
+    elif any(each.evidence is not None and each.evidence.batches == 0 for each in decided):
+        yield f"the discarded step leaves no trace ({untouched}), and the rest of the batch came again"
+    else:
+        yield f"the skipped batch leaves no trace: {untouched}"
 
 
 def _later(record: IncidentFile) -> Iterator[str]:
@@ -164,7 +210,7 @@ def _end(story: Story) -> Iterator[str]:
         case Outcome.HALTED:
             yield f"the run halted at step {record.closed_at_step}, the model {_left(story)}; {cost} lost"
         case Outcome.OPEN:
-            yield f"still open; {counted(record.cost.steps_lost, 'step')} lost so far"
+            yield f"{story.undone or 'still open'}; {counted(record.cost.steps_lost, 'step')} lost so far"
 
 
 def _left(story: Story) -> str:
@@ -197,7 +243,7 @@ def _evidence(story: Story, run_dir: str) -> Iterator[str]:
 def _process(story: ProcessStory) -> str:
     record = story.record
     how = record.signal or f"exit code {record.exit_code}"
-    return f"{story.folder.name}: the worker was gone at {record.time:%H:%M:%S} UTC: {record.classification} ({how})"
+    return f"{story.name}: the worker was gone at {record.time:%H:%M:%S} UTC: {record.classification} ({how})"
 
 
 def _process_details(story: ProcessStory) -> Iterator[str]:

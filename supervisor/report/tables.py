@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from supervisor.events.schema import RunStatus, RunSummary
+from supervisor.events.time_account import TimeAccount
 from supervisor.records import ActionName, SignalName
-from supervisor.report.durations import duration
-from supervisor.report.status import RunState, Status
+from supervisor.report.durations import duration, told_account
+from supervisor.report.run_status import RunState, Status
 from supervisor.run_layout import RunLayout
 
 __all__ = ["compare_metrics", "render_status", "render_summary"]
@@ -22,8 +23,8 @@ _STYLES = {
     RunState.FINISHED: "green",
     RunState.HALTED: "bold red",
     RunState.UNSAVED: "bold red",
-    RunState.CRASHED: "bold red",
-    RunState.NOT_RUNNING: "bold red",
+    RunState.DEAD: "bold red",
+    RunState.STALLED: "bold red",
 }
 # Their loss is that of the last applied update, whose step need not be a logged one.
 _SUMMED_UP = (RunState.FINISHED, RunState.INTERRUPTED, RunState.HALTED, RunState.UNSAVED)
@@ -62,8 +63,10 @@ def render_status(status: Status) -> RenderableType:
             "last checkpoint": status.last_checkpoint,
             "last good": status.last_good_checkpoint,
             "metrics": ", ".join(f"{name} {value:.4g}" for name, value in status.metrics.items()),
+            "wall time": _wall_time(status.account),
             "goodput": _share(status.goodput),
             "time to recover": None if status.mttr_seconds is None else f"{status.mttr_seconds:.3g} s",
+            "heartbeat": None if status.heartbeat_seconds is None else f"{duration(status.heartbeat_seconds)} ago",
             "last event": None if status.updated is None else f"{status.updated:%Y-%m-%d %H:%M:%S} UTC",
         }
     )
@@ -154,7 +157,7 @@ def _ended(summary: RunSummary) -> str:
     if summary.status is RunStatus.UNSAVED:
         return f"Ended, and not saved: {summary.reason}"
     if summary.status is not RunStatus.HALTED:
-        return _ENDED[summary.status]
+        return _ENDED.get(summary.status) or summary.reason or str(summary.status)
     left = "as it stood before the flagged update" if summary.in_place else "in the newest good state"
     return f"Halted by the policy; the model is left {left}"
 
@@ -171,7 +174,7 @@ def _sums(summary: RunSummary, run_dir: Path | None) -> Table:
             "warnings": f"{summary.warnings}{where}" if summary.warnings else None,
             "final loss": _number(summary.final_loss),
             "learning rate": _cut(summary.lr_scale),
-            "wall time": duration(summary.seconds),
+            "wall time": _wall_time(summary.account) or duration(summary.seconds),
             "goodput": _share(summary.goodput),
             "logs": None if run_dir is None else str(RunLayout(run_dir).events),
         }
@@ -220,6 +223,10 @@ def _counts(counts: Mapping[SignalName, int] | Mapping[ActionName, int]) -> str:
 
 def _number(value: float | None) -> str | None:
     return None if value is None else f"{value:.4g}"
+
+
+def _wall_time(account: TimeAccount | None) -> str | None:
+    return None if account is None or not account.seconds else told_account(account)
 
 
 def _share(value: float | None) -> str | None:

@@ -62,6 +62,7 @@ class StateTaker:
         log: hears what could not be taken.
         next_batches: told of each checkpoint, to note what is drawn after it.
         end: where the schedule ends, None while that is not known; the last step's state is always checked.
+        seconds: wall time that the training has waited for states so far.
     """
 
     policy: RecoveryPolicy
@@ -72,6 +73,7 @@ class StateTaker:
     log: EventLog
     next_batches: NextBatches | None = None
     end: int | None = field(default=None, init=False)
+    seconds: float = field(default=0.0, init=False)
     _snapshot_every: int = field(init=False)
     _checkpoint_every: int = field(init=False)
 
@@ -97,6 +99,7 @@ class StateTaker:
         bad = (*self.check.bad_parameters(), *self.check.bad_optimizer_state())
         if bad:
             raise InputError(f"{', '.join(bad)} not finite before the first step: mend the initial state")
+        began = self.points.ledger.now()
         point = self.points.take()
         self.states.memory.remember(point, good=True)
         try:
@@ -104,17 +107,20 @@ class StateTaker:
         except TypeError as error:
             # Found at once, not after hours: what a state_dict holds is the user's.
             raise InputError(text_of(error)) from error
+        self.seconds += self.points.ledger.now() - began
 
     def take_due(self, *, known_finite: bool) -> None:
         """Take the states that are due now."""
         step = self.points.ledger.counters.step
         if not self.due(step) or not (known_finite or self.check.is_finite()):
             return
+        began = self.points.ledger.now()
         point = self.points.take()
         if self._snapshot_every > 0 and step % self._snapshot_every == 0:
             self.states.memory.remember(point)
         if self._checkpoint_every > 0 and step % self._checkpoint_every == 0:
             self._save(point)
+        self.seconds += self.points.ledger.now() - began
 
     def commit(self, *, good: bool = False) -> bool:
         """Write the present state as a checkpoint, if it is finite and not on disk already.
@@ -133,7 +139,9 @@ class StateTaker:
             what = "the last state is not finite: no checkpoint of it was written"
             self.log.warn(what, counters.step, counters.update)
             return False
+        began = self.points.ledger.now()
         self._save(self.points.take(), good=good, wait=True)
+        self.seconds += self.points.ledger.now() - began
         return disk.holds(counters.update)
 
     def write_again(self) -> None:

@@ -47,7 +47,7 @@ def run(run_dir: Path, bad: set[int], *, poisoned_at: int | None = None) -> None
 
 def test_an_incident_is_told_from_the_finding_to_the_mend(tmp_path: Path) -> None:
     run(tmp_path / "run", {12, 13, 14})
-    story = read_story(str(tmp_path / "run")).incident(1, "run")
+    story = read_story(str(tmp_path / "run")).incident("1", "run")
     text = "\n".join(render_incident(story, "run"))
     for said in (
         "Incident 1: nonfinite_loss",
@@ -87,21 +87,29 @@ def test_the_end_of_a_run_is_told_with_what_to_do(tmp_path: Path) -> None:
 
 def test_the_json_is_the_record_with_the_advice(tmp_path: Path) -> None:
     run(tmp_path / "run", {12})
-    story = read_story(str(tmp_path / "run")).incident(1, "run")
+    story = read_story(str(tmp_path / "run")).incident("1", "run")
     written = json.loads((tmp_path / "run" / "incidents" / "0001" / "incident.json").read_text())
-    assert plain_incident(story) == {**written, "advice": list(story.advice)}
+    assert plain_incident(story) == {
+        "name": "1",
+        **written,
+        "advice": list(story.advice),
+        "left_out": [],
+        "undone": None,
+    }
 
 
 def test_a_run_without_incidents_says_so(tmp_path: Path) -> None:
     run(tmp_path / "run", set())
-    assert render_run(read_story(str(tmp_path / "run")), "run") == ["run: no incidents"]
+    first, account = render_run(read_story(str(tmp_path / "run")), "run")
+    assert first == "run: no incidents"
+    assert "training" in account
 
 
 def test_an_incident_that_is_not_there_or_cannot_be_read(tmp_path: Path) -> None:
     run(tmp_path / "run", {12})
     story = read_story(str(tmp_path / "run"))
     with pytest.raises(InputError, match="there is no incident 7: write one of 1"):
-        story.incident(7, "run")
+        story.incident("7", "run")
     (tmp_path / "run" / "incidents" / "0001" / "incident.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"incident\.json: not the record of an incident"):
         read_story(str(tmp_path / "run"))

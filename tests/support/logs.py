@@ -91,7 +91,7 @@ class Log:
         summary = schema.RunSummary(
             status=schema.RunStatus.FINISHED, steps=steps, applied_steps=steps, seconds=100.0, goodput=useful / 100.0
         )
-        self.add(seconds, schema.RunFinishedEvent, status="finished", summary=summary)
+        self.add(seconds, schema.RunFinishedEvent, status="finished", summary=summary, applied_seconds=useful)
 
 
 def record(fault: int, kind: str, step: int, seconds: float, target: str | None = None) -> FaultRecord:

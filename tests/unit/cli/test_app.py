@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,9 +21,11 @@ from supervisor.errors import ExitCode, InputError
 from supervisor.events import EventLog, RunStatus, RunSummary, schema
 from supervisor.events.incident_file import IncidentCost, IncidentFile
 from supervisor.events.narration import describe_event
+from supervisor.events.owner_file import claim
 from supervisor.faults import FaultScript
 from supervisor.job import ResolvedJob
 from supervisor.policy import RecoveryPolicy, resolved_yaml
+from supervisor.process.exits import WorkerEnd, write_process_incident
 from supervisor.records import ActionName, Outcome, SignalName
 from supervisor.rehearsal import Score
 from supervisor.rehearsal.score import score
@@ -121,6 +125,27 @@ def test_status(run_dir: str) -> None:
     assert json.loads(said("status", run_dir, "--json")) == json.loads(read_status(Path(run_dir)).model_dump_json())
 
 
+def test_status_for_probes(run_dir: str, tmp_path: Path) -> None:
+    assert said("status", run_dir, "--healthy").strip() == "finished"
+    assert said("status", run_dir, "--healthy", "--max-age", "0.5").strip() == "finished"
+    assert json.loads(said("status", run_dir, "--healthy", "--json"))["state"] == "finished"
+    log = RunLayout(Path(run_dir)).rank_events
+    log.write_text("".join(line for line in log.read_text().splitlines(keepends=True) if "run_finished" not in line))
+    claim(RunLayout(Path(run_dir)).lock)
+    assert said("status", run_dir, "--healthy").strip() == "running"
+    assert RUNNER.invoke(app, ["status", run_dir, "--healthy", "--max-age", "0"]).exit_code == 1
+    claims = "import sys; from pathlib import Path; from supervisor.events.owner_file import claim; "
+    RunLayout(Path(run_dir)).lock.unlink()
+    lock = str(RunLayout(Path(run_dir)).lock)
+    subprocess.run([sys.executable, "-c", f"{claims}claim(Path(sys.argv[1]))", lock], check=True)
+    found = RUNNER.invoke(app, ["status", run_dir, "--healthy"])
+    assert found.exit_code == 1
+    assert found.stdout.startswith("dead: ended without a word")
+    assert RUNNER.invoke(app, ["status", str(tmp_path / "gone"), "--healthy"]).exit_code == 1
+    refused = RUNNER.invoke(app, ["status", run_dir, "--max-age", "5"])
+    assert isinstance(refused.exception, InputError)
+
+
 def test_events(run_dir: str) -> None:
     log = RunLayout(Path(run_dir)).rank_events.read_text()
     assert said("events", run_dir, "--json") == log
@@ -135,6 +160,16 @@ def test_explain(run_dir: str) -> None:
     assert said("explain", run_dir, "1").startswith("Incident 1: nonfinite_loss at step 3: recovered by skip_batch")
     assert json.loads(said("explain", run_dir, "--json"))["incidents"][0]["id"] == 1
     assert json.loads(said("explain", run_dir, "1", "--json"))["cured_by"] == "skip_batch"
+
+
+def test_explain_of_what_befell_the_process(run_dir: str) -> None:
+    end = WorkerEnd(-9, schema.ExitClassification.KILLED)
+    write_process_incident(RunLayout(Path(run_dir)), end, None, datetime(2026, 1, 1, tzinfo=UTC))
+    assert said("explain", run_dir).startswith(f"{run_dir}: 2 incidents (1 of the training, 1 of its process)")
+    assert said("explain", run_dir, "process-1").startswith("Incident process-1: the worker was gone at ")
+    assert json.loads(said("explain", run_dir, "process-1", "--json"))["signal"] == "SIGKILL"
+    for asked in (["process-2"], ["process-1", "--replay"], ["--replay"]):
+        assert isinstance(RUNNER.invoke(app, ["explain", run_dir, *asked]).exception, InputError)
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE, Bundle, IncidentCost, IncidentFile, ProcessIncident
-from supervisor.events.run_events import ExitClassification
+from supervisor.events.process_events import ExitClassification
 from supervisor.records import ActionName, Cause, CauseKind, Decision, Outcome, SignalName
 
 RECORD = IncidentFile(
@@ -67,6 +67,7 @@ def test_a_record_is_json_that_reads_back():
         "signal": "SIGTERM",
         "reason": None,
         "stacks": "stacks.txt",
+        "life": None,
     }
     assert ProcessIncident.model_validate_json(text) == PROCESS
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor.errors import InputError
-from supervisor.events.reader import EventFile, follow, read_events
+from supervisor.events import event_file
+from supervisor.events.reader import follow, read_events, read_sparsely
 from supervisor.events.schema import (
     Event,
     ExitClassification,
@@ -21,11 +26,13 @@ from supervisor.events.schema import (
     RunResumedEvent,
     RunStatus,
     RunSummary,
+    StepEvent,
     WarningEvent,
     WorkerExitedEvent,
     WorkerStartedEvent,
 )
 from supervisor.events.writer import EventLog
+from supervisor.run_layout import RunLayout
 from supervisor.testing.clock import FakeClock
 
 SUMMARY = RunSummary(status=RunStatus.FINISHED, steps=1, applied_steps=1)
@@ -267,61 +274,60 @@ def test_reading_does_not_hold_the_whole_log(tmp_path: Path):
     assert all(before.time < after.time for before, after in pairwise(first))
 
 
-@pytest.fixture
-def log(tmp_path: Path) -> EventLog:
-    return EventLog(tmp_path / "rank0.jsonl", "r", 0, FakeClock())
+def test_lives_order_the_files_and_no_clock_does(tmp_path: Path):
+    """The worker's clock is an hour behind its parent's, and both were set back before the second life."""
+    exits = WorkerExitedEvent(pid=1, exit_code=None, signal="SIGKILL", classification=ExitClassification.KILLED)
+    for life, seconds in ((1, 5400.0), (2, 0.0)):
+        parent = log_at(tmp_path, "supervisor", None, seconds=seconds + 3600)
+        parent.emit(WorkerStartedEvent(pid=life))
+        worker = log_at(tmp_path, seconds=seconds)
+        worker.emit(note(f"a {life}"))
+        worker.emit(note(f"b {life}"))
+        parent.emit(exits)
+        parent.emit(note(f"parent {life}"))
+
+    one = ["worker_started", "a 1", "b 1", "worker_exited", "parent 1"]
+    two = ["worker_started", "a 2", "b 2", "worker_exited", "parent 2"]
+    assert told(read_events(tmp_path)) == [*one, *two]
+    assert [event.life for event in read_events(tmp_path)] == [1] * 5 + [2] * 5
 
 
-def file_of(log: EventLog, *, with_void: bool = False) -> EventFile:
-    assert log.path is not None
-    return EventFile(log.path, with_void=with_void)
+def test_a_log_that_a_version_before_has_begun_comes_first_and_in_the_order_of_time(tmp_path: Path):
+    parent, worker = log_at(tmp_path, "supervisor", None), log_at(tmp_path, seconds=0.5)
+    parent.emit(WorkerStartedEvent(pid=1))
+    worker.emit(note("old"))
+    for path in (tmp_path / "events").iterdir():
+        kept = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("life", "monotonic", "boot")}
+        path.write_text(json.dumps(kept) + "\n")
+    log_at(tmp_path, "supervisor", None, seconds=-50).emit(WorkerStartedEvent(pid=2))
+    log_at(tmp_path, seconds=-50).emit(note("new"))
+    assert told(read_events(tmp_path)) == ["worker_started", "old", "worker_started", "new"]
 
 
-def note_at(update: int) -> WarningEvent:
-    return WarningEvent(message=f"at {update}", update=update)
+def test_follow_ends_where_the_process_that_ran_it_is_gone(tmp_path: Path):
+    log = log_at(tmp_path)
+    log.emit(note("a"))
+    lock = RunLayout(tmp_path).lock
+    claims = "import sys; from pathlib import Path; from supervisor.events.owner_file import claim; "
+    claims += "claim(Path(sys.argv[1]))"
+
+    def world(seconds: float) -> None:
+        log.emit(note("the last word"))
+        subprocess.run([sys.executable, "-c", claims, str(lock)], check=True)
+
+    clock = FakeClock(on_sleep=world)
+    assert told(follow(tmp_path, clock=clock)) == ["a", "the last word"]
+    assert len(clock.sleeps) == 1
 
 
-def told_by(file: EventFile) -> list[str]:
-    def text(event: Event) -> str:
-        return event.message if isinstance(event, WarningEvent) else event.event
-
-    return [text(event) for event in file.events()]
-
-
-def test_a_second_reading_goes_on_where_the_first_stopped(log: EventLog):
-    log.emit(note_at(1))
-    file = file_of(log)
-    assert told_by(file) == ["at 1"]
-    assert told_by(file) == []
-    log.emit(note_at(2))
-    assert told_by(file) == ["at 2"]
-    assert file.line == 2
-    assert file.offset == file.path.stat().st_size
-
-
-def test_a_line_that_is_being_written_is_read_when_it_is_whole(log: EventLog):
-    log.emit(note_at(1))
-    file = file_of(log)
-    whole = file.path.read_bytes()
-    file.path.write_bytes(whole + whole[:20])
-    assert told_by(file) == ["at 1"]
-    file.path.write_bytes(whole * 2)
-    assert told_by(file) == ["at 1"]
-
-
-def test_what_a_resume_made_void_is_given_only_when_asked_for(log: EventLog):
-    for event in (note_at(4), note_at(5), RunResumedEvent(checkpoint_step=5, update=5), note_at(5)):
-        log.emit(event)
-    assert told_by(file_of(log)) == ["at 4", "run_resumed", "at 5"]
-    assert told_by(file_of(log, with_void=True)) == ["at 4", "at 5", "run_resumed", "at 5"]
-
-
-def test_a_line_that_is_no_event_is_named_where_another_follows(log: EventLog):
-    log.emit(note_at(1))
-    file = file_of(log)
-    whole = file.path.read_bytes()
-    file.path.write_bytes(whole + b'{"event":"warning"}\n')
-    assert told_by(file) == ["at 1"]
-    file.path.write_bytes(whole + b'{"event":"warning"}\n' + whole)
-    with pytest.raises(InputError, match=r"rank0\.jsonl:2: not an event: message: .*: restore or delete it"):
-        told_by(file)
+def test_of_a_long_log_only_the_lines_that_matter_are_looked_into(tmp_path: Path):
+    log = log_at(tmp_path)
+    values = dict.fromkeys(("loss", "grad_norm", "lr", "lr_scale", "step_seconds"), 1.0)
+    for number in range(300):
+        log.emit(StepEvent(step=number, update=number, **values))
+        if number % 100 == 99:
+            log.emit(note(number, number))
+    with mock.patch.object(event_file, "parse_event", wraps=event_file.parse_event) as parsed:
+        found = [event.update for event, _ in read_sparsely(tmp_path)]
+    assert found == [99, 99, 199, 199, 299, 299]
+    assert parsed.call_count < 20

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from supervisor.events import schema
 from supervisor.events.base import EventBase
 from supervisor.events.schema import KnownEvent, OtherEvent, parse_event
+from supervisor.events.time_account import TimeAccount
 from supervisor.evidence import Blame, Evidence
 from supervisor.records import ActionName, CauseKind, SignalName
 
@@ -56,6 +57,7 @@ summaries = st.builds(
     metrics=metrics,
     seconds=numbers,
     goodput=st.none() | numbers,
+    account=st.none() | st.builds(TimeAccount, training=numbers, down=numbers),
 )
 signals = st.sampled_from(SignalName)
 actions = st.sampled_from(ActionName)
@@ -76,7 +78,11 @@ stamps: dict[str, Any] = {
     "rank": st.none() | counts,
     "step": st.none() | counts,
     "update": st.none() | counts,
+    "life": st.none() | counts,
+    "monotonic": st.none() | st.floats(0, 1e9),
+    "boot": text_or_none,
 }
+spent = dict.fromkeys(("applied_seconds", "states_seconds"), st.none() | numbers)
 checkpoint: dict[str, Any] = {"checkpoint_step": counts, "path": names, "reason": text_or_none}
 FIELDS: dict[type[EventBase], dict[str, Any]] = {
     schema.RunStartedEvent: {
@@ -106,6 +112,7 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "step_seconds": numbers,
         "rung": st.none() | counts,
         "incidents": counts,
+        **spent,
     },
     schema.IncidentOpenedEvent: {"incident": positive, "signals": st.lists(signals, max_size=3).map(tuple)},
     schema.DiagnosisEvent: {
@@ -185,7 +192,7 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
     schema.CheckpointSavedEvent: checkpoint,
     schema.CheckpointPromotedEvent: checkpoint,
     schema.CheckpointRejectedEvent: {**checkpoint, "reason": names},
-    schema.WorkerStartedEvent: {"pid": positive, "restarts": counts},
+    schema.WorkerStartedEvent: {"pid": positive, "restarts": counts, "steps": st.none() | positive},
     schema.WorkerExitedEvent: {
         "pid": positive,
         "exit_code": st.none() | st.integers(0, 255),
@@ -194,10 +201,11 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "reason": text_or_none,
     },
     schema.WorkerStalledEvent: {"pid": positive, "seconds": numbers, "limit": text_or_none},
-    schema.RunHaltedEvent: {"reason": names, "summary": st.none() | summaries},
+    schema.RunHaltedEvent: {"reason": names, "summary": st.none() | summaries, **spent},
     schema.RunFinishedEvent: {
         "status": st.sampled_from([schema.RunStatus.FINISHED, schema.RunStatus.INTERRUPTED]),
         "summary": summaries,
+        **spent,
     },
     schema.LrRestoredEvent: {"lr_scale": numbers},
     schema.MetricsEvent: {"metrics": metrics, "seconds": numbers},

@@ -15,6 +15,7 @@ import pytest
 
 from supervisor.errors import InputError
 from supervisor.events import line_file
+from supervisor.events.owner_file import monotonic_since
 from supervisor.events.schema import (
     CheckpointPromotedEvent,
     CheckpointSavedEvent,
@@ -60,6 +61,8 @@ def test_one_call_reaches_the_file_and_every_listener_with_the_stamps(tmp_path: 
         "step": 7,
         "update": 9,
         "message": "hé\nho",
+        "monotonic": 0.0,
+        "boot": monotonic_since(),
     }
     assert first == second
     assert json.loads(first[0].model_dump_json(by_alias=True)) == line

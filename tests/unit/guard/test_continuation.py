@@ -57,7 +57,7 @@ class Setting:
             "experimenter": experimenter,
             "schedule": Recorder(Schedule, "schedule", calls, by_epoch=by_epoch),
             "states": Recorder(GoodStates, "states", calls),
-            "taker": Recorder(StateTaker, "taker", calls, check_due=lambda step: step == 9),
+            "taker": Recorder(StateTaker, "taker", calls, check_due=lambda step: step == 9, seconds=0.0),
             "incident_log": Recorder(IncidentLog, "incident_log", calls),
             "run_log": Recorder(RunLog, "run_log", calls, observations=object() if observations else None),
         }

@@ -63,7 +63,8 @@ def not_finite(batch: Batch, chance_B: Tensor) -> Batch:
 
 # The diagnosis tries a batch of the process's own memory too.
 OF_THE_PROCESS = {"explanation", "replays", "earlier_batch_healthy"}
-UNLIKE = OF_THE_PROCESS | {"time", "seconds", "step_seconds", "run_id", "pid", "path"}
+SPENT = {"time", "monotonic", "boot", "seconds", "step_seconds", "applied_seconds", "states_seconds"}
+UNLIKE = OF_THE_PROCESS | SPENT | {"run_id", "pid", "path"}
 # Of the checkpoint at which the run ended and was resumed, and of its lives.
 LIFE = {"run_started", "run_resumed", "run_finished", "checkpoint_saved", "checkpoint_promoted", "checkpoint_rejected"}
 

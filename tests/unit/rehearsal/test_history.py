@@ -129,18 +129,16 @@ class TestWhatTheRunCameTo:
         step(log, 60, 21, 2.1)
         assert History(log.events).losses == {10: 10.0, 21: 2.1}
 
-    def test_the_training_is_over_when_the_evaluation_began(self) -> None:
+    def test_its_time_is_accounted_for_and_the_evaluation_is_no_training(self) -> None:
         log = Log()
-        step(log, 90, 9, 1.0)
         log.ends(100, 10, useful=50.0)
         history = History(log.events)
-        assert (history.began_at, history.trained_until) == (at(0), at(99))
+        assert (history.account.training, history.account.seconds) == (50.0, 100.0)
         assert history.metrics == {"mrr": 0.5}
         assert history.ended is log.events[-1]
 
-    def test_a_run_that_did_not_end_trained_until_its_last_line_and_not_its_parents(self) -> None:
+    def test_a_run_that_did_not_end_has_no_end(self) -> None:
         log = Log()
         step(log, 90, 9, 1.0)
         log.dies(95, "killed")
-        history = History(log.events)
-        assert (history.ended, history.trained_until) == (None, at(90))
+        assert History(log.events).ended is None

@@ -126,8 +126,10 @@ def test_a_killed_worker_costs_the_way_back_to_the_checkpoint_and_the_restart() 
     assert strike.delay_seconds == pytest.approx(0.5)
     # 90 steps of 50 seconds over 1,000, and the four seconds until the next worker went on.
     assert strike.seconds_lost == pytest.approx(90 * 0.05 + 4)
-    assert found.rehearsal.wall_seconds == pytest.approx(100)  # the evaluation, in the last second, is not in it
-    assert found.rehearsal.ettr == pytest.approx(0.5)
+    assert found.rehearsal.wall_seconds == pytest.approx(101) == found.rehearsal.account.seconds
+    assert found.rehearsal.ettr == pytest.approx(50 / 101)
+    assert found.rehearsal.account.wasted == pytest.approx(30.5), "no checkpoint of it is in the log"
+    assert found.rehearsal.account.down == pytest.approx(3.5)
     assert found.rehearsal.metrics == {"mrr": 0.5}
 
 

@@ -77,9 +77,11 @@ def test_what_only_one_of_them_found_shows_both() -> None:
     assert "  recorded: not flagged" in lines
 
 
-def test_another_reason_for_the_same_action_is_told_apart() -> None:
+def test_the_same_action_for_another_reason_is_the_same() -> None:
     other = Comparison(5, 4, LOSS, LOSS, (SKIP,), (Decision(1, 0, ActionName.SKIP_BATCH, 2, "again"),))
-    assert shown(replayed(other))[1].endswith("other reason")
+    lines = shown(replayed(other))
+    assert lines[1].endswith("skip_batch (rung 0)")
+    assert "p.yaml decides the same at every update." in lines
 
 
 def test_the_plain_form_is_json_and_has_everything() -> None:

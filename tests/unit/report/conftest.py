@@ -33,6 +33,9 @@ class Run:
         for event in events:
             log = self.parent if event.event.startswith("worker_") else self.worker
             log.emit(event)
+            if isinstance(event, schema.WorkerStartedEvent):
+                # A new process writes the log of the rank from here on.
+                self.worker = EventLog(self.worker.path, "run-1", 0, self.clock)
 
     def step(self, seconds: float, step: int, update: int | None = None, loss: float = 1.0) -> None:
         self.at(

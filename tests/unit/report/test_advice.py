@@ -191,7 +191,13 @@ def test_where_the_cause_is_not_known_it_says_how_to_find_out() -> None:
     raised = unknown.model_copy(update={"signals": (SignalName.STEP_EXCEPTION,)})
     assert advice(raised) == ("Mend the exception.",)
     traced = raised.model_copy(update={"traceback": "Traceback"})
-    assert advice(traced) == ("Mend the exception; the traceback is in incident.json.",)
+    assert advice(traced) == ("Mend `Traceback`; the traceback is in incident.json.",)
+    where = 'Traceback\n  File "/home/me/mine.py", line 7, in loss\nTypeError: no'
+    at_a_line = raised.model_copy(update={"traceback": where})
+    said = "Mend `TypeError: no` at /home/me/mine.py:7 in loss; the traceback is in incident.json."
+    assert advice(at_a_line) == (said,)
+    assert "the diagnosis was on" in advice(unknown, diagnosed=True)[0]
+    assert advice(unknown, diagnosed=False)[0].startswith("Nobody has looked for the cause: `diagnose: {enabled")
 
 
 def test_a_cure_is_told_with_the_line_to_write() -> None:

@@ -10,18 +10,25 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest import mock
 
 import pytest
 
 from supervisor.errors import InputError
-from supervisor.events import schema
+from supervisor.events import event_file, schema
+from supervisor.events.reader import read_events
 from supervisor.events.schema import ExitClassification, KnownEvent, RunStatus, RunSummary
 from supervisor.events.writer import EventLog
 from supervisor.evidence import Blame, Evidence
 from supervisor.records import ActionName, SignalName
-from supervisor.report.status import RunState, Status, read_status
+from supervisor.report.status import RunState, Status, read_status, status_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def told(run: Any) -> Status:
+    """By the log alone: there are no checkpoints on disk."""
+    return status_of(read_events(run.run_dir))
 
 
 def test_a_healthy_run(run):
@@ -112,7 +119,7 @@ def test_an_observed_signal_is_no_flagged_update(run):
         (lambda run: run.finished(), RunState.FINISHED, None),
         (lambda run: run.finished(RunStatus.INTERRUPTED), RunState.INTERRUPTED, None),
         (lambda run: schema.RunHaltedEvent(reason="nothing left"), RunState.HALTED, "nothing left"),
-        (lambda run: run.exited(ExitClassification.KILLED), RunState.CRASHED, "worker 5 is gone: killed (SIGKILL)"),
+        (lambda run: run.exited(ExitClassification.KILLED), RunState.RUNNING, "worker 5 is gone: killed (SIGKILL)"),
     ],
     ids=["finished", "interrupted", "halted", "crashed"],
 )
@@ -143,11 +150,11 @@ def test_a_halt_leaves_no_incident_open(run):
 
 def test_a_finished_run_stands_at_its_summary(run):
     run.step(10, 79)
-    run.at(12, run.finished(goodput=0.9))
+    run.at(12, run.finished())
 
     status = run.status()
 
-    assert (status.step, status.lr_scale, status.goodput) == (100, 0.5, 0.9)
+    assert (status.step, status.steps, status.lr_scale) == (100, 100, 0.5)
 
 
 def test_a_resume_takes_back_what_was_lost(run):
@@ -162,7 +169,7 @@ def test_a_resume_takes_back_what_was_lost(run):
     status = run.status()
 
     assert (status.step, status.update, status.incidents, status.flagged_updates) == (10, 9, 0, 0)
-    assert status.last_checkpoint == saved
+    assert told(run).last_checkpoint == saved
     assert status.state is RunState.RUNNING
 
 
@@ -171,11 +178,11 @@ def test_checkpoints_new_good_and_rejected(run):
         run.at(step, schema.CheckpointSavedEvent(checkpoint_step=step, path=f"c/{step}"))
     run.at(30, schema.CheckpointPromotedEvent(checkpoint_step=10, path="c/10"))
     run.at(30, schema.CheckpointPromotedEvent(checkpoint_step=20, path="c/20"))
-    assert (run.status().last_checkpoint, run.status().last_good_checkpoint) == ("c/30", "c/20")
+    assert (told(run).last_checkpoint, told(run).last_good_checkpoint) == ("c/30", "c/20")
 
     run.at(31, schema.CheckpointRejectedEvent(checkpoint_step=30, path="c/30", reason="torn"))
     run.at(31, schema.CheckpointRejectedEvent(checkpoint_step=20, path="c/20", reason="torn"))
-    assert (run.status().last_checkpoint, run.status().last_good_checkpoint) == ("c/10", "c/10")
+    assert (told(run).last_checkpoint, told(run).last_good_checkpoint) == ("c/10", "c/10")
 
 
 def test_a_checkpoint_that_is_saved_anew_is_the_newest_and_on_probation(run):
@@ -185,7 +192,7 @@ def test_a_checkpoint_that_is_saved_anew_is_the_newest_and_on_probation(run):
 
     run.at(31, schema.CheckpointSavedEvent(checkpoint_step=20, path="c/20"))
 
-    assert (run.status().last_checkpoint, run.status().last_good_checkpoint) == ("c/20", "c/30")
+    assert (told(run).last_checkpoint, told(run).last_good_checkpoint) == ("c/20", "c/30")
 
 
 def test_the_learning_rate_scale_follows_cuts_and_their_return(run):
@@ -268,7 +275,7 @@ def test_a_halted_run_has_the_numbers_of_its_summary(run):
 
     status = run.status()
 
-    assert (status.loss, status.lr_scale, status.goodput, status.bad_batches) == (1.5, 0.25, 0.75, 3)
+    assert (status.loss, status.lr_scale, status.bad_batches) == (1.5, 0.25, 3)
     assert (status.step, status.applied_updates, status.flagged_updates) == (26, 25, 1)
 
 
@@ -287,3 +294,21 @@ def test_of_a_traceback_the_last_line_is_the_reason(run):
     gone = run.exited(ExitClassification.EXCEPTION).model_copy(update={"reason": "Traceback\n  here\nValueError: no"})
     run.at(1, gone)
     assert run.status().reason == "worker 5 is gone: exception (ValueError: no)"
+
+
+@pytest.mark.slow
+def test_a_million_lines_are_mostly_not_looked_into(run):
+    """Of a log that is steps for the most part; how many seconds it takes is measured in benchmarks/long_log.py."""
+    row = 20_000
+    for number in range(50):
+        run.step(number, number * row + row - 1)
+        run.at(number, schema.CheckpointPromotedEvent(checkpoint_step=number, path=f"c/{number}"))
+    lines = run.worker.path.read_bytes().splitlines(keepends=True)
+    with run.worker.path.open("wb") as file:
+        for line in lines:
+            file.writelines([line] * (row - 1 if b'"event":"step"' in line else 1))
+    with mock.patch.object(event_file, "parse_event", wraps=event_file.parse_event) as parsed:
+        status = run.status()
+    assert run.worker.path.read_bytes().count(b"\n") == 50 * row + 1
+    assert parsed.call_count < 50 * 10
+    assert (status.step, status.update) == (50 * row, 50 * row - 1)

@@ -9,11 +9,13 @@ from pathlib import Path
 from supervisor.events import schema
 from supervisor.events.incident_file import Bundle, CureRow, IncidentCost, IncidentFile, ProcessIncident
 from supervisor.events.schema import ExitClassification
+from supervisor.events.time_account import TimeAccount
+from supervisor.evidence import Blame, Evidence
 from supervisor.records import ActionName, Cause, CauseKind, Decision, Outcome, SignalName
 from supervisor.report.process_story import ProcessStory
 from supervisor.report.status import Status
 from supervisor.report.story import RunStory, Story, Taken
-from supervisor.report.story_view import render_incident, render_run, wrapped
+from supervisor.report.story_view import render_incident, render_process, render_run, wrapped
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FOLDER = Path("run/incidents/0001")
@@ -145,20 +147,26 @@ def test_a_run_in_short_with_each_advice_once():
         stacks="stacks.txt",
     )
     run = RunStory(
-        Status(),
-        (story(cause=CAUSE), story(number=2)),
-        (ProcessStory(process, Path("run/incidents/process-0001"), "it was started again", ("Wait longer.",)),),
+        Status(account=TimeAccount(training=30.0, start_up=10.0)),
+        (
+            story(cause=CAUSE),
+            ProcessStory(1, process, Path("run/incidents/process-0001"), "it was started again", ("Wait longer.",)),
+            story(number=2),
+        ),
     )
 
     lines = render_run(run, "run")
 
-    assert lines[0] == "run: 2 incidents, 2 steps lost, 3 min in them"
-    assert lines[2:5] == [
+    assert lines[:2] == [
+        "run: 3 incidents (2 of the training, 1 of its process), 2 steps lost and 3 min spent in those of the training",
+        "  40 s: training 75.0% (30 s), start-up 25.0% (10 s)",
+    ]
+    assert lines[3:6] == [
         "1. nonfinite_loss at step 12: recovered by skip_batch",
         "  bad_input (the data): NaN in sample 3",
         "  skip_batch cured it; closed at step 20; it cost 1 step and 1 min 30 s",
     ]
-    at = lines.index("process-0001: the worker was gone at 12:00:00 UTC: stalled (SIGTERM)")
+    at = lines.index("process-1: the worker was gone at 12:00:00 UTC: stalled (SIGTERM)")
     assert lines[at + 1 : at + 4] == [
         "  it was started again",
         "  ValueError: no",
@@ -167,7 +175,7 @@ def test_a_run_in_short_with_each_advice_once():
     assert lines[-5:] == [
         "What to change",
         "  - (incident 1, 2) Clean row 4.",
-        "  - (process-0001) Wait longer.",
+        "  - (process-1) Wait longer.",
         "",
         "The whole of one: supervisor explain run 1",
     ]
@@ -203,3 +211,64 @@ def test_warnings_are_told_with_the_incidents_or_without_any() -> None:
     lines = ["", "Warnings", "  the loss stands still", "  all 5: supervisor events run --event warning"]
     assert render_run(RunStory(status), "run") == ["run: no incidents", *lines]
     assert render_run(RunStory(status, (story(),)), "run")[-6:-2] == lines
+
+
+def test_a_batch_that_came_again_is_not_said_to_be_never_seen():
+    skipped = taken(12)
+    retried = replace(skipped, decision=skipped.decision.model_copy(update={"retry": True}))
+    mended = replace(skipped, decision=skipped.decision.model_copy(update={"evidence": Evidence(Blame.DATA, "", 0)}))
+    ends = [
+        (skipped, "the skipped batch leaves no trace: parameters"),
+        (retried, "and the same batch came again"),
+        (mended, "and the rest of the batch came again"),
+    ]
+    for each, end in ends:
+        (line,) = [line for line in render_incident(story(each, cause=CAUSE), "run") if "no trace" in line]
+        assert end in line
+
+
+def test_rows_that_are_left_out_are_named_and_cut_where_they_are_many():
+    few = replace(story(cause=CAUSE), left_out=(3, 8))
+    assert "  left out of the data set since: rows 3, 8" in render_incident(few, "run")
+    many = replace(few, left_out=tuple(range(25)))
+    (line,) = [each for each in render_incident(many, "run") if "since: rows" in each]
+    assert line.endswith(" 18, 19 and 5 more (25 in all)")
+
+
+def test_where_the_diagnosis_was_on_nobody_is_told_to_switch_it_on():
+    unknown = replace(story(), diagnosed=True)
+    assert "  not known: the diagnosis was on, and named no cause" in render_incident(unknown, "run")
+    off = replace(unknown, diagnosed=False)
+    assert "  not known: nobody has looked: the diagnosis is switched off" in render_incident(off, "run")
+
+
+def test_one_that_a_resume_has_undone_is_not_open():
+    undone = replace(
+        story(outcome=Outcome.OPEN, cured_by=None, closed_at_step=None),
+        undone="undone: the run was resumed from before it",
+    )
+    lines = render_incident(undone, "run")
+    assert lines[0].startswith("Incident 1: nonfinite_loss at step 12: undone: the run was resumed from before it")
+    assert not any("still open" in line for line in lines)
+
+
+def test_a_death_of_the_process_is_told_like_an_incident():
+    record = ProcessIncident(
+        time=AT,
+        classification=ExitClassification.KILLED,
+        exit_code=None,
+        signal="SIGKILL",
+        reason=None,
+        stacks=None,
+    )
+    death = ProcessStory(2, record, Path("run/incidents/process-0002"), "it was started again", ("Look.",))
+    assert render_process(death) == [
+        "Incident process-2: the worker was gone at 12:00:00 UTC: killed (SIGKILL)",
+        *("", "What it left behind", "  no traceback"),
+        *("", "What followed", "  it was started again"),
+        *("", "What to change", "  - Look."),
+        *("", "Evidence", "  run/incidents/process-0002/incident.json"),
+    ]
+    lines = render_run(RunStory(Status(), (death,)), "run")
+    assert lines[0].startswith("run: 1 incident (0 of the training, 1 of its process)")
+    assert lines[-1] == "The whole of one: supervisor explain run process-2"

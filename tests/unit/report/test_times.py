@@ -1,64 +1,18 @@
-"""Goodput and time to recover, as far as a log can tell."""
+"""Time to recover, as far as a log can tell."""
 
 from __future__ import annotations
 
 import pytest
 
 from supervisor.events import schema
-from supervisor.events.reader import read_events
-from supervisor.events.schema import ExitClassification, RunStatus
+from supervisor.events.schema import ExitClassification
 from supervisor.records import ActionName
 from supervisor.report.times import RunTimes
 
 
 def test_before_anything_happened_nothing_is_known():
     times = RunTimes()
-    assert (times.seconds, times.position, times.goodput, times.mttr_seconds) == (0.0, 0, None, None)
-
-
-def test_a_start_alone_takes_time_and_keeps_none(run):
-    """The first `step` event says how long a step takes."""
-    times = RunTimes()
-    run.at(3, schema.WarningEvent(message="slow"))
-    for event in read_events(run.run_dir):
-        times.tell(event)
-    assert (times.seconds, times.goodput, times.mttr_seconds) == (pytest.approx(3), None, None)
-
-
-def test_goodput_leaves_out_skipped_steps_lost_steps_and_the_wait_after_a_crash(run):
-    run.step(5, 9)
-    run.flag(6, 12, 12, opens=True)
-    run.step(10, 19)
-    assert run.status().goodput == pytest.approx(19 * 0.5 / 10), "one of 20 steps was discarded"
-
-    run.flag(
-        11,
-        20,
-        20,
-        action=ActionName.RELOAD_CHECKPOINT,
-        rung=2,
-        takes=1,
-        restored_step=10,
-    )
-    assert run.status().step == 10
-    assert run.status().goodput == pytest.approx(10 * 0.5 / 12), "the skipped step was undone with the rest"
-
-    run.at(15, run.exited(ExitClassification.KILLED))
-    run.at(30, schema.RunResumedEvent(checkpoint_step=10, update=21))
-    run.step(40, 29, 40)
-    assert run.status().goodput == pytest.approx(30 * 0.5 / 40)
-
-
-def test_goodput_leaves_out_the_time_between_an_interruption_and_the_resume(run):
-    run.step(10, 9)
-    run.at(10, run.finished(RunStatus.INTERRUPTED))
-    run.at(5000, schema.RunResumedEvent(checkpoint_step=10, update=10))
-    run.step(5010, 19)
-
-    status = run.status()
-
-    assert status.seconds == pytest.approx(20)
-    assert status.goodput == pytest.approx(20 * 0.5 / 20)
+    assert (times.position, times.flagged_steps, times.mttr_seconds) == (0, 0, None)
 
 
 def test_time_to_recover_runs_from_the_signal_to_the_next_healthy_step(run):
