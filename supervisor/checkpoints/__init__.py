@@ -1,7 +1,20 @@
 """Durable states on disk: written so that a kill leaves them whole or absent, and verified when read."""
 
+from supervisor.checkpoints.best import BestRule, best_of
 from supervisor.checkpoints.manifest import Manifest
+from supervisor.checkpoints.measured import read_metrics, write_metrics
 from supervisor.checkpoints.retention import Kept, surplus
 from supervisor.checkpoints.store import BackgroundWriter, CheckpointInfo, CheckpointStore
 
-__all__ = ["BackgroundWriter", "CheckpointInfo", "CheckpointStore", "Kept", "Manifest", "surplus"]
+__all__ = [
+    "BackgroundWriter",
+    "BestRule",
+    "CheckpointInfo",
+    "CheckpointStore",
+    "Kept",
+    "Manifest",
+    "best_of",
+    "read_metrics",
+    "surplus",
+    "write_metrics",
+]

@@ -34,6 +34,7 @@ from supervisor.events.recovery_events import (
 )
 from supervisor.events.run_events import (
     ORDERLY_EXITS,
+    BestCheckpointEvent,
     BufferExemptEvent,
     CheckpointPromotedEvent,
     CheckpointRejectedEvent,
@@ -58,6 +59,7 @@ __all__ = [
     "ORDERLY_EXITS",
     "ActionAppliedEvent",
     "ActionFailedEvent",
+    "BestCheckpointEvent",
     "BufferExemptEvent",
     "CanaryEvent",
     "CheckpointPromotedEvent",
@@ -115,6 +117,7 @@ KnownEvent = Annotated[
     | CheckpointSavedEvent
     | CheckpointPromotedEvent
     | CheckpointRejectedEvent
+    | BestCheckpointEvent
     | WorkerStartedEvent
     | WorkerExitedEvent
     | WorkerStalledEvent

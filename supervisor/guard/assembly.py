@@ -29,7 +29,18 @@ from supervisor.record.run_ledger import RunLedger
 from supervisor.record.run_log import RunLog, Standing
 from supervisor.signals import Detectors
 from supervisor.signals.silence import SilenceWatch
-from supervisor.states import Canaries, CheckpointParts, GoodStates, RestorePoints, Restoring, Resuming, StateTaker
+from supervisor.states import (
+    Canaries,
+    CheckpointParts,
+    EvaluationPlan,
+    Evaluations,
+    GoodStates,
+    RestorePoints,
+    Restoring,
+    Resuming,
+    StateTaker,
+    Untouched,
+)
 from supervisor.training.data_position import DataPosition
 from supervisor.training.inspection import StateCheck
 from supervisor.training.modules import parameter_names
@@ -72,6 +83,7 @@ class Parts:
     log: EventLog
     stop: StopRequest
     setup: SetupCheck
+    evaluations: Evaluations
 
 
 def assemble(
@@ -84,6 +96,7 @@ def assemble(
     loss: LossFunction | None,
     replay: LossFunction | None,
     known_bad: Iterable[QuarantinedSample] = (),
+    plan: EvaluationPlan | None = None,
 ) -> Parts:
     """Build a guard's parts, and go on from the newest checkpoint where a run is resumed.
 
@@ -117,13 +130,16 @@ def assemble(
     share = 0.0 if policy.experiments is None else policy.experiments.max_share_of_passes
     experimenter = Experimenter(policy, Examining(policy, tools, detectors, recent, PassBudget(share)))
     windows = Windows(detectors, recent)
-    states = GoodStates(policy, files.store, log, windows)
+    plan = plan or EvaluationPlan()
+    states = GoodStates(policy, files.store, log, windows, plan.keep_best)
     points = RestorePoints(subject, data, ledger, states.spares, windows)
     # The names are those of the first checkpoints that were written.
     parts = CheckpointParts(
         panel=detectors, quarantine=quarantine, canaries=recent, cures=cures, experiments=experimenter
     )
-    taker = StateTaker(policy, check, points, states, parts, log)
+    untouched = Untouched(subject, data, settings.sanitized)
+    evaluations = Evaluations(plan, untouched, run_log, states.disk, lambda: stop.requested)
+    taker = StateTaker(policy, check, points, states, parts, log, evaluations)
     canaries = Canaries(policy, subject, executor, states.memory, log)
     restoring = Restoring(states, points, check, canaries)
     curing = Curing(restoring, executor, cures, stop, log)
@@ -139,5 +155,19 @@ def assemble(
     schedule.begin_at(data.epoch)
     quarantine.begin(known_bad)
     return Parts(
-        subject, check, executor, data, schedule, detectors, ledger, states, taker, step, run_log, log, stop, setup
+        subject,
+        check,
+        executor,
+        data,
+        schedule,
+        detectors,
+        ledger,
+        states,
+        taker,
+        step,
+        run_log,
+        log,
+        stop,
+        setup,
+        evaluations,
     )

@@ -1,10 +1,24 @@
 """The states a run may have to go back to: taken, held in memory and on disk, put back, gone on from."""
 
+from supervisor.checkpoints import BestRule
 from supervisor.states.canary import Canaries
+from supervisor.states.evaluations import EvaluationPlan, Evaluations, Untouched
 from supervisor.states.good_states import GoodStates
 from supervisor.states.restore_points import RestorePoints
 from supervisor.states.restoring import Restoring
 from supervisor.states.resuming import Resuming
 from supervisor.states.state_taker import CheckpointParts, StateTaker
 
-__all__ = ["Canaries", "CheckpointParts", "GoodStates", "RestorePoints", "Restoring", "Resuming", "StateTaker"]
+__all__ = [
+    "BestRule",
+    "Canaries",
+    "CheckpointParts",
+    "EvaluationPlan",
+    "Evaluations",
+    "GoodStates",
+    "RestorePoints",
+    "Restoring",
+    "Resuming",
+    "StateTaker",
+    "Untouched",
+]

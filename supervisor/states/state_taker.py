@@ -9,6 +9,7 @@ from typing import Any
 from supervisor.errors import InputError, text_of
 from supervisor.events.writer import EventLog
 from supervisor.policy import RecoveryPolicy
+from supervisor.states.evaluations import Evaluations
 from supervisor.states.good_states import GoodStates
 from supervisor.states.restore_points import RestorePoint, RestorePoints
 from supervisor.training.data_cursor import writable
@@ -59,6 +60,7 @@ class StateTaker:
         states: where it goes.
         parts: what a checkpoint carries beside it.
         log: hears what could not be taken.
+        evaluations: the evaluations amid the training; None: there are none.
         end: where the schedule ends, None while that is not known; the last step's state is always checked.
     """
 
@@ -68,6 +70,7 @@ class StateTaker:
     states: GoodStates
     parts: CheckpointParts
     log: EventLog
+    evaluations: Evaluations | None = None
     end: int | None = field(default=None, init=False)
     _snapshot_every: int = field(init=False)
     _checkpoint_every: int = field(init=False)
@@ -103,14 +106,20 @@ class StateTaker:
             raise InputError(text_of(error)) from error
 
     def take_due(self, *, known_finite: bool) -> None:
-        """Take the states that are due now."""
+        """Evaluate the present state and take it, where either is due now, or where it proves to be the best so far.
+
+        It is evaluated first: a checkpoint then says that its step was, and a run that is resumed from an older one
+        comes to the same evaluations.
+        """
         step = self.points.ledger.counters.step
-        if not self.due(step) or not (known_finite or self.check.is_finite()):
+        metrics = None if self.evaluations is None else self.evaluations.take_due()
+        due, best = self.due(step), self.evaluations is not None and self.evaluations.best(metrics)
+        if not (due or best) or not ((due and known_finite) or self.check.is_finite()):
             return
         point = self.points.take()
         if self._snapshot_every > 0 and step % self._snapshot_every == 0:
             self.states.memory.remember(point)
-        if self._checkpoint_every > 0 and step % self._checkpoint_every == 0:
+        if best or (self._checkpoint_every > 0 and step % self._checkpoint_every == 0):
             self._save(point)
 
     def commit(self, *, good: bool = False) -> None:
@@ -142,4 +151,5 @@ class StateTaker:
             **self.points.ledger.state_dict(),
             **self.parts.tree(),
         }
-        self.states.disk.save(point, tree, good=good, wait=wait)
+        metrics = None if self.evaluations is None else self.evaluations.of(point.update)
+        self.states.disk.save(point, tree, good=good, wait=wait, metrics=metrics)
