@@ -159,6 +159,7 @@ class RunLog:
             return None
         for line in left_out:
             if line not in self._said:
+                self._said.add(line)
                 self._say_of_evaluation(f"evaluation: {line}")
         if not metrics:
             return None
@@ -169,9 +170,11 @@ class RunLog:
         return metrics
 
     def _say_of_evaluation(self, message: str, traceback: str | None = None) -> None:
-        # A traceback once: an evaluation that fails each time fails alike.
-        shown = None if traceback is None or traceback in self._said else traceback[-LONGEST_TRACEBACK:]
-        self._said |= {message if traceback is None else traceback}
+        shown = None
+        if traceback is not None and traceback not in self._said:
+            # Once: an evaluation that fails each time fails alike.
+            self._said.add(traceback)
+            shown = traceback[-LONGEST_TRACEBACK:]
         step, update = self.ledger.counters.step, self.ledger.last_update
         self.log.emit(WarningEvent(step=step, update=update, message=message, traceback=shown))
 

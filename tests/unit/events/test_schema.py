@@ -24,6 +24,7 @@ MODELS: tuple[type[EventBase], ...] = get_args(get_args(KnownEvent)[0])
 NAMES = {
     *("run_started", "run_resumed", "step", "signal", "decision", "action_applied", "action_failed"),
     *("incident_opened", "incident_closed", "checkpoint_saved", "checkpoint_promoted", "checkpoint_rejected"),
+    "checkpoint_best",
     *("worker_started", "worker_exited", "worker_stalled", "run_halted", "run_finished"),
     *("lr_restored", "metrics", "buffer_exempt", "warning", "diagnosis", "quarantined", "canary"),
     *("experiment", "data_shift", "cure_tried", "cure_chosen"),
@@ -183,6 +184,7 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
     schema.CheckpointSavedEvent: checkpoint,
     schema.CheckpointPromotedEvent: checkpoint,
     schema.CheckpointRejectedEvent: {**checkpoint, "reason": names},
+    schema.BestCheckpointEvent: {**checkpoint, "metric": names, "value": numbers},
     schema.WorkerStartedEvent: {"pid": positive, "restarts": counts},
     schema.WorkerExitedEvent: {
         "pid": positive,

@@ -60,6 +60,7 @@ def test_one_call_reaches_the_file_and_every_listener_with_the_stamps(tmp_path: 
         "step": 7,
         "update": 9,
         "message": "hé\nho",
+        "traceback": None,
     }
     assert first == second
     assert json.loads(first[0].model_dump_json(by_alias=True)) == line

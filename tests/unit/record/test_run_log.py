@@ -184,7 +184,7 @@ class TestEvaluation:
         run.step()
 
         def evaluate() -> Any:
-            raise error
+            raise type(error)(*error.args)
 
         for _ in range(2):
             assert run.log.evaluate(evaluate) is None
