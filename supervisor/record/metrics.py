@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from supervisor.errors import said_by, with_article
 
 __all__ = ["metrics_in"]
@@ -72,6 +74,7 @@ def _number(value: Any) -> tuple[float | None, str]:
     if isinstance(value, (str, bytes)) or value is None:
         return None, with_article(value)
     try:
-        return float(value), ""
+        # One with a graph warns when it is made a number.
+        return float(value.detach() if isinstance(value, Tensor) else value), ""
     except Exception as error:  # noqa: BLE001  (a value of the user's may raise anything)
         return None, f"{with_article(value)} ({said_by(error)[:LONGEST_NAME]})"

@@ -202,7 +202,7 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
     schema.LrRestoredEvent: {"lr_scale": numbers},
     schema.MetricsEvent: {"metrics": metrics, "seconds": numbers},
     schema.BufferExemptEvent: {"buffers": st.lists(names, max_size=3).map(tuple)},
-    schema.WarningEvent: {"message": names, "spoken": st.just(True)},
+    schema.WarningEvent: {"message": names, "spoken": st.just(True), "traceback": st.none() | names},
 }
 SIGNAL_EVENTS = st.builds(
     lambda signal, details, stamp: schema.SignalEvent(signal=signal, **details, **stamp),
