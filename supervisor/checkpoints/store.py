@@ -55,7 +55,8 @@ class CheckpointStore:
     """The checkpoints of one run, one directory each: `step-00000200/`.
 
     A state of a step at which a good checkpoint stands already, and which is not good itself (modules were redrawn
-    on it), stands beside it as `step-00000200-update-00000251/`; so does one that was not evaluated beside one that was.
+    on it), stands beside it as `step-00000200-update-00000251/`; and so does one that was not evaluated beside one that
+    was.
 
     A checkpoint is written into a temporary directory, flushed to the disk file by file, and then renamed, so that a
     kill at any moment leaves it whole or absent. What is read is verified first: manifest, sizes, SHA-256.

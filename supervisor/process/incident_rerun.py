@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 from supervisor.errors import InputError
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE
-from supervisor.run_layout import RunLayout
+from supervisor.process.fresh_process import run_module, with_its_job
 
 __all__ = ["rerun_incident"]
 
@@ -27,14 +25,10 @@ def rerun_incident(run_dir: Path, folder: Path, *, as_json: bool) -> int:
     Raises:
         InputError: the run has no job to build the trainer from, or the incident lacks the files.
     """
-    if not RunLayout(run_dir).job.is_file():
-        raise InputError(
-            f"{run_dir}: has no job.yaml, so its trainer cannot be built: --replay is for runs of `supervisor run`"
-        )
+    with_its_job(run_dir, "--replay")
     missing = [name for name in (BATCH_FILE, STATE_FILE) if not (folder / name).is_file()]
     if missing:
         mend = "raise `max_bundle_mb` or `keep_bundles` in the policy's `diagnose` to have them kept next time"
         raise InputError(f"{folder}: without {' and '.join(missing)} the step cannot be run again: {mend}")
-    module = "supervisor.process.incident_rerun_entry"
-    command = [sys.executable, "-m", module, str(run_dir), str(folder), *(["--json"] if as_json else [])]
-    return subprocess.run(command, check=False).returncode
+    arguments = [str(run_dir), str(folder), *(["--json"] if as_json else [])]
+    return run_module("supervisor.process.incident_rerun_entry", arguments)

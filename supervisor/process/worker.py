@@ -7,7 +7,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from supervisor.process.ending import StopRequest
 from supervisor.process.heartbeat import Heartbeat, Phase
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.trainer_loading import ready_trainer
+from supervisor.process.trainer_misfits import evaluation_misfits, schedule_too_short
 from supervisor.record.counters import Progress
 from supervisor.record.run_log import Evaluation
 from supervisor.training.device import batch_to, choose_device
@@ -50,6 +51,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         raise InputError(f"{spec.origins.place(('device',)).text}: {error}") from error
     faults = load_faults(spec.faults, spec.origins)
     trainer = ready_trainer(job, spec.origins, device)
+    refuse(evaluation_misfits(job, trainer, spec.origins))
     console = Console(highlight=False)
     with ConsoleRenderer(job.steps, console) as renderer:
         with _misfits_told(spec):
@@ -59,6 +61,8 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
             injector.batches_drawn = lambda: guard.batches_drawn
             injector.flush = guard.flush
             injector.position = lambda: (guard.steps_done, guard.updates_attempted - 1)
+        if spec.resume and (longer := schedule_too_short(spec.layout, job.steps, type(trainer))) is not None:
+            guard.parts.log.warn(longer)
         stop.goes_to(guard)
         heartbeat.enter(Phase.TRAINING)
         summary = guard.run(job.steps)
@@ -112,10 +116,17 @@ class _Signs:
             progress.step, progress.loss, progress.grad_norm, progress.lr_scale, progress.rung, progress.incidents
         )
 
-    def evaluate(self, evaluation: Evaluation) -> Mapping[str, float]:
-        """Do an evaluation, which may take its time, announced to the parent."""
+    def evaluate(self, evaluation: Evaluation) -> object:
+        """Do an evaluation, which may take its time, announced to the parent; the next step's beat ends that.
+
+        Its time is no step's, or a stall of a later step would be waited for the longer.
+        """
+        began = time.monotonic()
         self._heartbeat.enter(Phase.FINISHING)
-        return evaluation()
+        try:
+            return evaluation()
+        finally:
+            self._last += time.monotonic() - began
 
 
 def _guard(
@@ -145,6 +156,8 @@ def _guard(
         quarantine=spec.quarantine,
         seed=spec.job.seed,
         evaluate=None if evaluate is None else partial(signs.evaluate, evaluate),
+        evaluate_every_steps=spec.job.evaluate_every_steps,
+        keep_best=None if spec.job.keep_best is None else spec.job.keep_best.model_dump(mode="json"),
         log_every_steps=spec.job.log_every_steps,
         record_observations=spec.job.observations,
         listeners=[signs.renderer],

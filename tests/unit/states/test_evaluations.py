@@ -202,9 +202,7 @@ def test_it_may_read_the_very_loader_of_the_training(
         policy = quiet(checkpoint={"every_steps": 7, "keep": 3})
         if more:
             more["evaluate"] = lambda: {"rows": sum(len(x_BF) for x_BF, _ in loader)}
-        guard = guard_of(
-            training, loader, run_dir=tmp_path / folder, resume=resume, policy=policy, quiet=True, **more
-        )
+        guard = guard_of(training, loader, run_dir=tmp_path / folder, resume=resume, policy=policy, quiet=True, **more)
         guard.run(steps)
         guard.close()
         return training
@@ -289,9 +287,7 @@ FEW = quiet(checkpoint={"every_steps": 8, "keep": 1}, probation_steps=1, snapsho
 
 class TestTheBest:
     def test_it_is_kept_whatever_its_age_and_written_where_none_was_due(self, tmp_path: Path) -> None:
-        _, _, heard = trained(
-            run_dir=tmp_path / "run", evaluate=scoring(0.1, 0.9, 0.3, 0.2), policy=FEW, **KEEP
-        )
+        _, _, heard = trained(run_dir=tmp_path / "run", evaluate=scoring(0.1, 0.9, 0.3, 0.2), policy=FEW, **KEEP)
         assert checkpoints(tmp_path / "run") == {10: 0.9, 16: None, 20: 0.2}
         told = [(event.checkpoint_step, event.metric, event.value) for event in heard.named("checkpoint_best")]
         assert told == [(5, "score", 0.1), (10, "score", 0.9)]
