@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 _MOST_NAMES = 3
-_MOST_METRICS = 6
+_MOST_METRICS = 4
 _LEADING = {"event", "run_id", "rank", "step", "update", "schema_version", "time"}
 
 

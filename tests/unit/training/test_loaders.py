@@ -1,4 +1,4 @@
-"""A loader that is read by two (the real readings, of several kinds of loader: tests/unit/states/test_evaluations.py)."""
+"""A loader that is read by two. Amid a run, kind by kind: tests/unit/states/test_evaluations.py."""
 
 from __future__ import annotations
 
@@ -44,10 +44,14 @@ def test_the_rest_of_the_epoch_and_the_next_one_are_what_they_would_have_been(ki
 def test_an_exception_inside_passes_once_all_is_put_back() -> None:
     loader = DataLoader(ROWS, shuffle=True, generator=torch.Generator().manual_seed(3))
     before = loader.generator.get_state()
-    with pytest.raises(ValueError, match="no"), loader_undisturbed(loader, never, never):
-        iter(loader)
-        next(iter(loader))
-        raise ValueError("no")
+
+    def fails_amid_an_epoch() -> None:
+        with loader_undisturbed(loader, never, never):
+            next(iter(loader))
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fails_amid_an_epoch()
     assert torch.equal(loader.generator.get_state(), before)
 
 
