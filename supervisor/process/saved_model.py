@@ -123,9 +123,13 @@ def _read(run_dir: Path, wanted: str | None, resolved: ResolvedJob) -> tuple[Cho
 def _put_into(built: RunTrainer, state: Mapping[str, Any]) -> None:
     """Put parameters, buffers, registered state and generators in; optimizers and schedules stay as built."""
     model, subject = built.trainer.model, built.subject
-    saved = state["parameters"]
+    saved, known = state["parameters"], named_parameters(model)
+    # Those of the optimizer alone have a number for a name.
+    surplus = [name for name in saved if name not in known and "param_groups." not in name]
+    if surplus:
+        raise InputError(f"it has a parameter {surplus[0]} that the model lacks")
     with torch.no_grad():
-        for name, parameter in named_parameters(model).items():
+        for name, parameter in known.items():
             if name not in saved:
                 raise InputError(f"it has no parameter {name}")
             if saved[name].shape != parameter.shape:
