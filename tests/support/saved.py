@@ -1,4 +1,4 @@
-"""A run that was evaluated and has kept its best checkpoint, made in this process by a trainer with all that may be saved.
+"""A run that was evaluated and has kept its best checkpoint, made in this process.
 
 The trainer ties two weights, keeps statistics and a buffer that no state_dict holds, has state of its own, and its
 evaluation draws.
