@@ -131,7 +131,8 @@ class History:
             case schema.StepEvent(step=int(step)):
                 self.losses[step] = event.loss
             case schema.MetricsEvent():
-                self.metrics, self._evaluated_for = event.metrics, timedelta(seconds=event.seconds)
+                self.metrics = event.metrics
+                self._evaluated_for += timedelta(seconds=event.seconds)
             case schema.RunFinishedEvent() | schema.RunHaltedEvent():
                 self.ended = event
                 self.trained_until = event.time - self._evaluated_for

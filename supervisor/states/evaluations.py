@@ -52,9 +52,11 @@ class Untouched:
     def block(self) -> Iterator[None]:
         """The block; an exception passes through, once everything is put back."""
         with self.data.undisturbed(), updates_undone(self.subject), self._settings_put_back():
-            yield
-            if self.sanitized is not None:
-                self.sanitized()
+            try:
+                yield
+            finally:
+                if self.sanitized is not None:
+                    self.sanitized()
 
     @contextlib.contextmanager
     def _settings_put_back(self) -> Iterator[None]:

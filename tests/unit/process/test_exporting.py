@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors
@@ -10,6 +12,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from energy_flow.config import EnergyConfig
+from energy_flow.model import EnergyFlow
 from supervisor.errors import InputError
 from supervisor.process.exporting import tensors_of, write_model
 
@@ -97,3 +101,18 @@ def test_a_disk_that_refuses_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         write_model(path, {"w": torch.zeros(1)}, {})
     assert path.read_text() == "old"
+
+
+def test_the_lines_in_the_documents_load_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[3] / "docs" / "evaluation.md"
+    (lines,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len([line for line in lines.splitlines() if line]) == 5
+    model = EnergyFlow(EnergyConfig(lattice_width=8, lattice_height=8, lattice_depth=8))
+    tensors, _ = tensors_of(model)
+    monkeypatch.chdir(tmp_path)
+    write_model(Path("model.safetensors"), tensors, ABOUT)
+    names: dict[str, Any] = {}
+    exec(lines, names)
+    assert not names["model"].training
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(names["model"].state_dict()[name], tensor)

@@ -138,6 +138,13 @@ class TestWhatTheRunCameTo:
         assert history.metrics == {"mrr": 0.5}
         assert history.ended is log.events[-1]
 
+    def test_evaluations_amid_the_training_are_no_training_either(self) -> None:
+        log = Log()
+        log.add(50, schema.MetricsEvent, step=5, update=4, metrics={"mrr": 0.1}, seconds=7.0)
+        step(log, 90, 9, 1.0)
+        log.ends(100, 10, useful=50.0)
+        assert History(log.events).trained_until == at(92)
+
     def test_a_run_that_did_not_end_trained_until_its_last_line_and_not_its_parents(self) -> None:
         log = Log()
         step(log, 90, 9, 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from support.exact import assert_same, everything, seed_all
+from support.parts import subject_of
 from support.training import Training, build, guard_of, healthy_batches, nan_batch, quiet
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
@@ -19,7 +21,9 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from supervisor import Guard
 from supervisor.checkpoints import BestRule, CheckpointStore, best_of, read_metrics
 from supervisor.events import read_events
+from supervisor.states.evaluations import Untouched
 from supervisor.testing.events import EventList
+from supervisor.training.data_position import DataPosition
 
 BATCHES = healthy_batches(12)
 STEPS = 20
@@ -178,6 +182,22 @@ def test_switches_of_torch_are_put_back() -> None:
         torch.set_default_dtype(before)
         torch.set_grad_enabled(True)
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("error", [None, ValueError("no held-out data")])
+def test_values_that_the_model_replaced_meanwhile_are_not_the_next_steps(error: Exception | None) -> None:
+    training, replaced = build(), [0]
+
+    def sanitized() -> Tensor:
+        count, replaced[0] = replaced[0], 0
+        return torch.tensor(count)
+
+    untouched = Untouched(subject_of(training), DataPosition(), sanitized)
+    with contextlib.suppress(ValueError), untouched.block():
+        replaced[0] = 7
+        if error is not None:
+            raise error
+    assert replaced == [0]
 
 
 def rows() -> TensorDataset:
