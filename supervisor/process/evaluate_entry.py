@@ -11,6 +11,7 @@ from pathlib import Path
 
 from supervisor.errors import ExitCode, InputError, said_by, traceback_of
 from supervisor.events.base import nonfinite_as_word
+from supervisor.process.fresh_process import tell
 from supervisor.process.saved_model import SavedModel, load_saved_model
 from supervisor.record.metrics import metrics_in
 from supervisor.training.user_code import from_users_frame
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
         return ExitCode.BAD_INPUT
     for line in left_out:
         sys.stderr.write(f"{line}\n")
-    sys.stdout.write(f"{_shown(saved, metrics, time.monotonic() - began, as_json=given.json)}\n")
+    tell(_shown(saved, metrics, time.monotonic() - began, as_json=given.json))
     return ExitCode.FINISHED
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from supervisor.errors import ExitCode, InputError, said_by, traceback_of
 from supervisor.process.checkpoint_commands import refuse_output
 from supervisor.process.exporting import tensors_of, write_model
+from supervisor.process.fresh_process import tell
 from supervisor.process.saved_model import load_saved_model
 from supervisor.training.user_code import from_users_frame
 
@@ -52,7 +53,7 @@ def _export(run_dir: Path, output: Path, wanted: str | None, *, force: bool) -> 
     if left_out:
         sys.stderr.write(f"left out, for it is no tensor: {', '.join(left_out)}\n")
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    sys.stdout.write(f"{output}: {len(tensors)} tensors, {size:,} bytes, of the checkpoint of {saved.told}\n")
+    tell(f"{output}: {len(tensors)} tensors, {size:,} bytes, of the checkpoint of {saved.told}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from supervisor.errors import InputError
 from supervisor.run_layout import RunLayout
 
-__all__ = ["run_module", "with_its_job"]
+__all__ = ["run_module", "tell", "with_its_job"]
 
 
 def with_its_job(run_dir: Path, what_for: str) -> Path:
@@ -39,3 +40,13 @@ def run_module(module: str, arguments: Sequence[str]) -> int:
         Its exit code.
     """
     return subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
+
+
+def tell(text: str) -> None:
+    """Print what such a process has found; a reader that has seen enough (`| head`) is no failure."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Else the interpreter complains again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

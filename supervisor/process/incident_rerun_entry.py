@@ -13,6 +13,7 @@ from supervisor.errors import ExitCode, InputError
 from supervisor.events.base import nonfinite_as_word
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE, IncidentFile
 from supervisor.job import load_job
+from supervisor.process.fresh_process import tell
 from supervisor.process.saved_model import trainer_of
 from supervisor.run_layout import INCIDENT_FILE, RunLayout
 from supervisor.training.device import batch_to
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
         shown = json.dumps({**plain, "healthy": found.healthy}, indent=2, allow_nan=False)
     else:
         shown = "\n".join(_lines(found, record))
-    sys.stdout.write(f"{shown}\n")
+    tell(shown)
     return ExitCode.FINISHED
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from support.exact import assert_same, everything, seed_all
 from support.parts import subject_of
-from support.training import Training, build, guard_of, healthy_batches, nan_batch, quiet
+from support.training import OPTIMIZERS, SCHEDULERS, Training, build, guard_of, healthy_batches, nan_batch, quiet
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
@@ -138,6 +138,19 @@ def test_whatever_an_evaluation_does_the_training_is_bit_for_bit_the_same(
     assert_same(everything(found), everything(expected))
     assert not hasattr(found.model, "counted")
     assert (found.model.training, found.model.get_submodule("drop").p) == (True, 0.3)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_under_any_schedule_and_optimizer(optimizer: str, scheduler: str) -> None:
+    def run(**options: Any) -> Training:
+        training = build(optimizer=optimizer, scheduler=scheduler, draws=True)
+        if options:
+            options["evaluate"] = lambda: training.loss(BATCHES[2]).backward()  # type: ignore[no-untyped-call]
+        guard_of(training, BATCHES, quiet=True, **options).run(8)
+        return training
+
+    assert_same(everything(run(evaluate_every_steps=1)), everything(run()))
 
 
 def test_weights_that_were_lent_and_not_taken_back_are_not_written_to() -> None:
