@@ -153,6 +153,27 @@ def test_under_any_schedule_and_optimizer(optimizer: str, scheduler: str) -> Non
     assert_same(everything(run(evaluate_every_steps=1)), everything(run()))
 
 
+def test_amid_incidents_and_experiments_too() -> None:
+    """A batch of NaN, and odd ones that are tried: what an experiment remembers is not an evaluation's to change."""
+
+    def run(**options: Any) -> tuple[Training, EventList]:
+        x_BF, y_B = BATCHES[3]
+        batches = [*BATCHES, nan_batch(BATCHES[5]), *BATCHES, (200 * x_BF, y_B), (3 * x_BF, 2 - y_B), *BATCHES]
+        policy = {"snapshot": {"every_steps": 5}, "detect": {"spike": {"window_updates": 16, "warmup_updates": 8}}}
+        training, heard = build(draws=True, average=True), EventList()
+        if options:
+            options["evaluate"] = lambda: forward_in_training_mode(training)
+        guard_of(training, batches, policy=policy, quiet=True, listeners=[heard], **options).run(80)
+        return training, heard
+
+    expected, story = run()
+    found, heard = run(evaluate_every_steps=1)
+    assert story.named("experiment")
+    assert heard.actions() == story.actions() != []
+    assert len(heard.named("experiment")) == len(story.named("experiment"))
+    assert_same(everything(found), everything(expected))
+
+
 def test_weights_that_were_lent_and_not_taken_back_are_not_written_to() -> None:
     """The average takes its state back in place, into tensors that the model's parameters are by then."""
     training = build()
