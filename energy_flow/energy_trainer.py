@@ -41,6 +41,9 @@ LOG = logging.getLogger("energy_flow")
 FLOOR = 0.02
 """Share of the learning rate at which the cosine schedule ends."""
 
+LEAST_SCHEDULE_STEPS = 1500
+"""Where the config says nothing, a shorter job is trained at the rates at which one of this length begins."""
+
 
 class EnergyTrainer:
     """Trains EnergyFlow to predict the embedding of an answer from the embedding of its question.
@@ -48,6 +51,7 @@ class EnergyTrainer:
     Args:
         config: validated configuration.
         seed: of the initial weights and the order of the data. The global generator is left as it is.
+        steps: where the job's schedule ends, for that of the learning rate; None: not known.
 
     Attributes:
         model: the `EnergyFlow`, on the CPU until the caller moves it.
@@ -59,8 +63,9 @@ class EnergyTrainer:
         InputError: the file of pairs cannot be used.
     """
 
-    def __init__(self, config: EnergyTrainerConfig, *, seed: int) -> None:
+    def __init__(self, config: EnergyTrainerConfig, *, seed: int, steps: int | None = None) -> None:
         self.config = config
+        self.schedule_steps = config.schedule_steps or max(steps or 0, LEAST_SCHEDULE_STEPS)
         self.seed = seed
         try:
             self.pairs = load_pairs(
@@ -91,18 +96,18 @@ class EnergyTrainer:
         self._held_sanitized = DeviceTally()
 
     @classmethod
-    def from_config(cls, mapping: Mapping[str, object], *, seed: int) -> Self:
-        """Build the trainer from a job's `config`.
+    def from_config(cls, mapping: Mapping[str, object], *, seed: int, steps: int | None = None) -> Self:
+        """Build the trainer from a job's `config`, for as many steps as the job has.
 
         Raises:
             pydantic.ValidationError: the mapping does not fit `EnergyTrainerConfig`.
             InputError: the file of pairs cannot be used.
         """
-        return cls(EnergyTrainerConfig.model_validate(dict(mapping)), seed=seed)
+        return cls(EnergyTrainerConfig.model_validate(dict(mapping)), seed=seed, steps=steps)
 
     def _learning_rate_factor(self, step: int) -> float:
         warmup = min((step + 1) / (self.config.warmup_steps + 1), 1.0)
-        progress = min(step / self.config.schedule_steps, 1.0)
+        progress = min(step / self.schedule_steps, 1.0)
         return warmup * (FLOOR + (1.0 - FLOOR) * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
     def loss(self, batch: Sequence[Tensor]) -> Tensor:

@@ -34,8 +34,12 @@ class EnergyTrainerConfig(EnergyConfig):
         description="Length of the noise added to a question in training; a question has length 1.",
     )
     warmup_steps: int = Field(100, ge=0, le=10**9, description="Steps over which the learning rate rises.")
-    schedule_steps: int = Field(
-        1500, ge=1, le=10**9, description="Steps after which the cosine schedule has come down to its floor."
+    schedule_steps: int | None = Field(
+        None,
+        ge=1,
+        le=10**9,
+        description="Steps after which the cosine schedule has come down to its floor; None: as many as the job has, "
+        "and 1500 at least.",
     )
     data: str | None = Field(
         None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import tenacity
 import torch
 
+from supervisor.checkpoints.measured import read_metrics, write_metrics
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import CheckpointError, text_of
 from supervisor.run_layout import replace_file, sync_file, sync_folder
@@ -37,7 +38,8 @@ class CheckpointStore:
     """The checkpoints of one run, one directory each: `step-00000200/`.
 
     A state of a step at which a good checkpoint stands already, and which is not good itself (modules were redrawn
-    on it), stands beside it as `step-00000200-update-00000251/`.
+    on it), stands beside it as `step-00000200-update-00000251/`; and so does one that was not evaluated beside one that
+    was.
 
     A checkpoint is written into a temporary directory, flushed to the disk file by file, and then renamed, so that a
     kill at any moment leaves it whole or absent. What is read is verified first: manifest, sizes, SHA-256.
@@ -71,7 +73,9 @@ class CheckpointStore:
         for unfinished in self.directory.glob(".unfinished-*"):
             shutil.rmtree(unfinished)
 
-    def write(self, step: int, update: int, tree: Any, *, good: bool = False) -> Path:
+    def write(
+        self, step: int, update: int, tree: Any, *, good: bool = False, metrics: Mapping[str, float] | None = None
+    ) -> Path:
         """Commit `tree` as the checkpoint of `step`, replacing one that is there, but a good one only by a good one.
 
         A write that the system refuses is tried three times.
@@ -81,6 +85,7 @@ class CheckpointStore:
             update: updates attempted.
             tree: nested dicts, lists and tuples of tensors and plain values.
             good: mark it as good from the start.
+            metrics: what the evaluation gave on this state, where it was evaluated.
 
         Returns:
             The checkpoint's directory.
@@ -90,7 +95,7 @@ class CheckpointStore:
             TypeError: something in `tree` cannot stand in a checkpoint.
         """
         prepared = plain(tree)
-        return self._retried(lambda: self._write(step, update, prepared, good), f"step {step}")
+        return self._retried(lambda: self._write(step, update, prepared, good, metrics), f"step {step}")
 
     def promote(self, path: Path) -> None:
         """Mark a checkpoint as good, durably.
@@ -141,14 +146,15 @@ class CheckpointStore:
         path.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
 
-    def _write(self, step: int, update: int, tree: Any, good: bool) -> Path:
+    def _write(self, step: int, update: int, tree: Any, good: bool, metrics: Mapping[str, float] | None) -> Path:
         self.directory.mkdir(parents=True, exist_ok=True)
         needed = sum(tensor.numel() * tensor.element_size() for _, tensor in tensors(tree)) + SPARE_BYTES
         free = shutil.disk_usage(self.directory).free
         if free < needed:
             raise CheckpointError(f"step {step} needs {needed:,} bytes and the disk has {free:,} left")
         plainly, beside = (self.directory / name for name in names_of(step, update))
-        target = beside if not good and is_marked(plainly) else plainly
+        stays = (not good and is_marked(plainly)) or (metrics is None and read_metrics(plainly) is not None)
+        target = beside if stays else plainly
         unfinished = self.directory / f".unfinished-{target.name}"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
@@ -163,6 +169,8 @@ class CheckpointStore:
             replace_file(unfinished / MANIFEST_FILE, f"{text}\n", durable=True)
             if good:
                 self._mark(unfinished)
+            if metrics is not None:
+                write_metrics(unfinished, metrics)
             self._commit(unfinished, target)
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)

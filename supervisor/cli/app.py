@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from supervisor.cli.checkpoint_commands import evaluate, export
 from supervisor.cli.output import output_on_stderr, reader_may_leave
 from supervisor.cli.policy_commands import policy_app
 from supervisor.cli.preflight_command import preflight
@@ -258,6 +259,10 @@ def rehearse(
             typer.echo()
             _console_for_tables().print(render_score(score))
     raise typer.Exit(code)
+
+
+app.command()(evaluate)
+app.command()(export)
 
 
 def _told(story: RunStory, found: Story | ProcessStory | None, run_dir: str) -> list[str]:

@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 _MOST_NAMES = 3
+_MOST_METRICS = 4
 _LEADING = {"event", "run_id", "rank", "step", "update", "schema_version", "time"}
 
 
@@ -185,7 +186,13 @@ def _other(event: Event) -> list[Line]:
         case schema.BufferExemptEvent():
             return [Line(f"non-finite from the start, so exempt: {names_of(event.buffers)}", Tone.PLAIN)]
         case schema.WarningEvent():
-            return [Line(f"{at}warning: {event.message}", Tone.BAD)]
+            story = [] if event.traceback is None else [Line(event.traceback.rstrip(), Tone.PLAIN)]
+            return [Line(f"{at}warning: {event.message}", Tone.BAD), *story]
+        case schema.MetricsEvent():
+            return [Line(f"evaluated after {event.step} steps: {_some_metrics(event.metrics)}", Tone.PLAIN)]
+        case schema.BestCheckpointEvent():
+            value = f"{event.metric} {event.value:.4g}"
+            return [Line(f"best so far: {value} after {event.checkpoint_step} steps, kept in {event.path}", Tone.GOOD)]
         case schema.WorkerStalledEvent():
             limit = f", longer than {event.limit} allows" if event.limit else ""
             return [Line(f"worker {event.pid} has stood still for {event.seconds:.3g} s{limit}", Tone.BAD)]
@@ -240,6 +247,12 @@ def names_of(names: tuple[str, ...]) -> str:
     """`a, b, c and 4 more`."""
     rest = len(names) - _MOST_NAMES
     return ", ".join(names[:_MOST_NAMES]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _some_metrics(metrics: dict[str, float]) -> str:
+    shown = [f"{name} {value:.4g}" for name, value in [*metrics.items()][:_MOST_METRICS]]
+    rest = len(metrics) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")
 
 
 def _place(event: Event) -> str:

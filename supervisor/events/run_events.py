@@ -152,7 +152,7 @@ class StepEvent(EventBase):
 
 
 class MetricsEvent(EventBase):
-    """What the trainer's evaluation measured.
+    """What the trainer's evaluation measured after `step` steps.
 
     Attributes:
         metrics: its numbers, by name.
@@ -182,11 +182,13 @@ class WarningEvent(EventBase):
         message: what.
         spoken: whether a guard in a loop of one's own says it on stderr: not what belongs to the line of an incident,
             what was said already, and what is of interest only beside the rest of the log. Not written.
+        traceback: of the exception in the user's code that it is about, where there is one.
     """
 
     event: Literal["warning"] = "warning"
     message: str
     spoken: bool = Field(default=True, exclude=True)
+    traceback: str | None = None
 
 
 class RunHaltedEvent(EventBase):
@@ -254,3 +256,16 @@ class CheckpointRejectedEvent(_CheckpointEvent):
 
     event: Literal["checkpoint_rejected"] = "checkpoint_rejected"
     reason: str
+
+
+class BestCheckpointEvent(_CheckpointEvent):
+    """A checkpoint is the best so far by the metric of `keep_best`, and is kept as long as it is.
+
+    Attributes:
+        metric: the metric.
+        value: its value.
+    """
+
+    event: Literal["checkpoint_best"] = "checkpoint_best"
+    metric: str
+    value: Number

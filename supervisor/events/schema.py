@@ -40,6 +40,7 @@ from supervisor.events.recovery_events import (
     SignalEvent,
 )
 from supervisor.events.run_events import (
+    BestCheckpointEvent,
     BufferExemptEvent,
     CheckpointPromotedEvent,
     CheckpointRejectedEvent,
@@ -61,6 +62,7 @@ __all__ = [
     "ORDERLY_EXITS",
     "ActionAppliedEvent",
     "ActionFailedEvent",
+    "BestCheckpointEvent",
     "BufferExemptEvent",
     "CanaryEvent",
     "CheckpointPromotedEvent",
@@ -120,6 +122,7 @@ KnownEvent = Annotated[
     | CheckpointSavedEvent
     | CheckpointPromotedEvent
     | CheckpointRejectedEvent
+    | BestCheckpointEvent
     | WorkerStartedEvent
     | WorkerExitedEvent
     | WorkerStalledEvent

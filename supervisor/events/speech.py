@@ -159,7 +159,7 @@ class Speaker:
     def _warned(self, event: schema.WarningEvent) -> None:
         line = self._warnings.counted(f"{_place(event)}warning: {event.message}") if event.spoken else None
         if line is not None:
-            self._say(line)
+            self._say(line if event.traceback is None else f"{line}\n{event.traceback.rstrip()}")
 
 
 def _done(event: schema.ActionAppliedEvent) -> str:

@@ -45,12 +45,16 @@ from supervisor.signals.silence import SilenceWatch
 from supervisor.states import (
     Canaries,
     CheckpointParts,
+    Companions,
+    EvaluationPlan,
+    Evaluations,
     GoodStates,
     LastState,
     RestorePoints,
     Restoring,
     Resuming,
     StateTaker,
+    Untouched,
 )
 from supervisor.training.data_position import DataPosition
 from supervisor.training.inspection import StateCheck
@@ -96,6 +100,7 @@ class Parts:
     stop: StopRequest
     setup: SetupCheck
     writer: WriterLock
+    evaluations: Evaluations
 
 
 def assemble(
@@ -108,6 +113,7 @@ def assemble(
     loss: LossFunction | None,
     replay: LossFunction | None,
     known_bad: Iterable[QuarantinedSample] = (),
+    plan: EvaluationPlan | None = None,
 ) -> Parts:
     """Build a guard's parts, and go on from the newest checkpoint where a run is resumed.
 
@@ -143,14 +149,17 @@ def assemble(
     share = 0.0 if policy.experiments is None else policy.experiments.max_share_of_passes
     experimenter = Experimenter(policy, Examining(policy, tools, detectors, recent, PassBudget(share)))
     windows = Windows(detectors, recent)
-    states = GoodStates(policy, files.store, log, windows)
+    plan = plan or EvaluationPlan()
+    states = GoodStates(policy, files.store, log, windows, plan.keep_best)
     points = RestorePoints(subject, data, ledger, states.spares, windows)
     # The names are those of the first checkpoints that were written.
     parts = CheckpointParts(
         panel=detectors, quarantine=quarantine, canaries=recent, cures=cures, experiments=experimenter
     )
     next_batches = NextBatches(None if layout is None else layout.next_batches, data, log)
-    taker = StateTaker(policy, check, points, states, parts, log, next_batches)
+    untouched = Untouched(subject, data, settings.sanitized)
+    evaluations = Evaluations(plan, untouched, run_log, states.disk, lambda: stop.requested)
+    taker = StateTaker(policy, check, points, states, parts, log, Companions(evaluations, next_batches))
     canaries = Canaries(policy, subject, executor, states.memory, log)
     restoring = Restoring(states, points, check, canaries)
     curing = Curing(restoring, executor, cures, stop, log)
@@ -189,4 +198,5 @@ def assemble(
         stop,
         setup,
         writer,
+        evaluations,
     )

@@ -28,6 +28,7 @@ from supervisor.guard.arguments import (
     wrong_training,
 )
 from supervisor.guard.assembly import TrainingObjects, assemble
+from supervisor.guard.evaluation_plan import plan_of
 from supervisor.guard.outcome import StepOutcome
 from supervisor.guard.ownership import strangers
 from supervisor.guard.primitives import Primitives
@@ -80,7 +81,11 @@ class Guard(Primitives):
         on_gradients: called with the total gradient norm between inspection and update.
         sanitized: gives the number of values the model replaced since the last call, as a 0-dimensional tensor.
         seed: of the guard's own draws (re-initialisation); the global generators are never touched.
-        evaluate: gives metrics at the end of the run; the random generators are put back after it.
+        evaluate: gives metrics, a mapping of names to numbers, at the end of the run. Whatever it does to the training
+            is put back after it, and where it raises, that is a warning.
+        evaluate_every_steps: evaluate after every so many steps too; None: only at the end.
+        keep_best: `{"metric": NAME, "mode": "min" or "max"}`: the checkpoint on whose state the evaluation gave the
+            best value is kept, whatever its age; one is written for it where none is due.
         reset_module: `(name, module, generator) -> bool`, the trainer's own way to redraw a module.
         log_every_steps: steps between two `step` events.
         record_observations: keep what every update measured in `observations.jsonl`, for `supervisor replay`.
@@ -120,6 +125,8 @@ class Guard(Primitives):
         sanitized: Callable[[], Tensor] | None = None,
         seed: int | None = None,
         evaluate: Evaluation | None = None,
+        evaluate_every_steps: int | None = None,
+        keep_best: Mapping[str, str] | None = None,
         reset_module: TrainerReset | None = None,
         log_every_steps: int = 20,
         record_observations: bool = False,
@@ -139,6 +146,7 @@ class Guard(Primitives):
             wrong_switches(resume=resume, after_halt=after_halt, record_observations=record_observations, quiet=quiet)
         )
         self.policy = load_policy(policy)
+        plan = plan_of(evaluate, evaluate_every_steps, keep_best)
         known_bad = () if quarantine is None else read_quarantine(quarantine)
         together = chained(optimizer)
         refuse(wrong_training(model, together, self.policy))
@@ -169,6 +177,7 @@ class Guard(Primitives):
                 loss=given,
                 replay=given if replay is None or replay is True else replay or None,
                 known_bad=known_bad,
+                plan=plan,
             )
         except BaseException:
             # The next try is not to find the directory open by this one.
@@ -176,7 +185,7 @@ class Guard(Primitives):
             raise
         log = None if run_dir is None else str(run_dir)
         about = {"log": log, "accumulate": accumulate, **(about or {})}
-        super().__init__(parts, accumulate, evaluate, about, resumed=resume)
+        super().__init__(parts, accumulate, about, resumed=resume)
 
     def run(self, steps: int) -> RunSummary:
         """Train until the schedule reaches `steps`, the policy halts, or a stop is requested.

@@ -14,7 +14,6 @@ from supervisor.guard.arguments import refuse
 from supervisor.guard.assembly import Parts
 from supervisor.guard.outcome import Verdict
 from supervisor.guard.ranks import many_ranks
-from supervisor.record.run_log import Evaluation
 from supervisor.training.loader_errors import is_dead_loader
 from supervisor.update import Attempt, Phase
 
@@ -27,7 +26,6 @@ class Primitives:
     Args:
         parts: the parts of the guard.
         accumulate: batches an update.
-        evaluate: gives metrics at the end of the run.
         about: further fields of `run_started`.
         resumed: the run goes on, so that its start is on record already.
 
@@ -35,12 +33,9 @@ class Primitives:
         parts: the parts of the guard.
     """
 
-    def __init__(
-        self, parts: Parts, accumulate: int, evaluate: Evaluation | None, about: Mapping[str, Any], *, resumed: bool
-    ) -> None:
+    def __init__(self, parts: Parts, accumulate: int, about: Mapping[str, Any], *, resumed: bool) -> None:
         self.parts = parts
         self._accumulate = accumulate
-        self._evaluate = evaluate
         self._about = about
         self._announced = resumed
         self._at_work = False
@@ -67,6 +62,8 @@ class Primitives:
             self._status = None
         self._announce(steps)
         self.parts.data.take_back()
+        if self._status is None:
+            self.parts.evaluations.catch_up()
 
     def before_batch(self, batch: Any) -> None:
         """Begin an update: gradients are dropped, and what a forward pass can change is copied.
@@ -200,8 +197,8 @@ class Primitives:
             self.abandon()
             parts.data.take_back()
             lost = parts.last_state.secure()
-            if status is RunStatus.FINISHED and self._evaluate is not None:
-                parts.run_log.evaluate(self._evaluate)
+            if status is RunStatus.FINISHED:
+                parts.evaluations.at_the_end()
             self._status = status if lost is None else RunStatus.UNSAVED
             parts.states.flush()
             parts.run_log.states_seconds = parts.taker.seconds

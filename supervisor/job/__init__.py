@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from supervisor.job.load import ResolvedJob, dump_job, load_job
-from supervisor.job.model import Device, Job
+from supervisor.job.model import BestMode, Device, Job, KeepBest
 
-__all__ = ["Device", "Job", "ResolvedJob", "dump_job", "load_job"]
+__all__ = ["BestMode", "Device", "Job", "KeepBest", "ResolvedJob", "dump_job", "load_job"]

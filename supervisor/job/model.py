@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from supervisor.config.section import FormatVersion, Section, Steps, conflict
 
-__all__ = ["Device", "Job"]
+__all__ = ["BestMode", "Device", "Job", "KeepBest"]
 
 
 class Device(enum.StrEnum):
@@ -22,6 +22,24 @@ class Device(enum.StrEnum):
     CUDA = "cuda"
 
 
+class BestMode(enum.StrEnum):
+    """Which value of a metric is the best."""
+
+    MIN = "min"
+    """The smallest."""
+    MAX = "max"
+    """The largest."""
+
+
+class KeepBest(Section):
+    """Which checkpoint is kept, whatever its age: the one on which the trainer's evaluation gave the best value."""
+
+    metric: Annotated[str, Field(strict=True, min_length=1, max_length=200, examples=["mrr"])]
+    """Name of a metric that the trainer's `evaluate` gives."""
+    mode: Annotated[BestMode, Field(examples=["max"])]
+    """Whether its smallest (`min`) or its largest value (`max`) is the best."""
+
+
 class Job(Section):
     """A job file. The trainer's `config` is not looked into here: the trainer validates it."""
 
@@ -30,7 +48,8 @@ class Job(Section):
     version: FormatVersion = 1
     """Version of this file format."""
     trainer: Annotated[str, Field(strict=True, max_length=500, examples=["package.module:TrainerClass"])]
-    """`module:Class`, with `from_config(mapping, *, seed)`; looked for in the working directory first."""
+    """`module:Class`, with `from_config(mapping, *, seed)`, which is handed `steps` too where it takes a parameter of
+    that name; looked for in the working directory first."""
     config: dict[Any, Any] = Field(default_factory=dict)
     """Handed to the trainer as it is."""
     policy: str | dict[str, Any] | None = None
@@ -46,6 +65,11 @@ class Job(Section):
     `runs/` and the job file's name."""
     log_every_steps: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 20
     """Steps between two `step` lines in the event log."""
+    evaluate_every_steps: Steps | None = None
+    """Steps between two calls of the trainer's `evaluate`, which change nothing of the training; null: it is called at
+    the end of the run only."""
+    keep_best: KeepBest | None = None
+    """The checkpoint to keep beside the newest ones, as `{metric: mrr, mode: max}`; null: none."""
     observations: Annotated[bool, Field(strict=True)] = False
     """Keep what every update measured in `observations.jsonl`, so that `supervisor replay` can try other detectors."""
     cpu_threads: Annotated[int, Field(strict=True, ge=0, le=1024)] = 1

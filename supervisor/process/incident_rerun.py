@@ -6,8 +6,8 @@ from pathlib import Path
 
 from supervisor.errors import InputError
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE
+from supervisor.process.fresh_process import with_its_job
 from supervisor.process.helper import run_helper
-from supervisor.run_layout import RunLayout
 
 __all__ = ["rerun_incident"]
 
@@ -26,13 +26,10 @@ def rerun_incident(run_dir: Path, folder: Path, *, as_json: bool) -> int:
     Raises:
         InputError: the run has no job to build the trainer from, or the incident lacks the files.
     """
-    if not RunLayout(run_dir).job.is_file():
-        raise InputError(
-            f"{run_dir}: has no job.yaml, so its trainer cannot be built: --replay is for runs of `supervisor run`"
-        )
+    with_its_job(run_dir, "--replay")
     missing = [name for name in (BATCH_FILE, STATE_FILE) if not (folder / name).is_file()]
     if missing:
         mend = "raise `max_bundle_mb` or `keep_bundles` in the policy's `diagnose` to have them kept next time"
         raise InputError(f"{folder}: without {' and '.join(missing)} the step cannot be run again: {mend}")
-    module = "supervisor.process.incident_rerun_entry"
-    return run_helper(module, str(run_dir), str(folder), *(["--json"] if as_json else []))
+    arguments = [str(run_dir), str(folder), *(["--json"] if as_json else [])]
+    return run_helper("supervisor.process.incident_rerun_entry", *arguments)

@@ -14,14 +14,11 @@ from supervisor.errors import ExitCode, InputError
 from supervisor.events.base import nonfinite_as_word
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE, IncidentFile
 from supervisor.job import load_job
+from supervisor.process.fresh_process import tell
 from supervisor.process.place import place_of
-from supervisor.process.trainer_loading import ready_trainer
+from supervisor.process.saved_model import trainer_of
 from supervisor.run_layout import INCIDENT_FILE, RunLayout
-from supervisor.training.device import batch_to, choose_device
-from supervisor.training.modules import parameter_names
-from supervisor.training.optimizers import chained
-from supervisor.training.state import Subject
-from supervisor.training.trainer import Stateful
+from supervisor.training.device import batch_to
 from supervisor.update import UpdateSettings
 
 __all__ = ["main"]
@@ -43,21 +40,16 @@ def main(arguments: list[str]) -> int:
         shown = json.dumps({**plain, "healthy": found.healthy}, indent=2, allow_nan=False)
     else:
         shown = "\n".join(_lines(found, record))
-    sys.stdout.write(f"{shown}\n")
+    tell(shown)
     return ExitCode.FINISHED
 
 
 def _rerun(run_dir: Path, folder: Path) -> Rerun:
-    resolved = load_job(str(RunLayout(run_dir).job))
-    device = choose_device(resolved.job.device)
-    trainer = ready_trainer(resolved.job, resolved.origins, device)
-    optimizer = chained(trainer.optimizer)
-    extra = {"trainer": trainer} if isinstance(trainer, Stateful) else {}
-    scaler = getattr(trainer, "scaler", None)
-    subject = Subject(trainer.model, optimizer, None, scaler, extra, parameter_names(trainer.model, optimizer))
+    built = trainer_of(load_job(str(RunLayout(run_dir).job)))
+    trainer, device = built.trainer, built.device
     state, batches = load_bundle_file(folder / STATE_FILE), load_bundle_file(folder / BATCH_FILE)
     settings = UpdateSettings(sanitized=getattr(trainer, "sanitized", None))
-    return rerun(subject, settings, lambda batch: trainer.loss(batch_to(batch, device)), state, batches)
+    return rerun(built.subject, settings, lambda batch: trainer.loss(batch_to(batch, device)), state, batches)
 
 
 def _lines(found: Rerun, record: IncidentFile) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import traceback
 from pathlib import Path
@@ -22,7 +23,7 @@ from supervisor.training.optimizers import chained
 from supervisor.training.rng import seed_everything
 from supervisor.training.trainer import Trainer
 
-__all__ = ["build_trainer", "find_trainer", "ready_trainer"]
+__all__ = ["build_trainer", "find_trainer", "ready_trainer", "takes_steps"]
 
 REQUIRED = ("model", "optimizer", "data", "loss")
 
@@ -37,7 +38,7 @@ def ready_trainer(job: Job, origins: Origins, device: torch.device) -> Trainer:
         torch.set_num_threads(job.cpu_threads)
     kind = find_trainer(job.trainer, origins)
     seed_everything(job.seed)
-    trainer = build_trainer(kind, job.config, job.seed, origins)
+    trainer = build_trainer(kind, job.config, job.seed, origins, job.steps)
     trainer.model.to(device)
     optimizer_to(chained(trainer.optimizer), device)
     return trainer
@@ -70,15 +71,35 @@ def find_trainer(name: str, origins: Origins) -> type[Trainer]:
     return cast("type[Trainer]", found)
 
 
-def build_trainer(kind: type[Trainer], config: dict[Any, Any], seed: int, origins: Origins) -> Trainer:
+def takes_steps(kind: type[Trainer]) -> bool:
+    """Whether `from_config` takes a parameter named `steps`, to build its schedule for."""
+    try:
+        taken = inspect.signature(kind.from_config).parameters.get("steps")
+    except (TypeError, ValueError):
+        # A function without a signature, as one written in C.
+        return False
+    return taken is not None and taken.kind in (taken.POSITIONAL_OR_KEYWORD, taken.KEYWORD_ONLY)
+
+
+def build_trainer(
+    kind: type[Trainer], config: dict[Any, Any], seed: int, origins: Origins, steps: int | None = None
+) -> Trainer:
     """Call `from_config` and check that what comes back is a trainer.
+
+    Args:
+        kind: its class.
+        config: handed to it.
+        seed: likewise.
+        origins: where each value of the job was written.
+        steps: where the schedule ends; handed over too where `from_config` takes a parameter of that name.
 
     Raises:
         InputError: the config does not validate, or the trainer lacks a part. Anything else that `from_config`
             raises is left as it is.
     """
     try:
-        trainer = kind.from_config(config, seed=seed)
+        more = {"steps": steps} if steps is not None and takes_steps(kind) else {}
+        trainer = kind.from_config(config, seed=seed, **more)
     except ValidationError as error:
         model = vars(sys.modules[kind.__module__]).get(error.title)
         known = model if isinstance(model, type) and issubclass(model, BaseModel) else BaseModel

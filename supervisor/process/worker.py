@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,6 +30,7 @@ from supervisor.process.heartbeat import Heartbeat, Phase
 from supervisor.process.shadowing import refuse_shadows
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.trainer_loading import ready_trainer
+from supervisor.process.trainer_misfits import evaluation_misfits, schedule_too_short
 from supervisor.record.counters import Progress
 from supervisor.record.run_log import Evaluation
 from supervisor.training.device import batch_to, choose_device
@@ -61,6 +62,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     trainer = ready_trainer(job, spec.origins, device)
     # It may have put handlers of its own in the place of ours.
     stop.stay()
+    refuse(evaluation_misfits(job, trainer, spec.origins))
     console = Console(highlight=False)
     with ConsoleRenderer(job.steps, console) as renderer:
         with misfits_told(spec):
@@ -72,6 +74,8 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
             injector.batches_drawn = lambda: guard.batches_drawn
             injector.flush = guard.flush
             injector.position = lambda: (guard.steps_done, guard.updates_attempted - 1)
+        if spec.resume and (longer := schedule_too_short(spec.layout, job.steps, type(trainer))) is not None:
+            guard.parts.log.warn(longer)
         stop.goes_to(guard)
         heartbeat.enter(Phase.TRAINING)
         with _program_told(guard):
@@ -155,7 +159,7 @@ class RunSigns(Protocol):
     def step(self, progress: Progress) -> None:
         """A step was done."""
 
-    def evaluate(self, evaluation: Evaluation) -> Mapping[str, float]:
+    def evaluate(self, evaluation: Evaluation) -> object:
         """Do an evaluation."""
 
 
@@ -179,10 +183,17 @@ class _Signs:
             progress.step, progress.loss, progress.grad_norm, progress.lr_scale, progress.rung, progress.incidents
         )
 
-    def evaluate(self, evaluation: Evaluation) -> Mapping[str, float]:
-        """Do an evaluation, which may take its time, announced to the parent."""
+    def evaluate(self, evaluation: Evaluation) -> object:
+        """Do an evaluation, which may take its time, announced to the parent; the next step's beat ends that.
+
+        Its time is no step's, or a stall of a later step would be waited for the longer.
+        """
+        began = time.monotonic()
         self._heartbeat.enter(Phase.FINISHING)
-        return evaluation()
+        try:
+            return evaluation()
+        finally:
+            self._last += time.monotonic() - began
 
 
 def guard_of_job(
@@ -222,6 +233,8 @@ def guard_of_job(
         quarantine=spec.quarantine,
         seed=spec.job.seed,
         evaluate=partial(signs.evaluate, evaluate) if evaluate is not None and spec.evaluate else None,
+        evaluate_every_steps=spec.job.evaluate_every_steps if spec.evaluate else None,
+        keep_best=None if spec.job.keep_best is None else spec.job.keep_best.model_dump(mode="json"),
         log_every_steps=spec.job.log_every_steps,
         record_observations=spec.job.observations,
         listeners=[signs.renderer],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from supervisor.errors import said_by
+from supervisor.errors import said_by, traceback_of
 from supervisor.events.observation_file import ObservationFile
 from supervisor.events.schema import (
     BufferExemptEvent,
@@ -17,16 +17,18 @@ from supervisor.events.schema import (
     RunStatus,
     RunSummary,
     StepEvent,
+    WarningEvent,
 )
 from supervisor.events.time_account import TimeAccount
 from supervisor.events.writer import EventLog
 from supervisor.record.counters import Progress
+from supervisor.record.metrics import metrics_in
 from supervisor.record.run_ledger import RunLedger
 from supervisor.records import Observation
 from supervisor.signals.silence import SilenceWatch
 from supervisor.training.learning_rate import highest_lr, nominal_lr
 from supervisor.training.optimizers import AnyOptimizer
-from supervisor.training.rng import preserved_rng
+from supervisor.training.user_code import from_users_frame
 from supervisor.version import __version__
 
 __all__ = ["Evaluation", "ProgressListener", "RunLog", "Standing"]
@@ -35,7 +37,12 @@ SLOW_STEP_SECONDS = 1.0
 SLOW_STEP_TIMES = 10.0
 """A step is slow when it takes longer than both: that many seconds, and that many times the mean step."""
 
-Evaluation = Callable[[], Mapping[str, float]]
+LONGEST_TRACEBACK = 20_000
+"""How much of a traceback goes on record, in characters from its end."""
+
+Evaluation = Callable[[], object]
+"""Gives metrics by name: a mapping to numbers, or whatever a user's function returns instead."""
+
 ProgressListener = Callable[[Progress], object]
 
 
@@ -66,7 +73,7 @@ class RunLog:
         observations: where every update's measurement goes, None to keep none.
         silence: notices a training that goes on without learning.
         standing: gives what is in force now, beside the ledger.
-        metrics: what the evaluation at the end of the run gave.
+        metrics: what the last evaluation gave.
         applied_seconds: wall time of the updates that this process has applied.
         states_seconds: wall time for which it has waited for snapshots and checkpoints.
         lost: what is lost of a run whose last state could not be written.
@@ -83,6 +90,7 @@ class RunLog:
     applied_seconds: float = field(default=0.0, init=False)
     states_seconds: float = field(default=0.0, init=False)
     lost: str | None = field(default=None, init=False)
+    _said: set[str] = field(default_factory=set, init=False)
 
     def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:
         """Put the start of the run on record."""
@@ -146,19 +154,41 @@ class RunLog:
             message = f"slow step: {seconds:.3g} s, where the mean is {mean:.3g} s"
             self.log.warn(message, observation.step, observation.update, spoken=False)
 
-    def evaluate(self, evaluation: Evaluation) -> None:
-        """Take the metrics of the finished training; one that fails is a warning, for the training is saved."""
-        counters, before = self.ledger.counters, self.ledger.seconds
+    def evaluate(self, evaluation: Evaluation) -> dict[str, float] | None:
+        """Take metrics and put them on record; what goes wrong is a warning, for the training is sound.
+
+        Args:
+            evaluation: the user's. It may return and raise anything; it may also try to exit.
+
+        Returns:
+            The metrics; None where it failed, or gave none that can be recorded.
+        """
+        before = self.ledger.seconds
         try:
-            with preserved_rng():
-                self.metrics = {name: float(value) for name, value in evaluation().items()}
-        except Exception as error:  # noqa: BLE001  (whatever the user's evaluation raises, the training is done)
-            message = f"evaluation failed: {said_by(error)}"
-            self.log.warn(message, counters.step, self.ledger.last_update)
-            return
-        seconds = self.ledger.seconds - before
-        event = MetricsEvent(step=counters.step, update=self.ledger.last_update, metrics=self.metrics, seconds=seconds)
+            metrics, left_out = metrics_in(evaluation())
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever the user's evaluation raises)
+            self._say_of_evaluation(f"evaluation failed: {said_by(error)}", traceback_of(from_users_frame(error)))
+            return None
+        for line in left_out:
+            if line not in self._said:
+                self._said.add(line)
+                self._say_of_evaluation(f"evaluation: {line}")
+        if not metrics:
+            return None
+        self.metrics = metrics
+        counters, seconds = self.ledger.counters, self.ledger.seconds - before
+        event = MetricsEvent(step=counters.step, update=self.ledger.last_update, metrics=metrics, seconds=seconds)
         self.log.emit(event)
+        return metrics
+
+    def _say_of_evaluation(self, message: str, traceback: str | None = None) -> None:
+        shown = None
+        if traceback is not None and traceback not in self._said:
+            # Once: an evaluation that fails each time fails alike.
+            self._said.add(traceback)
+            shown = traceback[-LONGEST_TRACEBACK:]
+        step, update = self.ledger.counters.step, self.ledger.last_update
+        self.log.emit(WarningEvent(step=step, update=update, message=message, traceback=shown))
 
     def finished(self, status: RunStatus, lost: str | None = None) -> None:
         """Put the end of a run that was not halted on record, with what is lost of one that could not be saved."""

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
-__all__ = ["FileRecord", "GoodMark", "Manifest", "sha256_of"]
+__all__ = ["Digest", "FileRecord", "GoodMark", "Manifest", "sha256_of"]
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256, hexadecimal."""
 
 
 class _Record(BaseModel):

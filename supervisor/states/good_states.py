@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from supervisor.checkpoints import CheckpointStore, Kept
+from supervisor.checkpoints import BestRule, CheckpointStore, Kept
 from supervisor.events import EventLog
 from supervisor.experiments import Windows
 from supervisor.policy import RecoveryPolicy
@@ -94,6 +94,7 @@ class GoodStates:
         store: the checkpoints, or None for memory only.
         log: hears of every state that is rejected, and of every checkpoint.
         windows: what describes a state; None where nothing does.
+        best: which checkpoint is kept as the best one; None: none is.
 
     Attributes:
         memory: those in memory.
@@ -102,7 +103,12 @@ class GoodStates:
     """
 
     def __init__(
-        self, policy: RecoveryPolicy, store: CheckpointStore | None, log: EventLog, windows: Windows | None = None
+        self,
+        policy: RecoveryPolicy,
+        store: CheckpointStore | None,
+        log: EventLog,
+        windows: Windows | None = None,
+        best: BestRule | None = None,
     ) -> None:
         probation = policy.probation_steps
         self.spares = SpareCopies()
@@ -110,7 +116,7 @@ class GoodStates:
         self.disk: StatesOnDisk | None = None
         if store is not None:
             memory_of = (lambda tree: None) if windows is None else windows.of_checkpoint
-            self.disk = StatesOnDisk(policy.checkpoint.keep, probation, store, log, self.spares, memory_of)
+            self.disk = StatesOnDisk(policy.checkpoint.keep, probation, store, log, self.spares, memory_of, best)
         self._log = log
         # What a recovery rejects belongs to the update that it answers: a resume from before makes both void.
         self._answered: tuple[int | None, int | None] = (None, None)

@@ -7,12 +7,18 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from supervisor.checkpoints import BackgroundWriter, CheckpointStore, Kept
+from supervisor.checkpoints import BackgroundWriter, BestRule, CheckpointStore, Kept, read_metrics, write_metrics
 from supervisor.errors import CheckpointError
 from supervisor.events import EventLog
-from supervisor.events.schema import CheckpointPromotedEvent, CheckpointRejectedEvent, CheckpointSavedEvent
+from supervisor.events.schema import (
+    BestCheckpointEvent,
+    CheckpointPromotedEvent,
+    CheckpointRejectedEvent,
+    CheckpointSavedEvent,
+)
 from supervisor.experiments import Memory
 from supervisor.saved import CheckpointInfo
+from supervisor.states.best import BestCheckpoints
 from supervisor.states.probation import Probation
 from supervisor.states.restore_points import RestorePoint, SpareCopies, last_update
 
@@ -44,6 +50,10 @@ class StatesOnDisk:
         log: hears of every checkpoint saved, promoted and rejected.
         spares: told what is held.
         memory_of: gives the windows and canaries that a checkpoint holds.
+        rule: which checkpoint is kept as the best one beside those; None: none is.
+
+    Attributes:
+        best: which one that is.
     """
 
     def __init__(
@@ -54,6 +64,7 @@ class StatesOnDisk:
         log: EventLog,
         spares: SpareCopies,
         memory_of: Callable[[Mapping[str, Any]], Memory | None] = lambda tree: None,
+        rule: BestRule | None = None,
     ) -> None:
         self._keep = keep
         self._probation = Probation(probation_steps)
@@ -61,6 +72,7 @@ class StatesOnDisk:
         self._log = log
         self._spares = spares
         self._memory_of = memory_of
+        self.best = BestCheckpoints(rule)
         self._writer = BackgroundWriter()
         # By update, of those whose write has ended.
         self._paths: dict[int, Path] = {}
@@ -96,7 +108,15 @@ class StatesOnDisk:
         """Whether the state after so many updates is held, and is good."""
         return update in self._probation and self._probation[update].good
 
-    def save(self, point: RestorePoint, tree: dict[str, Any], *, good: bool = False, wait: bool = False) -> None:
+    def save(
+        self,
+        point: RestorePoint,
+        tree: dict[str, Any],
+        *,
+        good: bool = False,
+        wait: bool = False,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
         """Begin to commit a finite state.
 
         A disk that refuses is reported as a warning: the training goes on with the older ones.
@@ -106,16 +126,28 @@ class StatesOnDisk:
             tree: what to write, the point in it; it belongs to the writer from here on.
             good: it is good already.
             wait: return when it is on disk.
+            metrics: what the evaluation gave on it, where it was evaluated.
         """
         # One at a time, so that a slow disk never holds more than one copy.
         self._writer.settle(wait=True)
         kept = self._probation.add(Kept(point.step, point.update, good))
         self._spares.hold(point)
+        if metrics is not None:
+            self.best.note(point.update, metrics)
         self._writer.begin(
-            lambda: self._store.write(point.step, point.update, tree, good=kept.good),
+            lambda: self._store.write(point.step, point.update, tree, good=kept.good, metrics=metrics),
             lambda done: self._written(point, done),
         )
         self._writer.settle(wait=wait)
+
+    def measured(self, update: int, metrics: Mapping[str, float]) -> None:
+        """The state after so many updates was evaluated when its checkpoint was on disk already."""
+        self._writer.settle(wait=True)
+        if update not in self._paths:
+            return
+        path = self._paths[update]
+        self._writer.begin(lambda: write_metrics(path, metrics), lambda done: self._noted(update, metrics, done))
+        self._writer.settle(wait=True)
 
     def healthy_step(self, at: At) -> None:
         """Count one healthy step for those on probation, and promote those that have seen enough."""
@@ -145,6 +177,7 @@ class StatesOnDisk:
     def reject(self, kept: Kept, reason: str, at: At) -> None:
         """One proved bad: never go back to it again. Its files stay where they are, as evidence."""
         self._probation.remove(kept.update)
+        self.best.forget(kept.update)
         self._say(CheckpointRejectedEvent, kept, self._paths.pop(kept.update), at, reason=reason)
 
     def abandon_after(self, step: int, at: At) -> None:
@@ -172,6 +205,8 @@ class StatesOnDisk:
                 healthy = 0 if info.good else healthy_steps.get(info.update, 0)
                 self._probation.add(Kept(info.step, info.update, info.good, healthy))
                 self._paths[info.update] = info.path
+                if (metrics := read_metrics(info.path)) is not None:
+                    self.best.note(info.update, metrics)
         for kept in [kept for kept in self if kept.step > resumed_step]:
             self._abandon(kept, resumed_step, (None, None))
 
@@ -189,12 +224,14 @@ class StatesOnDisk:
         if error is not None and update not in self._paths:
             # One that was to be written over stands as it was.
             self._probation.remove(update)
+            self.best.forget(update)
         if isinstance(error, CheckpointError):
             self._log.warn(f"checkpoint: {error}", kept.step, last_update(update))
             return
         path = done.result()
         for other in [other for other, at in self._paths.items() if at == path and other != update]:
             self._probation.remove(other)
+            self.best.forget(other)
             del self._paths[other]
         self._paths[update] = path
         if not self._store.syncs_names and not self._told_of_names:
@@ -205,7 +242,31 @@ class StatesOnDisk:
         self._say(CheckpointSavedEvent, kept, path, at)
         if kept.good:
             self._say(CheckpointPromotedEvent, kept, path, at)
+        self._say_where_best(kept, path)
         self._trim()
+
+    def _noted(self, update: int, metrics: Mapping[str, float], done: Future[Path]) -> None:
+        if isinstance(error := done.exception(), OSError):
+            self._log.warn(f"the metrics could not be written beside the checkpoint: {error.strerror}")
+            return
+        path = done.result()
+        self.best.note(update, metrics)
+        self._say_where_best(self._probation[update], path)
+        self._trim()
+
+    def _say_where_best(self, kept: Kept, path: Path) -> None:
+        rule, best = self.best.rule, self.best.of(self._paths)
+        if rule is None or best is None or best[0] != kept.update:
+            return
+        event = BestCheckpointEvent(
+            step=kept.step,
+            update=last_update(kept.update),
+            checkpoint_step=kept.step,
+            path=_relative(path),
+            metric=rule.metric,
+            value=best[1],
+        )
+        self._log.emit(event)
 
     def _promote(self, kept: Kept, at: At) -> None:
         try:
@@ -219,8 +280,10 @@ class StatesOnDisk:
         self._say(CheckpointPromotedEvent, kept, self._paths[kept.update], at)
 
     def _trim(self) -> None:
+        pinned = self.best.pinned(self)
         for kept in self._probation.surplus(self._keep, frozenset(self._paths)):
-            self._retire(kept)
+            if kept.update not in pinned:
+                self._retire(kept)
 
     def _abandon(self, kept: Kept, step: int, at: At) -> None:
         reason = f"abandoned: the run went back to step {step}"
@@ -229,6 +292,7 @@ class StatesOnDisk:
 
     def _retire(self, kept: Kept) -> None:
         self._probation.remove(kept.update)
+        self.best.forget(kept.update)
         path = self._paths.pop(kept.update)
         self._writer.begin(lambda: self._store.retire(path), lambda done: self._retired(path, done))
 

@@ -10,13 +10,14 @@ from supervisor.errors import InputError, text_of
 from supervisor.events.writer import EventLog
 from supervisor.policy import RecoveryPolicy
 from supervisor.record.next_batches import NextBatches
+from supervisor.states.evaluations import Evaluations
 from supervisor.states.good_states import GoodStates
 from supervisor.states.restore_points import RestorePoint, RestorePoints
 from supervisor.training.data_position import writable
 from supervisor.training.inspection import StateCheck
 from supervisor.training.trainer import Stateful
 
-__all__ = ["CheckpointParts", "StateTaker"]
+__all__ = ["CheckpointParts", "Companions", "StateTaker"]
 
 
 class CheckpointParts:
@@ -49,6 +50,19 @@ class CheckpointParts:
                 part.load_state_dict(tree[name])
 
 
+@dataclass(frozen=True, slots=True)
+class Companions:
+    """What goes along with each checkpoint.
+
+    Attributes:
+        evaluations: the evaluations amid the training; None: there are none.
+        next_batches: told of each checkpoint, to note what is drawn after it; None: nobody asks.
+    """
+
+    evaluations: Evaluations | None = None
+    next_batches: NextBatches | None = None
+
+
 @dataclass(slots=True)
 class StateTaker:
     """Knows when a state is due, and never takes one that is not finite.
@@ -60,7 +74,7 @@ class StateTaker:
         states: where it goes.
         parts: what a checkpoint carries beside it.
         log: hears what could not be taken.
-        next_batches: told of each checkpoint, to note what is drawn after it.
+        along: what goes along with each checkpoint.
         end: where the schedule ends, None while that is not known; the last step's state is always checked.
         seconds: wall time that the training has waited for states so far.
     """
@@ -71,7 +85,7 @@ class StateTaker:
     states: GoodStates
     parts: CheckpointParts
     log: EventLog
-    next_batches: NextBatches | None = None
+    along: Companions = field(default_factory=Companions)
     end: int | None = field(default=None, init=False)
     seconds: float = field(default=0.0, init=False)
     _snapshot_every: int = field(init=False)
@@ -110,15 +124,22 @@ class StateTaker:
         self.seconds += self.points.ledger.now() - began
 
     def take_due(self, *, known_finite: bool) -> None:
-        """Take the states that are due now."""
+        """Evaluate the present state and take it, where either is due now, or where it proves to be the best so far.
+
+        It is evaluated first: a checkpoint then says that its step was, and a run that is resumed from an older one
+        comes to the same evaluations.
+        """
         step = self.points.ledger.counters.step
-        if not self.due(step) or not (known_finite or self.check.is_finite()):
+        evaluations = self.along.evaluations
+        metrics = None if evaluations is None else evaluations.take_due()
+        due, best = self.due(step), evaluations is not None and evaluations.best(metrics)
+        if not (due or best) or not ((due and known_finite) or self.check.is_finite()):
             return
         began = self.points.ledger.now()
         point = self.points.take()
         if self._snapshot_every > 0 and step % self._snapshot_every == 0:
             self.states.memory.remember(point)
-        if self._checkpoint_every > 0 and step % self._checkpoint_every == 0:
+        if best or (self._checkpoint_every > 0 and step % self._checkpoint_every == 0):
             self._save(point)
         self.seconds += self.points.ledger.now() - began
 
@@ -171,6 +192,8 @@ class StateTaker:
             **self.points.ledger.state_dict(),
             **self.parts.tree(),
         }
-        self.states.disk.save(point, tree, good=good, wait=wait)
-        if self.next_batches is not None:
-            self.next_batches.follows(point.update)
+        evaluations, next_batches = self.along.evaluations, self.along.next_batches
+        metrics = None if evaluations is None else evaluations.of(point.update)
+        self.states.disk.save(point, tree, good=good, wait=wait, metrics=metrics)
+        if next_batches is not None:
+            next_batches.follows(point.update)

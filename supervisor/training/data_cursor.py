@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from supervisor.training.data_indices import IndexRecorder, indices_in
 from supervisor.training.data_position import DataPosition, Told
 from supervisor.training.device import devices_of, placed
 from supervisor.training.loader_errors import DataFault, loader_error, why_empty
+from supervisor.training.loaders import loader_undisturbed
 from supervisor.training.rng import capture_rng, generator_states, preserved_rng, restore_generators, restore_rng
 from supervisor.training.samples import keep_samples, sample_count
 from supervisor.training.trainer import Stateful
@@ -229,6 +231,10 @@ class DataCursor(DataPosition):
         next(self._iterator or iter(()), None)
         self._end_epoch()
         return True
+
+    def undisturbed(self) -> contextlib.AbstractContextManager[object]:
+        """A block in which somebody else may read the data, and after which the next batch is the one it was."""
+        return loader_undisturbed(self._data, self.position, self.seek)
 
     def position(self) -> dict[str, Any]:
         """Where the data stand, as tensors and plain values; batches put back are in it as they are (`writable`)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -100,6 +101,10 @@ class DataPosition:
     def ended_epoch(self) -> bool:
         """Whether the batch drawn last was the last of its epoch; the next epoch then counts as begun."""
         return False
+
+    def undisturbed(self) -> contextlib.AbstractContextManager[object]:
+        """A block in which somebody else may read the data, and after which the next batch is the one it was."""
+        return contextlib.nullcontext()
 
     def position(self) -> dict[str, Any]:
         """Where the data stand, as tensors and plain values."""

@@ -34,7 +34,8 @@ class Trainer(Protocol):
     - `scaler`: `torch.amp.GradScaler`;
     - `on_gradients(total_norm)`: called between inspection and update;
     - `sanitized() -> Tensor`: 0-dimensional, values the model replaced since the last call;
-    - `evaluate() -> dict[str, float]`: validation metrics, called at the end of the run;
+    - `evaluate() -> dict[str, float]`: validation metrics, called at the end of the run and every
+      `evaluate_every_steps` of the job; whatever it changes is put back;
     - `reset_module(name, module, generator) -> bool`: redraws a module by the trainer's own rule, drawing from the
       CPU generator alone; True when it did;
     - `state_dict` / `load_state_dict`: anything else that a step changes.
@@ -46,7 +47,10 @@ class Trainer(Protocol):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], *, seed: int) -> Self:
-        """Build the job. A pydantic `ValidationError` or an `InputError` ends the run with exit code 2."""
+        """Build the job. A pydantic `ValidationError` or an `InputError` ends the run with exit code 2.
+
+        Where it takes a parameter named `steps`, it is handed the step at which the schedule ends.
+        """
 
     def loss(self, batch: Any) -> Tensor:
         """Scalar loss with a graph. It may be called again on the same batch, to diagnose."""

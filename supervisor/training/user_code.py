@@ -6,10 +6,13 @@ import functools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 import torch
 
-__all__ = ["frames_outwards", "is_users", "user_frame"]
+__all__ = ["frames_outwards", "from_users_frame", "is_users", "user_frame"]
+
+_Error = TypeVar("_Error", bound=BaseException)
 
 _NOT_THE_USERS = frozenset({Path(torch.__file__).resolve().parent, Path(__file__).resolve().parent.parent})
 _TYPED_IN = ("<stdin>", "<ipython-input")
@@ -40,3 +43,11 @@ def frames_outwards(frame: FrameType | None) -> Iterator[tuple[str, int]]:
     while frame is not None:
         yield frame.f_code.co_filename, frame.f_lineno
         frame = frame.f_back
+
+
+def from_users_frame(error: _Error) -> _Error:
+    """The exception, its traceback beginning at the outermost frame that is the user's, where one is."""
+    trace = error.__traceback__
+    while trace is not None and not is_users(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return error if trace is None else error.with_traceback(trace)

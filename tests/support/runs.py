@@ -22,6 +22,7 @@ from support.command import PATIENCE_SECONDS, read_lines, start, write_job
 from support.exact import assert_same
 
 __all__ = [
+    "BUT",
     "STEADY",
     "alive",
     "assert_same_end",

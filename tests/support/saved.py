@@ -1,20 +1,114 @@
-"""Checkpoints as files: whole ones, for what looks at them without loading their state."""
+"""A run that was evaluated and has kept its best checkpoint, made in this process.
+
+The trainer ties two weights, keeps statistics and a buffer that no state_dict holds, has state of its own, and its
+evaluation draws.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from supervisor.saved.manifest import Manifest, sha256_of
-from supervisor.saved.verification import MANIFEST_FILE, STATE_FILE
+from supervisor.job import ResolvedJob
+from supervisor.process.ending import StopRequest
+from supervisor.process.heartbeat import Heartbeat
+from supervisor.process.run_directory import RunDirectory
+from supervisor.process.spec import WorkerSpec
+from supervisor.process.worker import run_job
 
-__all__ = ["write_checkpoint"]
+__all__ = ["RULE", "SCORES", "NeverStops", "saved_run"]
+
+RULE = {"metric": "score", "mode": "max"}
+
+SCORES = {4: 0.1, 8: 0.9, 12: 0.3}
+"""What the trainer's evaluation gives, by the steps done."""
+
+TRAINER = """
+import torch
+from torch import nn
 
 
-def write_checkpoint(checkpoints: Path, step: int) -> Path:
-    """Write one that verifies, whose state is a few bytes."""
-    folder = checkpoints / f"step-{step:08d}"
-    folder.mkdir(parents=True)
-    (folder / STATE_FILE).write_bytes(b"a state of step %d" % step)
-    manifest = Manifest(step=step, update=step, run_id="r", files={STATE_FILE: sha256_of(folder / STATE_FILE)})
-    (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(by_alias=True), encoding="utf-8")
-    return folder
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.into = nn.Linear(4, 4, bias=False)
+        self.norm = nn.BatchNorm1d(4)
+        self.out = nn.Linear(4, 4, bias=False)
+        self.out.weight = self.into.weight
+        self.register_buffer("scratch", torch.zeros(2), persistent=False)
+
+    def forward(self, x):
+        return self.out(torch.tanh(self.norm(self.into(x))))
+
+
+class Saved:
+    def __init__(self, config, seed):
+        generator = torch.Generator().manual_seed(seed)
+        self.model = Tied()
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.05)
+        self.data = [torch.randn(8, 4, generator=generator) for _ in range(4)]
+        self.steps = 0
+        self.raises = config.get("raises", False)
+
+    @classmethod
+    def from_config(cls, config, *, seed):
+        return cls(config, seed)
+
+    def loss(self, x):
+        self.steps += 1
+        self.model.scratch += 1
+        return (self.model(x) - x).square().mean()
+
+    def evaluate(self):
+        print("evaluating")
+        if self.raises:
+            raise ValueError("no held-out data")
+        scores = {4: 0.1, 8: 0.9, 12: 0.3}
+        self.model.eval()
+        loss = self.model(self.data[0]).square().mean().item()
+        return {"score": scores[self.steps], "drawn": torch.rand(()).item(), "loss": loss, "nan": float("nan")}
+
+    def state_dict(self):
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.steps = state["steps"]
+
+
+class Blind(Saved):
+    evaluate = None
+"""
+
+
+class NeverStops(StopRequest):
+    """Leaves the signals of this process alone."""
+
+    def __init__(self) -> None:
+        return
+
+    def goes_to(self, receiver: object) -> None:
+        return
+
+
+def saved_run(resolve: Callable[..., ResolvedJob], *, run: bool = True, resume: bool = False, **values: Any) -> Path:
+    """The directory of a run of 12 steps, evaluated at each fourth; its best checkpoint is that of step 8."""
+    Path("saved.py").write_text(TRAINER, encoding="utf-8")
+    resolved = resolve(
+        **{
+            "trainer": "saved:Saved",
+            "steps": 12,
+            "evaluate_every_steps": 4,
+            "keep_best": RULE,
+            "policy": {"checkpoint": {"every_steps": 6, "keep": 1}, "probation_steps": 1},
+            **values,
+        }
+    )
+    directory = RunDirectory(resolved)
+    if not resume:
+        directory.open_new()
+    directory.prepare()
+    spec = WorkerSpec.of(resolved, run_id="abc", resume=resume)
+    if run:
+        run_job(spec, NeverStops(), Heartbeat(spec.layout.heartbeat, create=True))
+    return Path(resolved.job.run_dir)

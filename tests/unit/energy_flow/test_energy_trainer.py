@@ -253,6 +253,16 @@ def test_learning_rate_warms_up_then_comes_down_to_its_floor(pairs_file: str) ->
     assert rates[40:] == pytest.approx([0.02] * 20)
 
 
+@pytest.mark.parametrize(
+    ("steps", "written", "expected"), [(None, None, 1500), (400, None, 1500), (1600, None, 1600), (1600, 40, 40)]
+)
+def test_the_schedule_is_as_long_as_a_long_job_unless_the_config_says(
+    pairs_file: str, steps: int | None, written: int | None, expected: int
+) -> None:
+    config = {**TINY, "data": pairs_file, "schedule_steps": written}
+    assert EnergyTrainer.from_config(config, seed=0, steps=steps).schedule_steps == expected
+
+
 def test_bfloat16_runs_and_keeps_positions_in_full_precision(pairs_file: str) -> None:
     trainer = tiny(pairs_file, autocast_bfloat16=True)
     loss = trainer.loss(next(iter(trainer.data)))

@@ -123,6 +123,15 @@ SUMMARY = schema.RunSummary(status=schema.RunStatus.FINISHED, steps=9, applied_s
             ),
             "worker 7 is gone: killed (SIGKILL)",
         ),
+        (schema.MetricsEvent(step=50, update=49, metrics={"mrr": 0.25}), "evaluated after 50 steps: mrr 0.25"),
+        (
+            schema.MetricsEvent(step=50, metrics={f"m{index}": float(index) for index in range(9)}),
+            "evaluated after 50 steps: m0 0, m1 1, m2 2, m3 3 and 5 more",
+        ),
+        (
+            schema.BestCheckpointEvent(step=50, checkpoint_step=50, path="checkpoints/x", metric="mrr", value=0.25),
+            "best so far: mrr 0.25 after 50 steps, kept in checkpoints/x",
+        ),
         (schema.WorkerStalledEvent(pid=7, seconds=300), "worker 7 has stood still for 300 s"),
         (
             schema.WorkerStalledEvent(pid=7, seconds=300, limit="restart.stall_timeout_seconds"),
@@ -153,6 +162,12 @@ def test_other_events_that_a_person_should_see(event: Event, line: str):
 )
 def test_what_goes_as_it_should_is_not_said(event: Event):
     assert lines(event) == []
+
+
+def test_a_warning_about_the_users_code_shows_its_traceback():
+    story = "Traceback (most recent call last):\n  File ...\nValueError: no rows\n"
+    warning = schema.WarningEvent(step=4, message="evaluation failed: ValueError: no rows", traceback=story)
+    assert lines(warning) == ["step 4: warning: evaluation failed: ValueError: no rows", story.rstrip()]
 
 
 def test_bad_news_look_bad():

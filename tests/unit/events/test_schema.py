@@ -25,6 +25,7 @@ MODELS: tuple[type[EventBase], ...] = get_args(get_args(KnownEvent)[0])
 NAMES = {
     *("run_started", "run_resumed", "step", "signal", "decision", "action_applied", "action_failed"),
     *("incident_opened", "incident_closed", "checkpoint_saved", "checkpoint_promoted", "checkpoint_rejected"),
+    "checkpoint_best",
     *("worker_started", "worker_exited", "worker_stalled", "run_halted", "run_finished"),
     *("lr_restored", "metrics", "buffer_exempt", "warning", "diagnosis", "quarantined", "canary"),
     *("experiment", "data_shift", "cure_tried", "cure_chosen", "settings_changed"),
@@ -192,6 +193,7 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
     schema.CheckpointSavedEvent: checkpoint,
     schema.CheckpointPromotedEvent: checkpoint,
     schema.CheckpointRejectedEvent: {**checkpoint, "reason": names},
+    schema.BestCheckpointEvent: {**checkpoint, "metric": names, "value": numbers},
     schema.WorkerStartedEvent: {"pid": positive, "restarts": counts, "steps": st.none() | positive},
     schema.WorkerExitedEvent: {
         "pid": positive,
@@ -210,7 +212,7 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
     schema.LrRestoredEvent: {"lr_scale": numbers},
     schema.MetricsEvent: {"metrics": metrics, "seconds": numbers},
     schema.BufferExemptEvent: {"buffers": st.lists(names, max_size=3).map(tuple)},
-    schema.WarningEvent: {"message": names, "spoken": st.just(True)},
+    schema.WarningEvent: {"message": names, "spoken": st.just(True), "traceback": st.none() | names},
 }
 SIGNAL_EVENTS = st.builds(
     lambda signal, details, stamp: schema.SignalEvent(signal=signal, **details, **stamp),

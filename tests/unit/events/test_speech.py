@@ -123,6 +123,11 @@ def test_of_many_lines_those_are_said_at_which_their_number_has_doubled() -> Non
     assert lines[-1] == "finished after 900 steps with 1000 incidents"
 
 
+def test_the_traceback_of_the_users_code_follows_its_warning() -> None:
+    warning = schema.WarningEvent(step=3, update=3, message="evaluation failed", traceback="Traceback\nValueError\n")
+    assert said(warning) == ["step 3: warning: evaluation failed\nTraceback\nValueError"]
+
+
 def test_many_warnings_hold_no_incident_back() -> None:
     warnings = [schema.WarningEvent(message="again")] * 100
     lines = said(*warnings, signal(1), opened(1), applied(1), finished(1))

@@ -61,6 +61,7 @@ def test_one_call_reaches_the_file_and_every_listener_with_the_stamps(tmp_path: 
         "step": 7,
         "update": 9,
         "message": "hé\nho",
+        "traceback": None,
         "monotonic": 0.0,
         "boot": monotonic_since(),
     }

@@ -32,13 +32,13 @@ POLICY = quiet(
 class Loop:
     """A loop of one's own on the primitives alone."""
 
-    def __init__(self, *, accumulate: int = 1, evaluate: Any = None, **options: Any) -> None:
+    def __init__(self, *, accumulate: int = 1, **options: Any) -> None:
         self.training: Training = build(draws=True, average=True)
         self.heard = EventList()
         options = {"policy": POLICY, "listeners": [self.heard], "clock": FakeClock(), **options}
         guard: Guard = guard_of(self.training, options.pop("data", None), accumulate=accumulate, **options)
         # The primitives by themselves, on the parts of a guard.
-        self.primitives = Primitives(guard.parts, accumulate, evaluate, {"accumulate": accumulate}, resumed=False)
+        self.primitives = Primitives(guard.parts, accumulate, {"accumulate": accumulate}, resumed=False)
 
     def backward(self, batch: Any) -> torch.Tensor:
         loss = self.training.loss(batch)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from supervisor.job import Device, Job
+from supervisor.job import BestMode, Device, Job
 
 
 def job(**changes: Any) -> Job:
@@ -42,6 +42,30 @@ def test_what_names_no_class(trainer: str) -> None:
 def test_what_is_no_path(key: str, path: str) -> None:
     with pytest.raises(ValidationError, match="is not a path"):
         job(**{key: path})
+
+
+def test_evaluations_and_the_best_checkpoint() -> None:
+    found = job(evaluate_every_steps=50, keep_best={"metric": "mrr", "mode": "max"})
+    assert found.keep_best is not None
+    assert (found.evaluate_every_steps, found.keep_best.metric, found.keep_best.mode) == (50, "mrr", BestMode.MAX)
+    assert (job().evaluate_every_steps, job().keep_best) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"evaluate_every_steps": 0},
+        {"evaluate_every_steps": True},
+        {"keep_best": "mrr"},
+        {"keep_best": {"metric": "mrr"}},
+        {"keep_best": {"metric": "", "mode": "max"}},
+        {"keep_best": {"metric": "mrr", "mode": "most"}},
+        {"keep_best": {"metric": "mrr", "mode": "max", "keep": 2}},
+    ],
+)
+def test_what_says_nothing_about_evaluations(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        job(**wrong)
 
 
 @pytest.mark.parametrize("policy", [5, "", " ", [], True])

@@ -33,8 +33,9 @@ def resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolve:
 def process_as_before(resolve: Resolve, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Undoes what a worker does to the process that it has to itself: threads, seeds, imports and their path."""
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setitem(sys.modules, "mine", sys)
-    del sys.modules["mine"]
+    for name in ("mine", "saved"):
+        monkeypatch.setitem(sys.modules, name, sys)
+        del sys.modules[name]
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     yield
     torch.set_num_threads(threads)

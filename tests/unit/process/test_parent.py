@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.saved import write_checkpoint
+from support.whole_checkpoints import write_checkpoint
 
 from supervisor.errors import ExitCode, InputError
 from supervisor.events import EventLog, RunStatus, RunSummary

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.saved import write_checkpoint
+from support.whole_checkpoints import write_checkpoint
 
 from supervisor.errors import ExitCode, InputError
 from supervisor.events import EventLog, RunStatus, RunSummary

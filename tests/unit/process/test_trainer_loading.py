@@ -11,7 +11,7 @@ import pytest
 
 from supervisor.config.origins import Origins
 from supervisor.errors import InputError
-from supervisor.process.trainer_loading import build_trainer, find_trainer
+from supervisor.process.trainer_loading import build_trainer, find_trainer, takes_steps
 
 ORIGINS = Origins("j.yaml", {("trainer",): 2, ("config", "width"): 5}, {})
 
@@ -101,6 +101,24 @@ def test_a_trainer_that_cannot_be_found(module: Module, name: str, said: str) ->
     module("poor_trainer", "import not_installed\n")
     with pytest.raises(InputError, match=said):
         find_trainer(name, ORIGINS)
+
+
+@pytest.mark.parametrize(
+    ("signature", "told"),
+    [
+        ("config, *, seed, steps", 9),
+        ("config, seed, steps=3", 9),
+        ("config, *, seed", None),
+        ("config, *, seed, **more", None),
+    ],
+)
+def test_the_steps_are_handed_to_a_trainer_that_takes_them(module: Module, signature: str, told: int | None) -> None:
+    text = GOOD.replace("def from_config(cls, config, *, seed):", f"def from_config(cls, {signature}):", 1)
+    text = text.replace("return cls(Config", "cls.told = locals().get('steps'); return cls(Config", 1)
+    module("stepping", text)
+    kind = find_trainer("stepping:Tiny", ORIGINS)
+    assert takes_steps(kind) is (told is not None)
+    assert build_trainer(kind, {}, 7, ORIGINS, 9).told == told  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from supervisor.process.ending import StopRequest
 from supervisor.process.heartbeat import Heartbeat, Phase
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.worker import run_job
+from supervisor.testing.clock import FakeClock
 
 Resolve = Callable[..., ResolvedJob]
 
@@ -150,3 +153,97 @@ def test_a_scheduler_steps_as_often_as_its_trainer_says(resolve: Resolve, interv
     (first, last), halvings = (noted[0], noted[-1]), noted[-1]["step"] // steps - noted[0]["step"] // steps
     assert halvings > 0
     assert last["lr"] == pytest.approx(first["lr"] * 0.5**halvings)
+
+
+class Beats(Heartbeat):
+    """Remembers what the worker has said."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, create=True)
+        self.said: list[Any] = []
+
+    def beat(self, step: int, slowest_seconds: float) -> None:
+        self.said.append((step, slowest_seconds))
+        super().beat(step, slowest_seconds)
+
+    def enter(self, phase: Phase) -> None:
+        self.said.append(phase)
+        super().enter(phase)
+
+
+EVALUATED = {"evaluate_every_steps": 5, "keep_best": {"metric": "square", "mode": "max"}}
+
+
+def test_it_evaluates_amid_the_run_and_keeps_the_best(resolve: Resolve, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, run_dir = work(resolve(steps=10, **EVALUATED))
+    assert code == ExitCode.FINISHED
+    assert [event.step for event in read_events(run_dir) if event.event == "metrics"] == [5, 10]
+    assert (run_dir / "checkpoints" / "step-00000005").is_dir()
+    assert "evaluated after 5 steps: square 5" in capsys.readouterr().out
+
+
+def test_an_evaluation_is_announced_ends_with_the_step_and_is_no_steps_time(
+    resolve: Resolve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that jumps an hour as the trainer evaluates: the parent must not wait longer for a step for it."""
+    resolved, clock = resolve(steps=10, **EVALUATED), FakeClock()
+    monkeypatch.setattr(time, "monotonic", clock.monotonic)
+    heartbeat = Beats(WorkerSpec.of(resolved, run_id="abc", resume=False).layout.heartbeat)
+    module = Path("mine.py")
+    text = module.read_text("utf-8").replace("return {", "time.sleep(3600); return {")
+    module.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(time, "sleep", clock.sleep)
+    assert run_job(WorkerSpec.of(resolved, run_id="abc", resume=False), NeverStops(), heartbeat) == ExitCode.FINISHED
+    steps: list[Any] = [(step, 0.0) for step in range(10)]
+    assert heartbeat.said == [Phase.TRAINING, *steps[:4], Phase.FINISHING, *steps[4:9], Phase.FINISHING, steps[9]]
+    assert clock.monotonic() >= 7200
+
+
+@pytest.mark.parametrize("how", ["raise ValueError('no held-out data')", "sys.exit(3)"])
+def test_an_evaluation_that_raises_or_exits_is_shown_and_the_run_finishes(
+    resolve: Resolve, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    resolved = resolve(steps=10, evaluate_every_steps=5)
+    module = Path("mine.py")
+    module.write_text(
+        module.read_text("utf-8").replace('return {"square"', f'{how}; return {{"square"'), encoding="utf-8"
+    )
+    code, _, run_dir = work(resolved)
+    assert code == ExitCode.FINISHED
+    said = [event for event in read_events(run_dir) if event.event == "warning"]
+    assert [event.step for event in said] == [5, 10]
+    shown = capsys.readouterr().out
+    assert "step 5 (update 4): warning: evaluation failed: " in shown
+    assert f'File "{module.absolute()}", line' in shown
+    assert names(run_dir)[-1] == "run_finished"
+
+
+def test_a_trainer_without_evaluate_cannot_be_evaluated(resolve: Resolve) -> None:
+    resolved = resolve(**EVALUATED)
+    module = Path("mine.py")
+    module.write_text(module.read_text("utf-8").replace("def evaluate", "def judge"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"job\.yaml:\d+: evaluate_every_steps: Tiny has no evaluate: give it"):
+        work(resolved)
+
+
+@pytest.mark.parametrize("takes_steps", [False, True])
+def test_more_steps_than_the_run_was_started_with_are_told_to_the_trainer_or_to_the_user(
+    resolve: Resolve, takes_steps: bool
+) -> None:
+    module = Path("mine.py")
+    if takes_steps:
+        text = module.read_text("utf-8").replace("*, seed):", "*, seed, steps):")
+        text = text.replace("return cls(", "cls.told = steps; return cls(")
+        module.write_text(text, encoding="utf-8")
+    work(resolve(steps=10))
+    spec = WorkerSpec.of(resolve(steps=16), run_id="abc", resume=True)
+    assert run_job(spec, NeverStops(), Heartbeat(spec.layout.heartbeat, create=True)) == ExitCode.FINISHED
+    said = [event.message for event in read_events(Path(spec.run_dir)) if event.event == "warning"]
+    if takes_steps:
+        assert said == []
+        assert sys.modules["mine"].Tiny.told == 16
+    else:
+        (message,) = said
+        assert message.startswith(
+            "the run goes on to 16 steps and was started with 10: a schedule of the trainer's was"
+        )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support.exact import assert_same, generators, seed_all
 from support.parts import NAN_LOSS, attempt_of, log_to, policy_of
 from torch import nn
 from torch.optim import SGD
@@ -22,7 +20,6 @@ from supervisor.record.run_log import RunLog, Standing
 from supervisor.records import Observation
 from supervisor.testing.clock import FakeClock
 from supervisor.testing.events import EventList
-from supervisor.training.rng import preserved_rng
 from supervisor.version import __version__
 
 OPTIMIZER = SGD(nn.Linear(1, 1).parameters(), lr=0.25)
@@ -158,26 +155,55 @@ class TestEvaluation:
         assert event.metrics["mrr"] == 0.5
         assert run.log.summary(RunStatus.FINISHED).metrics["mrr"] == 0.5
 
-    @pytest.mark.parametrize("metrics", [{"mrr": "high"}, None, 3])
-    def test_one_that_fails_is_a_warning(self, metrics: Any) -> None:
+    @pytest.mark.parametrize(
+        ("returned", "said"),
+        [
+            ({"mrr": "high"}, "evaluation: metric mrr: a str: left out; return a number"),
+            (None, "evaluation: evaluate returned None: return a dictionary of names and numbers"),
+            (3, "evaluation: evaluate returned an int: return a dictionary of names and numbers"),
+        ],
+    )
+    def test_what_cannot_be_recorded_is_said_once(self, returned: Any, said: str) -> None:
         run = Run(every=100)
         run.step()
-        run.log.evaluate(lambda: metrics)
+        assert run.log.evaluate(lambda: returned) is None
+        assert run.log.evaluate(lambda: returned) is None
         (event,) = run.heard
         assert (event.event, event.step, event.update) == ("warning", 1, 0)
-        assert event.message.startswith("evaluation failed: ")
+        assert (event.message, event.traceback) == (said, None)
         assert run.log.summary(RunStatus.FINISHED).metrics == {}
 
-    def test_it_moves_no_generator(self) -> None:
-        with preserved_rng():
-            seed_all(3)
-            before = generators()
+    def test_what_can_be_recorded_is_even_beside_what_cannot(self) -> None:
+        run = Run(every=100)
+        assert run.log.evaluate(lambda: {"mrr": 0.5, "rows": [1, 2]}) == {"mrr": 0.5}
+        assert [event.event for event in run.heard] == ["warning", "metrics"]
 
-            def evaluate() -> Any:
-                return {"drawn": float(torch.rand(())) + random.random()}
+    @pytest.mark.parametrize("error", [RuntimeError("no held-out data"), SystemExit(3), SystemExit()])
+    def test_one_that_raises_is_a_warning_with_its_traceback_the_first_time(self, error: BaseException) -> None:
+        run = Run(every=100)
+        run.step()
 
+        def evaluate() -> Any:
+            raise type(error)(*error.args)
+
+        for _ in range(2):
+            assert run.log.evaluate(evaluate) is None
+        first, second = run.heard
+        assert (first.event, first.step, first.update) == ("warning", 1, 0)
+        assert first.message.startswith(f"evaluation failed: {type(error).__name__}")
+        lines = first.traceback.splitlines()
+        assert lines[0].startswith("Traceback")
+        assert ", in evaluate" in lines[1], "it begins where the user's code does"
+        assert lines[-1].startswith(type(error).__name__)
+        assert (second.message, second.traceback) == (first.message, None)
+        assert run.log.summary(RunStatus.FINISHED).metrics == {}
+
+    def test_an_interrupt_passes(self) -> None:
+        def evaluate() -> Any:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
             Run().log.evaluate(evaluate)
-            assert_same(generators(), before)
 
 
 class TestTheEnd:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.saved import write_checkpoint
+from support.whole_checkpoints import write_checkpoint
 
 from supervisor.errors import CheckpointError
 from supervisor.saved.manifest import GoodMark, sha256_of

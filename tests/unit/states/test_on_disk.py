@@ -25,9 +25,9 @@ class SlowStore(CheckpointStore):
 
     gate: threading.Event
 
-    def write(self, step: int, update: int, tree: Any, *, good: bool = False) -> Path:
+    def write(self, step: int, update: int, tree: Any, **options: Any) -> Path:
         assert self.gate.wait(60)
-        return super().write(step, update, tree, good=good)
+        return super().write(step, update, tree, **options)
 
 
 class Disk:

@@ -13,7 +13,7 @@ import torch
 from torch import fx, nn
 
 import supervisor
-from supervisor.training.user_code import frames_outwards, is_users, user_frame
+from supervisor.training.user_code import frames_outwards, from_users_frame, is_users, user_frame
 
 TORCH = Path(torch.__file__).resolve().parent
 OURS = Path(supervisor.__file__).resolve().parent
@@ -119,3 +119,24 @@ def test_in_an_exception_and_in_a_trace_of_a_package_that_is_installed_beside_ou
     command = [sys.executable, "-c", SCRIPT]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == [f"{package / 'losses.py'}:3", f"{package / 'losses.py'}:6"], done.stderr
+
+
+def test_a_traceback_begins_where_the_users_code_does() -> None:
+    """Not where a frame of torch's has called it."""
+
+    class Mine(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no") as raised:
+        Mine()(torch.zeros(1))
+    error = raised.value
+    # Without this test's own frame, as where torch itself was called by the supervisor.
+    assert error.__traceback__ is not None
+    error = error.with_traceback(error.__traceback__.tb_next)
+    assert not is_users(error.__traceback__.tb_frame.f_code.co_filename)
+    trimmed = from_users_frame(error).__traceback__
+    assert trimmed is not None
+    assert trimmed.tb_frame.f_code.co_name == "forward"
+    bare = ValueError("never raised")
+    assert from_users_frame(bare) is bare
