@@ -117,7 +117,21 @@ MAY_IMPORT: dict[str, set[str]] = {
         "update",
     },
     "rehearsal": {"errors", "events", "faults", "job", "process", "report", "run_layout"},
-    "cli": {"display", "streams", "version", "errors", "events", "job", "policy", "process", "records", "rehearsal", "replay", "report", "run_layout"},
+    "cli": {
+        "display",
+        "streams",
+        "version",
+        "errors",
+        "events",
+        "job",
+        "policy",
+        "process",
+        "records",
+        "rehearsal",
+        "replay",
+        "report",
+        "run_layout",
+    },
     "__main__": {"cli"},
 }
 """Rooms of `supervisor`, lowest first: each may import itself and these, and nothing from above."""

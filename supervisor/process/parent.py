@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 from collections.abc import Iterator
 from types import FrameType
 
@@ -12,7 +11,10 @@ import tenacity
 
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import ExitCode
+from supervisor.events.console import ConsoleRenderer
+from supervisor.events.safe_console import console_on_stdout
 from supervisor.events.schema import ExitClassification, WarningEvent
+from supervisor.events.stderr import say
 from supervisor.events.writer import EventLog
 from supervisor.job import ResolvedJob
 from supervisor.process.budget import RestartBudget
@@ -21,6 +23,7 @@ from supervisor.process.exits import WorkerEnd, write_process_incident
 from supervisor.process.run_directory import RunDirectory, run_lock
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.worker_process import WorkerProcess
+from supervisor.streams import tell
 
 __all__ = ["Parent"]
 
@@ -58,12 +61,14 @@ class Parent:
         with run_lock(directory.path, directory.shown):
             over = directory.already_over() if self._resume else None
             if over is not None:
-                sys.stdout.write(f"{over[1]}\n")
+                tell(over[1], "stdout")
                 return over[0]
             run_id = directory.run_id()
             directory.prepare()
             budget = RestartBudget(directory.layout.restarts, self._settings)
-            with EventLog(directory.layout.parent_events, run_id, None, self._clock) as log, self._signals_passed_on():
+            voice = ConsoleRenderer(None, console_on_stdout(), self._clock)
+            log = EventLog(directory.layout.parent_events, run_id, None, self._clock, [voice])
+            with log, self._signals_passed_on():
                 if budget.spent(self._now()):
                     # A resume does not buy the run more restarts: it waits until old failures leave the window.
                     return self._give_up(
@@ -77,7 +82,7 @@ class Parent:
             if end.classification is ExitClassification.BAD_INPUT and not self._resume:
                 directory.leave_no_trace()
         if end.restartable:
-            sys.stderr.write("supervisor: ended at once; --resume goes on from the last checkpoint\n")
+            say("ended at once; --resume goes on from the last checkpoint")
             return ExitCode.INTERRUPTED
         return ExitCode(end.returncode)
 
@@ -116,8 +121,8 @@ class Parent:
         return end
 
     def _give_up(self, why: str, log: EventLog) -> ExitCode:
-        log.emit(WarningEvent(message=why))
-        sys.stderr.write(f"supervisor: {why}\n")
+        log.emit(WarningEvent(message=why, spoken=False))
+        say(why)
         return ExitCode.RESTARTS_SPENT
 
     def _what_was_tried(self, end: WorkerEnd, budget: RestartBudget) -> str:

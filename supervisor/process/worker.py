@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -13,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from supervisor.config.origins import refuse
 from supervisor.errors import ExitCode, InputError, PolicyMisfit
 from supervisor.events.console import ConsoleRenderer
+from supervisor.events.safe_console import console_on_stdout
+from supervisor.events.step_line import Shown
 from supervisor.faults import FaultInjector, load_faults
 from supervisor.faults.load import fault_script
 from supervisor.faults.strike import FaultMisfit
@@ -50,7 +49,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         raise InputError(f"{spec.origins.place(('device',)).text}: {error}") from error
     faults = load_faults(spec.faults, spec.origins)
     trainer = ready_trainer(job, spec.origins, device)
-    console = Console(highlight=False)
+    console = console_on_stdout()
     with ConsoleRenderer(job.steps, console) as renderer:
         with _misfits_told(spec):
             injector = FaultInjector(faults, trainer, run_dir=spec.run_dir) if faults else None
@@ -66,20 +65,8 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     # Not before the run: what it imports would delay the first step of a restart.
     from supervisor.report.tables import render_summary
 
-    with _output_may_fail():
-        console.print(render_summary(summary, Path(job.run_dir)))
-        console.file.flush()
+    console.print(render_summary(summary, Path(job.run_dir)))
     return ExitCode[summary.status.name]
-
-
-@contextlib.contextmanager
-def _output_may_fail() -> Iterator[None]:
-    """A closed pipe or a full disk behind the standard output is no failure of the run, which is done and saved."""
-    try:
-        yield
-    except (OSError, SystemExit):  # Rich answers a closed pipe with SystemExit
-        # What is left in the buffer would fail again as the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
@@ -109,7 +96,16 @@ class _Signs:
         self._slowest, self._last = max(self._slowest, now - self._last), now
         self._heartbeat.beat(progress.step, self._slowest)
         self.renderer.advance(
-            progress.step, progress.loss, progress.grad_norm, progress.lr_scale, progress.rung, progress.incidents
+            Shown(
+                step=progress.step,
+                loss=progress.loss,
+                grad_norm=progress.grad_norm,
+                lr=None if progress.lr is None else progress.lr * progress.lr_scale,
+                cut=progress.lr_scale != 1.0,
+                rung=progress.rung,
+                incidents=progress.incidents,
+                goodput=progress.goodput,
+            )
         )
 
     def evaluate(self, evaluation: Evaluation) -> Mapping[str, float]:

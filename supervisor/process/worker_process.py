@@ -48,8 +48,7 @@ class WorkerProcess:
         self._clock = clock
         self._layout = spec.layout
         self._heartbeat = Heartbeat(self._layout.heartbeat, create=True)
-        for left_over in (self._layout.stacks, self._layout.last_error):
-            left_over.unlink(missing_ok=True)
+        self._forget_the_last_one()
         self._stalled = False
         self._stop_requests = 0
         self._oom_kills = oom_kills()
@@ -109,6 +108,15 @@ class WorkerProcess:
     def stacks(self) -> str | None:
         """Every thread's Python stack at the moment it was found to stand still."""
         return _text(self._layout.stacks)
+
+    def _forget_the_last_one(self) -> None:
+        """Remove what an earlier worker left, or its death would be told of this one."""
+        for left_over in (self._layout.stacks, self._layout.last_error):
+            try:
+                left_over.unlink(missing_ok=True)
+            except OSError as error:
+                message = f"{left_over.name} of an earlier worker could not be removed ({error.strerror}): see its time"
+                self._log.warn(message)
 
     def _hand_over(self, spec: WorkerSpec) -> None:
         # The pipe stays open: when it closes, the worker knows that the parent is gone.

@@ -98,6 +98,8 @@ class RunLog:
                     lr_scale=engine.lr_scale,
                     rung=engine.rung,
                     incidents=engine.incidents,
+                    lr=observation.lr,
+                    goodput=self._goodput(self.ledger.seconds),
                 )
             )
         if seconds is None:
@@ -189,7 +191,10 @@ class RunLog:
             metrics=self.metrics,
             seconds=seconds,
             cures=standing.cures,
-            goodput=min(1.0, counters.useful_seconds / seconds) if seconds > 0 else None,
+            goodput=self._goodput(seconds),
             reason=self.ledger.halt_reason if status is RunStatus.HALTED else None,
             in_place=status is RunStatus.HALTED and self.ledger.halted_in_place,
         )
+
+    def _goodput(self, seconds: float) -> float | None:
+        return min(1.0, self.ledger.counters.useful_seconds / seconds) if seconds > 0 else None
