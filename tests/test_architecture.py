@@ -15,6 +15,7 @@ PACKAGES = ("supervisor", "energy_flow")
 TREE = SourceTree(ROOT)
 
 MAY_IMPORT: dict[str, set[str]] = {
+    "starter": set(),
     "display": set(),
     "streams": {"display"},
     "errors": {"display"},

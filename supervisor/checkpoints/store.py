@@ -18,6 +18,7 @@ import tenacity
 import torch
 from pydantic import ValidationError
 
+from supervisor.checkpoints.leftovers import empty_folder, tidy_up
 from supervisor.checkpoints.manifest import GoodMark, Manifest, sha256_of
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import CheckpointError, text_of
@@ -70,18 +71,9 @@ class CheckpointStore:
         self._run_id = run_id
         self._clock = clock or SystemClock()
 
-    def recover(self) -> None:
-        """Tidy up after a writer that was killed: finish a replacement half done, drop unfinished directories."""
-        if not self.directory.is_dir():
-            return
-        for replaced in self.directory.glob(".replaced-step-*"):
-            target = self.directory / replaced.name.removeprefix(".replaced-")
-            if target.exists():
-                shutil.rmtree(replaced)
-            else:
-                replaced.rename(target)
-        for unfinished in self.directory.glob(".unfinished-*"):
-            shutil.rmtree(unfinished)
+    def recover(self) -> list[str]:
+        """Tidy up after a writer that was killed; see `tidy_up`."""
+        return tidy_up(self.directory)
 
     def write(self, step: int, update: int, tree: Any, *, good: bool = False) -> Path:
         """Commit `tree` as the checkpoint of `step`, replacing one that is there, but a good one only by a good one.
@@ -193,9 +185,7 @@ class CheckpointStore:
             raise CheckpointError(f"step {step} needs {needed:,} bytes and the disk has {free:,} left")
         plainly, beside = (self.directory / name for name in _names_of(step, update))
         target = beside if not good and self._is_marked(plainly) else plainly
-        unfinished = self.directory / f".unfinished-{target.name}"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
+        unfinished = empty_folder(self.directory / f".unfinished-{target.name}")
         try:
             with (unfinished / STATE_FILE).open("wb") as file:
                 torch.save(tree, file)

@@ -162,7 +162,11 @@ class RunDirectory:
 
     def forget_unstarted(self) -> None:
         """Drop what a worker wrote that died before its first checkpoint: the next one starts the run."""
-        self.layout.rank_events.unlink(missing_ok=True)
+        try:
+            self.layout.rank_events.unlink(missing_ok=True)
+        except OSError as error:
+            # Appended to, it would be the log of two runs.
+            raise _unusable(str(self.layout.rank_events), "removed", error) from error
 
     def leave_no_trace(self) -> None:
         """Remove what was prepared for a job that could not start, so that the mended one can."""
@@ -178,7 +182,8 @@ class RunDirectory:
         for folder in (layout.events, layout.heartbeats, layout.checkpoints, layout.incidents):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (layout.job, layout.policy, layout.lock, layout.restarts, layout.faults, layout.quarantine):
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
 
     @property
     def _has_checkpoints(self) -> bool:

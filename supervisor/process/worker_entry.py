@@ -29,7 +29,7 @@ def main() -> int:
     stop = StopRequest()
     # Unbuffered: a buffered reader's lock would be held by the thread that waits on it when the interpreter ends.
     lifeline = sys.stdin.fileno()
-    spec = WorkerSpec.model_validate_json(_first_line(lifeline))
+    spec = WorkerSpec.from_line(_first_line(lifeline))
     end_with_parent(lifeline)
     heartbeat = Heartbeat(spec.layout.heartbeat)
     with _stacks_on_demand(spec):

@@ -1,4 +1,4 @@
-"""A default device or type that is not the model's changes nothing: the supervisor names those of each tensor it makes."""
+"""A default device or type that is not the model's changes nothing: the supervisor names its own."""
 
 from __future__ import annotations
 
