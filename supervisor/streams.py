@@ -11,7 +11,7 @@ from typing import Any
 
 from supervisor.display import fitting, visible
 
-__all__ = ["SteadyStream", "ready_streams", "tell"]
+__all__ = ["SteadyStream", "leave_streams", "ready_streams", "tell"]
 
 
 def ready_streams() -> None:
@@ -34,6 +34,24 @@ def ready_streams() -> None:
         if mode == "w" and isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(OSError, ValueError):
                 stream.reconfigure(errors="backslashreplace")
+
+
+def leave_streams() -> None:
+    """Flush what there is before this process ends, so that its exit code is its own.
+
+    The interpreter flushes `sys.stdout` at its end, and exits with 120 where that fails: for an object of a trainer's
+    without a `flush`, a full disk, a reader that has gone.
+    """
+    for name in ("stdout", "stderr"):
+        own = getattr(sys, f"__{name}__")
+        with contextlib.suppress(Exception):
+            getattr(sys, name).flush()
+        setattr(sys, name, own)
+        try:
+            if own is not None:
+                own.flush()
+        except Exception:  # noqa: BLE001  (whatever it is, it would be raised again)
+            _give_to_the_null_device(own)
 
 
 def tell(text: str, stream_name: str = "stderr") -> None:

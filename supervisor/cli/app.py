@@ -29,7 +29,7 @@ from supervisor.report.status import read_status
 from supervisor.report.story import plain_incident, plain_run, read_story
 from supervisor.report.story_view import render_incident, render_run, wrapped
 from supervisor.report.tables import render_status
-from supervisor.streams import ready_streams, tell
+from supervisor.streams import leave_streams, ready_streams, tell
 from supervisor.version import __version__
 
 __all__ = ["app", "main", "rehearse"]
@@ -96,7 +96,9 @@ def run(
     75 interrupted after a checkpoint.
     """
     resolved = load_job(job, overrides=overrides or (), policy=policy, run_dir=run_dir, steps=steps)
-    raise typer.Exit(Parent(resolved, resume=resume).run())
+    code = Parent(resolved, resume=resume).run()
+    leave_streams()
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -18,7 +18,7 @@ from supervisor.errors import ExitCode, InputError, traceback_of
 from supervisor.process.ending import StopRequest, end_with_parent
 from supervisor.process.heartbeat import Heartbeat, Phase
 from supervisor.process.spec import WorkerSpec
-from supervisor.streams import ready_streams, tell
+from supervisor.streams import leave_streams, ready_streams, tell
 
 __all__ = ["main"]
 
@@ -34,6 +34,7 @@ def main() -> int:
     heartbeat = Heartbeat(spec.layout.heartbeat)
     with _stacks_on_demand(spec):
         code = _work(spec, stop, heartbeat)
+    leave_streams()
     if code != ExitCode.BUG:
         heartbeat.enter(Phase.ENDED)
     # The interpreter would look for cycles in all that torch consists of, which takes most of a second.

@@ -12,7 +12,7 @@ import pytest
 
 from supervisor.streams import SteadyStream, tell
 
-READY = "import os, sys; from supervisor.streams import ready_streams, tell; ready_streams(); "
+READY = "import os, sys; from supervisor.streams import leave_streams, ready_streams, tell; ready_streams(); "
 
 
 def python(script: str, redirections: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -96,3 +96,20 @@ def test_where_nothing_can_take_it_it_is_lost(stream: object, monkeypatch: pytes
     steady.write("lost")
     steady.flush()
     assert (steady.isatty(), steady.encoding) == (False, "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("script", "redirections"),
+    [
+        ("Tee = type('Tee', (), {'write': lambda self, text: None}); sys.stdout = sys.stderr = Tee(); print('x');", ""),
+        ("print('x');", ">/dev/full"),
+        ("sys.stderr.write('x'); print('x');", ">/dev/full 2>/dev/full"),
+        ("sys.stdout.close(); sys.stderr.close();", ""),
+        ("print('x');", ">&- 2>&-"),
+        ("sys.stdout = sys.stderr = None;", ""),
+    ],
+    ids=["no flush", "a full disk", "two full disks", "closed", "closed descriptors", "none"],
+)
+def test_what_is_left_in_the_streams_does_not_change_the_exit_code(script: str, redirections: str) -> None:
+    done = python(f"{READY}{script} leave_streams(); sys.exit(7)", redirections, PYTHONUNBUFFERED="")
+    assert (done.returncode, done.stderr) == (7, "")
