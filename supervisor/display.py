@@ -58,8 +58,9 @@ def fitting(text: str, encoding: object) -> str:
         text: what to write.
         encoding: its name; anything else, as of a stream that has none, takes every text that UTF-8 can write.
     """
+    text = writable(text)
     if not isinstance(encoding, str):
-        return writable(text)
+        return text
     try:
         text.encode(encoding)
     except LookupError:

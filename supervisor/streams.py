@@ -83,15 +83,15 @@ class SteadyStream:
 
     @property
     def encoding(self) -> str:
-        """That of the stream, or UTF-8 where it has none."""
-        encoding = getattr(self._streams[0], "encoding", None) if self._streams else None
-        return encoding if isinstance(encoding, str) else "utf-8"
+        """That of the stream, or of the process's own behind it, or UTF-8 where neither has one."""
+        found = (getattr(stream, "encoding", None) for stream in self._streams)
+        return next((encoding for encoding in found if isinstance(encoding, str)), "utf-8")
 
     def write(self, text: str) -> int:
         """Write, as far as that can be done."""
         for stream in self._streams:
             try:
-                stream.write(fitting(text, getattr(stream, "encoding", None)))
+                stream.write(fitting(text, self.encoding))
                 break
             except BrokenPipeError:
                 _give_to_the_null_device(stream)
