@@ -97,7 +97,9 @@ def run(
     """
     resolved = load_job(job, overrides=overrides or (), policy=policy, run_dir=run_dir, steps=steps)
     code = Parent(resolved, resume=resume).run()
-    leave_streams()
+    if sys.stdout is sys.__stdout__:
+        # Not what somebody who calls this command has put in its place.
+        leave_streams()
     raise typer.Exit(code)
 
 
