@@ -13,6 +13,8 @@ from __future__ import annotations
 import enum
 import traceback
 
+from supervisor.display import writable
+
 __all__ = [
     "ActionError",
     "CheckpointError",
@@ -26,6 +28,13 @@ __all__ = [
     "traceback_of",
     "with_article",
 ]
+
+
+LONGEST_MESSAGE = 4000
+"""How much of an exception's message is kept, in characters: its beginning and its end."""
+
+LONGEST_TRACEBACK = 40_000
+"""Likewise of a traceback."""
 
 
 class ExitCode(enum.IntEnum):
@@ -91,14 +100,15 @@ class PolicyHalt(SupervisorError):
 def text_of(error: BaseException) -> str:
     """What an exception says, whatever its class: nothing is raised, and any file takes the text.
 
-    A class of the user's may raise in its own `__str__`, and a text may hold what UTF-8 cannot write, as the name of a
-    file that is not UTF-8.
+    A class of the user's may raise in its own `__str__`, a text may hold what UTF-8 cannot write, as the name of a file
+    that is not UTF-8, and it may be as long as what it complains about: of more than 4,000 characters the middle is
+    left out.
     """
     try:
         text = str(error)
     except Exception as raised:  # noqa: BLE001  (the user's `__str__` may raise anything)
         text = f"its text cannot be made, str() of it raises {type(raised).__name__}"
-    return _writable(text)
+    return _without_middle(writable(text), LONGEST_MESSAGE)
 
 
 def said_by(error: BaseException) -> str:
@@ -108,12 +118,17 @@ def said_by(error: BaseException) -> str:
 
 
 def traceback_of(error: BaseException) -> str:
-    """Its whole traceback, as Python prints it."""
-    return _writable("".join(traceback.format_exception(error)))
+    """Its traceback, as Python prints it; of what is very long in it the middle is left out."""
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    text = "\n".join(_without_middle(writable(line), LONGEST_MESSAGE) for line in lines)
+    return _without_middle(text, LONGEST_TRACEBACK) + "\n"
 
 
-def _writable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+def _without_middle(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]} … ({len(text) - 2 * half} characters left out) … {text[-half:]}"
 
 
 def with_article(value: object) -> str:

@@ -33,7 +33,7 @@ def redraw_modules_(
     Raises:
         ActionError: one cannot be drawn afresh, or its new weights are not finite.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     with preserved_rng():
         torch.manual_seed(seed)
         for name, module in modules.items():

@@ -12,6 +12,7 @@ from typing import Any
 import tenacity
 import torch
 
+from supervisor.checkpoints.leftovers import empty_folder, tidy_up
 from supervisor.checkpoints.measured import read_metrics, write_metrics
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import CheckpointError, text_of
@@ -60,18 +61,9 @@ class CheckpointStore:
         self._run_id = run_id
         self._clock = clock or SystemClock()
 
-    def recover(self) -> None:
-        """Tidy up after a writer that was killed: finish a replacement half done, drop unfinished directories."""
-        if not self.directory.is_dir():
-            return
-        for replaced in self.directory.glob(".replaced-step-*"):
-            target = self.directory / replaced.name.removeprefix(".replaced-")
-            if target.exists():
-                shutil.rmtree(replaced)
-            else:
-                replaced.rename(target)
-        for unfinished in self.directory.glob(".unfinished-*"):
-            shutil.rmtree(unfinished)
+    def recover(self) -> list[str]:
+        """Tidy up after a writer that was killed; see `tidy_up`."""
+        return tidy_up(self.directory)
 
     def write(
         self, step: int, update: int, tree: Any, *, good: bool = False, metrics: Mapping[str, float] | None = None
@@ -155,9 +147,7 @@ class CheckpointStore:
         plainly, beside = (self.directory / name for name in names_of(step, update))
         stays = (not good and is_marked(plainly)) or (metrics is None and read_metrics(plainly) is not None)
         target = beside if stays else plainly
-        unfinished = self.directory / f".unfinished-{target.name}"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
+        unfinished = empty_folder(self.directory / f".unfinished-{target.name}")
         try:
             with (unfinished / STATE_FILE).open("wb") as file:
                 torch.save(tree, file)

@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from supervisor.cli.checkpoint_commands import evaluate, export
-from supervisor.cli.output import output_on_stderr, reader_may_leave
+from supervisor.cli.init_command import init
+from supervisor.cli.output import console_for_tables, output_on_stderr, print_json, print_text, reader_may_leave
 from supervisor.cli.policy_commands import policy_app
 from supervisor.cli.preflight_command import preflight
 from supervisor.cli.resume_command import AFTER_HALT, AfterHalt
 from supervisor.cli.resume_command import resume as resume_run
+from supervisor.cli.runs_command import runs
+from supervisor.display import shortened
 from supervisor.errors import ExitCode, InputError
 from supervisor.events import follow, read_events, schema
 from supervisor.events.narration import describe_event
+from supervisor.events.safe_console import SafeConsole
 from supervisor.job import load_job
 from supervisor.process.incident_rerun import rerun_incident
 from supervisor.process.parent import Parent
@@ -33,24 +36,42 @@ from supervisor.report.story import RunStory, Story, plain_incident, plain_run, 
 from supervisor.report.story_view import render_incident, render_process, render_run, wrapped
 from supervisor.report.tables import render_status
 from supervisor.run_layout import RunLayout
+from supervisor.streams import leave_streams, ready_streams, tell
+from supervisor.version import __version__
 
 __all__ = ["app", "main", "rehearse"]
 
 app = typer.Typer(
     name="supervisor",
     help="Runs PyTorch training jobs, notices NaN, Inf and worse before they do harm, and recovers.",
-    epilog="Start here: supervisor run configs/jobs/energy_flow.yaml",
+    epilog="Start here: supervisor init DIR",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.add_typer(policy_app, name="policy")
+app.command()(init)
 app.command(name="resume")(resume_run)
 app.command()(preflight)
+app.command()(evaluate)
+app.command()(export)
+app.command()(runs)
 
-TABLE_WIDTH = 120
-"""Least width of a table in a pipe, which has none of its own: it breaks no words then."""
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print_text(f"supervisor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
 
 JobFile = Annotated[str, typer.Argument(help="The job file.", metavar="JOB.yaml", show_default=False)]
 PolicyFile = Annotated[str | None, typer.Option(help="A policy file instead of the job's.", metavar="P.yaml")]
@@ -96,8 +117,11 @@ def run(
     resolved = load_job(job, overrides=overrides or (), policy=policy, run_dir=run_dir, steps=steps)
     if after_halt and not (resume or auto_resume):
         raise InputError(f"{AFTER_HALT}: goes with --resume or --auto-resume: a new run has no halt behind it")
-    parent = Parent(resolved, resume=resume, auto_resume=auto_resume, after_halt=after_halt)
-    raise typer.Exit(parent.run())
+    code = Parent(resolved, resume=resume, auto_resume=auto_resume, after_halt=after_halt).run()
+    if sys.stdout is sys.__stdout__:
+        # Not what somebody who calls this command has put in its place.
+        leave_streams()
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -129,15 +153,15 @@ def status(
         if not healthy:
             raise
         # A probe asks one thing alone; there may be no run yet.
-        sys.stderr.write(f"{error}\n")
+        tell(str(error))
         raise typer.Exit(1) from None
     with reader_may_leave():
         if as_json:
-            typer.echo(found.model_dump_json(indent=2))
+            print_json(found.model_dump_json(indent=2))
         elif healthy:
-            typer.echo(found.state if found.reason is None else f"{found.state}: {found.reason}")
+            print_text(found.state if found.reason is None else f"{found.state}: {found.reason}")
         else:
-            Console(highlight=False).print(render_status(found))
+            SafeConsole(highlight=False).print(render_status(found))
     if healthy and not is_healthy(found, RunLayout(Path(run_dir)), max_age):
         raise typer.Exit(1)
 
@@ -159,7 +183,10 @@ def events(
         for each in source:
             if event is not None and each.event != event:
                 continue
-            typer.echo(each.model_dump_json(by_alias=True) if as_json else describe_event(each))
+            if as_json:
+                print_json(each.model_dump_json(by_alias=True))
+            else:
+                print_text(describe_event(each))
 
 
 @app.command()
@@ -191,11 +218,13 @@ def explain(
         raise typer.Exit(rerun_incident(Path(run_dir), found.folder, as_json=as_json))
     with reader_may_leave():
         if as_json:
-            typer.echo(json.dumps(plain_run(story) if found is None else plain_incident(found), indent=2))
+            print_json(json.dumps(plain_run(story) if found is None else plain_incident(found), indent=2))
         else:
             lines = _told(story, found, run_dir)
-            console = Console()
-            typer.echo("\n".join(wrapped(lines, console.width) if console.is_terminal else lines))
+            if found is None:
+                lines = [shortened(line) for line in lines]
+            console = SafeConsole()
+            print_text("\n".join(wrapped(lines, console.width) if console.is_terminal else lines))
 
 
 @app.command()
@@ -211,9 +240,9 @@ def replay(
     replayed = replay_run(run_dir, policy)
     with reader_may_leave():
         if as_json:
-            typer.echo(json.dumps(plain_replay(replayed), indent=2))
+            print_json(json.dumps(plain_replay(replayed), indent=2))
         else:
-            _console_for_tables().print(render_replay(replayed, policy))
+            console_for_tables().print(render_replay(replayed, policy))
 
 
 @app.command()
@@ -251,18 +280,14 @@ def rehearse(
         resolved = load_job(job, overrides=overrides or (), policy=policy, run_dir=directory, steps=steps)
     rehearsal = Rehearsal(resolved, faults, reference)
     with output_on_stderr() if as_json else contextlib.nullcontext():
-        code, score = rehearsal.run(lambda text: typer.echo(f"\n{text}"))
+        code, score = rehearsal.run(lambda text: print_text(f"\n{text}"))
     with reader_may_leave():
         if score is not None and as_json:
-            typer.echo(score.model_dump_json(indent=2))
+            print_json(score.model_dump_json(indent=2))
         elif score is not None:
-            typer.echo()
-            _console_for_tables().print(render_score(score))
+            print_text("")
+            console_for_tables().print(render_score(score))
     raise typer.Exit(code)
-
-
-app.command()(evaluate)
-app.command()(export)
 
 
 def _told(story: RunStory, found: Story | ProcessStory | None, run_dir: str) -> list[str]:
@@ -271,25 +296,19 @@ def _told(story: RunStory, found: Story | ProcessStory | None, run_dir: str) -> 
     return render_incident(found, run_dir) if isinstance(found, Story) else render_process(found)
 
 
-def _console_for_tables() -> Console:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, TABLE_WIDTH)
-    return console
-
-
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one line and exit code 2."""
+    ready_streams()
     try:
         app()
     except InputError as error:
-        sys.stderr.write(f"{error}\n")
+        tell(str(error))
         raise SystemExit(ExitCode.BAD_INPUT) from None
     except KeyboardInterrupt:
         raise SystemExit(128 + 2) from None
     except OSError as error:
         # A full disk behind the standard output is nobody's mistake here, and its traceback helps nobody.
-        sys.stderr.write(f"supervisor: {error.strerror or error}\n")
+        tell(f"supervisor: {error.strerror or error}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(ExitCode.BUG) from None
 

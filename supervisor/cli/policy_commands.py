@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from supervisor.cli.output import print_json, print_text
 from supervisor.policy import load_policy, policy_json_schema, resolved_yaml
 
 __all__ = ["policy_app"]
@@ -23,13 +24,13 @@ def check(
     """Validate a policy: each mistake with file, line, key and what to write instead."""
     resolved = load_policy(policy)
     rungs = " -> ".join(rung.action.value for rung in resolved.ladder)
-    typer.echo(f"{policy}: good: {rungs}")
+    print_text(f"{policy}: good: {rungs}")
 
 
 @policy_app.command()
 def schema() -> None:
     """The JSON Schema of policies, for editors."""
-    typer.echo(json.dumps(policy_json_schema(), indent=2))
+    print_json(json.dumps(policy_json_schema(), indent=2))
 
 
 @policy_app.command()
@@ -39,4 +40,4 @@ def show(
     ] = None,
 ) -> None:
     """The policy as resolved: every default written out."""
-    typer.echo(resolved_yaml(load_policy(policy)), nl=False)
+    print_text(resolved_yaml(load_policy(policy)).rstrip("\n"))

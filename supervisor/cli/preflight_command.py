@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from supervisor.cli.output import reader_may_leave
+from supervisor.cli.output import print_json, print_text, reader_may_leave
 from supervisor.errors import ExitCode, InputError
 from supervisor.job import load_job
 from supervisor.preflight import folded, render_preflight
 from supervisor.preflight import preflight as try_job
+from supervisor.streams import tell
 
 __all__ = ["preflight"]
 
@@ -64,12 +64,13 @@ def preflight(
     found = try_job(resolved, rows=_rows(rows), quarantine_out=quarantine_out)
     with reader_may_leave():
         if as_json:
-            typer.echo(found.model_dump_json(indent=2))
+            print_json(found.model_dump_json(indent=2))
         else:
             lines, console = render_preflight(found), Console()
-            typer.echo("\n".join(folded(lines, console.width) if console.is_terminal else lines))
+            print_text("\n".join(folded(lines, console.width) if console.is_terminal else lines))
     if found.problems:
-        sys.stderr.write("".join(f"{problem}\n" for problem in found.problems))
+        for problem in found.problems:
+            tell(problem)
         raise typer.Exit(ExitCode.BAD_INPUT)
 
 

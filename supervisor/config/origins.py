@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
+from supervisor.display import visible
 from supervisor.errors import InputError
 
 __all__ = ["KeyPath", "Origins", "Place", "Problem", "dotted", "one_line", "refuse"]
@@ -23,7 +24,7 @@ def dotted(path: KeyPath) -> str:
 
 def one_line(text: str) -> str:
     """Text that keeps to its line and to its terminal: line breaks and control characters are escaped."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 class Place(NamedTuple):

@@ -50,11 +50,16 @@ def _argument(args: Sequence[Any], kwargs: Mapping[str, Any], place: int, *names
     return next((kwargs[name] for name in names if name in kwargs), default)
 
 
+def _as_tensor(value: Any) -> Tensor:
+    # A tensor stays where it is: under another default device torch would move it there.
+    return value if isinstance(value, Tensor) else torch.as_tensor(value, device="cpu")
+
+
 def _where(what: str, place: int, *tests: tuple[Callable[[Tensor], Tensor], str]) -> _Look:
     """Counts the elements of one argument that a test is true of."""
 
     def look(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-        values = torch.as_tensor(_argument(args, kwargs, place, "input", "other", "self"))
+        values = _as_tensor(_argument(args, kwargs, place, "input", "other", "self"))
         counted = [(int(test(values).sum()), how) for test, how in tests]
         shown = [f"{how} in {count} of {values.numel()} elements" for count, how in counted if count]
         return f"{what} is {' and '.join(shown)}" if shown else None
@@ -96,7 +101,7 @@ def _targets(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
 
 def _too_long(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
     """Targets of a connectionist loss that need more steps than there are: one each, one more between two alike."""
-    targets, inputs, lengths = (torch.as_tensor(_argument(args, kwargs, at, name)).tolist() for at, name in _CTC)
+    targets, inputs, lengths = (_as_tensor(_argument(args, kwargs, at, name)).tolist() for at, name in _CTC)
     inputs, lengths = ([each] if isinstance(each, int) else each for each in (inputs, lengths))
     padded = len(targets) == len(lengths) and isinstance(targets[0], list)
     found, start = [], 0
@@ -124,7 +129,7 @@ def _array(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
 
 
 def _powers(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    base, exponent = torch.as_tensor(args[0]), torch.as_tensor(_argument(args, kwargs, 1, "exponent", "other"))
+    base, exponent = _as_tensor(args[0]), _as_tensor(_argument(args, kwargs, 1, "exponent", "other"))
     zero, below = (base == 0) & (exponent < 0), (base < 0) & (exponent != exponent.round())
     shown = ["zero with a negative exponent"] if bool(zero.any()) else []
     shown += ["negative with a fraction as exponent"] if bool(below.any()) else []

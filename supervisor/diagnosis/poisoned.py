@@ -82,7 +82,7 @@ def when_it_went_bad(what: str, seen: Observation, *, undone: bool, finite_befor
 
 def _facts(parameter: Tensor, state: Any, eps: float | None) -> list[str]:
     found = []
-    if eps and float(torch.tensor(eps, dtype=parameter.dtype)) == 0:
+    if eps and float(torch.tensor(eps, dtype=parameter.dtype, device="cpu")) == 0:
         found.append(f"that eps is zero in {str(parameter.dtype).removeprefix('torch.')}")
     bad = ~torch.isfinite(dense(parameter))
     for key in _SQUARES:

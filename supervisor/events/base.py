@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +17,9 @@ from pydantic import (
     NonNegativeInt,
     PlainSerializer,
 )
+from pydantic_core import PydanticSerializationError
+
+from supervisor.display import writable
 
 __all__ = ["DetailValue", "EventBase", "Number", "OtherEvent", "RecordModel", "UtcTime", "nonfinite_as_word"]
 
@@ -68,6 +72,27 @@ class RecordModel(BaseModel):
 
     # Extra fields are kept rather than dropped, so that a newer log passes through an older reader whole.
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True, defer_build=True)
+
+    def model_dump_json(self, *, indent: int | None = None, **options: Any) -> str:
+        """As pydantic's; a text that UTF-8 cannot write, as the name of a file that is not UTF-8, has escapes in it."""
+        try:
+            return super().model_dump_json(indent=indent, **options)
+        except PydanticSerializationError:
+            plain = _all_writable(self.model_dump(mode="json", **options))
+            separators = (",", ":") if indent is None else None
+            return json.dumps(plain, indent=indent, separators=separators, ensure_ascii=False, allow_nan=False)
+
+
+def _all_writable(value: Any) -> Any:
+    match value:
+        case str():
+            return writable(value)
+        case dict():
+            return {_all_writable(key): _all_writable(each) for key, each in value.items()}
+        case list():
+            return [_all_writable(each) for each in value]
+        case _:
+            return value
 
 
 def _is_none(value: object) -> bool:

@@ -17,7 +17,7 @@ _BLOCK_BYTES = 1 << 16
 class LineFile:
     """Appends lines to a file; a torn tail is cut off when it is opened, and after a write that failed.
 
-    The file is opened by the first `append`, and again by the next one where that fails.
+    The file is opened by the first `append`, and again by the next one where that fails, or where it was removed.
 
     Args:
         path: the file; it and its folder are created where they are missing.
@@ -28,6 +28,20 @@ class LineFile:
         self._descriptor: int | None = None
         self._end = 0
         self._torn = False
+        self._identity = (0, 0)
+
+    @property
+    def removed(self) -> bool:
+        """Whether somebody has removed the file, or put another one in its place, since it was opened."""
+        if self._descriptor is None:
+            return False
+        try:
+            at_path = os.stat(self.path)  # noqa: PTH116  (called for each line; a Path takes five times as long)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
+        return (at_path.st_dev, at_path.st_ino) != self._identity
 
     def open(self) -> None:
         """Open the file and cut its torn tail; does nothing where it is open.
@@ -40,7 +54,8 @@ class LineFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
-            size = os.fstat(descriptor).st_size
+            opened = os.fstat(descriptor)
+            size, self._identity = opened.st_size, (opened.st_dev, opened.st_ino)
             self._end = whole_lines_end(descriptor, size)
             if self._end < size:
                 os.ftruncate(descriptor, self._end)
@@ -63,6 +78,9 @@ class LineFile:
         Raises:
             OSError: it was not written (nothing of it stays), or the disk did not confirm it.
         """
+        if self.removed:
+            with contextlib.suppress(OSError):
+                self.close()
         self.open()
         assert self._descriptor is not None
         if self._torn:
@@ -87,8 +105,8 @@ class LineFile:
     def close(self) -> None:
         """Close the file; a later `append` opens it again."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+            descriptor, self._descriptor, self._torn = self._descriptor, None, False
+            os.close(descriptor)
 
 
 def whole_lines_end(descriptor: int, size: int) -> int:

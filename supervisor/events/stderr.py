@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
+from supervisor.display import in_one_line, shortened
+from supervisor.streams import tell
 
-__all__ = ["say"]
+__all__ = ["PREFIX", "say"]
+
+PREFIX = "supervisor: "
+"""What each line begins with."""
+
+LONGEST = 2000
+"""How much of a message is said, in characters."""
 
 
 def say(message: str) -> None:
     """Print `supervisor: MESSAGE` as one line on stderr.
 
-    Where there is no stderr, it is closed or its reader is gone, nothing is said and nothing is raised. A character
-    that its encoding lacks is written as an escape.
+    Control characters in it are written as escapes, and so is a character that the encoding of stderr lacks. Where
+    there is no stderr, it is closed or its reader is gone, nothing is said and nothing is raised.
     """
-    line = f"supervisor: {' '.join(message.split())}\n"
-    # Notebooks and frameworks put objects of their own in its place, so that anything may be raised.
-    with contextlib.suppress(Exception):
-        stream = sys.stderr
-        try:
-            stream.write(line)
-        except UnicodeError:
-            stream.write(line.encode("ascii", "backslashreplace").decode("ascii"))
-        stream.flush()
+    tell(f"{PREFIX}{in_one_line(shortened(message, LONGEST))}")

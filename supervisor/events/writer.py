@@ -17,7 +17,15 @@ from supervisor.errors import InputError, said_by
 from supervisor.events.base import EventBase
 from supervisor.events.line_file import LineFile
 from supervisor.events.owner_file import monotonic_since
-from supervisor.events.schema import Event, KnownEvent, SignalEvent, WarningEvent, WorkerStartedEvent
+from supervisor.events.schema import (
+    Event,
+    KnownEvent,
+    RunResumedEvent,
+    RunStartedEvent,
+    SignalEvent,
+    WarningEvent,
+    WorkerStartedEvent,
+)
 from supervisor.events.stderr import say
 from supervisor.run_layout import PARENT_LOG
 
@@ -36,7 +44,8 @@ class EventLog:
 
     A disk that refuses a line never stops the training: that is said once on stderr and to the listeners,
     later events are tried again, and the first that gets through is followed by a warning that counts the
-    missing. A listener that raises is reported on stderr and left out from then on.
+    missing. Where somebody removes the file, a new one is begun with the event that the run began with, and a warning
+    says what is lost. A listener that raises is reported on stderr and left out from then on.
 
     Args:
         path: the file, `RUN_DIR/events/rank0.jsonl` or `supervisor.jsonl`; None writes nothing, and listeners
@@ -69,6 +78,7 @@ class EventLog:
         self._listeners = list(listeners)
         self.warnings = 0
         self._missing = 0
+        self._began: str | None = None  # the line that the run began with, in this process
         # Reentrant, for a listener that emits.
         self._lock = threading.RLock()
         self._logger: structlog.BoundLogger = structlog.wrap_logger(
@@ -149,8 +159,12 @@ class EventLog:
             self._pass_on(WarningEvent(message=message))
 
     def _write(self, file: LineFile, event: EventBase) -> None:
+        line = event.model_dump_json(by_alias=True)
+        removed = file.removed
         try:
-            file.append(event.model_dump_json(by_alias=True), durable=event.event in _DURABLE)
+            if removed and self._began is not None:
+                file.append(self._began, durable=False)
+            file.append(line, durable=event.event in _DURABLE)
         except OSError as error:
             self._missing += 1
             if self._missing == 1:
@@ -159,6 +173,11 @@ class EventLog:
                 self._pass_on(WarningEvent(message=message, spoken=False), in_file=False)
         else:
             self._missing = 0
+        if isinstance(event, RunStartedEvent | RunResumedEvent):
+            self._began = line
+        if removed:
+            lost = f"{file.path}: was removed while the run wrote to it: what it held is lost, and it is begun anew"
+            self._pass_on(WarningEvent(message=lost))
 
 
 def _lives(parent_log: Path, *, parents_own: bool) -> int | None:

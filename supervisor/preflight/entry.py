@@ -27,6 +27,7 @@ from supervisor.process.spec import WorkerSpec
 from supervisor.process.trainer_loading import ready_trainer
 from supervisor.process.worker import device_of, guard_of_job, misfits_told
 from supervisor.run_layout import RunLayout
+from supervisor.streams import tell
 from supervisor.training.data_indices import loader_of_rows
 from supervisor.training.samples import sample_count
 from supervisor.training.trainer import Trainer
@@ -99,7 +100,7 @@ class JobTrial:
         except InputError:
             raise
         except Exception as error:
-            sys.stderr.write(traceback_of(error))
+            tell(traceback_of(error).rstrip("\n"))
             raise TrialFailed(f"the trainer cannot be built: {told(error)}") from error
         self.found["build_seconds"] = self._clock.monotonic() - started
         return trainer
@@ -114,7 +115,7 @@ class JobTrial:
                 data = DataPass(reader, progress.shown).run(most)
         except Exception as error:
             # A row that raises does not come here: a sampler or a length does.
-            sys.stderr.write(traceback_of(error))
+            tell(traceback_of(error).rstrip("\n"))
             raise TrialFailed(f"the data cannot be read: {told(error)}") from error
         self.found["data"] = data
         return data

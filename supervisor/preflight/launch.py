@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from supervisor.preflight.spec import PreflightSpec
 from supervisor.preflight.view import HEADS
 from supervisor.process.helper import run_helper
 from supervisor.process.spec import WorkerSpec
+from supervisor.streams import tell
 
 __all__ = ["preflight"]
 
@@ -55,7 +55,7 @@ def _found(spec: PreflightSpec, code: int) -> Preflight:
     with contextlib.suppress(FileNotFoundError):
         return Preflight.model_validate_json(spec.report.read_bytes())
     if code == ExitCode.BUG:
-        sys.stderr.write("supervisor: the preflight itself has failed, with the traceback above\n")
+        tell("supervisor: the preflight itself has failed, with the traceback above")
         raise SystemExit(ExitCode.BUG)
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     with contextlib.suppress(OSError):

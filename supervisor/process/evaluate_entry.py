@@ -11,9 +11,9 @@ from pathlib import Path
 
 from supervisor.errors import ExitCode, InputError, said_by, traceback_of
 from supervisor.events.base import nonfinite_as_word
-from supervisor.process.fresh_process import tell
 from supervisor.process.saved_model import SavedModel, load_saved_model
 from supervisor.record.metrics import metrics_in
+from supervisor.streams import ready_streams, tell
 from supervisor.training.user_code import from_users_frame
 
 __all__ = ["main"]
@@ -21,6 +21,7 @@ __all__ = ["main"]
 
 def main(arguments: list[str]) -> int:
     """Evaluate a checkpoint of a run: `RUN_DIR [--checkpoint WHICH] [--json]`; the exit code."""
+    ready_streams()
     parser = argparse.ArgumentParser()
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--checkpoint")
@@ -38,14 +39,14 @@ def main(arguments: list[str]) -> int:
             began = time.monotonic()
             metrics, left_out = metrics_in(evaluate())
     except InputError as error:
-        sys.stderr.write(f"{error}\n")
+        tell(f"{error}")
         return ExitCode.BAD_INPUT
     except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's trainer may raise anything)
-        sys.stderr.write(f"{traceback_of(from_users_frame(error))}the evaluation failed: {said_by(error)}\n")
+        tell(f"{traceback_of(from_users_frame(error))}the evaluation failed: {said_by(error)}")
         return ExitCode.BAD_INPUT
     for line in left_out:
-        sys.stderr.write(f"{line}\n")
-    tell(_shown(saved, metrics, time.monotonic() - began, as_json=given.json))
+        tell(f"{line}")
+    tell(_shown(saved, metrics, time.monotonic() - began, as_json=given.json), "stdout")
     return ExitCode.FINISHED
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from supervisor.errors import ExitCode, InputError, said_by, traceback_of
 from supervisor.process.checkpoint_commands import refuse_output
 from supervisor.process.exporting import tensors_of, write_model
-from supervisor.process.fresh_process import tell
 from supervisor.process.saved_model import load_saved_model
+from supervisor.streams import ready_streams, tell
 from supervisor.training.user_code import from_users_frame
 
 __all__ = ["main"]
@@ -18,6 +18,7 @@ __all__ = ["main"]
 
 def main(arguments: list[str]) -> int:
     """Export a checkpoint of a run: `RUN_DIR FILE [--checkpoint WHICH] [--force]`; the exit code."""
+    ready_streams()
     parser = argparse.ArgumentParser()
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("output", type=Path)
@@ -27,13 +28,13 @@ def main(arguments: list[str]) -> int:
     try:
         _export(given.run_dir, given.output, given.checkpoint, force=given.force)
     except InputError as error:
-        sys.stderr.write(f"{error}\n")
+        tell(f"{error}")
         return ExitCode.BAD_INPUT
     except OSError as error:
-        sys.stderr.write(f"-o {given.output}: cannot be written ({error.strerror or error}): choose another place\n")
+        tell(f"-o {given.output}: cannot be written ({error.strerror or error}): choose another place")
         return ExitCode.BAD_INPUT
     except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's trainer may raise anything as it is built)
-        sys.stderr.write(f"{traceback_of(from_users_frame(error))}the export failed: {said_by(error)}\n")
+        tell(f"{traceback_of(from_users_frame(error))}the export failed: {said_by(error)}")
         return ExitCode.BAD_INPUT
     return ExitCode.FINISHED
 
@@ -52,9 +53,9 @@ def _export(run_dir: Path, output: Path, wanted: str | None, *, force: bool) -> 
     refuse_output(file, force=force)
     write_model(file, tensors, about)
     if left_out:
-        sys.stderr.write(f"left out, for it is no tensor: {', '.join(left_out)}\n")
+        tell(f"left out, for it is no tensor: {', '.join(left_out)}")
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    tell(f"{output}: {len(tensors)} tensors, {size:,} bytes, of the checkpoint of {saved.told}")
+    tell(f"{output}: {len(tensors)} tensors, {size:,} bytes, of the checkpoint of {saved.told}", "stdout")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
 from supervisor.errors import InputError
 from supervisor.run_layout import RunLayout
 
-__all__ = ["tell", "with_its_job"]
+__all__ = ["with_its_job"]
 
 
 def with_its_job(run_dir: Path, what_for: str) -> Path:
@@ -29,13 +27,3 @@ def with_its_job(run_dir: Path, what_for: str) -> Path:
             f"{run_dir}: has no job.yaml, so its trainer cannot be built: {what_for} is for runs of `supervisor run`"
         )
     return run_dir
-
-
-def tell(text: str) -> None:
-    """Print what such a process has found; a reader that has seen enough (`| head`) is no failure."""
-    try:
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Else the interpreter complains again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

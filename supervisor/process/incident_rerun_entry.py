@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.diagnosis import Origin, Rerun, load_bundle_file, rerun
-from supervisor.errors import ExitCode, InputError
+from supervisor.errors import ExitCode, InputError, text_of
 from supervisor.events.base import nonfinite_as_word
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE, IncidentFile
 from supervisor.job import load_job
-from supervisor.process.fresh_process import tell
 from supervisor.process.place import place_of
 from supervisor.process.saved_model import trainer_of
 from supervisor.run_layout import INCIDENT_FILE, RunLayout
+from supervisor.streams import ready_streams, tell
 from supervisor.training.device import batch_to
 from supervisor.update import UpdateSettings
 
@@ -26,6 +26,7 @@ __all__ = ["main"]
 
 def main(arguments: list[str]) -> int:
     """Build the trainer of a run directory and run the step of an incident's folder: `RUN_DIR FOLDER [--json]`."""
+    ready_streams()
     run_dir, folder = Path(arguments[0]).absolute(), Path(arguments[1]).absolute()
     try:
         # Where the run was started: the trainer's import and relative paths go by it.
@@ -33,14 +34,14 @@ def main(arguments: list[str]) -> int:
             found = _rerun(run_dir, folder)
         record = IncidentFile.model_validate_json((folder / INCIDENT_FILE).read_bytes())
     except (InputError, OSError, KeyError, RuntimeError) as error:
-        sys.stderr.write(f"{arguments[1]}: {error}\n")
+        tell(f"{arguments[1]}: {text_of(error)}")
         return ExitCode.BAD_INPUT
     if "--json" in arguments:
         plain = {name: _plain(value) for name, value in asdict(found).items()}
         shown = json.dumps({**plain, "healthy": found.healthy}, indent=2, allow_nan=False)
     else:
         shown = "\n".join(_lines(found, record))
-    tell(shown)
+    tell(shown, "stdout")
     return ExitCode.FINISHED
 
 

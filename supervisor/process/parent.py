@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 from collections.abc import Iterator
 from types import FrameType
 
@@ -12,7 +11,10 @@ import tenacity
 
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import ExitCode
+from supervisor.events.console import ConsoleRenderer
+from supervisor.events.safe_console import console_on_stdout
 from supervisor.events.schema import ExitClassification, WarningEvent
+from supervisor.events.stderr import say
 from supervisor.events.writer import EventLog
 from supervisor.job import ResolvedJob
 from supervisor.process.budget import RestartBudget
@@ -24,6 +26,7 @@ from supervisor.process.same_death import SameDeaths
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.worker_process import WorkerProcess
 from supervisor.saved import newest_verified
+from supervisor.streams import tell
 
 __all__ = ["Parent"]
 
@@ -77,14 +80,16 @@ class Parent:
         with run_lock(directory.path, directory.shown):
             over = directory.already_over(after_halt=self._after_halt) if self._resume else None
             if over is not None:
-                sys.stdout.write(f"{over[1]}\n")
+                tell(over[1], "stdout")
                 return over[0]
             run_id = directory.run_id()
             directory.prepare()
             budget = RestartBudget(directory.layout.restarts, self._settings)
             if self._after_halt:
                 budget.begin_anew()
-            with EventLog(directory.layout.parent_events, run_id, None, self._clock) as log, self._signals_passed_on():
+            voice = ConsoleRenderer(None, console_on_stdout(), self._clock)
+            log = EventLog(directory.layout.parent_events, run_id, None, self._clock, [voice])
+            with log, self._signals_passed_on():
                 if budget.spent(self._now()):
                     # A resume does not buy the run more restarts: it waits until old failures leave the window.
                     return self._give_up(
@@ -108,7 +113,7 @@ class Parent:
             what = "ended at once, and there is no checkpoint to go on from: start it anew"
         else:
             what = f"ended at once: --resume goes on from checkpoints/{newest.path.name}; what came after it is lost"
-        sys.stderr.write(f"supervisor: {what}\n")
+        say(what)
         return ExitCode.UNSAVED
 
     def _supervise(self, run_id: str, budget: RestartBudget, log: EventLog) -> tuple[WorkerEnd, str | None]:
@@ -178,8 +183,8 @@ class Parent:
         )
 
     def _give_up(self, why: str, log: EventLog) -> ExitCode:
-        log.emit(WarningEvent(message=why))
-        sys.stderr.write(f"supervisor: {why}\n")
+        log.emit(WarningEvent(message=why, spoken=False))
+        say(why)
         return ExitCode.RESTARTS_SPENT
 
     def _what_was_tried(self, end: WorkerEnd, budget: RestartBudget) -> str:

@@ -217,7 +217,11 @@ class RunDirectory:
 
     def forget_unstarted(self) -> None:
         """Drop what a worker wrote that died before its first checkpoint: the next one starts the run."""
-        self.layout.rank_events.unlink(missing_ok=True)
+        try:
+            self.layout.rank_events.unlink(missing_ok=True)
+        except OSError as error:
+            # Appended to, it would be the log of two runs.
+            raise _unusable(str(self.layout.rank_events), "removed", error) from error
 
     def leave_no_trace(self) -> None:
         """Remove what was written for a job that could not take a step, so that the mended one can start."""
@@ -242,7 +246,8 @@ class RunDirectory:
             layout.faults,
             layout.quarantine,
         ):
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
 
     @property
     def got_on(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,6 +90,15 @@ class WorkerSpec(BaseModel):
             after_halt=after_halt,
             changes=changes,
         )
+
+    def to_line(self) -> bytes:
+        """The line that it travels as: ASCII, in which a path that is not UTF-8 stays what it is."""
+        return json.dumps(self.model_dump(mode="json")).encode("ascii") + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> WorkerSpec:
+        """The inverse."""
+        return cls.model_validate(json.loads(line))
 
     @property
     def layout(self) -> RunLayout:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,12 +12,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from rich.console import Console
 
 from supervisor.config.origins import refuse
 from supervisor.errors import ExitCode, InputError, PolicyMisfit, traceback_of
 from supervisor.events.console import ConsoleRenderer
+from supervisor.events.safe_console import console_on_stdout
 from supervisor.events.schema import SettingsChangedEvent
+from supervisor.events.step_line import Shown
 from supervisor.events.writer import Listener
 from supervisor.faults import FaultInjector, load_faults
 from supervisor.faults.load import fault_script
@@ -33,6 +32,7 @@ from supervisor.process.trainer_loading import ready_trainer
 from supervisor.process.trainer_misfits import evaluation_misfits, schedule_too_short
 from supervisor.record.counters import Progress
 from supervisor.record.run_log import Evaluation
+from supervisor.streams import tell
 from supervisor.training.device import batch_to, choose_device
 from supervisor.training.loader_processes import tell_deaths_when_drawing
 from supervisor.training.trainer import Stateful, Trainer
@@ -63,7 +63,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     # It may have put handlers of its own in the place of ours.
     stop.stay()
     refuse(evaluation_misfits(job, trainer, spec.origins))
-    console = Console(highlight=False)
+    console = console_on_stdout()
     with ConsoleRenderer(job.steps, console) as renderer:
         with misfits_told(spec):
             injector = FaultInjector(faults, trainer, run_dir=spec.run_dir) if faults else None
@@ -87,9 +87,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     # Not before the run: what it imports would delay the first step of a restart.
     from supervisor.report.tables import render_summary
 
-    with _output_may_fail():
-        console.print(render_summary(summary, Path(job.run_dir)))
-        console.file.flush()
+    console.print(render_summary(summary, Path(job.run_dir)))
     return code
 
 
@@ -98,16 +96,6 @@ def _note_next_batch(guard: Guard) -> None:
     noting = threading.Thread(target=guard.note_next_batch, name="next-batch", daemon=True)
     noting.start()
     noting.join(NEXT_BATCH_SECONDS)
-
-
-@contextlib.contextmanager
-def _output_may_fail() -> Iterator[None]:
-    """A closed pipe or a full disk behind the standard output is no failure of the run, which is done and saved."""
-    try:
-        yield
-    except (OSError, SystemExit):  # Rich answers a closed pipe with SystemExit
-        # What is left in the buffer would fail again as the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def device_of(spec: WorkerSpec) -> torch.device:
@@ -145,7 +133,7 @@ def _program_told(guard: Guard) -> Iterator[None]:
         guard.close()
         if not isinstance(error, LossError):
             # A loss that is wrong was raised by no line of the user's.
-            sys.stderr.write(traceback_of(error))
+            tell(traceback_of(error).rstrip("\n"))
         raise InputError(guard.program_at_fault) from error
 
 
@@ -180,7 +168,16 @@ class _Signs:
         self._slowest, self._last = max(self._slowest, now - self._last), now
         self._heartbeat.beat(progress.step, self._slowest)
         self.renderer.advance(
-            progress.step, progress.loss, progress.grad_norm, progress.lr_scale, progress.rung, progress.incidents
+            Shown(
+                step=progress.step,
+                loss=progress.loss,
+                grad_norm=progress.grad_norm,
+                lr=None if progress.lr is None else progress.lr * progress.lr_scale,
+                cut=progress.lr_scale != 1.0,
+                rung=progress.rung,
+                incidents=progress.incidents,
+                goodput=progress.goodput,
+            )
         )
 
     def evaluate(self, evaluation: Evaluation) -> object:

@@ -5,38 +5,54 @@ Started by the parent as `shadowing.command` says, with a `WorkerSpec` on the fi
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import gc
 import os
 import sys
+from collections.abc import Iterator
 
 from supervisor.errors import ExitCode, InputError, traceback_of
 from supervisor.process.ending import StopRequest, end_with_parent
 from supervisor.process.heartbeat import Heartbeat
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.stacks import STACK_SIGNAL
+from supervisor.streams import leave_streams, ready_streams, tell
 
 __all__ = ["main"]
 
 
 def main() -> int:
     """Run the job. The exit code says how it went; the heartbeat says whether it counts."""
+    ready_streams()
     stop = StopRequest()
     # Unbuffered: a buffered reader's lock would be held by the thread that waits on it when the interpreter ends.
     lifeline = sys.stdin.fileno()
-    spec = WorkerSpec.model_validate_json(_first_line(lifeline))
+    spec = WorkerSpec.from_line(_first_line(lifeline))
     end_with_parent(lifeline)
     heartbeat = Heartbeat(spec.layout.heartbeat)
-    # To append to, as the processes of a loader and the parent do in the same file.
-    with spec.layout.stacks.open("a") as stacks:
-        faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True)
+    with _stacks_on_demand(spec):
         code = _work(spec, stop, heartbeat)
-        faulthandler.unregister(STACK_SIGNAL)
+    leave_streams()
     if code != ExitCode.BUG:
         heartbeat.end(code)
     # The interpreter would look for cycles in all that torch consists of, which takes most of a second.
     gc.freeze()
     return code
+
+
+@contextlib.contextmanager
+def _stacks_on_demand(spec: WorkerSpec) -> Iterator[None]:
+    """Write every thread's stack to a file when the parent asks; where that file cannot be written, to stderr."""
+    with contextlib.ExitStack() as open_file:
+        try:
+            # To append to, as the processes of a loader and the parent do in the same file.
+            stacks = open_file.enter_context(spec.layout.stacks.open("a"))
+            faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True)
+        except OSError:
+            faulthandler.register(STACK_SIGNAL, file=2, all_threads=True)
+        yield
+        faulthandler.unregister(STACK_SIGNAL)
 
 
 def _first_line(descriptor: int) -> bytes:
@@ -60,12 +76,13 @@ def _work(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         gc.enable()
         return run_job(spec, stop, heartbeat)
     except InputError as error:
-        sys.stderr.write(f"{error}\n")
+        tell(str(error))
         return ExitCode.BAD_INPUT
     except BaseException as error:  # noqa: BLE001  (SystemExit of a trainer's too: a run ends only when it is done)
         story = traceback_of(error)
-        sys.stderr.write(story)
-        spec.layout.last_error.write_text(story, encoding="utf-8")
+        with contextlib.suppress(OSError):
+            spec.layout.last_error.write_text(story, encoding="utf-8")
+        tell(story.rstrip("\n"))
         return ExitCode.BUG
 
 

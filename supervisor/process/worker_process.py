@@ -49,8 +49,7 @@ class WorkerProcess:
         self._clock = clock
         self._layout = spec.layout
         self._heartbeat = Heartbeat(self._layout.heartbeat, create=True, clock=clock)
-        for left_over in (self._layout.stacks, self._layout.last_error):
-            left_over.unlink(missing_ok=True)
+        self._old = self._forget_the_last_one()
         self._stalled: str | None = None
         self._stop_requests = 0
         self._leftovers = Leftovers()
@@ -109,7 +108,7 @@ class WorkerProcess:
             stalled=self._stalled is not None,
             oom_killed=oom_kills() > self._oom_kills,
         )
-        reason = self._stalled or (_text(self._layout.last_error) or "").strip() or None
+        reason = self._stalled or (self._left(self._layout.last_error) or "").strip() or None
         end = WorkerEnd(self._process.returncode, kind, reason, code, pulse)
         if code is not None and self._process.returncode != code:
             self._log.emit(WarningEvent(message=f"the run had ended ({kind}) before its process did, by {end.how}"))
@@ -130,13 +129,27 @@ class WorkerProcess:
     @property
     def stacks(self) -> str | None:
         """Every thread's Python stack at the moment it was found to stand still."""
-        return _text(self._layout.stacks)
+        return self._left(self._layout.stacks)
+
+    def _forget_the_last_one(self) -> frozenset[Path]:
+        """Remove what an earlier worker left; what cannot be removed is not taken for this one's."""
+        stay = set()
+        for left_over in (self._layout.stacks, self._layout.last_error):
+            try:
+                left_over.unlink(missing_ok=True)
+            except OSError as error:
+                stay.add(left_over)
+                self._log.warn(f"{left_over} is of an earlier worker and could not be removed ({error.strerror})")
+        return frozenset(stay)
+
+    def _left(self, path: Path) -> str | None:
+        return None if path in self._old else _text(path)
 
     def _hand_over(self, spec: WorkerSpec) -> None:
         # The pipe stays open: when it closes, the worker knows that the parent is gone.
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.write(spec.model_dump_json().encode() + b"\n")
+                self._process.stdin.write(spec.to_line())
                 self._process.stdin.flush()
 
     def _gone(self, seconds: float) -> bool:

@@ -54,6 +54,9 @@ class Progress:
         lr_scale: product of the learning-rate cuts in force.
         rung: rung used last in the open incident, None when none is open.
         incidents: incidents opened so far.
+        lr: learning rate of the first parameter group as the scheduler set it, None where it is not known; what the
+            step was done with is this times `lr_scale`.
+        goodput: useful time over wall time so far, 0 to 1; None where there is none yet.
     """
 
     step: int
@@ -62,3 +65,5 @@ class Progress:
     lr_scale: float
     rung: int | None
     incidents: int
+    lr: float | None = None
+    goodput: float | None = None

@@ -93,7 +93,8 @@ class RunFiles:
         run_id = run_id or _earlier_run_id(layout.rank_events) or _new_run_id()
         self.log = EventLog(layout.rank_events, run_id, 0, clock, listeners)
         self.store = CheckpointStore(layout.checkpoints, run_id, clock)
-        self.store.recover()
+        for problem in self.store.recover():
+            self.log.warn(problem)
         claim(layout.lock)
         if reporting.record_observations:
             self.observations = ObservationFile(layout.observations)
@@ -106,7 +107,7 @@ class RunFiles:
 
 def _write_if_changed(path: Path, text: str) -> None:
     """A run that is resumed on a full disk needs no room for what stands there already."""
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+    if not path.is_file() or path.read_bytes() != text.encode():
         replace_file(path, text)
 
 

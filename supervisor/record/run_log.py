@@ -115,6 +115,8 @@ class RunLog:
                     lr_scale=engine.lr_scale,
                     rung=engine.rung,
                     incidents=engine.incidents,
+                    lr=observation.lr,
+                    goodput=self._goodput(self.ledger.seconds),
                 )
             )
         if seconds is None:
@@ -243,3 +245,6 @@ class RunLog:
             reason=self.ledger.halt_reason if status is RunStatus.HALTED else self.lost,
             in_place=status is RunStatus.HALTED and self.ledger.halted_in_place,
         )
+
+    def _goodput(self, seconds: float) -> float | None:
+        return min(1.0, self.ledger.counters.useful_seconds / seconds) if seconds > 0 else None

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from supervisor.display import shortened
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.events.time_account import TimeAccount
 from supervisor.records import ActionName, SignalName
@@ -18,6 +19,9 @@ from supervisor.report.run_status import RunState, Status
 from supervisor.run_layout import RunLayout
 
 __all__ = ["compare_metrics", "render_status", "render_summary"]
+
+LONGEST_CELL = 2000
+"""How much of a value is shown, in characters."""
 
 _STYLES = {
     RunState.FINISHED: "green",
@@ -188,7 +192,9 @@ def _facts(rows: Mapping[str, str | Text | None]) -> Table:
     table.add_column(overflow="fold")
     for name, value in rows.items():
         if value:
-            table.add_row(name, value if isinstance(value, Text) else Text(value))
+            # A text of others, as a warning's, may be as long as it likes.
+            shown = Text(shortened(str(value), LONGEST_CELL), style=value.style if isinstance(value, Text) else "")
+            table.add_row(name, shown)
     return table
 
 

@@ -63,9 +63,9 @@ class TinyTrainer:
 
 def tiny_batches(count: int, *, seed: int = 0) -> list[Batch]:
     """Batches of a problem that a `TinyNet` can learn; nothing is drawn from the global generators."""
-    generator = torch.Generator().manual_seed(seed)
-    weights_FC = torch.randn(FEATURES, CLASSES, generator=generator)
-    inputs = [torch.randn(ROWS, FEATURES, generator=generator) for _ in range(count)]
+    generator = torch.Generator("cpu").manual_seed(seed)
+    weights_FC = torch.randn(FEATURES, CLASSES, generator=generator, device="cpu")
+    inputs = [torch.randn(ROWS, FEATURES, generator=generator, device="cpu") for _ in range(count)]
     return [(x_BF, (x_BF @ weights_FC).argmax(1)) for x_BF in inputs]
 
 

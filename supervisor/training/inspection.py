@@ -228,7 +228,9 @@ def _options(groups: Iterable[Mapping[str, Any]]) -> list[tuple[str, Tensor]]:
         for key, value in group.items():
             if isinstance(value, float):
                 # Sound numbers, which is to say all of them, need no tensor.
-                found += [] if math.isfinite(value) else [(f"param_groups.{index}.{key}", torch.tensor(value))]
+                found += (
+                    [] if math.isfinite(value) else [(f"param_groups.{index}.{key}", torch.tensor(value, device="cpu"))]
+                )
             elif key != "params" and not isinstance(value, PLAIN):
                 found += tensors(value, f"param_groups.{index}.{key}")
     return found

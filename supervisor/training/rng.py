@@ -105,15 +105,20 @@ def _tell_numpy() -> tuple[Any, ...]:
     state = np.random.get_state(legacy=False)
     kind = str(state["bit_generator"])
     if kind != "MT19937":
-        return kind, mapped(state, torch.tensor, lambda held: isinstance(held, np.ndarray))
+        return kind, mapped(state, _on_the_cpu, lambda held: isinstance(held, np.ndarray))
     key, position = state["state"]["key"], state["state"]["pos"]
     return kind, torch.from_numpy(key.copy()), position, state["has_gauss"], state["gauss"]
+
+
+def _on_the_cpu(held: Any) -> torch.Tensor:
+    # Named, here and wherever the supervisor makes a tensor: the default device may be any.
+    return torch.tensor(held, device="cpu")
 
 
 def _tell_python() -> tuple[int, torch.Tensor]:
     version, internal, _ = random.getstate()
     # As a tensor it is copied in one piece, and written so.
-    return version, torch.tensor(internal, dtype=torch.int64)
+    return version, torch.tensor(internal, dtype=torch.int64, device="cpu")
 
 
 _NUMPY_OBJECT: Any = np.random.get_state.__self__  # type: ignore[attr-defined]

@@ -175,7 +175,7 @@ def plain(tree: Any, path: str = "state") -> Any:
         if tree.ndim == 0 and not isinstance(tree.item(), np.generic):
             return plain(tree.item(), path)
         with contextlib.suppress(TypeError):  # text, objects, dates: refused below
-            return torch.as_tensor(tree).clone()
+            return torch.as_tensor(tree, device="cpu").clone()
     raise TypeError(
         f"{path}: {with_article(tree)} cannot stand in a checkpoint: "
         "return tensors, numbers, strings, dicts, lists and tuples from state_dict"

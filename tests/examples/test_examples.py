@@ -30,7 +30,7 @@ def finished(name: str, steps: int, tmp_path: Path) -> tuple[str, list[dict[str,
     done = run(name, "--steps", str(steps), "--run-dir", str(tmp_path / "run"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     # Nothing else, warnings of libraries least of all: the guard says each incident.
-    assert re.fullmatch(r"(supervisor: step \d+: incident \d+: .+\n)*", done.stderr), done.stderr
+    assert re.fullmatch(r"(supervisor: step \d+  .+  → .+\n)*", done.stderr), done.stderr
     lines = read_lines(tmp_path / "run")
     assert lines[-1]["event"] == "run_finished"
     assert lines[-1]["step"] == steps
@@ -54,10 +54,9 @@ def test_the_classifier_loses_two_batches_and_nothing_else(tmp_path: Path) -> No
 
 def test_what_went_wrong_is_said_while_it_trains(tmp_path: Path) -> None:
     done = run("classifier", "--steps", "80", "--run-dir", str(tmp_path / "run"), cwd=tmp_path)
-    fault = "sample {} of the batch: not all of its values are finite; skipped the batch"
     assert done.stderr.splitlines() == [
-        f"supervisor: step 12: incident 1: nonfinite_loss: {fault.format(16)}",
-        f"supervisor: step 72: incident 2: nonfinite_loss: {fault.format(28)}",
+        "supervisor: step 12  nonfinite_loss  bad data: row 400 (left out)  → skipped",
+        "supervisor: step 72  nonfinite_loss  bad data: row 2300 (left out)  → skipped",
     ]
 
 

@@ -75,3 +75,22 @@ class Batch:
 @pytest.mark.parametrize(("value", "said"), [(None, "None"), (3, "an int"), ("x", "a str"), (Batch(), "a Batch")])
 def test_the_kind_of_a_value_has_its_article(value: object, said: str) -> None:
     assert with_article(value) == said
+
+
+def test_of_a_very_long_message_the_beginning_and_the_end_are_kept() -> None:
+    error = ValueError("begin " + "x" * 2_000_000 + " end")
+    said = said_by(error)
+    assert said.startswith("ValueError: begin xxx")
+    assert said.endswith("xxx end")
+    assert "… (1996010 characters left out) …" in said
+    assert len(said) < errors.LONGEST_MESSAGE + 100
+    story = traceback_of(error)
+    assert story.startswith("ValueError: begin")
+    assert len(story) < errors.LONGEST_MESSAGE + 100
+
+
+def test_a_long_traceback_keeps_its_last_line() -> None:
+    error = ValueError("\n".join(["a line of many"] * 100_000) + "\nthe last line")
+    story = traceback_of(error)
+    assert len(story) < errors.LONGEST_TRACEBACK + 100
+    assert story.splitlines()[-1] == "the last line"

@@ -32,6 +32,7 @@ from supervisor.rehearsal.score import score
 from supervisor.report.status import read_status
 from supervisor.run_layout import INCIDENT_FILE, RunLayout, replace_file
 from supervisor.testing.clock import FakeClock
+from supervisor.version import __version__
 
 RUNNER = CliRunner()
 PLACE = {"step": 3, "update": 3}
@@ -329,3 +330,62 @@ def test_for_people_the_score_is_a_table_that_breaks_no_word(
     monkeypatch.setattr(Rehearsal, "outcome", (ExitCode.FINISHED, score(faults, (), ())))
     monkeypatch.setenv("COLUMNS", "20")
     assert "nan_batch" in RUNNER.invoke(command, ["job.yaml"]).stdout
+
+
+HOSTILE = "\x1b[2J\x1b]0;title\x07\r\x00\u202e\x9b" + "y" * 2_000_000
+
+
+@pytest.fixture
+def hostile_run(tmp_path: Path) -> str:
+    """A run of which every text was written by somebody who means ill, or who does not look at what he writes."""
+    layout = RunLayout(tmp_path / "hostile")
+    with EventLog(layout.rank_events, "r", 0, FakeClock(tick_seconds=1)) as log:
+        log.emit(schema.RunStartedEvent(steps=20, trainer=HOSTILE))
+        log.emit(schema.WarningEvent(step=1, update=1, message=HOSTILE))
+        log.emit(
+            schema.SignalEvent.model_validate({**PLACE, "signal": SignalName.STEP_EXCEPTION, "exception": HOSTILE})
+        )
+        log.emit(schema.IncidentOpenedEvent(**PLACE, incident=1, signals=(SignalName.STEP_EXCEPTION,)))
+        log.emit(schema.QuarantinedEvent(**PLACE, incident=1, dataset_indices=(HOSTILE,)))
+        halt = {**PLACE, "incident": 1, "action": ActionName.HALT}
+        log.emit(schema.DecisionEvent(**halt, rung=0, attempt=1, reason=HOSTILE))
+        log.emit(schema.ActionAppliedEvent(**halt, seconds=0.1))
+        log.emit(schema.RunHaltedEvent(**PLACE, reason=HOSTILE))
+    record = INCIDENT.model_copy(update={"outcome": Outcome.HALTED, "not_known": HOSTILE, "traceback": HOSTILE})
+    replace_file(layout.incident(1) / INCIDENT_FILE, record.model_dump_json())
+    replace_file(layout.policy, resolved_yaml(RecoveryPolicy()))
+    return str(layout.root)
+
+
+@pytest.mark.parametrize("command", ["status", "events", "explain", "explain 1", "runs"])
+def test_what_others_have_written_is_shown_cut_and_clean(command: str, hostile_run: str) -> None:
+    name, *more = command.split()
+    done = RUNNER.invoke(app, [name, hostile_run, *more])
+    assert done.exit_code == 0, done.output
+    assert done.output.replace("\n", "").isprintable()
+    if command != "explain 1":
+        assert len(done.output) < 40_000
+    if command != "runs":
+        assert "\\x1b[2J\\x1b]0;title" in done.output
+
+
+@pytest.mark.parametrize("command", ["status", "events", "explain", "explain 1", "runs"])
+def test_as_json_it_is_whole_and_clean(command: str, hostile_run: str) -> None:
+    name, *more = command.split()
+    done = RUNNER.invoke(app, [name, hostile_run, *more, "--json"])
+    assert done.exit_code == 0, done.output
+    assert done.output.replace("\n", "").isprintable()
+    read = [json.loads(line) for line in done.output.splitlines()] if name == "events" else json.loads(done.output)
+    assert read
+    assert name == "runs" or "y" * 2_000_000 in done.output
+
+
+def test_the_version_is_said() -> None:
+    done = RUNNER.invoke(app, ["--version"])
+    assert (done.exit_code, done.output) == (0, f"supervisor {__version__}\n")
+
+
+def test_the_shell_can_complete_commands() -> None:
+    env = {"_SUPERVISOR_COMPLETE": "complete_bash", "COMP_WORDS": "supervisor sta", "COMP_CWORD": "1"}
+    done = RUNNER.invoke(app, [], env=env, prog_name="supervisor")
+    assert "status" in done.output.split()

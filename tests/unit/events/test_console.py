@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -13,11 +14,14 @@ from rich.console import Console
 from supervisor.events import schema
 from supervisor.events.console import ConsoleRenderer
 from supervisor.events.schema import Event
+from supervisor.events.step_line import Shown
 from supervisor.records import ActionName, SignalName
 from supervisor.testing.clock import FakeClock
 
 AT = {"step": 120, "update": 124}
 LOSS = schema.SignalEvent.model_validate({**AT, "signal": SignalName.NONFINITE_LOSS, "loss": float("nan")})
+OPENED = schema.IncidentOpenedEvent(**AT, incident=1)
+MEMORY = "N MB"
 SKIP = schema.DecisionEvent(**AT, incident=1, rung=0, action=ActionName.SKIP_BATCH, attempt=1, reason="the lowest rung")
 SKIPPED = schema.ActionAppliedEvent(**AT, incident=1, action=ActionName.SKIP_BATCH, seconds=0.001)
 STEP = schema.StepEvent(
@@ -43,10 +47,10 @@ def show(*events: Event, terminal: bool, width: int = 200) -> str:
 
 
 def test_away_from_a_terminal_each_step_event_is_one_plain_line():
-    assert show(STEP, LOSS, SKIP, SKIPPED, terminal=False, width=40) == (
-        "141/2000 steps: loss 0.7031, grad norm 1.5, lr 0.001 x 0.5, 0.04 s a step, 1 incident, on rung 2\n"
-        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch (rung 0): "
-        "the lowest rung\n"
+    shown = show(STEP, OPENED, LOSS, SKIP, SKIPPED, terminal=False, width=40)
+    assert re.sub(r"\d+ MB", MEMORY, shown) == (
+        f"step 141/2000  7%  loss 0.7031  grad 1.5  lr 0.0005 (cut)  {MEMORY}  1 incident  rung 2\n"
+        "step 120  nonfinite_loss  loss nan  → skipped\n"
     )
 
 
@@ -57,13 +61,14 @@ def test_names_in_square_brackets_are_printed_as_they_are():
 
 
 def test_on_a_terminal_a_bar_shows_the_numbers_and_recoveries_stand_above_it():
-    shown = show(STEP, LOSS, SKIP, SKIPPED, terminal=True)
+    shown = show(STEP, OPENED, LOSS, SKIP, SKIPPED, terminal=True)
 
-    recovery = shown.index("-> skip_batch (rung 0)")
+    recovery = shown.index("step 120  nonfinite_loss  loss nan  → skipped")
     assert "141/2000" in shown
-    assert "loss 0.7031  grad 1.5  lr x0.5  rung 2  incidents 1" in shown
+    assert "  7%" in shown
+    assert re.search(r"loss 0\.7031  grad 1\.5  lr 0\.0005 \(cut\)  \d+ MB  1 incident  rung 2", shown)
     assert "141/2000" in shown[recovery:], "the bar is drawn again below the recovery"
-    assert "141/2000 steps:" not in shown, "no plain step lines beside a bar"
+    assert "step 141/2000  7%" not in shown, "no plain step lines beside a bar"
 
 
 def test_advance_redraws_ten_times_a_second_at_most():
@@ -71,7 +76,7 @@ def test_advance_redraws_ten_times_a_second_at_most():
     clock = FakeClock()
     with ConsoleRenderer(100, Console(file=out, force_terminal=True, width=150), clock) as renderer:
         for step in range(50):
-            renderer.advance(step, loss=1.0, grad_norm=2.0, lr_scale=1.0, rung=None, incidents=0)
+            renderer.advance(Shown(step=step, loss=1.0, grad_norm=2.0))
             clock.advance(0.01)
         drawn = [step for step in range(50) if f" {step + 1}/100" in out.getvalue()]
 
@@ -82,7 +87,7 @@ def test_advance_redraws_ten_times_a_second_at_most():
 def test_advance_without_a_bar_prints_nothing():
     out = io.StringIO()
     with ConsoleRenderer(100, Console(file=out, force_terminal=False)) as renderer:
-        renderer.advance(3, loss=1.0, grad_norm=2.0, lr_scale=1.0, rung=None, incidents=0)
+        renderer.advance(Shown(step=3, loss=1.0, grad_norm=2.0))
 
     assert out.getvalue() == ""
 
@@ -93,10 +98,11 @@ def test_a_reader_of_the_output_that_leaves_does_not_end_the_run():
         from rich.console import Console
         from supervisor.events.console import ConsoleRenderer
         from supervisor.events.schema import WarningEvent
+        from supervisor.events.step_line import Shown
         with ConsoleRenderer(10, Console(force_terminal=%s)) as renderer:
             for number in range(3):
                 renderer(WarningEvent(message="m"))
-                renderer.advance(number, 1.0, 1.0, 1.0, None, 0)
+                renderer.advance(Shown(number, 1.0, 1.0))
         sys.stderr.write("the run went on")
     """
     for terminal in (False, True):
@@ -112,3 +118,52 @@ def test_a_reader_of_the_output_that_leaves_does_not_end_the_run():
         )
         os.close(write_end)
         assert (done.returncode, done.stderr) == (0, "the run went on")
+
+
+def test_the_bar_tells_how_fast_it_goes_and_how_long_it_takes():
+    out, clock = io.StringIO(), FakeClock()
+    with ConsoleRenderer(1000, Console(file=out, force_terminal=True, width=150, color_system=None), clock) as renderer:
+        for step in range(40):
+            clock.advance(0.5)
+            renderer.advance(Shown(step=step, loss=1.0, grad_norm=2.0, lr=1e-3, goodput=0.987))
+    assert re.search(
+        r"40/1000 +4% .+ loss 1  grad 2  lr 0\.001  2 steps/s  8 min left  goodput 99%  \d+ MB", out.getvalue()
+    )
+
+
+def test_the_bar_fits_a_narrow_terminal():
+    out, clock = io.StringIO(), FakeClock()
+    with ConsoleRenderer(
+        10_000, Console(file=out, force_terminal=True, width=60, color_system=None), clock
+    ) as renderer:
+        for step in range(40):
+            clock.advance(0.5)
+            renderer.advance(Shown(step=step, loss=1.0, grad_norm=2.0, lr=1e-3, goodput=0.987))
+    drawn = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", out.getvalue()).replace("\r", "\n").splitlines()
+    assert max(len(line) for line in drawn) <= 60
+    assert any("loss 1  grad 2" in line for line in drawn)
+
+
+class Tee:
+    """As a trainer writes it: no `flush`, no `isatty`, no `encoding`."""
+
+    def write(self, text: str) -> None:
+        raise RuntimeError("no such window")
+
+
+def test_a_display_that_breaks_is_said_once_and_left_out(capsys):
+    with ConsoleRenderer(10, Console(file=Tee(), force_terminal=True), FakeClock()) as renderer:
+        renderer(STEP)
+        renderer.advance(Shown(step=3, loss=1.0, grad_norm=2.0))
+        renderer(schema.WarningEvent(message="m"))
+    assert capsys.readouterr().err == "supervisor: the display is left out: RuntimeError: no such window\n"
+
+
+def test_a_worker_that_was_killed_behind_its_bar_leaves_a_terminal_with_a_cursor():
+    gone = schema.WorkerExitedEvent(
+        pid=7, exit_code=None, signal="SIGKILL", classification=schema.ExitClassification.KILLED
+    )
+    out = io.StringIO()
+    ConsoleRenderer(None, Console(file=out, force_terminal=True), FakeClock())(gone)
+    assert out.getvalue().endswith("\x1b[?25h")
+    assert "\x1b[?25h" not in show(gone, terminal=False)

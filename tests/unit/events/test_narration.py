@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from supervisor.events import schema
-from supervisor.events.narration import Narrator, Tone, describe_event, describe_outcome, describe_signal, describe_step
+from supervisor.events.narration import Narrator, Tone, describe_event, describe_outcome, describe_signal
 from supervisor.events.schema import Event
 from supervisor.records import ActionName, SignalName
 
@@ -24,56 +24,24 @@ def lines(*events: Event) -> list[str]:
     return [line.text for event in events for line in narrator.tell(event)] + [line.text for line in narrator.rest()]
 
 
-def test_a_recovery_is_one_line_from_signal_to_action():
-    expected = "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch (rung 0): the lowest rung"
-    assert lines(LOSS, OPENED, SKIP, SKIPPED) == [expected]
-    assert lines(OPENED, LOSS, SKIP, SKIPPED) == [expected]
-
-
-def test_a_recovery_says_what_it_did():
-    decision = SKIP.model_copy(update={"action": ActionName.RELOAD_CHECKPOINT, "rung": 2})
-    applied = schema.ActionAppliedEvent(
-        **AT,
-        incident=1,
-        action=ActionName.RELOAD_CHECKPOINT,
-        seconds=0.02,
-        restored_step=100,
-        restored_from="memory",
-        modules=("gru", "head", "a", "b", "c"),
-        lr_scale=0.5,
-    )
-
-    assert lines(LOSS, decision, applied)[0].endswith(
-        "; back to step 100 from memory, learning-rate scale 0.5, redrew gru, head, a and 2 more (0.02 s)"
-    )
-
-
-def test_an_action_that_failed_and_the_next_one_are_two_lines_with_the_same_signal():
-    failed = schema.ActionFailedEvent(**AT, incident=1, action=ActionName.SKIP_BATCH, error="no state")
-
-    said = lines(LOSS, SKIP, failed, SKIP.model_copy(update={"rung": 1, "reason": "the next"}), SKIPPED)
-
-    assert said == [
-        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch (rung 0): the lowest rung; failed: no state",
-        "step 120 (update 124): nonfinite_loss (loss nan) -> skip_batch (rung 1): the next",
+def test_an_incident_is_one_line():
+    expected = "step 120  nonfinite_loss  loss nan  → skipped"
+    closed = schema.IncidentClosedEvent(step=141, incident=1, cured_by=ActionName.SKIP_BATCH, steps_lost=1, seconds=0.8)
+    left_out = schema.QuarantinedEvent(**AT, incident=1, dataset_indices=(7,))
+    assert lines(LOSS, OPENED, SKIP, SKIPPED, closed) == [expected]
+    assert lines(LOSS, OPENED, left_out, SKIP, SKIPPED, closed) == [
+        expected.replace("loss nan", "bad data: row 7 (left out)")
     ]
 
 
-def test_the_signals_of_one_update_share_a_line_and_those_of_the_next_do_not():
-    gradient = schema.SignalEvent(**AT, signal=SignalName.NONFINITE_GRADIENT)
-    later = LOSS.model_copy(update={"step": 121, "update": 125})
-    skip_later = SKIP.model_copy(update={"step": 121, "update": 125})
-    skipped_later = SKIPPED.model_copy(update={"step": 121, "update": 125})
-
-    said = lines(LOSS, gradient, SKIP, SKIPPED, later, skip_later, skipped_later)
-
-    assert "nonfinite_loss (loss nan) + nonfinite_gradient -> skip_batch" in said[0]
-    assert "update 125): nonfinite_loss (loss nan) -> skip_batch" in said[1]
-    assert len(said) == 2
-
-
 def test_a_decision_whose_action_never_ended_is_still_said():
-    assert lines(LOSS, SKIP) == lines(LOSS, SKIP, SKIPPED)
+    assert lines(LOSS, OPENED, SKIP) == ["step 120  nonfinite_loss  loss nan  → skip_batch …"]
+
+
+def test_another_skip_in_the_same_incident_is_not_said():
+    later = {"step": 121, "update": 125}
+    again = [LOSS.model_copy(update=later), SKIP.model_copy(update=later), SKIPPED.model_copy(update=later)]
+    assert len(lines(LOSS, OPENED, SKIP, SKIPPED, *again)) == 1
 
 
 def test_of_observed_signals_the_first_is_said():
@@ -82,20 +50,17 @@ def test_of_observed_signals_the_first_is_said():
         for n in range(5)
     ]
 
-    assert lines(*observed) == [
-        "step 0 (update 0): sanitized_values (count 0): observed, more of these only in the log"
-    ]
+    assert lines(*observed) == ["step 0  sanitized_values (count 0)  observed: more of these only in the log"]
 
 
 def test_a_halt_is_said_with_its_reason():
     halt = SKIP.model_copy(update={"action": ActionName.HALT, "rung": 4, "reason": "nothing else is left"})
 
-    said = lines(LOSS, halt, schema.RunHaltedEvent(**AT, reason="nothing else is left"))
+    done = SKIPPED.model_copy(update={"action": ActionName.HALT, "restored_step": 100})
 
-    assert said == [
-        "step 120 (update 124): nonfinite_loss (loss nan) -> halt (rung 4): nothing else is left",
-        "step 120 (update 124): halted: nothing else is left",
-    ]
+    said = lines(LOSS, OPENED, halt, done, schema.RunHaltedEvent(**AT, reason="nothing else is left"))
+
+    assert said == ["step 120  halted: nothing else is left  → back to step 100"]
 
 
 SUMMARY = schema.RunSummary(status=schema.RunStatus.FINISHED, steps=9, applied_steps=8, incidents=1)
@@ -104,10 +69,6 @@ SUMMARY = schema.RunSummary(status=schema.RunStatus.FINISHED, steps=9, applied_s
 @pytest.mark.parametrize(
     ("event", "line"),
     [
-        (
-            schema.IncidentClosedEvent(step=141, incident=1, cured_by=ActionName.SKIP_BATCH, steps_lost=1, seconds=0.8),
-            "step 141: incident 1 closed, cured by skip_batch: 1 step lost, 0.8 s",
-        ),
         (
             schema.CheckpointRejectedEvent(checkpoint_step=5, path="checkpoints/step-5", reason="torn"),
             "checkpoint checkpoints/step-5 rejected: torn",
@@ -121,7 +82,7 @@ SUMMARY = schema.RunSummary(status=schema.RunStatus.FINISHED, steps=9, applied_s
             schema.WorkerExitedEvent(
                 pid=7, exit_code=None, signal="SIGKILL", classification=schema.ExitClassification.KILLED
             ),
-            "worker 7 is gone: killed (SIGKILL)",
+            "worker 7 died: killed (SIGKILL)",
         ),
         (schema.MetricsEvent(step=50, update=49, metrics={"mrr": 0.25}), "evaluated after 50 steps: mrr 0.25"),
         (
@@ -132,12 +93,12 @@ SUMMARY = schema.RunSummary(status=schema.RunStatus.FINISHED, steps=9, applied_s
             schema.BestCheckpointEvent(step=50, checkpoint_step=50, path="checkpoints/x", metric="mrr", value=0.25),
             "best so far: mrr 0.25 after 50 steps, kept in checkpoints/x",
         ),
-        (schema.WorkerStalledEvent(pid=7, seconds=300), "worker 7 has stood still for 300 s"),
+        (schema.WorkerStalledEvent(pid=7, seconds=300), "worker 7 stalled: no sign of life for 300 s; it is ended"),
         (
-            schema.WorkerStalledEvent(pid=7, seconds=300, limit="restart.stall_timeout_seconds"),
-            "worker 7 has stood still for 300 s, longer than restart.stall_timeout_seconds allows",
+            schema.WorkerStalledEvent(pid=7, seconds=300, limit="restart.x"),
+            "worker 7 stalled: no sign of life for 300 s, longer than restart.x allows; it is ended",
         ),
-        (schema.LrRestoredEvent(step=3, lr_scale=1.0), "step 3: learning-rate cut taken back, scale now 1"),
+        (schema.LrRestoredEvent(step=3, lr_scale=1.0), "step 3  cut of the learning rate taken back, now ×1"),
         (schema.BufferExemptEvent(buffers=("mask",)), "non-finite from the start, so exempt: mask"),
         (schema.RunResumedEvent(checkpoint_step=200), "resumed from the checkpoint of step 200"),
         (
@@ -156,6 +117,8 @@ def test_other_events_that_a_person_should_see(event: Event, line: str):
     [
         schema.CheckpointSavedEvent(checkpoint_step=5, path="p"),
         schema.WorkerStartedEvent(pid=3),
+        schema.WarningEvent(message="of the line of an incident", spoken=False),
+        schema.CheckpointRejectedEvent(checkpoint_step=5, path="p", reason="abandoned: the run went back to step 3"),
         schema.WorkerExitedEvent(pid=3, exit_code=0, signal=None, classification=schema.ExitClassification.FINISHED),
     ],
     ids=lambda event: event.event,
@@ -172,15 +135,6 @@ def test_a_warning_about_the_users_code_shows_its_traceback():
 
 def test_bad_news_look_bad():
     assert Narrator().tell(schema.RunHaltedEvent(reason="x"))[0].tone is Tone.BAD
-
-
-def test_a_step_is_told_with_what_is_known_of_the_schedule():
-    step = schema.StepEvent(step=140, update=144, loss=0.70312, grad_norm=1.5, lr=1e-3, lr_scale=0.5, step_seconds=0.04)
-    numbers = "loss 0.7031, grad norm 1.5, lr 0.001 x 0.5, 0.04 s a step"
-
-    assert describe_step(step, 2000) == f"141/2000 steps: {numbers}"
-    assert describe_step(step, None) == f"141 steps: {numbers}"
-    assert describe_step(step.model_copy(update={"incidents": 2, "rung": 1}), 2000).endswith(", 2 incidents, on rung 1")
 
 
 def test_a_finding_is_told_with_its_numbers_and_the_first_of_many_names():
@@ -240,7 +194,46 @@ def test_what_is_not_known_is_left_out():
     assert describe_event(gone).endswith("worker_exited         pid=7 exit_code=9 classification=exception")
 
 
-def test_a_cure_that_was_chosen_is_told():
-    event = schema.CureChosenEvent(**AT, incident=1, cure="clip 1.0", score=0.5, keep_score=math.inf)
-    said = "step 120 (update 124): in force from now on: clip 1.0 (loss 0.5 on a fork, inf without)"
-    assert lines(event) == [said]
+DEATH = schema.WorkerExitedEvent(
+    pid=7,
+    exit_code=1,
+    signal=None,
+    classification=schema.ExitClassification.EXCEPTION,
+    reason="Traceback (most recent call last):\n  File 'a.py', line 3\nValueError: no \x1b[2Jrow\n",
+)
+
+
+def test_of_a_dead_worker_the_last_line_of_its_traceback_is_said():
+    assert lines(DEATH) == ["worker 7 died: exception (exit code 1): ValueError: no \\x1b[2Jrow"]
+    (long,) = lines(DEATH.model_copy(update={"reason": "ValueError: " + "x" * 2_000_000}))
+    assert len(long) == 100
+
+
+def test_a_worker_that_is_started_again_is_said_and_the_first_is_not():
+    first, second = schema.WorkerStartedEvent(pid=7), schema.WorkerStartedEvent(pid=8, restarts=1)
+    done = schema.WorkerExitedEvent(pid=7, exit_code=0, signal=None, classification="finished")
+    assert lines(first, DEATH, second)[1:] == ["worker 8 was started again (restart 1)"]
+    assert lines(first, done, second) == []
+
+
+def test_a_warning_without_end_is_cut_and_says_how_much():
+    (said,) = lines(schema.WarningEvent(message="x" * 2_000_000))
+    assert said.endswith("x… (1999509 characters more)")
+    assert len(said) < 600
+
+
+def test_no_field_of_an_event_reaches_the_terminal_as_it_is_or_without_end():
+    hostile = "\x1b[2J\r\x00\u202e" + "y" * 2_000_000
+    other = schema.OtherEvent.model_validate(
+        {"event": "a\x1bb", "time": NOON, "na\x1bme": hostile, "more": {"\r": [hostile]}}
+    )
+    for event in (
+        schema.WarningEvent(time=NOON, message=hostile),
+        schema.CheckpointRejectedEvent(time=NOON, checkpoint_step=1, path=hostile, reason=hostile),
+        schema.BufferExemptEvent(time=NOON, buffers=(hostile,) * 100),
+        other,
+    ):
+        said = describe_event(event)
+        assert said.isprintable()
+        assert len(said) < 2000
+        assert "characters more)" in said

@@ -28,7 +28,7 @@ def test_a_character_that_the_encoding_lacks_is_escaped(monkeypatch: pytest.Monk
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stderr", file)
     say("grün …")
-    assert file.buffer.getvalue() == b"supervisor: gr\\xfcn \\u2026\n"  # type: ignore[attr-defined]
+    assert file.buffer.getvalue() == b"supervisor: gr\\xfcn ...\n"  # type: ignore[attr-defined]
 
 
 def closed() -> io.StringIO:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -24,10 +25,12 @@ from supervisor.events.schema import (
     KnownEvent,
     RunFinishedEvent,
     RunHaltedEvent,
+    RunStartedEvent,
     RunStatus,
     RunSummary,
     SignalEvent,
     WarningEvent,
+    parse_event,
 )
 from supervisor.events.writer import EventLog
 from supervisor.records import SignalName
@@ -216,3 +219,64 @@ def test_an_emit_after_close_opens_the_file_again(tmp_path: Path):
     log.emit(WarningEvent(message="b"))
 
     assert messages(tmp_path / "a.jsonl") == ["a", "b"]
+
+
+def test_a_directory_that_was_removed_is_made_again_and_what_is_lost_is_said(tmp_path: Path):
+    path = tmp_path / "events" / "rank0.jsonl"
+    heard: list[Any] = []
+    log = EventLog(path, "r", 0, FakeClock(), listeners=[heard.append])
+    log.emit(RunStartedEvent(steps=9))
+    log.emit(WarningEvent(message="lost"))
+    shutil.rmtree(path.parent)
+
+    log.emit(WarningEvent(message="first"))
+    log.emit(WarningEvent(message="second"))
+
+    said = f"{path}: was removed while the run wrote to it: what it held is lost, and it is begun anew"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line.get("message", line["event"]) for line in lines] == ["run_started", "first", said, "second"]
+    assert lines[0]["steps"] == 9
+    assert [event.message for event in heard if event.event == "warning"] == ["lost", said, "first", "second"]
+
+
+def test_another_file_in_the_place_of_the_log_is_written_to_from_then_on(tmp_path: Path):
+    path = tmp_path / "rank0.jsonl"
+    log = EventLog(path, "r", 0, FakeClock())
+    log.emit(WarningEvent(message="a"))
+    path.rename(tmp_path / "rotated")
+    path.touch()
+
+    log.emit(WarningEvent(message="b"))
+
+    assert messages(path)[0] == "b"
+    assert messages(tmp_path / "rotated") == ["a"]
+
+
+def test_a_directory_that_cannot_be_made_again_ends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "events" / "rank0.jsonl"
+    log = EventLog(path, "r", 0, FakeClock())
+    log.emit(WarningEvent(message="a"))
+    shutil.rmtree(path.parent)
+    path.parent.write_text("a file in its place")
+
+    log.emit(WarningEvent(message="b"))
+
+    assert f"{path}: cannot write events" in capsys.readouterr().err
+    path.parent.unlink()
+    log.emit(WarningEvent(message="c"))
+    assert messages(path)[0] == "c"
+
+
+def test_a_text_that_utf_8_cannot_write_is_written_with_escapes(tmp_path: Path):
+    path = tmp_path / "rank0.jsonl"
+    log = EventLog(path, "r", 0, FakeClock())
+    summary = SUMMARY.model_copy(update={"cures": ("clip \udcff",), "final_loss": float("nan")})
+
+    log.emit(WarningEvent(message="no file row\udcff.png"))
+    log.emit(RunFinishedEvent(status=RunStatus.FINISHED, summary=summary))
+
+    warning, finished = (parse_event(line) for line in path.read_bytes().splitlines())
+    assert isinstance(warning, WarningEvent)
+    assert warning.message == "no file row\\udcff.png"
+    assert isinstance(finished, RunFinishedEvent)
+    assert finished.summary.cures == ("clip \\udcff",)

@@ -36,7 +36,7 @@ def test_a_loss_of_which_every_label_is_masked_is_said_once(capsys: pytest.Captu
     (warning,) = warnings_of(guard_of(training, BATCHES, loss=loss, listeners=[heard]), heard, 700)
     assert (warning.step, warning.update) == (299, 299)
     assert warning.message.startswith("the loss has been exactly 0 for 300 updates in a row: everything is learnt, or")
-    assert capsys.readouterr().err == f"supervisor: step 299: warning: {warning.message}\n"
+    assert capsys.readouterr().err == f"supervisor: step 299  warning: {warning.message}\n"
 
 
 def test_an_optimizer_of_another_models_parameters_is_said(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +67,7 @@ def test_a_plateau_scheduler_that_is_handed_the_loss_of_every_batch_is_said(caps
     assert "ReduceLROnPlateau is handed the loss of every batch" in warning.message
     assert 'write scheduler_interval="epoch"' in warning.message
     assert warning.step < 200
-    assert capsys.readouterr().err.splitlines() == [f"supervisor: step {warning.step}: warning: {warning.message}"]
+    assert capsys.readouterr().err.splitlines() == [f"supervisor: step {warning.step}  warning: {warning.message}"]
 
 
 def test_by_epochs_the_same_scheduler_leaves_a_rate_to_learn_with() -> None:

@@ -15,6 +15,7 @@ from supervisor.errors import PolicyHalt
 
 BATCHES = healthy_batches(12)
 WITH_A_BAD_ONE = [*BATCHES[:4], nan_batch(BATCHES[4]), *BATCHES[5:]]
+SAID = "nonfinite_loss  bad data: sample 2 of the batch"
 FAULT = "nonfinite_loss: sample 2 of the batch: not all of its values are finite"
 HALT = quiet(ladder=[{"action": "halt"}])
 
@@ -42,14 +43,14 @@ def test_a_skipped_batch_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
     guard = guard_of(build(), WITH_A_BAD_ONE)
     for batch in guard.batches(12):
         guard.step(batch)
-    assert capsys.readouterr() == ("", f"supervisor: step 4: incident 1: {FAULT}; skipped the batch\n")
+    assert capsys.readouterr() == ("", f"supervisor: step 4  {SAID}  → skipped\n")
 
 
 def test_one_whose_cause_cannot_be_found_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
     heard = EventList()
     guard_of(build(), WITH_A_BAD_ONE, replay=False, listeners=[heard]).run(12)
     assert len(heard.named("warning")) == 1
-    assert capsys.readouterr().err == "supervisor: step 4: incident 1: nonfinite_loss (loss nan); skipped the batch\n"
+    assert capsys.readouterr().err == "supervisor: step 4  nonfinite_loss  loss nan  → skipped\n"
 
 
 def test_a_reload_says_where_it_went(capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,8 +58,8 @@ def test_a_reload_says_where_it_went(capsys: pytest.CaptureFixture[str]) -> None
     policy = quiet(snapshot={"every_steps": 10}, probation_steps=3)
     guard.append(guard_of(training, BATCHES, loss=spoilt_at(training, 45, guard), policy=policy))
     guard[0].run(60)
-    found = "nonfinite_parameter: outer.weight was not finite before the step"
-    assert capsys.readouterr().err == f"supervisor: step 45: incident 1: {found}; went back to step 40\n"
+    found = "nonfinite_parameter  outer.weight was not finite"
+    assert capsys.readouterr().err == f"supervisor: step 45  {found}  → back to step 40\n"
 
 
 def test_a_halt_says_why_and_so_does_the_summary(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,8 +67,7 @@ def test_a_halt_says_why_and_so_does_the_summary(capsys: pytest.CaptureFixture[s
     summary = guard.run(12)
     assert (summary.status, summary.reason) == ("halted", FAULT)
     assert guard.summary().reason == summary.reason
-    end = f"halted: {summary.reason}; went back to step 0"
-    assert capsys.readouterr().err == f"supervisor: step 4: incident 1: {end}\n"
+    assert capsys.readouterr().err == f"supervisor: step 4  halted: {summary.reason}  → back to step 0\n"
     with pytest.raises(PolicyHalt):
         guard.step(BATCHES[0])
     assert capsys.readouterr().err == ""

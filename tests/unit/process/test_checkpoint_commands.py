@@ -18,7 +18,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     started: Started = []
 
     def run_helper(module: str, *arguments: str) -> int:
-        started.append((module.rpartition(".")[2], arguments))
+        started.append((module.rpartition(".")[2], [*arguments]))
         return 2
 
     monkeypatch.setattr(checkpoint_commands, "run_helper", run_helper)

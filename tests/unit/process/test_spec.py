@@ -25,7 +25,7 @@ def test_a_spec_survives_the_pipe(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text(JOB, encoding="utf-8")
     resolved = load_job(str(tmp_path / "job.yaml"), overrides=["config.rate=5e3"], run_dir=str(tmp_path / "run"))
     spec = WorkerSpec.of(resolved, run_id="abc", resume=False)
-    again = WorkerSpec.model_validate_json(spec.model_dump_json())
+    again = WorkerSpec.from_line(spec.to_line())
     assert again.job == resolved.job
     assert again.policy == resolved.policy
     assert again.policy.model_dump() == resolved.policy.model_dump()
@@ -41,3 +41,13 @@ def test_it_knows_where_the_run_lies(tmp_path: Path) -> None:
     spec = WorkerSpec.of(resolved, run_id="abc", resume=True)
     assert spec.layout == RunLayout(tmp_path / "run")
     assert spec.resume
+
+
+def test_a_path_that_is_not_utf_8_arrives_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(JOB, encoding="utf-8")
+    resolved = load_job(str(tmp_path / "job.yaml"), run_dir=str(tmp_path / "run"))
+    spec = WorkerSpec.of(resolved, run_id="abc", resume=False)
+    elsewhere = spec.model_copy(update={"run_dir": tmp_path / "d\udcff" / "run"})
+    line = elsewhere.to_line()
+    assert (line.isascii(), line.count(b"\n")) == (True, 1)
+    assert WorkerSpec.from_line(line).run_dir == elsewhere.run_dir

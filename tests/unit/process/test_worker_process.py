@@ -13,7 +13,13 @@ import pytest
 
 from supervisor.errors import ExitCode
 from supervisor.events import Event, EventLog
-from supervisor.events.schema import ExitClassification, WorkerExitedEvent, WorkerStalledEvent, WorkerStartedEvent
+from supervisor.events.schema import (
+    ExitClassification,
+    WarningEvent,
+    WorkerExitedEvent,
+    WorkerStalledEvent,
+    WorkerStartedEvent,
+)
 from supervisor.job import ResolvedJob
 from supervisor.policy import RestartSettings
 from supervisor.process import worker_process
@@ -97,7 +103,7 @@ def test_its_end_is_told_and_put_on_record(start: Start, heard: list[Event], pro
 def test_it_is_handed_the_spec(start: Start, spec: WorkerSpec) -> None:
     start("(folder / 'got').write_text(json.dumps(spec)); end(0)").wait()
     got = (spec.layout.heartbeats / "got").read_text()
-    assert WorkerSpec.model_validate_json(got) == spec
+    assert WorkerSpec.from_line(got) == spec
 
 
 def test_one_that_never_reads_its_spec_is_gone_like_any_other(start: Start) -> None:
@@ -112,6 +118,26 @@ def test_what_an_earlier_worker_left_is_not_taken_for_its_own(start: Start, spec
     worker = start("sys.exit(1)")
     assert worker.wait() == WorkerEnd(1, ExitClassification.EXCEPTION)
     assert worker.stacks is None
+
+
+def test_what_an_earlier_one_left_and_cannot_be_removed_is_told_and_not_taken_for_its_own(
+    start: Start, spec: WorkerSpec, heard: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec.layout.heartbeats.mkdir(parents=True)
+    spec.layout.last_error.write_text("an old error")
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(1, "Operation not permitted", str(path))
+
+    with monkeypatch.context() as stubborn:
+        stubborn.setattr(Path, "unlink", refuse)
+        worker = start("sys.exit(1)")
+    assert worker.wait() == WorkerEnd(1, ExitClassification.EXCEPTION)
+    told = [event.message for event in heard if isinstance(event, WarningEvent)]
+    assert (
+        told[-1]
+        == f"{spec.layout.last_error} is of an earlier worker and could not be removed (Operation not permitted)"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
