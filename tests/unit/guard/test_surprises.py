@@ -107,7 +107,7 @@ def test_a_model_whose_loss_has_no_graph_is_told_at_once() -> None:
     before = everything(training)
     with pytest.raises(LossError, match="does not require grad"):
         guard_of(training, BATCHES, listeners=[heard]).run(30)
-    assert "does not require grad" in heard.named("signal")[0].exception
+    assert heard.named("signal") == []
     assert_same(everything(training), before)
 
 
@@ -425,22 +425,18 @@ def test_an_exception_whose_text_cannot_be_made_or_written_is_a_finding_like_any
     assert type(error).__name__ in (tmp_path / "run" / "incidents" / "0001" / "incident.json").read_text("utf-8")
 
 
-def test_a_row_that_the_data_cannot_give_passes_to_the_caller_and_the_run_is_not_finished() -> None:
-    class Rows(torch.utils.data.Dataset[Any]):
-        def __len__(self) -> int:
-            return 64
+def test_a_stream_that_breaks_passes_to_the_caller_and_the_run_is_not_finished() -> None:
+    """Of a data set with rows, the one that raises is left out (test_unread)."""
 
-        def __getitem__(self, index: int) -> Any:
-            if index == 20:
-                raise ValueError(f"row {index} cannot be read")
-            return BATCHES[index // 8][0][index % 8], BATCHES[index // 8][1][index % 8]
+    class Stream(torch.utils.data.IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            yield from BATCHES[:2]
+            raise ValueError("the stream broke")
 
-    guard = guard_of(build(), torch.utils.data.DataLoader(Rows(), batch_size=8))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="row 20 cannot be read"):
+    guard = guard_of(build(), torch.utils.data.DataLoader(Stream(), batch_size=None))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="the stream broke"):
         guard.run(5)
     assert (guard.status, guard.summary().status, guard.summary().steps) == (None, RunStatus.INTERRUPTED, 2)
-    # Such a loader goes on with the batch after it.
-    assert guard.run(5).status == "finished"
 
 
 def test_a_run_that_is_still_going_is_not_finished() -> None:
