@@ -137,6 +137,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "records",
         "report",
         "run_layout",
+        "saved",
+        "streams",
         "training",
         "update",
     },

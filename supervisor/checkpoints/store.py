@@ -35,6 +35,12 @@ __all__ = ["BackgroundWriter", "CheckpointStore"]
 SPARE_BYTES = 1 << 16
 
 
+NO_SYNC = (
+    "this file system cannot confirm the names of files (fsync of a folder is refused): checkpoints are written as "
+    "ever, and a power cut may lose the newest one"
+)
+
+
 class CheckpointStore:
     """The checkpoints of one run, one directory each: `step-00000200/`.
 
@@ -51,13 +57,12 @@ class CheckpointStore:
         clock: waits between attempts at a write that failed.
 
     Attributes:
-        syncs_names: whether the file system could confirm the name of the last checkpoint; where it cannot, a power cut
-            may lose what was written last.
+        unconfirmed: what the file system could not confirm of the last checkpoint, and what follows; None: all is well.
     """
 
     def __init__(self, directory: Path, run_id: str, clock: Clock | None = None) -> None:
         self.directory = directory
-        self.syncs_names = True
+        self.unconfirmed: str | None = None
         self._run_id = run_id
         self._clock = clock or SystemClock()
 
@@ -178,7 +183,7 @@ class CheckpointStore:
             if replaced.exists():
                 replaced.rename(target)
             raise
-        self.syncs_names = sync_folder(self.directory)
+        self.unconfirmed = None if sync_folder(self.directory) else NO_SYNC
         shutil.rmtree(replaced, ignore_errors=True)
 
     def _mark(self, path: Path) -> Path:

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from supervisor.cli.checkpoint_commands import evaluate, export
+from supervisor.cli.explain_command import explain
 from supervisor.cli.init_command import init
 from supervisor.cli.output import console_for_tables, output_on_stderr, print_json, print_text, reader_may_leave
 from supervisor.cli.policy_commands import policy_app
@@ -19,21 +20,16 @@ from supervisor.cli.preflight_command import preflight
 from supervisor.cli.resume_command import AFTER_HALT, AfterHalt
 from supervisor.cli.resume_command import resume as resume_run
 from supervisor.cli.runs_command import runs
-from supervisor.display import shortened
 from supervisor.errors import ExitCode, InputError
 from supervisor.events import follow, read_events, schema
 from supervisor.events.narration import describe_event
 from supervisor.events.safe_console import SafeConsole
 from supervisor.job import load_job
-from supervisor.process.incident_rerun import rerun_incident
 from supervisor.process.parent import Parent
 from supervisor.rehearsal import Rehearsal, render_score
 from supervisor.replay import plain_replay, render_replay, replay_run
 from supervisor.report.liveness import is_healthy
-from supervisor.report.process_story import ProcessStory
 from supervisor.report.status import read_status
-from supervisor.report.story import RunStory, Story, plain_incident, plain_run, read_story
-from supervisor.report.story_view import render_incident, render_process, render_run, wrapped
 from supervisor.report.tables import render_status
 from supervisor.run_layout import RunLayout
 from supervisor.streams import leave_streams, ready_streams, tell
@@ -56,6 +52,7 @@ app.command()(preflight)
 app.command()(evaluate)
 app.command()(export)
 app.command()(runs)
+app.command()(explain)
 
 
 def _print_version(wanted: bool) -> None:
@@ -190,44 +187,6 @@ def events(
 
 
 @app.command()
-def explain(
-    run_dir: RunDir,
-    incident: Annotated[
-        str | None,
-        typer.Argument(
-            help="One incident: its number, or process-1 for what befell the process; without it, all in short.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The record, for machines.")] = False,
-    replay_step: Annotated[
-        bool,
-        typer.Option(
-            "--replay",
-            help="Run the flagged step again from the incident's files, in a fresh process, and show the first bad "
-            "tensor. Calls the trainer's loss.",
-        ),
-    ] = False,
-) -> None:
-    """What went wrong, where it comes from, what was tried and why, what it cost, and what to change."""
-    story = read_story(run_dir)
-    found = None if incident is None else story.incident(incident, run_dir)
-    if replay_step:
-        if not isinstance(found, Story):
-            raise InputError("--replay: say which incident of the training: supervisor explain RUN_DIR N --replay")
-        raise typer.Exit(rerun_incident(Path(run_dir), found.folder, as_json=as_json))
-    with reader_may_leave():
-        if as_json:
-            print_json(json.dumps(plain_run(story) if found is None else plain_incident(found), indent=2))
-        else:
-            lines = _told(story, found, run_dir)
-            if found is None:
-                lines = [shortened(line) for line in lines]
-            console = SafeConsole()
-            print_text("\n".join(wrapped(lines, console.width) if console.is_terminal else lines))
-
-
-@app.command()
 def replay(
     run_dir: RunDir,
     policy: Annotated[str, typer.Option(help="The policy to decide by.", metavar="P.yaml", show_default=False)],
@@ -288,12 +247,6 @@ def rehearse(
             print_text("")
             console_for_tables().print(render_score(score))
     raise typer.Exit(code)
-
-
-def _told(story: RunStory, found: Story | ProcessStory | None, run_dir: str) -> list[str]:
-    if found is None:
-        return render_run(story, run_dir)
-    return render_incident(found, run_dir) if isinstance(found, Story) else render_process(found)
 
 
 def main() -> None:

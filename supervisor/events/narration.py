@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-from supervisor.display import in_one_line, shortened
+from supervisor.display import in_one_line, shortened, visible
 from supervisor.events import schema
 from supervisor.events.base import nonfinite_as_word
 from supervisor.events.incident_line import COLUMNS, IncidentLine, cut_to, names_of, place
@@ -133,7 +133,7 @@ def _other(event: Event) -> list[Line]:
     if found is None:
         return []
     traceback = (event.traceback or "") if isinstance(event, schema.WarningEvent) else ""
-    story = [Line(in_one_line(line), Tone.PLAIN) for line in shortened(traceback).splitlines()]
+    story = [Line(visible(line), Tone.PLAIN) for line in shortened(traceback).splitlines()]
     return [Line(in_one_line(shortened(found.text)), found.tone), *story]
 
 

@@ -118,7 +118,11 @@ class RunResumedEvent(EventBase):
 
 
 class SettingsChangedEvent(EventBase):
-    """A run was resumed with other settings than it had; `changes` names each: `policy.cooldown_steps (20, now 5)`."""
+    """A run was resumed with other settings than it had.
+
+    Attributes:
+        changes: each of them, with both values: `policy.cooldown_steps (20, now 5)`.
+    """
 
     event: Literal["settings_changed"] = "settings_changed"
     changes: tuple[str, ...]

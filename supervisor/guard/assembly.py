@@ -191,7 +191,7 @@ def assemble(
         ledger,
         states,
         taker,
-        LastState(taker, clock),
+        LastState(taker, clock, None if layout is None else layout.checkpoints),
         step,
         run_log,
         log,

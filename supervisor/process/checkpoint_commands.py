@@ -54,15 +54,21 @@ def export_checkpoint(run_dir: Path, checkpoint: str | None, output: Path, *, fo
     return run_helper("supervisor.process.export_entry", str(run_dir), str(output), *options)
 
 
-def refuse_output(output: Path, *, force: bool) -> None:
+def refuse_output(output: Path, *, force: bool, shown: Path | None = None) -> None:
     """Nothing where an export may be written to this file.
+
+    Args:
+        output: the file.
+        force: whether it may stand there already.
+        shown: the same as the user typed it.
 
     Raises:
         InputError: its name ends in another way, it is a folder, or it stands there already.
     """
+    shown = shown or output
     if output.suffix not in SUFFIXES:
-        raise InputError(f"-o {output}: what kind of file is that? Write a name that ends in .safetensors or .pt")
+        raise InputError(f"-o {shown}: what kind of file is that? Write a name that ends in .safetensors or .pt")
     if output.is_dir():
-        raise InputError(f"-o {output}: is a folder: write the name of a file")
+        raise InputError(f"-o {shown}: is a folder: write the name of a file")
     if output.exists() and not force:
-        raise InputError(f"-o {output}: stands there already: add --force to replace it, or write another name")
+        raise InputError(f"-o {shown}: stands there already: add --force to replace it, or write another name")

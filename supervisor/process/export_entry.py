@@ -50,7 +50,7 @@ def _export(run_dir: Path, output: Path, wanted: str | None, *, force: bool) -> 
         "checkpoint": saved.choice.path.name,
     }
     # Another may have written it meanwhile.
-    refuse_output(file, force=force)
+    refuse_output(file, force=force, shown=output)
     write_model(file, tensors, about)
     if left_out:
         tell(f"left out, for it is no tensor: {', '.join(left_out)}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from supervisor.clock import Clock
+from supervisor.saved import newest_verified
 from supervisor.states.state_taker import StateTaker
 
 __all__ = ["LastState"]
@@ -20,10 +22,12 @@ class LastState:
     Attributes:
         taker: takes and writes states.
         clock: for the time in which it is tried to be written.
+        checkpoints: the folder of the checkpoints; None where none are written.
     """
 
     taker: StateTaker
     clock: Clock
+    checkpoints: Path | None = None
 
     def secure(self) -> str | None:
         """Write the last state of the run, verified: where the disk refuses it, for as long as the policy says.
@@ -40,18 +44,19 @@ class LastState:
         began, pause = self.clock.monotonic(), FIRST_PAUSE_SECONDS
         while True:
             written = taker.commit()
-            if written and disk.verified(counters.update, (counters.step, counters.update - 1)) is not None:
+            if written and disk.verified(counters.update, (counters.step, counters.update - 1)):
                 return None
             left = began + most - self.clock.monotonic()
             if left <= 0 or not taker.check.is_finite():
-                return _lost(counters.step, disk.newest)
+                return self._lost(counters.step)
             self.clock.sleep(min(pause, left))
             pause *= 2
 
-
-def _lost(step: int, newest: str | None) -> str:
-    """What is lost where the state of the last step could not be written."""
-    what = f"the state of step {step} could not be written"
-    if newest is None:
-        return f"{what}, and there is no checkpoint to go on from: all of it is lost"
-    return f"{what}: --resume goes on from {newest}, and what came after it is lost"
+    def _lost(self, step: int) -> str:
+        """What is lost where the state of the last step could not be written."""
+        what = f"the state of step {step} could not be written"
+        newest = None if self.checkpoints is None else newest_verified(self.checkpoints)
+        if newest is None:
+            return f"{what}, and there is no checkpoint to go on from: all of it is lost"
+        where = f"{newest.path.parent.name}/{newest.path.name}"
+        return f"{what}: --resume goes on from {where}, and what came after it is lost"

@@ -24,17 +24,12 @@ from supervisor.states.restore_points import RestorePoint, SpareCopies, last_upd
 
 __all__ = ["StatesOnDisk"]
 
+Metrics = Mapping[str, float] | None
 At = tuple[int | None, int | None]
 """The step and the update that a line of the event log belongs to."""
 
 AboutOne = CheckpointSavedEvent | CheckpointPromotedEvent | CheckpointRejectedEvent
 """The events about one checkpoint."""
-
-
-NO_SYNC = (
-    "this file system cannot confirm the names of files (fsync of a folder is refused): checkpoints are written as "
-    "ever, and a power cut may lose the newest one"
-)
 
 
 class StatesOnDisk:
@@ -76,7 +71,7 @@ class StatesOnDisk:
         self._writer = BackgroundWriter()
         # By update, of those whose write has ended.
         self._paths: dict[int, Path] = {}
-        self._told_of_names = False
+        self._told: set[str] = set()
 
     def __iter__(self) -> Iterator[Kept]:
         """Every checkpoint that was begun and not let go."""
@@ -86,36 +81,22 @@ class StatesOnDisk:
         """Whether the state after so many updates is on disk, or on its way there."""
         return update in self._probation
 
-    def verified(self, update: int, at: At) -> Path | None:
-        """Where the state after so many updates is on disk, read again and found as it was written; else None."""
+    def verified(self, update: int, at: At) -> bool:
+        """Whether the state after so many updates is on disk, read again and found as it was written."""
         self.flush()
-        if update not in self._paths:
-            return None
-        try:
-            self._store.verify(self._paths[update])
-        except CheckpointError as error:
-            self.reject(self._probation[update], str(error), at)
-            return None
-        return self._paths[update]
-
-    @property
-    def newest(self) -> str | None:
-        """Name of the newest one on disk, for a person; None where there is none."""
-        self.flush()
-        return _relative(self._paths[max(self._paths)]) if self._paths else None
+        if update in self._paths:
+            try:
+                self._store.verify(self._paths[update])
+            except CheckpointError as error:
+                self.reject(self._probation[update], str(error), at)
+        return update in self._paths
 
     def is_good(self, update: int) -> bool:
         """Whether the state after so many updates is held, and is good."""
         return update in self._probation and self._probation[update].good
 
     def save(
-        self,
-        point: RestorePoint,
-        tree: dict[str, Any],
-        *,
-        good: bool = False,
-        wait: bool = False,
-        metrics: Mapping[str, float] | None = None,
+        self, point: RestorePoint, tree: Any, *, good: bool = False, wait: bool = False, metrics: Metrics = None
     ) -> None:
         """Begin to commit a finite state.
 
@@ -234,9 +215,7 @@ class StatesOnDisk:
             self.best.forget(other)
             del self._paths[other]
         self._paths[update] = path
-        if not self._store.syncs_names and not self._told_of_names:
-            self._told_of_names = True
-            self._log.warn(NO_SYNC)
+        self._tell_once(self._store.unconfirmed)
         # The line belongs to the last update that the checkpoint holds, so that a resume from it keeps the line.
         at = (kept.step, last_update(update))
         self._say(CheckpointSavedEvent, kept, path, at)
@@ -253,6 +232,11 @@ class StatesOnDisk:
         self.best.note(update, metrics)
         self._say_where_best(self._probation[update], path)
         self._trim()
+
+    def _tell_once(self, note: str | None) -> None:
+        if note is not None and note not in self._told:
+            self._told.add(note)
+            self._log.warn(note)
 
     def _say_where_best(self, kept: Kept, path: Path) -> None:
         rule, best = self.best.rule, self.best.of(self._paths)

@@ -6,27 +6,24 @@ import contextlib
 import operator
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from torch.utils.data import DataLoader
 
 from supervisor.errors import InputError
 from supervisor.training.bad_rows import NOTHING_LEFT, BadSamples, read_again, read_past
 from supervisor.training.coming_again import what_to_keep
-from supervisor.training.data_indices import IndexRecorder, indices_in
+from supervisor.training.data_indices import IndexRecorder
 from supervisor.training.data_position import DataPosition, Told
 from supervisor.training.device import devices_of, placed
-from supervisor.training.loader_errors import DataFault, loader_error, why_empty
+from supervisor.training.loader_errors import DataFault, loader_error, why_empty, why_ended
 from supervisor.training.loaders import loader_undisturbed
+from supervisor.training.recent_rows import RecentRows, without_rows
 from supervisor.training.rng import capture_rng, generator_states, preserved_rng, restore_generators, restore_rng
-from supervisor.training.samples import keep_samples, sample_count
-from supervisor.training.trainer import Stateful
+from supervisor.training.trainer import as_stateful
 from supervisor.training.tree import clone
 
 __all__ = ["DataCursor"]
-
-RECENT = 1024
-"""Batches whose rows are remembered: as many as an update can accumulate, within reason."""
 
 
 class DataCursor(DataPosition):
@@ -53,17 +50,15 @@ class DataCursor(DataPosition):
     def __init__(self, data: Iterable[Any]) -> None:
         super().__init__()
         self._data = data
-        # By attribute, so that a wrapper that passes attributes on counts too.
-        stateful = all(callable(getattr(data, name, None)) for name in ("state_dict", "load_state_dict"))
-        self._stateful = cast(Stateful, data) if stateful else None
-        self.once_alone = isinstance(data, Iterator) and not stateful
+        self._stateful = as_stateful(data)
+        self.once_alone = isinstance(data, Iterator) and self._stateful is None
         self._iterator: Iterator[Any] | None = None
         self._epoch_start: dict[str, Any] | None = None
         self._pending: deque[Any] = deque()
         self._given: tuple[Any, ...] = ()
         self._recorder = IndexRecorder.of(data)
         self._unread: BadSamples | None = None
-        self._recent: deque[tuple[int, list[Any] | None]] = deque(maxlen=RECENT)
+        self._recent = RecentRows()
         self.batch_in_epoch = 0
         self._generators_then: list[Any] = []
 
@@ -99,7 +94,6 @@ class DataCursor(DataPosition):
         self._given = ()
         try:
             for _ in range(count):
-                # One by one, so that those before one that raises can be taken back too.
                 self._given += (self.next(),)
         except BadSamples as bad:
             bad.before, self._unread = self._given, None
@@ -137,9 +131,7 @@ class DataCursor(DataPosition):
         """
         if self._pending:
             batch = self._pending.popleft()
-            # Its rows are known from when it was drawn; the newest of that identity is the one that is still there.
-            rows = next((rows for known, rows in reversed(self._recent) if known == id(batch)), None)
-            self._recent.append((id(batch), rows))
+            self._recent.again(batch)
             return batch
         if self._unread is not None:
             raise self._unread
@@ -149,33 +141,16 @@ class DataCursor(DataPosition):
             if self._told is not None:
                 self._tell(batch, indices)
             if self.quarantined:
-                batch, indices = self._without_quarantined(batch, indices)
+                batch, indices = without_rows(batch, indices, self.quarantined)
             if batch is not NOTHING_LEFT:
-                self._recent.append((id(batch), indices))
+                self._recent.drawn(batch, indices)
                 return batch
             if self.batch_in_epoch == 1 and self.batch_number - batches > 1:
                 raise InputError("data: every sample of an epoch is quarantined: look into what the list holds")
 
     def recent_indices(self, batches: Sequence[Any]) -> list[Any] | None:
         """Rows of the data set that the batches drawn last are made of, sample by sample; None where not known."""
-        found: list[Any] = []
-        recent = list(self._recent)[-len(batches) :]
-        if len(recent) < len(batches):
-            return None
-        for batch, (_, recorded) in zip(batches, recent, strict=True):
-            indices = recorded or indices_in(batch)
-            if indices is None or len(indices) != sample_count(batch):
-                return None
-            found += indices
-        return found
-
-    def _without_quarantined(self, batch: Any, indices: list[Any] | None) -> tuple[Any, list[Any] | None]:
-        indices = indices or indices_in(batch)
-        if indices is None or self.quarantined.isdisjoint(indices) or sample_count(batch) != len(indices):
-            return batch, indices
-        kept = [position for position, index in enumerate(indices) if index not in self.quarantined]
-        left = [indices[position] for position in kept]
-        return (keep_samples(batch, kept), left) if kept else (NOTHING_LEFT, left)
+        return self._recent.of(batches)
 
     def _draw(self) -> tuple[Any, list[Any] | None]:
         fresh = self._iterator is None
@@ -186,10 +161,7 @@ class DataCursor(DataPosition):
             if fresh and self.batch_in_epoch == 0:
                 raise InputError(why_empty(self._data)) from None
             if self.once_alone:
-                raise InputError(
-                    f"data: the iterator ended after {self.batch_number} batches and cannot begin again: "
-                    "give a list or a DataLoader, or fewer steps"
-                ) from None
+                raise InputError(why_ended(self.batch_number)) from None
             self._end_epoch()
             return self._draw()
         except Exception as error:

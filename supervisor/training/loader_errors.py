@@ -17,7 +17,16 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 from supervisor.errors import said_by, text_of, traceback_of
 from supervisor.training.user_code import is_users, user_frame
 
-__all__ = ["DataFault", "LoaderError", "fault_of", "goes_on", "is_dead_loader", "loader_error", "why_empty"]
+__all__ = [
+    "DataFault",
+    "LoaderError",
+    "fault_of",
+    "goes_on",
+    "is_dead_loader",
+    "loader_error",
+    "why_empty",
+    "why_ended",
+]
 
 LONGEST_MESSAGE = 500
 """How much of an exception's text stands in a message, in characters."""
@@ -136,6 +145,14 @@ def why_empty(data: object) -> str:
     own = code is not None and is_users(code.co_filename)
     line = f"{code.co_filename}:{code.co_firstlineno}: " if code is not None and own else ""
     return f"{line}data: no batches: the data set {name} has no rows: look into where it takes them from"
+
+
+def why_ended(batches: int) -> str:
+    """Why data that gave so many batches give no more."""
+    return (
+        f"data: the iterator ended after {batches} batches and cannot begin again: "
+        "give a list or a DataLoader, or fewer steps"
+    )
 
 
 def _functions(error: BaseException) -> Iterator[tuple[str, str]]:

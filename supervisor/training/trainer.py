@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, cast, runtime_checkable
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-__all__ = ["Stateful", "Trainer"]
+__all__ = ["Stateful", "Trainer", "as_stateful"]
 
 
 @runtime_checkable
@@ -20,6 +20,12 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state: Any, /) -> Any:
         """Take back what `state_dict` gave, without keeping the tensors it is handed."""
+
+
+def as_stateful(thing: Any) -> Stateful | None:
+    """The same, where it has both methods: by attribute, so that a wrapper that passes attributes on counts too."""
+    both = all(callable(getattr(thing, name, None)) for name in ("state_dict", "load_state_dict"))
+    return cast(Stateful, thing) if both else None
 
 
 class Trainer(Protocol):

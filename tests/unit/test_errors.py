@@ -24,6 +24,7 @@ def test_the_exit_codes_are_those_that_scripts_are_written_against() -> None:
         "BAD_INPUT": 2,
         "HALTED": 3,
         "RESTARTS_SPENT": 4,
+        "UNSAVED": 5,
         "INTERRUPTED": 75,
     }
 

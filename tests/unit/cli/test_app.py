@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,12 @@ from typer.testing import CliRunner
 from supervisor.cli import app as commands
 from supervisor.cli.app import app, main
 from supervisor.errors import ExitCode, InputError
-from supervisor.events import EventLog, RunStatus, RunSummary, schema
-from supervisor.events.incident_file import IncidentCost, IncidentFile
+from supervisor.events import EventLog, schema
 from supervisor.events.narration import describe_event
 from supervisor.events.owner_file import claim
 from supervisor.faults import FaultScript
 from supervisor.job import ResolvedJob
 from supervisor.policy import RecoveryPolicy, resolved_yaml
-from supervisor.process.exits import WorkerEnd, write_process_incident
 from supervisor.records import ActionName, Outcome, SignalName
 from supervisor.rehearsal import Score
 from supervisor.rehearsal.score import score
@@ -35,35 +32,6 @@ from supervisor.testing.clock import FakeClock
 from supervisor.version import __version__
 
 RUNNER = CliRunner()
-PLACE = {"step": 3, "update": 3}
-INCIDENT = IncidentFile(
-    id=1,
-    opened_at_step=3,
-    closed_at_step=9,
-    signals=(SignalName.NONFINITE_LOSS,),
-    decisions=(),
-    outcome=Outcome.RECOVERED,
-    cured_by=ActionName.SKIP_BATCH,
-    cost=IncidentCost(steps_lost=1, seconds=0.5),
-)
-
-
-@pytest.fixture
-def run_dir(tmp_path: Path) -> str:
-    """A finished run with one incident."""
-    layout = RunLayout(tmp_path / "run")
-    with EventLog(layout.rank_events, "r", 0, FakeClock(tick_seconds=1)) as log:
-        log.emit(schema.RunStartedEvent(steps=20, trainer="mine:Tiny"))
-        log.emit(schema.SignalEvent(**PLACE, signal=SignalName.NONFINITE_LOSS))
-        log.emit(schema.IncidentOpenedEvent(**PLACE, incident=1, signals=(SignalName.NONFINITE_LOSS,)))
-        skip = {**PLACE, "incident": 1, "action": ActionName.SKIP_BATCH}
-        log.emit(schema.DecisionEvent(**skip, rung=0, attempt=1, reason="the lowest rung"))
-        log.emit(schema.ActionAppliedEvent(**skip, seconds=0.1))
-        summary = RunSummary(status=RunStatus.FINISHED, steps=20, applied_steps=19)
-        log.emit(schema.RunFinishedEvent(status=RunStatus.FINISHED, summary=summary))
-    replace_file(layout.incident(1) / INCIDENT_FILE, INCIDENT.model_dump_json())
-    replace_file(layout.policy, resolved_yaml(RecoveryPolicy()))
-    return str(layout.root)
 
 
 def said(*arguments: str) -> str:
@@ -154,39 +122,6 @@ def test_events(run_dir: str) -> None:
     lines = [describe_event(schema.parse_event(line)) for line in log.splitlines()]
     assert said("events", run_dir).splitlines() == lines
     assert said("events", run_dir, "--event", "decision").splitlines() == [lines[3]]
-
-
-def test_explain(run_dir: str) -> None:
-    assert said("explain", run_dir).startswith(f"{run_dir}: 1 incident, 1 step lost")
-    assert said("explain", run_dir, "1").startswith("Incident 1: nonfinite_loss at step 3: recovered by skip_batch")
-    assert json.loads(said("explain", run_dir, "--json"))["incidents"][0]["id"] == 1
-    assert json.loads(said("explain", run_dir, "1", "--json"))["cured_by"] == "skip_batch"
-
-
-def test_explain_of_what_befell_the_process(run_dir: str) -> None:
-    end = WorkerEnd(-9, schema.ExitClassification.KILLED)
-    write_process_incident(RunLayout(Path(run_dir)), end, None, datetime(2026, 1, 1, tzinfo=UTC))
-    assert said("explain", run_dir).startswith(f"{run_dir}: 2 incidents (1 of the training, 1 of its process)")
-    assert said("explain", run_dir, "process-1").startswith("Incident process-1: the worker was gone at ")
-    assert json.loads(said("explain", run_dir, "process-1", "--json"))["signal"] == "SIGKILL"
-    for asked in (["process-2"], ["process-1", "--replay"], ["--replay"]):
-        assert isinstance(RUNNER.invoke(app, ["explain", run_dir, *asked]).exception, InputError)
-
-
-@pytest.mark.parametrize("as_json", [False, True])
-def test_explain_runs_the_step_of_one_incident_again(
-    run_dir: str, monkeypatch: pytest.MonkeyPatch, as_json: bool
-) -> None:
-    given: list[tuple[Path, Path, bool]] = []
-
-    def rerun(run_dir: Path, folder: Path, *, as_json: bool) -> int:
-        given.append((run_dir, folder, as_json))
-        return 2
-
-    monkeypatch.setattr(commands, "rerun_incident", rerun)
-    arguments = ["explain", run_dir, "1", "--replay", *(["--json"] if as_json else [])]
-    assert RUNNER.invoke(app, arguments).exit_code == 2
-    assert given == [(Path(run_dir), RunLayout(Path(run_dir)).incident(1), as_json)]
 
 
 def test_replay(run_dir: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.events.heartbeat_file import Phase, Pulse, read_pulse, silence_allowed
+from supervisor.events.heartbeat_file import LINGER_SECONDS, Phase, Pulse, read_pulse, silence_allowed
 from supervisor.process.heartbeat import Heartbeat
 from supervisor.testing.clock import FakeClock
 
@@ -34,5 +34,7 @@ def test_a_step_may_be_as_silent_as_it_is_slow_and_a_start_longer() -> None:
     def allowed(phase: Phase, slowest: float = 0.0) -> float:
         return silence_allowed(Pulse(1, 1, slowest, phase), stall_seconds=10.0, startup_seconds=100.0)
 
-    assert (allowed(Phase.STARTING), allowed(Phase.FINISHING), allowed(Phase.TRAINING)) == (100.0, 100.0, 10.0)
+    assert (allowed(Phase.STARTING), allowed(Phase.FINISHING), allowed(Phase.TRAINING)) == (100.0, 100.0, 100.0)
+    assert allowed(Phase.TRAINING, slowest=1.0) == 10.0
+    assert allowed(Phase.ENDED, slowest=20.0) == LINGER_SECONDS
     assert allowed(Phase.TRAINING, slowest=20.0) == 50.0

@@ -130,7 +130,7 @@ def test_what_goes_as_it_should_is_not_said(event: Event):
 def test_a_warning_about_the_users_code_shows_its_traceback():
     story = "Traceback (most recent call last):\n  File ...\nValueError: no rows\n"
     warning = schema.WarningEvent(step=4, message="evaluation failed: ValueError: no rows", traceback=story)
-    assert lines(warning) == ["step 4: warning: evaluation failed: ValueError: no rows", story.rstrip()]
+    assert lines(warning) == ["step 4  warning: evaluation failed: ValueError: no rows", *story.splitlines()]
 
 
 def test_bad_news_look_bad():

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.events.heartbeat_file import LINGER_SECONDS
 from supervisor.policy import RestartSettings
-from supervisor.process.heartbeat import LINGER_SECONDS, Heartbeat, Phase, Pulse, StallWatch
+from supervisor.process.heartbeat import Heartbeat, Phase, Pulse, StallWatch
 
 
 def test_new_is_all_zero(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_the_first_code_that_is_said_counts(tmp_path: Path) -> None:
     writer = Heartbeat(path)
     writer.end(75)
     writer.end(1)
-    assert reader.read() == Pulse(1, 0, 0.0, Phase.ENDED, 75)
+    assert reader.read() == Pulse(1, 0, 0.0, Phase.ENDED, code=75)
 
 
 def test_never_less_than_the_stall_timeout() -> None:

@@ -195,7 +195,15 @@ def test_an_evaluation_is_announced_ends_with_the_step_and_is_no_steps_time(
     monkeypatch.setattr(time, "sleep", clock.sleep)
     assert run_job(WorkerSpec.of(resolved, run_id="abc", resume=False), NeverStops(), heartbeat) == ExitCode.FINISHED
     steps: list[Any] = [(step, 0.0) for step in range(10)]
-    assert heartbeat.said == [Phase.TRAINING, *steps[:4], Phase.FINISHING, *steps[4:9], Phase.FINISHING, steps[9]]
+    assert heartbeat.said == [
+        Phase.TRAINING,
+        *steps[:4],
+        Phase.FINISHING,
+        *steps[4:9],
+        Phase.FINISHING,
+        steps[9],
+        Phase.ENDED,
+    ]
     assert clock.monotonic() >= 7200
 
 
@@ -213,7 +221,7 @@ def test_an_evaluation_that_raises_or_exits_is_shown_and_the_run_finishes(
     said = [event for event in read_events(run_dir) if event.event == "warning"]
     assert [event.step for event in said] == [5, 10]
     shown = capsys.readouterr().out
-    assert "step 5 (update 4): warning: evaluation failed: " in shown
+    assert "step 5  warning: evaluation failed: " in shown
     assert f'File "{module.absolute()}", line' in shown
     assert names(run_dir)[-1] == "run_finished"
 

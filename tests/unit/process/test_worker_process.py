@@ -40,7 +40,7 @@ def say(word, value):
         file.seek(8 * word)
         file.write(value.to_bytes(8, "little"))
 def end(code):
-    say(4, code)
+    say(6, code)
     say(3, 3)
     sys.exit(code)
 """
@@ -112,7 +112,7 @@ def test_one_that_never_reads_its_spec_is_gone_like_any_other(start: Start) -> N
 
 def test_what_an_earlier_worker_left_is_not_taken_for_its_own(start: Start, spec: WorkerSpec) -> None:
     spec.layout.heartbeats.mkdir(parents=True)
-    spec.layout.heartbeat.write_bytes(b"\xff" * 40)
+    spec.layout.heartbeat.write_bytes(b"\xff" * 56)
     spec.layout.last_error.write_text("an old error")
     spec.layout.stacks.write_text("old stacks")
     worker = start("sys.exit(1)")

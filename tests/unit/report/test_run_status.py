@@ -9,7 +9,7 @@ from supervisor.report.run_status import RunState, Status
 
 
 def test_the_states_of_a_run() -> None:
-    assert [*RunState] == ["running", "stalled", "dead", "finished", "halted", "interrupted", "unknown"]
+    assert [*RunState] == ["running", "stalled", "dead", "finished", "halted", "interrupted", "unsaved", "unknown"]
 
 
 def test_what_nothing_tells_of_is_unknown_and_no_field_is_misspelt() -> None:

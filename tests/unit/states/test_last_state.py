@@ -20,7 +20,7 @@ def test_what_is_on_disk_is_read_again(tmp_path: Path) -> None:
     assert run.on_disk() == [(3, False)]
     (info,) = run.store.committed() if run.store is not None else ()
     (info.path / "state.pt").write_bytes(b"torn")
-    assert LastState(run.taker, run.clock).secure() is None
+    assert LastState(run.taker, run.clock, tmp_path / "checkpoints").secure() is None
     assert newest_verified(tmp_path / "checkpoints") is not None
     assert len(run.heard.named("checkpoint_rejected")) == 1
 
@@ -29,10 +29,10 @@ def test_a_write_that_failed_beside_the_training_is_noticed(tmp_path: Path) -> N
     run = Run(tmp_path, checkpoint={"every_steps": 1, "last_save_seconds": 0})
     with files_no_larger_than(1 << 10):
         run.step(1)
-        assert LastState(run.taker, run.clock).secure() == (
+        assert LastState(run.taker, run.clock, tmp_path / "checkpoints").secure() == (
             "the state of step 1 could not be written, and there is no checkpoint to go on from: all of it is lost"
         )
-    assert LastState(run.taker, run.clock).secure() is None
+    assert LastState(run.taker, run.clock, tmp_path / "checkpoints").secure() is None
     assert run.on_disk() == [(1, False)]
 
 
@@ -43,7 +43,7 @@ def test_it_is_tried_again_for_as_long_as_the_policy_says(tmp_path: Path, stall:
     run.step(5)
     began = run.clock.monotonic()
     with files_no_larger_than(1 << 10):
-        lost = LastState(run.taker, run.clock).secure()
+        lost = LastState(run.taker, run.clock, tmp_path / "checkpoints").secure()
     assert lost is not None
     goes_on = "--resume goes on from checkpoints/step-00000004, and what came after it is lost"
     assert lost == f"the state of step 5 could not be written: {goes_on}"
@@ -59,7 +59,7 @@ def test_one_that_is_not_finite_is_not_waited_for(tmp_path: Path) -> None:
     run.step(4)
     run.poison()
     began = run.clock.monotonic()
-    lost = LastState(run.taker, run.clock).secure()
+    lost = LastState(run.taker, run.clock, tmp_path / "checkpoints").secure()
     assert lost is not None
     assert "goes on from checkpoints/step-00000003" in lost
     assert run.clock.monotonic() == began
