@@ -5,25 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.one_incident import INCIDENT, PLACE
 
 from supervisor.events import EventLog, RunStatus, RunSummary, schema
-from supervisor.events.incident_file import IncidentCost, IncidentFile
 from supervisor.policy import RecoveryPolicy, resolved_yaml
-from supervisor.records import ActionName, Outcome, SignalName
+from supervisor.records import ActionName, SignalName
 from supervisor.run_layout import INCIDENT_FILE, RunLayout, replace_file
 from supervisor.testing.clock import FakeClock
-
-PLACE = {"step": 3, "update": 3}
-INCIDENT = IncidentFile(
-    id=1,
-    opened_at_step=3,
-    closed_at_step=9,
-    signals=(SignalName.NONFINITE_LOSS,),
-    decisions=(),
-    outcome=Outcome.RECOVERED,
-    cured_by=ActionName.SKIP_BATCH,
-    cost=IncidentCost(steps_lost=1, seconds=0.5),
-)
 
 
 @pytest.fixture

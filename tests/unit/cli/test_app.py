@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 from support.command import write_job
+from support.one_incident import INCIDENT, PLACE
 from typer.testing import CliRunner
 
 from supervisor.cli import app as commands
