@@ -25,6 +25,9 @@ __all__ = [
     "names_of",
 ]
 
+_SAID_ELSEWHERE = schema.ORDERLY_EXITS | {schema.ExitClassification.BAD_INPUT}
+"""Ends of a worker of which the run's own end tells, or what it has said on stderr."""
+
 _MOST_METRICS = 4
 
 _LEADING = {"event", "run_id", "rank", "step", "update", "schema_version", "time"}
@@ -75,7 +78,7 @@ class Narrator:
                 self._worker_gone = False
                 lines.append(Line(f"worker {event.pid} was started again (restart {event.restarts})", Tone.RECOVERY))
             case schema.WorkerExitedEvent():
-                self._worker_gone = event.classification not in schema.ORDERLY_EXITS
+                self._worker_gone = event.classification not in _SAID_ELSEWHERE
         line = self._incident.tell(event)
         if line is not None:
             lines.append(Line(line, Tone.BAD if isinstance(event, schema.RunHaltedEvent) else Tone.RECOVERY))
@@ -176,7 +179,7 @@ def _told(event: Event) -> Line | None:
             limit = f", longer than {event.limit} allows" if event.limit else ""
             what = f"no sign of life for {event.seconds:.3g} s{limit}; it is ended"
             return Line(f"worker {event.pid} stalled: {what}", Tone.BAD)
-        case schema.WorkerExitedEvent() if event.classification not in schema.ORDERLY_EXITS:
+        case schema.WorkerExitedEvent() if event.classification not in _SAID_ELSEWHERE:
             return Line(cut_to(in_one_line(_death(event)), COLUMNS), Tone.BAD)
         case schema.RunFinishedEvent():
             count = counted(event.summary.incidents, "incident")

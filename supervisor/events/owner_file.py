@@ -61,15 +61,16 @@ class Owner(RecordModel):
         return state != "Z" and (None in (self.began, began) or self.began == began)
 
 
-def claim(path: Path) -> None:
+def claim(path: Path, *, unless_parents: bool = False) -> None:
     """Write this process into a lock file as the one that runs the directory.
 
-    A worker leaves its parent there: that one starts the next worker. Where the disk refuses, nobody is on record.
+    Where the disk refuses, nobody is on record.
 
     Args:
         path: the lock file. It is written in place, for a lock is on the file and not on its name.
+        unless_parents: leave it where it names the process that started this one: that one starts the next worker.
     """
-    owner = read_owner(path)
+    owner = read_owner(path) if unless_parents else None
     if owner is not None and owner.pid == os.getppid() and owner.alive:
         return
     with contextlib.suppress(OSError):

@@ -95,7 +95,7 @@ class RunFiles:
         self.store = CheckpointStore(layout.checkpoints, run_id, clock)
         for problem in self.store.recover():
             self.log.warn(problem)
-        claim(layout.lock)
+        claim(layout.lock, unless_parents=True)
         if reporting.record_observations:
             self.observations = ObservationFile(layout.observations)
         try:

@@ -148,7 +148,7 @@ def test_what_only_the_worker_can_find(case: str, folder: Path, monkeypatch: pyt
     for name in ("mine", "broken"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     spec = WorkerSpec.of(load_job("j.yaml"), run_id="r", resume=False)
-    stop: Any = SimpleNamespace(goes_to=lambda guard: None)
+    stop: Any = SimpleNamespace(goes_to=lambda guard: None, stay=lambda: None)
     with pytest.raises(InputError, match=pattern):
         run_job(spec, stop, Heartbeat(folder / "heartbeat", create=True))
     # As a worker's own, they are gone with it.

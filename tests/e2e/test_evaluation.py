@@ -75,7 +75,7 @@ def test_they_are_on_record_once_each(watched: Path) -> None:
     assert 'sys.exit("no held-out data")' in failed.traceback
     assert failed.step == 100
     told = (watched / "told.txt").read_text()
-    assert "step 100 (update 99): warning: evaluation failed: SystemExit: no held-out data" in told
+    assert "step 100  warning: evaluation failed: SystemExit: no held-out data" in told
     assert 'sys.exit("no held-out data")' in told
 
 

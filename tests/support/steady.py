@@ -27,7 +27,7 @@ from typing import Any, Self
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 __all__ = ["Steady"]
@@ -45,6 +45,7 @@ class Config(BaseModel):
         always: it happens whenever the run comes there again, or else once.
         learning_rate: of Adam.
         left_bytes: what the fault `fill` leaves of the disk.
+        augment: each row is drawn with noise of its own, by a loader that keeps no state.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -55,12 +56,14 @@ class Config(BaseModel):
     always: bool = False
     learning_rate: float = 0.01
     left_bytes: int = 0
+    augment: bool = False
 
 
 class Rows(Dataset[tuple[Tensor, Tensor]]):
     """Rows of a problem that can be learnt; one of them may be out of order."""
 
-    def __init__(self, bad_row: int | None, happens: Callable[[str], bool]) -> None:
+    def __init__(self, bad_row: int | None, happens: Callable[[str], bool], *, augment: bool) -> None:
+        self.augment = augment
         generator = torch.Generator().manual_seed(5)
         self.x_NF = torch.randn(ROWS, FEATURES, generator=generator)
         self.y_N1 = torch.tanh(self.x_NF.sum(1, keepdim=True))
@@ -73,7 +76,8 @@ class Rows(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         if index == self.bad_row and self.happens("data"):
             raise OSError("the disk with the data is gone")
-        return self.x_NF[index], self.y_N1[index]
+        noise_F = 0.01 * torch.randn(FEATURES) if self.augment else torch.zeros(FEATURES)
+        return self.x_NF[index] + noise_F, self.y_N1[index]
 
 
 class Steady:
@@ -88,8 +92,8 @@ class Steady:
         )
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.learning_rate)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: 0.995**step)
-        self.data = StatefulDataLoader(
-            Rows(config.faults.get("data"), self._happens),
+        self.data: Any = (DataLoader if config.augment else StatefulDataLoader)(
+            Rows(config.faults.get("data"), self._happens, augment=config.augment),
             batch_size=config.batch_size,
             shuffle=True,
             num_workers=config.loader_workers,

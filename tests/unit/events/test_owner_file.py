@@ -26,13 +26,17 @@ def test_this_process_is_there(tmp_path: Path) -> None:
 def test_a_child_leaves_its_parent_there_and_takes_over_from_anyone_else(tmp_path: Path) -> None:
     lock = tmp_path / ".lock"
     claim(lock)
-    subprocess.run([sys.executable, "-c", CLAIM, str(lock)], check=True)
+    unless_parents = CLAIM.replace("argv[1])", "argv[1]), unless_parents=True")
+    subprocess.run([sys.executable, "-c", unless_parents, str(lock)], check=True)
     assert read_owner(lock) == Owner.this_process()
     lock.write_text(Owner.this_process().model_copy(update={"pid": 1}).model_dump_json())
-    subprocess.run([sys.executable, "-c", CLAIM, str(lock)], check=True)
+    subprocess.run([sys.executable, "-c", unless_parents, str(lock)], check=True)
     found = read_owner(lock)
     assert found is not None
     assert found.pid not in (1, os.getpid())
+    claim(lock)
+    subprocess.run([sys.executable, "-c", CLAIM, str(lock)], check=True)
+    assert read_owner(lock) != Owner.this_process(), "who runs the directory himself takes over from anyone"
     assert found.alive is False
 
 
