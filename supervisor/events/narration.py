@@ -30,7 +30,7 @@ _SAID_ELSEWHERE = schema.ORDERLY_EXITS | {schema.ExitClassification.BAD_INPUT}
 
 _MOST_METRICS = 4
 
-_LEADING = {"event", "run_id", "rank", "step", "update", "schema_version", "time"}
+_LEADING = {"event", "run_id", "rank", "step", "update", "schema_version", "time", "life", "monotonic", "boot"}
 
 
 class Tone(enum.StrEnum):
