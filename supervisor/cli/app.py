@@ -171,11 +171,19 @@ def events(
     event: Annotated[
         str | None, typer.Option(help="Only events of this name, as in --event decision.", metavar="NAME")
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the lines of stretches that were done again after a resume.")
+    ] = False,
 ) -> None:
-    """The event log: all files merged and in order."""
+    """The event log: all files merged and in order.
+
+    Left out without --all: lines that a later resume made void, since their steps were done again.
+    """
     if event is not None and (mend := schema.no_such_event(event)) is not None:
         raise InputError(f"--event {event}: there is no event of this name: {mend}")
-    source = follow(Path(run_dir)) if follow_on else read_events(Path(run_dir), named=event)
+    if follow_on and everything:
+        raise InputError("--all: is about what is past: leave out --follow")
+    source = follow(Path(run_dir)) if follow_on else read_events(Path(run_dir), named=event, with_void=everything)
     with reader_may_leave():
         for each in source:
             if event is not None and each.event != event:

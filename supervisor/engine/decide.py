@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from supervisor.engine.evidence import answer_by_evidence, entry_by_evidence, without_redrawing
+from supervisor.engine.evidence import answer_by_evidence, entry_by_evidence, proven_sound, without_redrawing
 from supervisor.engine.state import Closed, EngineState, LearningRateCut, OpenIncident
 from supervisor.evidence import Evidence
 from supervisor.policy import (
@@ -93,6 +93,8 @@ def decide(
     if instead is not None:
         return instead
     state = climbed
+    if decision.action is ActionName.HALT and proven_sound(evidence):
+        decision = replace(decision, in_place=True)
     if not again or decision.action is not ActionName.SKIP_BATCH or state.incident is None:
         return state, decision
     reason = f"{decision.reason}; the step could not be reproduced: its batch comes again"

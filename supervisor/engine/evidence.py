@@ -80,6 +80,11 @@ def without_redrawing(
     return _skipped(before, incident, skip, why, retry=False)
 
 
+def proven_sound(evidence: Evidence | None) -> bool:
+    """Whether experiments have found the state sound: a halt leaves it as it stands then."""
+    return evidence is not None and evidence.blame in (Blame.DATA, Blame.MACHINE, Blame.CODE)
+
+
 def rung_of(policy: RecoveryPolicy, action: ActionName) -> int | None:
     """Index of the first rung with an action, None where the ladder lacks it."""
     return next((index for index, rung in enumerate(policy.ladder) if rung.action is action), None)

@@ -42,14 +42,15 @@ class Leftovers:
         for child in _children() - self._others - set(own):
             _collect(child)
 
-    def end(self, own: Collection[int]) -> list[str]:
+    def end(self, own: Collection[int], group: int = 0) -> list[str]:
         """Kill those that are still there, with what they have started.
 
         Args:
             own: as `reap`.
+            group: of the worker, whose processes are being killed already.
 
         Returns:
-            Name and number of each that had to be killed.
+            Name and number of each that had to be killed beside these.
         """
         ended: dict[int, str] = {}
         for _ in range(MOST_ROUNDS):
@@ -57,7 +58,8 @@ class Leftovers:
             if not left:
                 break
             for child in left - ended.keys():
-                ended[child] = f"{_name(child)} ({child})"
+                if group == 0 or _group(child) != group:
+                    ended[child] = f"{_name(child)} ({child})"
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(child, signal.SIGKILL)
             for child in left:
@@ -81,6 +83,12 @@ def _collect(child: int, *, wait: bool = False) -> bool:
         return os.waitpid(child, 0 if wait else os.WNOHANG)[0] == child
     except ChildProcessError:
         return True
+
+
+def _group(child: int) -> int | None:
+    with contextlib.suppress(OSError):
+        return os.getpgid(child)
+    return None
 
 
 def _name(child: int) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from supervisor.errors import InputError
 from supervisor.job import ResolvedJob, load_job
+from supervisor.process.run_directory import without_job
 from supervisor.run_layout import RunLayout
 
 __all__ = ["job_of_run"]
@@ -30,5 +31,5 @@ def job_of_run(
     if not layout.root.is_dir():
         raise InputError(f"{run_dir}: there is no such run directory: start a run with supervisor run JOB.yaml")
     if not layout.job.is_file():
-        raise InputError(f"{run_dir}: holds no run (no job.yaml): start one with supervisor run JOB.yaml")
+        raise InputError(f"{run_dir}: {without_job(layout)}")
     return load_job(str(layout.job), overrides=overrides, policy=policy, run_dir=run_dir, steps=steps)

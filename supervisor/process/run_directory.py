@@ -23,7 +23,7 @@ from supervisor.report.status import RunState, Status, read_status
 from supervisor.run_layout import RunLayout, replace_file
 from supervisor.saved import newest_verified
 
-__all__ = ["RunDirectory", "run_lock"]
+__all__ = ["RunDirectory", "run_lock", "without_job"]
 
 MAY_DIFFER = frozenset(
     {
@@ -122,6 +122,11 @@ class RunDirectory:
             raise InputError(f"{self.shown}: is a file, or lies in one: choose another run directory") from None
         except OSError as error:
             raise _unusable(self.shown, "read", error) from error
+        if held is not None and self.layout.job.is_file():
+            raise InputError(
+                f"{self.shown}: holds a run already: go on with it (supervisor resume {self.shown}), or write another "
+                "--run-dir"
+            )
         if held is not None:
             raise InputError(
                 f"{self.shown}: holds something already ({held.name}): add --resume to go on with it, "
@@ -141,7 +146,7 @@ class RunDirectory:
         if not self.path.is_dir():
             raise InputError(f"{self.shown}: there is no such run directory: start the run without --resume")
         if not self.layout.job.is_file():
-            raise InputError(f"{self.shown}: holds no run (no job.yaml): start one without --resume")
+            raise InputError(f"{self.shown}: {without_job(self.layout)}")
         before = load_job(str(self.layout.job)).job
         now = self._resolved.job
         for key in Job.model_fields:
@@ -263,6 +268,13 @@ class RunDirectory:
         # A replacement that was killed half-way stands under another name until the store is opened.
         folder = self.layout.checkpoints
         return any(folder.glob("step-*")) or any(folder.glob(".replaced-step-*"))
+
+
+def without_job(layout: RunLayout) -> str:
+    """What a run directory holds that has no `job.yaml`, and what to do."""
+    if layout.rank_events.exists():
+        return "holds the run of a Guard, without a job: go on in its program with Guard(..., resume=True)"
+    return "holds no run (no job.yaml): start one with supervisor run JOB.yaml, without --resume"
 
 
 def _unusable(shown: str, verb: str, error: OSError) -> InputError:

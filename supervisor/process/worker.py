@@ -74,7 +74,8 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
             injector.batches_drawn = lambda: guard.batches_drawn
             injector.flush = guard.flush
             injector.position = lambda: (guard.steps_done, guard.updates_attempted - 1)
-        if spec.resume and (longer := schedule_too_short(spec.layout, job.steps, type(trainer))) is not None:
+        has_schedule = spec.resume and getattr(trainer, "scheduler", None) is not None
+        if has_schedule and (longer := schedule_too_short(spec.layout, job.steps, type(trainer))) is not None:
             guard.parts.log.warn(longer)
         stop.goes_to(guard)
         heartbeat.enter(Phase.TRAINING)

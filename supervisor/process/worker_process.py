@@ -96,7 +96,7 @@ class WorkerProcess:
                     process.stdin.close()
         if self._watchman is not None:
             self._watchman.wait()
-        ended = self._leftovers.end(self._own)
+        ended = self._leftovers.end(self._own, self._process.pid)
         if ended:
             self._log.emit(WarningEvent(message=f"left behind by the worker, and ended with it: {', '.join(ended)}"))
         pulse = self._heartbeat.read()
@@ -109,6 +109,8 @@ class WorkerProcess:
             oom_killed=oom_kills() > self._oom_kills,
         )
         reason = self._stalled or (self._left(self._layout.last_error) or "").strip() or None
+        if code is None and self._stop_requests > 1:
+            reason = "ended at once, as was asked by a second request to stop"
         end = WorkerEnd(self._process.returncode, kind, reason, code, pulse)
         if code is not None and self._process.returncode != code:
             self._log.emit(WarningEvent(message=f"the run had ended ({kind}) before its process did, by {end.how}"))

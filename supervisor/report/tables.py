@@ -34,7 +34,6 @@ _STYLES = {
 _SUMMED_UP = (RunState.FINISHED, RunState.INTERRUPTED, RunState.HALTED, RunState.UNSAVED)
 _ENDED = {
     RunStatus.FINISHED: "Finished",
-    RunStatus.INTERRUPTED: "Interrupted; to go on, run again with --resume",
 }
 
 
@@ -117,7 +116,7 @@ def render_summary(summary: RunSummary, run_dir: Path | None = None) -> Renderab
         summary: what to show.
         run_dir: where the run wrote, as the user typed it; None where it wrote nothing.
     """
-    parts: list[RenderableType] = [Text(_ended(summary), style="bold"), _sums(summary, run_dir)]
+    parts: list[RenderableType] = [Text(_ended(summary, run_dir), style="bold"), _sums(summary, run_dir)]
     if summary.incidents_by_signal or summary.cured_by:
         parts += [Text(), _kinds_and_cures(summary)]
     if summary.metrics:
@@ -157,9 +156,12 @@ def _metric_of(key: str, metrics: Mapping[str, float]) -> str | None:
     return next((metric for metric in fitting if _metric_of(metric, metrics) is None), None)
 
 
-def _ended(summary: RunSummary) -> str:
+def _ended(summary: RunSummary, run_dir: Path | None) -> str:
     if summary.status is RunStatus.UNSAVED:
         return f"Ended, and not saved: {summary.reason}"
+    if summary.status is RunStatus.INTERRUPTED:
+        how = "run again with resume=True" if run_dir is None else f"supervisor resume {run_dir}"
+        return f"Interrupted; to go on: {how}"
     if summary.status is not RunStatus.HALTED:
         return _ENDED.get(summary.status) or summary.reason or str(summary.status)
     left = "as it stood before the flagged update" if summary.in_place else "in the newest good state"

@@ -119,6 +119,8 @@ class Resuming:
             after_halt=mended,
         )
         self.log.emit(event)
+        if ledger.halted and not after_halt:
+            self.log.warn("this run was halted: once the cause is mended, after_halt=True goes on with a fresh ladder")
         if ledger.lr_scale != scale:
             at = {"step": ledger.counters.step, "update": ledger.last_update}
             self.log.emit(LrRestoredEvent(**at, lr_scale=ledger.lr_scale))

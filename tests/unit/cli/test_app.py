@@ -125,6 +125,18 @@ def test_events(run_dir: str) -> None:
     assert said("events", run_dir, "--event", "decision").splitlines() == [lines[3]]
 
 
+def test_all_lines_of_a_log_are_shown_where_that_is_asked_for(tmp_path: Path) -> None:
+    layout = RunLayout(tmp_path / "run")
+    with EventLog(layout.rank_events, "r", 0, FakeClock(tick_seconds=1)) as log:
+        log.emit(schema.RunStartedEvent(steps=20))
+        log.emit(schema.WarningEvent(step=9, update=9, message="of a step that is done again"))
+        log.emit(schema.RunResumedEvent(step=5, update=5, checkpoint_step=5, path="checkpoints/step-00000005"))
+    run = str(layout.root)
+    assert "done again" not in said("events", run)
+    assert "done again" in said("events", run, "--all")
+    assert isinstance(RUNNER.invoke(app, ["events", run, "--all", "--follow"]).exception, InputError)
+
+
 def test_replay(run_dir: str, tmp_path: Path) -> None:
     policy = tmp_path / "p.yaml"
     policy.write_text("ladder: [{action: halt}]\n")

@@ -116,7 +116,7 @@ class TestBadData:
         policy = policy_with({"action": "lower_lr", "attempts": 1})
         state, decisions = again(2, DATA, policy)
         assert [decision.action for decision in decisions] == ["lower_lr", "halt"]
-        assert not decisions[-1].in_place
+        assert decisions[-1].in_place
         assert state.bad == BadBatches()
 
     def test_an_open_incident_stays_on_its_rung(self) -> None:

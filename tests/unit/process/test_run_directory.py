@@ -93,7 +93,7 @@ def test_a_resume_needs_a_run(resolve: Resolve) -> None:
     with pytest.raises(InputError, match="run: there is no such run directory: start the run without --resume"):
         directory.open_again()
     directory.path.mkdir()
-    with pytest.raises(InputError, match=r"run: holds no run \(no job\.yaml\): start one without --resume"):
+    with pytest.raises(InputError, match=r"run: holds no run \(no job\.yaml\): start one with supervisor run"):
         directory.open_again()
 
 
