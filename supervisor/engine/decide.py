@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from supervisor.engine.evidence import answer_by_evidence, entry_by_evidence, proven_sound, without_redrawing
+from supervisor.engine.evidence import answer_by_evidence, entry_by_evidence, where_sound, without_redrawing
 from supervisor.engine.state import Closed, EngineState, LearningRateCut, OpenIncident
 from supervisor.evidence import Evidence
 from supervisor.policy import (
@@ -92,9 +92,7 @@ def decide(
     instead = without_redrawing(state, incident, decision, evidence, policy)
     if instead is not None:
         return instead
-    state = climbed
-    if decision.action is ActionName.HALT and proven_sound(evidence):
-        decision = replace(decision, in_place=True)
+    state, decision = climbed, where_sound(decision, evidence)
     if not again or decision.action is not ActionName.SKIP_BATCH or state.incident is None:
         return state, decision
     reason = f"{decision.reason}; the step could not be reproduced: its batch comes again"

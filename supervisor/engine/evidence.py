@@ -80,9 +80,10 @@ def without_redrawing(
     return _skipped(before, incident, skip, why, retry=False)
 
 
-def proven_sound(evidence: Evidence | None) -> bool:
-    """Whether experiments have found the state sound: a halt leaves it as it stands then."""
-    return evidence is not None and evidence.blame in (Blame.DATA, Blame.MACHINE, Blame.CODE)
+def where_sound(decision: Decision, evidence: Evidence | None) -> Decision:
+    """The decision; a halt leaves a state as it stands that experiments have found sound."""
+    sound = evidence is not None and evidence.blame in (Blame.DATA, Blame.MACHINE, Blame.CODE)
+    return replace(decision, in_place=True) if sound and decision.action is ActionName.HALT else decision
 
 
 def rung_of(policy: RecoveryPolicy, action: ActionName) -> int | None:

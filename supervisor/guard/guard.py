@@ -225,6 +225,9 @@ class Guard(Primitives):
                 # What asks a whole job to stop ends the loader's processes too.
                 if self.parts.stop.requested and is_dead_loader(error):
                     break
+                if isinstance(error, InputError) and self.parts.ledger.counters.applied_steps:
+                    # It does not go away by a restart: what was trained so far is not to be lost with it.
+                    self.parts.taker.commit()
                 raise
             self.parts.schedule.follow(self._cursor)
             self._unused = True

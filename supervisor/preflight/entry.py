@@ -27,7 +27,7 @@ from supervisor.process.spec import WorkerSpec
 from supervisor.process.trainer_loading import ready_trainer
 from supervisor.process.worker import device_of, guard_of_job, misfits_told
 from supervisor.run_layout import RunLayout
-from supervisor.streams import tell
+from supervisor.streams import end, tell
 from supervisor.training.data_indices import loader_of_rows
 from supervisor.training.samples import sample_count
 from supervisor.training.trainer import Trainer
@@ -124,7 +124,11 @@ class JobTrial:
         run_dir, policy, steps = self._spec.run_dir, spec.policy, spec.job.steps
         free = shutil.disk_usage(self._spec.folder).free
         heard = WarningsHeard()
-        tried = spec.model_copy(update={"run_dir": run_dir, "quarantine": self._spec.quarantine})
+        # A disk that refuses is what is asked about: nothing is gained by trying it for a minute.
+        saving = policy.checkpoint.model_copy(update={"last_save_seconds": 0.0})
+        at_once = policy.model_copy(update={"checkpoint": saving})
+        given = {"run_dir": run_dir, "quarantine": self._spec.quarantine, "policy": at_once}
+        tried = spec.model_copy(update=given)
         with misfits_told(spec):
             guard = guard_of_job(tried, trainer, device, heard, None)
         trial = self._trial = Trial(guard, trainer, device, self._clock)
@@ -196,4 +200,4 @@ def _memory(device: torch.device) -> int | None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    end(main())

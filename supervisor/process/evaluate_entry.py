@@ -13,7 +13,7 @@ from supervisor.errors import ExitCode, InputError, said_by, traceback_of
 from supervisor.events.base import nonfinite_as_word
 from supervisor.process.saved_model import SavedModel, load_saved_model
 from supervisor.record.metrics import metrics_in
-from supervisor.streams import ready_streams, tell
+from supervisor.streams import end, ready_streams, tell
 from supervisor.training.user_code import from_users_frame
 
 __all__ = ["main"]
@@ -68,4 +68,4 @@ def _shown(saved: SavedModel, metrics: dict[str, float], seconds: float, *, as_j
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))

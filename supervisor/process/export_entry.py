@@ -10,7 +10,7 @@ from supervisor.errors import ExitCode, InputError, said_by, traceback_of
 from supervisor.process.checkpoint_commands import refuse_output
 from supervisor.process.exporting import tensors_of, write_model
 from supervisor.process.saved_model import load_saved_model
-from supervisor.streams import ready_streams, tell
+from supervisor.streams import end, ready_streams, tell
 from supervisor.training.user_code import from_users_frame
 
 __all__ = ["main"]
@@ -59,4 +59,4 @@ def _export(run_dir: Path, output: Path, wanted: str | None, *, force: bool) -> 
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))

@@ -94,4 +94,6 @@ class StallWatch:
 
     def key(self, pulse: Pulse) -> str:
         """The key of the policy's `restart` that says how long a worker may be silent now."""
-        return "stall_timeout_seconds" if pulse.stepping else "startup_timeout_seconds"
+        settings = self._settings
+        stall = pulse.stepping or settings.stall_timeout_seconds > settings.startup_timeout_seconds
+        return "stall_timeout_seconds" if stall else "startup_timeout_seconds"

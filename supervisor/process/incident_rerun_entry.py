@@ -17,7 +17,7 @@ from supervisor.job import load_job
 from supervisor.process.place import place_of
 from supervisor.process.saved_model import trainer_of
 from supervisor.run_layout import INCIDENT_FILE, RunLayout
-from supervisor.streams import ready_streams, tell
+from supervisor.streams import end, ready_streams, tell
 from supervisor.training.device import batch_to
 from supervisor.update import UpdateSettings
 
@@ -104,4 +104,4 @@ def _plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))

@@ -194,6 +194,13 @@ class _Signs:
             self._last += time.monotonic() - began
 
 
+def _evaluation(spec: WorkerSpec, evaluate: Evaluation | None, signs: RunSigns) -> Evaluation | None:
+    """The trainer's evaluation, announced; one that has ended a worker is not called again, and gives nothing."""
+    if evaluate is None:
+        return None
+    return partial(signs.evaluate, evaluate) if spec.evaluate else dict
+
+
 def guard_of_job(
     spec: WorkerSpec, trainer: Trainer, device: torch.device, signs: RunSigns, injector: FaultInjector | None
 ) -> Guard:
@@ -230,7 +237,7 @@ def guard_of_job(
         after_halt=spec.after_halt,
         quarantine=spec.quarantine,
         seed=spec.job.seed,
-        evaluate=partial(signs.evaluate, evaluate) if evaluate is not None and spec.evaluate else None,
+        evaluate=_evaluation(spec, evaluate, signs),
         evaluate_every_steps=spec.job.evaluate_every_steps if spec.evaluate else None,
         keep_best=None if spec.job.keep_best is None else spec.job.keep_best.model_dump(mode="json"),
         log_every_steps=spec.job.log_every_steps,

@@ -76,14 +76,20 @@ def _work(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         gc.enable()
         return run_job(spec, stop, heartbeat)
     except InputError as error:
+        _note(spec, str(error))
         tell(str(error))
         return ExitCode.BAD_INPUT
     except BaseException as error:  # noqa: BLE001  (SystemExit of a trainer's too: a run ends only when it is done)
         story = traceback_of(error)
-        with contextlib.suppress(OSError):
-            spec.layout.last_error.write_text(story, encoding="utf-8")
+        _note(spec, story)
         tell(story.rstrip("\n"))
         return ExitCode.BUG
+
+
+def _note(spec: WorkerSpec, story: str) -> None:
+    """Leave behind what it ended by, for the parent to put on record."""
+    with contextlib.suppress(OSError):
+        spec.layout.last_error.write_text(story, encoding="utf-8")
 
 
 if __name__ == "__main__":

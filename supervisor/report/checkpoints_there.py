@@ -31,7 +31,7 @@ def checkpoints_there(layout: RunLayout) -> list[CheckpointThere]:
     """The checkpoints of a run that have a manifest that can be read, oldest first."""
     found = []
     for folder in layout.checkpoints.glob("step-*"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             manifest = (folder / "manifest.json").read_bytes()
             told = json.loads(manifest)
             update = math.inf if told.get("update") is None else int(told["update"])
@@ -41,6 +41,6 @@ def checkpoints_there(layout: RunLayout) -> list[CheckpointThere]:
 
 
 def _mark(folder: Path) -> str | None:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         return str(json.loads((folder / "good.json").read_bytes())["manifest_sha256"])
     return None

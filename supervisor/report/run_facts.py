@@ -40,11 +40,13 @@ class RunFacts:
 
     Attributes:
         accounting: the account of the time; it is told every event, also those that a resume made void.
+        saved: whether a checkpoint was written at all.
         rejected: checkpoints that were found bad, or that the run has left behind; relative paths.
     """
 
     def __init__(self) -> None:
         self.accounting = Accounting()
+        self.saved = False
         self.rejected: set[str] = set()
         self._fields: dict[str, object] = {}
         self._times = RunTimes()
@@ -168,6 +170,8 @@ class RunFacts:
         if orderly and self._ended is not None:
             # It did not get as far as to go on: all is as it was.
             self._fields["state"], self._fields["reason"] = self._ended
+        elif event.classification is schema.ExitClassification.BAD_INPUT and event.reason:
+            self._fields["reason"] = last_line(event.reason)
         elif not orderly:
             why = last_line(event.reason) or event.signal or f"exit code {event.exit_code}"
             gone = f"worker {event.pid} is gone: {event.classification} ({why})"
@@ -229,6 +233,7 @@ class RunFacts:
     def _tell_checkpoint(self, event: Event) -> None:
         match event:
             case schema.CheckpointSavedEvent():
+                self.saved = True
                 # The same path again is a new checkpoint: it is newest, and on probation.
                 self._checkpoints.pop(event.path, None)
                 self._checkpoints[event.path] = False

@@ -56,4 +56,9 @@ def as_it_is_on_disk(facts: RunFacts, run_dir: Path, clock: Clock | None = None)
         if layout.quarantine.is_file():
             # Samples are also released again.
             there["quarantined"] = tuple(sample.index for sample in read_quarantine(layout.quarantine))
+    if status.state is RunState.FINISHED and facts.saved and not usable:
+        there |= {
+            "state": RunState.UNSAVED,
+            "reason": "its log says that it finished, and no checkpoint of it is there",
+        }
     return as_it_lives(status.model_copy(update=there), layout, clock)

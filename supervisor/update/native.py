@@ -23,6 +23,7 @@ from supervisor.training.tree import clone
 from supervisor.update.attempt import Attempt, Place, raised_from
 from supervisor.update.backward import backward, unscale
 from supervisor.update.executor import LossFunction, Watch
+from supervisor.update.wrong_loss import checked
 
 __all__ = ["NativeExecutor", "UpdateSettings"]
 
@@ -207,7 +208,7 @@ class NativeExecutor:
             raise RuntimeError(self.no_replay)
         try:
             with torch.set_grad_enabled(graph):
-                losses = [float(self._replay(batch).detach()) for batch in batches]
+                losses = [float(checked(self._replay(batch), self._replay, graph=False).detach()) for batch in batches]
         finally:
             self._forget_replaced()
         return sum(losses) / self.settings.accumulate

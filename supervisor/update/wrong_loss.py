@@ -28,12 +28,13 @@ class LossError(TypeError):
         self.where = _defined_at(function)
 
 
-def checked(loss: Any, function: object) -> Tensor:
-    """The loss, if it is a tensor of one element with a graph.
+def checked(loss: Any, function: object, *, graph: bool = True) -> Tensor:
+    """The loss, if it is a tensor of one element, with a graph.
 
     Args:
         loss: what the loss function returned.
         function: that function.
+        graph: whether it has to have one; not after a forward pass alone.
 
     Raises:
         LossError: it is something else.
@@ -42,7 +43,7 @@ def checked(loss: Any, function: object) -> Tensor:
         raise LossError(f"loss(batch) must return a tensor with one element, not {_kind(loss)}", function)
     if not loss.is_floating_point():
         raise LossError(f"loss(batch) must return a tensor of floats, not of {loss.dtype}", function)
-    if not loss.requires_grad:
+    if graph and not loss.requires_grad:
         what = "the tensor does not require grad: it was detached, or no parameter that is trained has a part in it"
         raise LossError(f"loss(batch) must return a tensor with a graph: {what}", function)
     return loss

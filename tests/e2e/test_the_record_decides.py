@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ class Evaluates(Steady):
 """
 
 
-@pytest.mark.parametrize("stopped", [False, True], ids=["at its end", "asked to stop"])
+@pytest.mark.parametrize("stopped", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["at_its_end", "stopped"])
 def test_a_last_state_that_cannot_be_written_is_no_finished_run(tmp_path: Path, unbroken: Path, stopped: bool) -> None:
     """The file system refuses from step 185 on; `--resume` goes on from what is there, once it does not."""
     faults = {"limit": 185, **({"sigterm": 193} if stopped else {})}
@@ -45,6 +46,7 @@ def test_a_last_state_that_cannot_be_written_is_no_finished_run(tmp_path: Path, 
     assert_same_end(run, unbroken / "run", STEPS)
 
 
+@pytest.mark.slow
 def test_a_disk_that_takes_it_in_the_end_has_saved_it(tmp_path: Path, unbroken: Path) -> None:
     """The limit is lifted by a thread while the last checkpoint is tried again."""
     trainer = """
@@ -67,6 +69,7 @@ class Lifts(Steady):
     assert_same_end(tmp_path / "run", unbroken / "run", STEPS)
 
 
+@pytest.mark.slow
 def test_where_folders_cannot_be_flushed_that_is_said_once_and_done_without(tmp_path: Path, unbroken: Path) -> None:
     steady_job(tmp_path, config={"faults": {"no_folder_sync": 15}})
     done = supervise("run", "job.yaml", cwd=tmp_path)
@@ -78,7 +81,7 @@ def test_where_folders_cannot_be_flushed_that_is_said_once_and_done_without(tmp_
     assert_same_end(tmp_path / "run", unbroken / "run", STEPS)
 
 
-@pytest.mark.parametrize("fault", ["crash_at_exit", "linger"])
+@pytest.mark.parametrize("fault", ["crash_at_exit", pytest.param("linger", marks=pytest.mark.slow)])
 def test_what_its_process_does_after_the_end_changes_nothing(tmp_path: Path, unbroken: Path, fault: str) -> None:
     steady_job(tmp_path, config={"faults": {fault: 30}})
     run = tmp_path / "run"
@@ -147,3 +150,50 @@ def test_a_child_in_a_session_of_its_own_does_not_outlive_the_run(tmp_path: Path
     assert [event.message for event in named(tmp_path / "run", "warning")] == [
         f"left behind by the worker, and ended with it: sleep ({pid})"
     ]
+
+
+def test_an_evaluation_that_ends_the_process_amid_the_training_leaves_it_to_finish(
+    tmp_path: Path, unbroken: Path
+) -> None:
+    """With the best checkpoint asked for, too: there is no metric to choose it by any more."""
+    keys = {"evaluate_every_steps": 120, "keep_best": {"metric": "score", "mode": "max"}}
+    steady_job(tmp_path, trainer="evaluates:Evaluates", **keys)
+    (tmp_path / "evaluates.py").write_text(EVALUATES.format(what="os._exit(7)"))
+    done = supervise("run", "job.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert exits(tmp_path / "run") == ["exception", "finished"]
+    assert_same_end(tmp_path / "run", unbroken / "run", STEPS)
+
+
+STREAM = """
+from steady import Steady
+
+class Stream(Steady):
+    def __init__(self, config, seed):
+        super().__init__(config, seed)
+        loader = self.data
+        self.data = (batch for _ in range(4) for batch in loader)
+"""
+
+
+def test_data_that_end_too_early_do_not_take_what_was_trained_with_them(tmp_path: Path) -> None:
+    policy = {"checkpoint": {"every_steps": 500, "keep": 3}, "snapshot": {"every_steps": 500, "keep": 1}}
+    steady_job(tmp_path, trainer="stream:Stream", log_every_steps=500, policy=policy)
+    (tmp_path / "stream.py").write_text(STREAM)
+    run = tmp_path / "run"
+    done = supervise("run", "job.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "the iterator ended after 80 batches and cannot begin again" in done.stderr
+    newest = newest_verified(run / "checkpoints")
+    assert newest is not None
+    assert newest.step == 80
+    assert "the iterator ended after" in supervise("status", "run", cwd=tmp_path).stdout
+
+
+@pytest.mark.slow
+def test_a_finished_run_whose_checkpoints_are_gone_is_none(tmp_path: Path) -> None:
+    steady_job(tmp_path, steps=20)
+    assert supervise("run", "job.yaml", cwd=tmp_path).returncode == 0
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    assert "no checkpoint of it is there" in supervise("status", "run", cwd=tmp_path).stdout
+    assert supervise("run", "job.yaml", "--resume", cwd=tmp_path).returncode == 2

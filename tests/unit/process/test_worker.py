@@ -239,6 +239,11 @@ def test_more_steps_than_the_run_was_started_with_are_told_to_the_trainer_or_to_
     resolve: Resolve, takes_steps: bool
 ) -> None:
     module = Path("mine.py")
+    scheduled = module.read_text("utf-8").replace(
+        "        self.calls = 0\n",
+        "        self.calls = 0\n        self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, 100)\n",
+    )
+    module.write_text(scheduled, encoding="utf-8")
     if takes_steps:
         text = module.read_text("utf-8").replace("*, seed):", "*, seed, steps):")
         text = text.replace("return cls(", "cls.told = steps; return cls(")

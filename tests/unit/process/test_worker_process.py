@@ -152,7 +152,9 @@ def test_the_second_request_ends_it_at_once(start: Start) -> None:
     worker = start("signal.pause()")
     worker.stop(signal.SIGTERM)
     worker.stop(signal.SIGTERM)
-    assert worker.wait() == WorkerEnd(-9, ExitClassification.KILLED)
+    assert worker.wait() == WorkerEnd(
+        -9, ExitClassification.KILLED, "ended at once, as was asked by a second request to stop"
+    )
     worker.stop(signal.SIGTERM)
 
 
