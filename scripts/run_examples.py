@@ -42,6 +42,8 @@ _MARK = re.compile(
 
 _DIFFERS = (
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( UTC|Z|\+00:00)?", "TIME"),
+    # How the time was spent, largest share first, folded where the line is full.
+    (r"(?m)^wall time .*(?:\n .*)*", "wall time"),
     (r"\b\d\d:\d\d:\d\d(\.\d+)?\b", "TIME"),
     (r"\b[0-9a-f]{12}\b", "NAME"),
     (r"\b(process|pid|PID)( |=)\d+", r"\1\2N"),

@@ -51,6 +51,7 @@ LOADERS: dict[str, Any] = {
     "stateful": lambda rows: loader_of(rows, kind=StatefulDataLoader),
     "stateful processes": lambda rows: loader_of(rows, kind=StatefulDataLoader, num_workers=2),
 }
+NAMED = ["no processes", pytest.param("processes", marks=pytest.mark.slow)]
 
 EXPERIMENTS = {"experiments": {}, "counting": None}
 
@@ -72,7 +73,7 @@ def trained_on(batches: list[Any]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("counting", EXPERIMENTS)
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", NAMED)
 def test_a_row_that_raises_is_named_and_left_out_and_the_rest_of_its_batch_comes_again(
     loader: str, counting: str, tmp_path: Path
 ) -> None:
@@ -97,7 +98,7 @@ def test_a_row_that_raises_is_named_and_left_out_and_the_rest_of_its_batch_comes
     assert (sample.index, sample.step, sample.batch_number) == (13, 1, 1)
 
 
-@pytest.mark.parametrize("loader", LOADERS)
+@pytest.mark.parametrize("loader", NAMED)
 def test_a_run_that_is_resumed_after_it_goes_on_as_if_it_had_not_ended(loader: str, tmp_path: Path) -> None:
     """Also in the middle of the epoch in which it was found, which is read once more up to there."""
     training = build()
@@ -168,6 +169,7 @@ def test_one_that_raises_from_some_row_on_halts_from_the_exception() -> None:
     assert (summary.status, summary.quarantined, summary.skipped_steps) == ("halted", (), 5)
 
 
+@pytest.mark.slow
 def test_of_batches_of_one_row_each_is_left_out() -> None:
     training = build(model=lambda: nn.Linear(6, 3))
     summary = guard_of(training, loader_of(Rows(9, 13), 1), quiet=True).run(ROWS)

@@ -241,7 +241,13 @@ def rows() -> TensorDataset:
 
 @pytest.mark.parametrize("kind", [DataLoader, StatefulDataLoader])
 @pytest.mark.parametrize(
-    "options", [{}, {"num_workers": 1}, {"num_workers": 1, "persistent_workers": True}], ids=["plain", "worker", "kept"]
+    "options",
+    [
+        {},
+        pytest.param({"num_workers": 1}, marks=pytest.mark.slow),
+        pytest.param({"num_workers": 1, "persistent_workers": True}, marks=pytest.mark.slow),
+    ],
+    ids=["plain", "worker", "kept"],
 )
 @pytest.mark.parametrize("own_generator", [True, False])
 def test_it_may_read_the_very_loader_of_the_training(
