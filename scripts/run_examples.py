@@ -42,6 +42,9 @@ _MARK = re.compile(
 
 _DIFFERS = (
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( UTC|Z|\+00:00)?", "TIME"),
+    # The pace of a run and the memory of its worker.
+    (r"[\d.]+ (steps/s|[KMG]B)\b", r"# \1"),
+    (r"  (?:\d+ (?:d|h|min|s) ?)+left\b", ""),
     # How the time was spent, largest share first, folded where the line is full.
     (r"(?m)^wall time .*(?:\n .*)*", "wall time"),
     (r"\b\d\d:\d\d:\d\d(\.\d+)?\b", "TIME"),

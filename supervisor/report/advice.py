@@ -49,12 +49,12 @@ def advice(record: IncidentFile, *, of_job: bool = True, diagnosed: bool | None 
             "warm up longer."
         )
     if record.outcome is Outcome.HALTED:
-        go_on = (
-            "`supervisor run JOB.yaml --resume --policy P.yaml`" if of_job else "`Guard(..., policy=P, resume=True)`"
-        )
+        command = "`supervisor resume RUN_DIR {}`" if of_job else "`Guard(..., resume=True, {})`"
+        mended = command.format("--after-halt" if of_job else "after_halt=True")
+        changed = command.format("--policy P.yaml" if of_job else "policy=P")
         lines.append(
-            f"The ladder ended: mend the cause, or change the policy and go on with {go_on}; `supervisor replay` tells "
-            "beforehand what another ladder would have decided."
+            f"The ladder ended here. To go on: mend the cause, then {mended}; or change the policy, then {changed} "
+            "(`supervisor replay` tells beforehand what another ladder would have decided)."
         )
     return tuple(lines)
 

@@ -51,7 +51,8 @@ LOADERS: dict[str, Any] = {
     "stateful": lambda rows: loader_of(rows, kind=StatefulDataLoader),
     "stateful processes": lambda rows: loader_of(rows, kind=StatefulDataLoader, num_workers=2),
 }
-NAMED = ["no processes", pytest.param("processes", marks=pytest.mark.slow)]
+SLOW_ONES = [pytest.param(name, marks=pytest.mark.slow) for name in ("processes", "stateful processes")]
+NAMED = ["no processes", "stateful", *SLOW_ONES]
 
 EXPERIMENTS = {"experiments": {}, "counting": None}
 

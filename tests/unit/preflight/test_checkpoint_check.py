@@ -41,7 +41,7 @@ class Refuses(Counter):
         raise KeyError("counts")
 
 
-def after_updates(run_dir: Path, extra: Counter | None = None) -> Guard:
+def after_updates(run_dir: Path, extra: Counter | None = None, **policy: Any) -> Guard:
     trainer = TinyTrainer()
     guard = Guard(
         model=trainer.model,
@@ -49,6 +49,7 @@ def after_updates(run_dir: Path, extra: Counter | None = None) -> Guard:
         loss=trainer.loss,
         data=trainer.data,
         extra_state={"extra": extra or Counter()},
+        policy=policy,
         run_dir=run_dir,
         quiet=True,
     )
@@ -93,7 +94,7 @@ def test_a_checkpoint_that_is_altered_on_the_disk_is_found(tmp_path: Path, monke
 
 
 def test_a_checkpoint_that_could_not_be_written_is_found(tmp_path: Path) -> None:
-    guard = after_updates(tmp_path / "run")
+    guard = after_updates(tmp_path / "run", checkpoint={"last_save_seconds": 0.0})
     guard.flush()
     store = CheckpointStore(tmp_path / "run" / "checkpoints", "")
     for each in store.committed():

@@ -180,7 +180,7 @@ def test_how_it_ended_gives_advice_too() -> None:
     cured = advice(base.model_copy(update={"cured_by": ActionName.LOWER_LR}))
     assert "lower peak rate" in cured[-1]
     halted = advice(base.model_copy(update={"outcome": Outcome.HALTED, "cured_by": None}))
-    assert "--resume --policy P.yaml" in halted[-1]
+    assert "supervisor resume RUN_DIR --after-halt" in halted[-1]
     diverged = advice(base.model_copy(update={"signals": (SignalName.DIVERGENCE,)}))
     assert "left their usual range" in diverged[-1]
 
