@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from supervisor.config.origins import one_line
 from supervisor.errors import InputError
@@ -13,11 +12,7 @@ from supervisor.run_layout import RunLayout, replace_file
 
 __all__ = ["place_of", "write_place"]
 
-
-class _Place(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    working_directory: str
+KEY = "working_directory"
 
 
 def write_place(layout: RunLayout) -> None:
@@ -26,10 +21,11 @@ def write_place(layout: RunLayout) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    place = _Place(working_directory=str(Path.cwd()))
+    place = str(Path.cwd())
     # A run that is resumed on a full disk needs no room for what stands there already.
     if _read(layout) != place:
-        replace_file(layout.place, f"{place.model_dump_json(indent=2)}\n")
+        # Escaped, for a name need not be UTF-8.
+        replace_file(layout.place, f"{json.dumps({KEY: place}, indent=2)}\n")
 
 
 def place_of(layout: RunLayout, shown: str) -> Path | None:
@@ -45,15 +41,16 @@ def place_of(layout: RunLayout, shown: str) -> Path | None:
     place = _read(layout)
     if place is None:
         return None
-    if not Path(place.working_directory).is_dir():
+    if not Path(place).is_dir():
         raise InputError(
-            f"{shown}: was started in {one_line(place.working_directory)}, which is not there: "
+            f"{shown}: was started in {one_line(place)}, which is not there: "
             "resume it from where its trainer lies now: supervisor run JOB.yaml --resume"
         )
-    return Path(place.working_directory)
+    return Path(place)
 
 
-def _read(layout: RunLayout) -> _Place | None:
-    with contextlib.suppress(OSError, ValidationError):
-        return _Place.model_validate_json(layout.place.read_bytes())
+def _read(layout: RunLayout) -> str | None:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(layout.place.read_bytes())[KEY]
+        return found if isinstance(found, str) else None
     return None
