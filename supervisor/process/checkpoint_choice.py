@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor.checkpoints import BestRule, CheckpointStore, best_of
+from supervisor.checkpoints import BestRule, best_of
 from supervisor.errors import InputError
 from supervisor.job import KeepBest
 from supervisor.run_layout import RunLayout
-from supervisor.saved import CheckpointInfo
+from supervisor.saved import CheckpointInfo, committed
 
 __all__ = ["Choice", "choose"]
 
@@ -39,8 +39,7 @@ def choose(run_dir: Path, wanted: str | None, keep_best: KeepBest | None) -> Cho
     Raises:
         InputError: there is no such checkpoint.
     """
-    store = CheckpointStore(RunLayout(run_dir).checkpoints, "")
-    found = store.committed()
+    found = committed(RunLayout(run_dir).checkpoints)
     if wanted not in (None, "best", "good", "last"):
         return _by_path(run_dir, Path(str(wanted)))
     if not found:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from supervisor.errors import InputError
-from supervisor.process.fresh_process import with_its_job
-from supervisor.process.helper import run_helper
+from supervisor.process.helper import run_helper, with_its_job
 
 __all__ = ["evaluate_checkpoint", "export_checkpoint", "refuse_output"]
 

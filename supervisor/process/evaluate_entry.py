@@ -39,13 +39,13 @@ def main(arguments: list[str]) -> int:
             began = time.monotonic()
             metrics, left_out = metrics_in(evaluate())
     except InputError as error:
-        tell(f"{error}")
+        tell(str(error))
         return ExitCode.BAD_INPUT
     except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's trainer may raise anything)
         tell(f"{traceback_of(from_users_frame(error))}the evaluation failed: {said_by(error)}")
         return ExitCode.BAD_INPUT
     for line in left_out:
-        tell(f"{line}")
+        tell(line)
     tell(_shown(saved, metrics, time.monotonic() - began, as_json=given.json), "stdout")
     return ExitCode.FINISHED
 

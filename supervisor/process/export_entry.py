@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     try:
         _export(given.run_dir, given.output, given.checkpoint, force=given.force)
     except InputError as error:
-        tell(f"{error}")
+        tell(str(error))
         return ExitCode.BAD_INPUT
     except OSError as error:
         tell(f"-o {given.output}: cannot be written ({error.strerror or error}): choose another place")

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from supervisor.errors import InputError
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE
-from supervisor.process.fresh_process import with_its_job
-from supervisor.process.helper import run_helper
+from supervisor.process.helper import run_helper, with_its_job
 
 __all__ = ["rerun_incident"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 from dataclasses import asdict
@@ -14,7 +13,7 @@ from supervisor.errors import ExitCode, InputError, text_of
 from supervisor.events.base import nonfinite_as_word
 from supervisor.events.incident_file import BATCH_FILE, STATE_FILE, IncidentFile
 from supervisor.job import load_job
-from supervisor.process.place import place_of
+from supervisor.process.place import go_to_place
 from supervisor.process.saved_model import trainer_of
 from supervisor.run_layout import INCIDENT_FILE, RunLayout
 from supervisor.streams import end, ready_streams, tell
@@ -29,9 +28,8 @@ def main(arguments: list[str]) -> int:
     ready_streams()
     run_dir, folder = Path(arguments[0]).absolute(), Path(arguments[1]).absolute()
     try:
-        # Where the run was started: the trainer's import and relative paths go by it.
-        with contextlib.chdir(place_of(RunLayout(run_dir), arguments[0]) or Path.cwd()):
-            found = _rerun(run_dir, folder)
+        go_to_place(RunLayout(run_dir), arguments[0])
+        found = _rerun(run_dir, folder)
         record = IncidentFile.model_validate_json((folder / INCIDENT_FILE).read_bytes())
     except (InputError, OSError, KeyError, RuntimeError) as error:
         tell(f"{arguments[1]}: {text_of(error)}")

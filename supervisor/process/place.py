@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 
 from supervisor.config.origins import one_line
 from supervisor.errors import InputError
 from supervisor.run_layout import RunLayout, replace_file
 
-__all__ = ["place_of", "write_place"]
+__all__ = ["go_to_place", "place_of", "write_place"]
 
 KEY = "working_directory"
 
@@ -47,6 +48,17 @@ def place_of(layout: RunLayout, shown: str) -> Path | None:
             "resume it from where its trainer lies now: supervisor run JOB.yaml --resume"
         )
     return Path(place)
+
+
+def go_to_place(layout: RunLayout, shown: str) -> None:
+    """Make it the working directory of this process, where it is known: relative paths and imports go by it.
+
+    Raises:
+        InputError: as `place_of`.
+    """
+    place = place_of(layout, shown)
+    if place is not None:
+        os.chdir(place)
 
 
 def _read(layout: RunLayout) -> str | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from supervisor.errors import ExitCode
 from supervisor.events.schema import ExitClassification
 from supervisor.process.exits import WorkerEnd
 from supervisor.process.heartbeat import Phase, Pulse
+from supervisor.tracebacks import frame_at_fault
 
 __all__ = ["Raised", "SameDeaths", "raised_in"]
 
@@ -21,9 +20,7 @@ ALIKE = 3
 """So many deaths in a row at one update, or before the first one of the run, are none."""
 
 _TRACEBACK = "Traceback (most recent call last):"
-_FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _DEAD_LOADER = re.compile(r"DataLoader worker \(pid")
-_OWN = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +30,7 @@ class Raised:
     Attributes:
         type: class name of the exception.
         said: its class name and the first line of its text.
-        where: `file:line` of the innermost frame in the user's code, of any frame where there is none.
+        where: `file:line` of the frame at fault (`supervisor.tracebacks`), None where there is none.
     """
 
     type: str
@@ -98,21 +95,9 @@ def raised_in(reason: str | None) -> Raised | None:
         return None
     # Of several, the last is the one that nobody caught.
     lines = reason.rpartition(_TRACEBACK)[2].splitlines()
-    found = [match for line in lines if (match := _FRAME.match(line))]
-    frames = [(match["file"], match["line"]) for match in found]
     said = next((line for line in lines if line and not line[0].isspace()), lines[-1].strip() if lines else "")
-    users = [f"{file}:{line}" for file, line in frames if _is_users(file)]
-    anyones = [f"{file}:{line}" for file, line in frames]
-    return Raised(said.partition(":")[0], said, next(iter([*users[::-1], *anyones[::-1]]), None))
-
-
-def _is_users(file: str) -> bool:
-    """Whether a source file is neither installed nor the supervisor's own."""
-    path = Path(file)
-    if file.startswith("<") or {"site-packages", "dist-packages"} & {*path.parts} or _OWN in path.parents:
-        return False
-    library = Path(sys.base_prefix) / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return library not in path.parents
+    frame = frame_at_fault("\n".join(lines))
+    return Raised(said.partition(":")[0], said, None if frame is None else frame.place)
 
 
 def _told(raised: Raised, pulse: Pulse) -> str:

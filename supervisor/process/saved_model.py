@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,12 @@ from supervisor.checkpoints import CheckpointStore
 from supervisor.errors import CheckpointError, InputError
 from supervisor.job import ResolvedJob, load_job
 from supervisor.process.checkpoint_choice import Choice, choose
-from supervisor.process.place import place_of
+from supervisor.process.place import go_to_place
 from supervisor.process.shadowing import refuse_shadows
 from supervisor.process.trainer_loading import ready_trainer
 from supervisor.run_layout import RunLayout
 from supervisor.saved import Manifest
+from supervisor.saved.verification import MANIFEST_FILE
 from supervisor.training.device import choose_device
 from supervisor.training.modules import named_modules, named_parameters, parameter_names
 from supervisor.training.optimizers import chained
@@ -26,8 +26,6 @@ from supervisor.training.state import Subject, VolatileState
 from supervisor.training.trainer import Stateful, Trainer
 
 __all__ = ["RunTrainer", "SavedModel", "load_saved_model", "trainer_of"]
-
-MANIFEST_FILE = "manifest.json"
 
 TRIES = 3
 """A run that goes on may remove a checkpoint while it is being read; then the choice is made anew."""
@@ -104,8 +102,7 @@ def load_saved_model(run_dir: Path, wanted: str | None) -> SavedModel:
     """
     resolved = load_job(str(RunLayout(run_dir).job))
     choice, manifest, tree = _read(run_dir, wanted, resolved)
-    # Where the run was started: the trainer's import and relative paths go by it.
-    os.chdir(place_of(RunLayout(run_dir), str(run_dir)) or ".")
+    go_to_place(RunLayout(run_dir), str(run_dir))
     built = trainer_of(resolved)
     try:
         _put_into(built, tree["moment"]["training"])

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from supervisor.events.incident_file import IncidentFile
 from supervisor.records import ActionName, Cause, CauseKind, Outcome, SignalName
 from supervisor.report.operations import mend
-from supervisor.report.tracebacks import last_line, raised_at
+from supervisor.tracebacks import last_line, raised_at
 
 __all__ = ["advice"]
 

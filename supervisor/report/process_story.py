@@ -9,7 +9,7 @@ from pathlib import Path
 from supervisor.events import schema
 from supervisor.events.incident_file import ProcessIncident
 from supervisor.events.schema import Event, ExitClassification
-from supervisor.report.tracebacks import last_line, raised_at
+from supervisor.tracebacks import last_line, raised_at
 
 __all__ = ["ProcessStory", "exit_of", "is_of_a_process", "process_advice", "told_of_each", "what_followed"]
 

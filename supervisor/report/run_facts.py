@@ -12,8 +12,8 @@ from supervisor.report.account import Accounting
 from supervisor.report.durations import duration
 from supervisor.report.run_status import RunState, Status
 from supervisor.report.times import RunTimes
-from supervisor.report.tracebacks import last_line
 from supervisor.report.warnings import Warnings
+from supervisor.tracebacks import last_line
 
 __all__ = ["RunFacts"]
 

@@ -11,11 +11,11 @@ from supervisor.errors import InputError
 from supervisor.events.quarantine_file import read_quarantine
 from supervisor.events.reader import read_sparsely
 from supervisor.events.schema import Event
-from supervisor.report.checkpoints_there import checkpoints_there
 from supervisor.report.liveness import as_it_lives
 from supervisor.report.run_facts import RunFacts
 from supervisor.report.run_status import RunState, Status
 from supervisor.run_layout import RunLayout
+from supervisor.saved import CheckpointInfo, committed
 
 __all__ = ["RunState", "Status", "as_it_is_on_disk", "read_status", "status_of"]
 
@@ -47,10 +47,12 @@ def status_of(events: Iterable[Event]) -> Status:
 def as_it_is_on_disk(facts: RunFacts, run_dir: Path, clock: Clock | None = None) -> Status:
     """The status by what the log tells, and by what is there: checkpoints, samples left out, and processes."""
     layout, status = RunLayout(run_dir), facts.status()
-    usable = [each for each in checkpoints_there(layout) if each.path not in facts.rejected]
+    found = [each for each in committed(layout.checkpoints) if each.update is not None]
+    usable = [each for each in found if _relative(each) not in facts.rejected]
+    good = [each for each in usable if each.good]
     there: dict[str, object] = {
-        "last_checkpoint": usable[-1].path if usable else None,
-        "last_good_checkpoint": next((each.path for each in reversed(usable) if each.good), None),
+        "last_checkpoint": _relative(usable[0]) if usable else None,
+        "last_good_checkpoint": _relative(good[0]) if good else None,
     }
     with contextlib.suppress(InputError):
         if layout.quarantine.is_file():
@@ -62,3 +64,7 @@ def as_it_is_on_disk(facts: RunFacts, run_dir: Path, clock: Clock | None = None)
             "reason": "its log says that it finished, and no checkpoint of it is there",
         }
     return as_it_lives(status.model_copy(update=there), layout, clock)
+
+
+def _relative(info: CheckpointInfo) -> str:
+    return f"{info.path.parent.name}/{info.path.name}"

@@ -12,7 +12,7 @@ from supervisor.records import ActionName, CauseKind, Outcome
 from supervisor.report.durations import duration, told_account
 from supervisor.report.process_story import ProcessStory, told_of_each
 from supervisor.report.story import RunStory, Story, Taken
-from supervisor.report.tracebacks import last_line
+from supervisor.tracebacks import last_line
 
 __all__ = ["render_incident", "render_process", "render_run", "wrapped"]
 

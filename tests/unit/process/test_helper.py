@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.process.helper import run_helper
+from supervisor.errors import InputError
+from supervisor.process.helper import run_helper, with_its_job
 
 CHILD = "import os, signal, sys; text = sys.stdin.read(); print(text + sys.argv[1])\n"
 
@@ -28,3 +29,12 @@ def test_it_hears_what_it_is_told_and_answers(tmp_path: Path) -> None:
 
 def test_a_signal_is_a_negative_number() -> None:
     assert run_helper("killed", "you", told="", output=os.open(os.devnull, os.O_WRONLY)) == -9
+
+
+def test_a_run_directory_has_its_job(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere: there is no such run directory"):
+        with_its_job(tmp_path / "nowhere", "export")
+    with pytest.raises(InputError, match=r"has no job\.yaml, so its trainer cannot be built: export is for runs of"):
+        with_its_job(tmp_path, "export")
+    (tmp_path / "job.yaml").touch()
+    assert with_its_job(tmp_path, "export") == tmp_path

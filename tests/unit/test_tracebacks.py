@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 
 import pytest
 import torch
 
-from supervisor.report.tracebacks import last_line, raised_at
+import supervisor.tracebacks
+from supervisor.tracebacks import last_line, raised_at
+
+LIBRARY = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def test_the_last_line_of_a_traceback():
@@ -30,9 +34,17 @@ def test_the_line_is_the_users_where_the_library_raised():
     [
         (None, None),
         ("ValueError: no", None),
-        ('  File "/x/lib/python3.11/re.py", line 3, in match\nV: no', "/x/lib/python3.11/re.py:3 in match"),
+        (
+            f'  File "/x/lib/{LIBRARY}/re.py", line 3, in match\nV: no',
+            f"/x/lib/{LIBRARY}/re.py:3 in match",
+        ),
+        (f'  File "{supervisor.tracebacks.__file__}", line 3, in raised_at\nV: no', None),
+        (
+            f'  File "/x/site-packages/torch/a.py", line 2, in get\n  File "{supervisor.tracebacks.__file__}", line 3',
+            "/x/site-packages/torch/a.py:2 in get",
+        ),
         ('  File "mine.py", line 4\n    x = = 1\nSyntaxError: invalid syntax', "mine.py:4"),
     ],
 )
-def test_where_all_is_a_librarys_it_is_the_innermost(text: str | None, said: str | None):
+def test_where_all_is_a_librarys_it_is_the_innermost_that_is_not_the_supervisors(text: str | None, said: str | None):
     assert raised_at(text) == said

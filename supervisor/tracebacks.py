@@ -1,0 +1,57 @@
+"""What the text of a traceback tells: the exception, and the line of the user's code that it came from."""
+
+from __future__ import annotations
+
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["Frame", "frame_at_fault", "last_line", "raised_at"]
+
+_FRAME = re.compile(r'^\s*File "(?P<file>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<name>\S+))?', re.MULTILINE)
+_OWN = Path(__file__).resolve().parent
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+_LIBRARY = f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
+class Frame(NamedTuple):
+    """A line that a traceback goes through; the name of its function where it tells one."""
+
+    file: str
+    line: int
+    name: str | None
+
+    @property
+    def place(self) -> str:
+        """`file:line`."""
+        return f"{self.file}:{self.line}"
+
+
+def last_line(reason: str | None) -> str | None:
+    """The last line of a traceback, which names the exception; None where there is none."""
+    lines = (reason or "").strip().splitlines()
+    return lines[-1] if lines else None
+
+
+def frame_at_fault(reason: str | None) -> Frame | None:
+    """The innermost frame that is neither installed nor the supervisor's own.
+
+    Where there is none, the innermost that is not the supervisor's: nobody can mend a line of its. None without one.
+    """
+    found = [Frame(each["file"], int(each["line"]), each["name"]) for each in _FRAME.finditer(reason or "")]
+    others = [frame for frame in reversed(found) if _OWN not in Path(frame.file).parents]
+    return next((frame for frame in others if not _is_installed(frame.file)), others[0] if others else None)
+
+
+def raised_at(reason: str | None) -> str | None:
+    """`/path/mine.py:41 in loss`, of the frame at fault; None without one."""
+    frame = frame_at_fault(reason)
+    return None if frame is None else frame.place + (f" in {frame.name}" if frame.name else "")
+
+
+def _is_installed(file: str) -> bool:
+    parts = Path(file).parts
+    library = any(pair == ("lib", _LIBRARY) for pair in pairwise(parts))
+    return file.startswith("<") or library or not _INSTALLED.isdisjoint(parts)
