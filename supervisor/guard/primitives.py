@@ -260,9 +260,10 @@ class Primitives:
         if not torn:
             self.finish(RunStatus.INTERRUPTED)
             return
-        self._status = RunStatus.INTERRUPTED
         parts.states.flush()
-        parts.run_log.finished(self._status)
+        lost = parts.last_state.lost()
+        self._status = RunStatus.INTERRUPTED if lost is None else RunStatus.UNSAVED
+        parts.run_log.finished(self._status, lost)
 
     def _rest(self) -> None:
         """Nothing is written from here on, until the run goes on."""

@@ -48,14 +48,16 @@ class LastState:
                 return None
             left = began + most - self.clock.monotonic()
             if left <= 0 or not taker.check.is_finite():
-                return self._lost(counters.step)
+                return self.lost()
             self.clock.sleep(min(pause, left))
             pause *= 2
 
-    def _lost(self, step: int) -> str:
-        """What is lost where the state of the last step could not be written."""
-        what = f"the state of step {step} could not be written"
-        newest = None if self.checkpoints is None else newest_verified(self.checkpoints)
+    def lost(self) -> str | None:
+        """What is lost where the state of the last step is not written; None where nothing is written at all."""
+        if self.checkpoints is None:
+            return None
+        what = f"the state of step {self.taker.points.ledger.counters.step} could not be written"
+        newest = newest_verified(self.checkpoints)
         if newest is None:
             return f"{what}, and there is no checkpoint to go on from: all of it is lost"
         where = f"{newest.path.parent.name}/{newest.path.name}"

@@ -229,7 +229,8 @@ class TestAWithBlock:
             guard.after_backward(loss)
             with guard.applying():
                 raise KeyboardInterrupt
-        assert guard.status is RunStatus.INTERRUPTED
+        assert guard.status is RunStatus.UNSAVED
+        assert "--resume goes on from checkpoints/step-000000" in str(guard.summary().reason)
         told = [event for event in read_events(tmp_path) if event.event in ("warning", "run_finished")]
         assert [event.event for event in told] == ["warning", "run_finished"]
         assert "broken off by KeyboardInterrupt amid an update: no checkpoint of that" in told[0].message
