@@ -36,6 +36,7 @@ __all__ = [
     "healthy_batches",
     "nan_batch",
     "quiet",
+    "spoilt_at",
 ]
 
 FEATURES, CLASSES, ROWS = 6, 3, 8
@@ -181,3 +182,17 @@ def guard_of(training: Training, data: Sequence[Any] | None = None, **options: A
         extra_state=training.extra_state,
         **options,
     )
+
+
+def spoilt_at(training: Training, step: int, guard: list[Any]) -> Any:
+    """The loss of a training whose weights are spoilt once, before this step."""
+    once = [step]
+
+    def loss(batch: Any) -> torch.Tensor:
+        if once and guard[0].steps_done == once[0]:
+            once.clear()
+            with torch.no_grad():
+                training.model.get_parameter("outer.weight")[0, 0] = torch.nan
+        return training.loss(batch)
+
+    return loss

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from support.exact import assert_same, everything
-from support.training import Training, build, guard_of, healthy_batches, nan_batch, quiet
+from support.training import build, guard_of, healthy_batches, nan_batch, quiet, spoilt_at
 
 BATCHES = healthy_batches(12)
 WITH_A_BAD_ONE = [*BATCHES[:4], nan_batch(BATCHES[4]), *BATCHES[5:]]
@@ -31,19 +31,6 @@ def default(name: str) -> Iterator[None]:
     finally:
         torch.set_default_device(None)
         torch.set_default_dtype(before)
-
-
-def spoilt_at(training: Training, step: int, guard: list[Any]) -> Any:
-    once = [step]
-
-    def loss(batch: Any) -> torch.Tensor:
-        if once and guard[0].steps_done == once[0]:
-            once.clear()
-            with torch.no_grad():
-                training.model.get_parameter("outer.weight")[0, 0] = torch.nan
-        return training.loss(batch)
-
-    return loss
 
 
 def run(ladder: list[dict[str, Any]], run_dir: Path, within: Any) -> tuple[Any, Any]:

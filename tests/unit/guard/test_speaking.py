@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support.exact import assert_same, everything
-from support.training import EventList, Training, build, guard_of, healthy_batches, nan_batch, quiet
+from support.training import EventList, build, guard_of, healthy_batches, nan_batch, quiet, spoilt_at
 
 from supervisor.errors import PolicyHalt
 
@@ -18,20 +18,6 @@ WITH_A_BAD_ONE = [*BATCHES[:4], nan_batch(BATCHES[4]), *BATCHES[5:]]
 SAID = "nonfinite_loss  bad data: sample 2 of the batch"
 FAULT = "nonfinite_loss: sample 2 of the batch: not all of its values are finite"
 HALT = quiet(ladder=[{"action": "halt"}])
-
-
-def spoilt_at(training: Training, step: int, guard: list[Any]) -> Any:
-    """The loss of a training whose weights are spoilt once, before this step."""
-    once = [step]
-
-    def loss(batch: Any) -> torch.Tensor:
-        if once and guard[0].steps_done == once[0]:
-            once.clear()
-            with torch.no_grad():
-                training.model.get_parameter("outer.weight")[0, 0] = torch.nan
-        return training.loss(batch)
-
-    return loss
 
 
 def test_a_healthy_run_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

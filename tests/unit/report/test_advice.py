@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.one_incident import INCIDENT
 from support.parts import Parts
 
 from supervisor.diagnosis import wording
 from supervisor.diagnosis.trace import Origin
-from supervisor.events.incident_file import CureRow, IncidentCost, IncidentFile
+from supervisor.events.incident_file import CureRow, IncidentFile
 from supervisor.records import ActionName, Bundle, Cause, CauseKind, Decision, Outcome, SignalName
 from supervisor.report.advice import advice
 
@@ -20,18 +21,8 @@ def cause(kind: CauseKind, **names: Any) -> Cause:
 
 
 def record(kind: CauseKind, **names: Any) -> IncidentFile:
-    return IncidentFile(
-        id=1,
-        opened_at_step=3,
-        closed_at_step=9,
-        signals=(SignalName.NONFINITE_LOSS,),
-        decisions=(),
-        outcome=Outcome.RECOVERED,
-        cured_by=ActionName.SKIP_BATCH,
-        cost=IncidentCost(steps_lost=1, seconds=0.1),
-        cause=cause(kind, **names),
-        bundle=Bundle("batch.pt", "state.pt"),
-    )
+    told = {"cause": cause(kind, **names), "bundle": Bundle("batch.pt", "state.pt")}
+    return INCIDENT.model_copy(update=told)
 
 
 def decided(*actions: ActionName) -> tuple[Decision, ...]:
