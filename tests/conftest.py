@@ -14,6 +14,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MKL_NUM_THREADS"] = "1"
 
 steady = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("steady", steady, derandomize=True, database=None)
-settings.register_profile("searching", steady, print_blob=True)
+settings.register_profile("steady", steady, max_examples=50, derandomize=True, database=None)
+settings.register_profile("searching", steady, max_examples=300, print_blob=True)
 settings.load_profile("steady")

@@ -28,6 +28,7 @@ from support.runs import (
 from supervisor.events import read_events
 
 STEPS = 200
+KILLS = 30
 KINDS = (
     "step",
     "signal",
@@ -78,16 +79,16 @@ def story(run_dir: Path) -> list[tuple[Any, ...]]:
     return [tuple(str(getattr(event, name, None)) for name in fields) for event in named(run_dir, *KINDS)]
 
 
-@pytest.mark.parametrize("count", [6, pytest.param(30, marks=pytest.mark.slow)])
-def test_kills_one_after_the_other(tmp_path: Path, unbroken: Path, count: int) -> None:
+@pytest.mark.slow
+def test_kills_one_after_the_other(tmp_path: Path, unbroken: Path) -> None:
     steady_job(tmp_path)
     run = tmp_path / "run"
     with running("run", "job.yaml", cwd=tmp_path) as parent:
-        killed = kill_workers(run, parent, random_moments(count, STEPS, seed=1, writing_every=3))
+        killed = kill_workers(run, parent, random_moments(KILLS, STEPS, seed=1, writing_every=3))
         said = parent.communicate()
     assert parent.returncode == 0, said
-    assert exits(run) == ["killed"] * count + ["finished"]
-    assert len(set(killed)) > count // 2
+    assert exits(run) == ["killed"] * KILLS + ["finished"]
+    assert len(set(killed)) > KILLS // 2
     assert_same_end(run, unbroken / "run", STEPS)
     # A kill can come before the next worker has said that it goes on.
     assert_counted_once(run)
@@ -167,6 +168,7 @@ SUSPICIOUS = {
 }
 
 
+@pytest.mark.slow
 def test_kills_amid_experiments(tmp_path: Path) -> None:
     """Odd batches on trial, a rate that jumps, and a burst that is left out: each goes on as if nothing had been."""
     for name in ("whole", "killed"):
@@ -188,6 +190,7 @@ def test_kills_amid_experiments(tmp_path: Path) -> None:
     assert [(event.update, event.kind, event.verdict) for event in named(killed, "experiment")] == tried
 
 
+@pytest.mark.slow
 def test_kill_right_after_a_reload(tmp_path: Path, unbroken_faulty: Path) -> None:
     steady_job(tmp_path, **FAULTY)
     run = tmp_path / "run"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from support.command import supervise
 from support.runs import named, steady_job
 
 
+@pytest.mark.slow
 def test_a_bad_row_strikes_once_and_the_next_run_never_sees_it(tmp_path: Path) -> None:
     bad = [{"kind": "nan_sample", "rows": [37]}]
     options = {"steps": 40, "policy": {"detect": {"spike": None}}, "faults": bad, "config": {"batch_size": 16}}

@@ -44,6 +44,7 @@ def rehearsed(folder: Path, faults: list[dict[str, Any]], *arguments: str) -> An
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_rehearsal_runs_the_reference_then_the_faults_and_scores_them(tmp_path: Path) -> None:
     score = rehearsed(tmp_path, FAULTS)
     rehearsal = tmp_path / "out" / "rehearsal"

@@ -30,6 +30,7 @@ def test_every_way_to_die_once_costs_a_restart_each(tmp_path: Path, unbroken: Pa
     assert_same_end(run, unbroken / "run", STEPS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["os_exit_9", pytest.param("segfault", marks=pytest.mark.slow)])
 def test_dying_at_one_step_every_time_ends_within_the_budget(tmp_path: Path, fault: str) -> None:
     policy = {"restart": {"max_restarts": 1, "backoff_initial_seconds": 0.0}}
@@ -70,6 +71,7 @@ def test_a_trainer_that_cannot_be_built_is_tried_once_more_and_told_with_its_lin
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_dying_alike_with_nothing_gained_ends_before_the_budget(tmp_path: Path) -> None:
     policy = {"restart": {"max_restarts": 9, "backoff_initial_seconds": 0.0}}
     steady_job(tmp_path, config={"faults": {"os_exit_9": 0}, "always": True}, policy=policy)
@@ -79,6 +81,7 @@ def test_dying_alike_with_nothing_gained_ends_before_the_budget(tmp_path: Path) 
     assert "died 3 times in a row before the first step of the run (exit code 9)" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_loss_that_raises_from_a_batch_on_halts(tmp_path: Path) -> None:
     steady_job(tmp_path, config={"faults": {"raise": 40}, "always": True})
     done = supervise("run", "job.yaml", cwd=tmp_path)
@@ -101,6 +104,7 @@ def test_a_loss_that_raises_from_a_batch_on_halts(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_loss_that_raises_once_costs_one_batch(tmp_path: Path) -> None:
     steady_job(tmp_path, config={"faults": {"raise": 40}})
     done = supervise("run", "job.yaml", cwd=tmp_path)
@@ -138,6 +142,7 @@ def members(group: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_second_supervisor_is_refused(tmp_path: Path) -> None:
     steady_job(tmp_path, config={"faults": {"sleep": 29}})
     run = tmp_path / "run"

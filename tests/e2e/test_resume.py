@@ -59,6 +59,7 @@ def test_sigterm_then_resume(half_way: Path, unbroken: Path) -> None:
     assert checkpoints(run)[-1].name == "step-00000220"
 
 
+@pytest.mark.slow
 def test_stopped_while_it_starts_and_by_ctrl_c(tmp_path: Path, unbroken: Path) -> None:
     steady_job(tmp_path, config={"faults": {"sigint": 33}})
     run = tmp_path / "run"
@@ -167,6 +168,7 @@ def test_damaged_checkpoints_are_passed_over(
     assert_same_end(run, unbroken / "run", STEPS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", [False, True])
 def test_without_any_that_can_be_trusted(half_way: Path, gone: bool) -> None:
     run = half_way / "run"

@@ -81,6 +81,7 @@ def test_where_folders_cannot_be_flushed_that_is_said_once_and_done_without(tmp_
     assert_same_end(tmp_path / "run", unbroken / "run", STEPS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["crash_at_exit", pytest.param("linger", marks=pytest.mark.slow)])
 def test_what_its_process_does_after_the_end_changes_nothing(tmp_path: Path, unbroken: Path, fault: str) -> None:
     steady_job(tmp_path, config={"faults": {fault: 30}})
@@ -93,6 +94,7 @@ def test_what_its_process_does_after_the_end_changes_nothing(tmp_path: Path, unb
     assert (again.returncode, "has finished its 200 steps" in again.stdout) == (0, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what",
     [
@@ -114,6 +116,7 @@ def test_an_evaluation_that_ends_the_process_costs_the_metrics_alone(tmp_path: P
     assert_same_end(run, unbroken / "run", STEPS)
 
 
+@pytest.mark.slow
 def test_a_loader_process_that_is_killed_is_a_restart_and_no_batch_is_blamed(tmp_path: Path) -> None:
     """Bit for bit as the same run to which nothing happens."""
     for name, faults in (("still", {}), ("struck", {"kill_loader": 57})):
@@ -127,6 +130,7 @@ def test_a_loader_process_that_is_killed_is_a_restart_and_no_batch_is_blamed(tmp
     assert_same_end(run, tmp_path / "still" / "run", STEPS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [57, pytest.param(3, marks=pytest.mark.slow), pytest.param(130, marks=pytest.mark.slow)])
 def test_a_stop_of_every_process_of_the_job_at_once_loses_nothing(tmp_path: Path, at: int) -> None:
     for name, faults in (("still", {}), ("struck", {"stop_everything": at})):
@@ -152,6 +156,7 @@ def test_a_child_in_a_session_of_its_own_does_not_outlive_the_run(tmp_path: Path
     ]
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_ends_the_process_amid_the_training_leaves_it_to_finish(
     tmp_path: Path, unbroken: Path
 ) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from support.command import PATIENCE_SECONDS, environment, read_lines
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -52,6 +53,7 @@ def test_the_classifier_loses_two_batches_and_nothing_else(tmp_path: Path) -> No
     assert plain < 0.35
 
 
+@pytest.mark.slow
 def test_what_went_wrong_is_said_while_it_trains(tmp_path: Path) -> None:
     done = run("classifier", "--steps", "80", "--run-dir", str(tmp_path / "run"), cwd=tmp_path)
     assert done.stderr.splitlines() == [
@@ -60,6 +62,7 @@ def test_what_went_wrong_is_said_while_it_trains(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_language_model_goes_back_behind_the_flipped_bit_and_resumes(tmp_path: Path) -> None:
     printed, lines = finished("gru_language_model", 60, tmp_path)
     assert decisions(lines) == [(29, "reload_checkpoint")]
@@ -76,6 +79,7 @@ def test_the_language_model_goes_back_behind_the_flipped_bit_and_resumes(tmp_pat
     assert losses[1] < losses[0] < 4
 
 
+@pytest.mark.slow
 def test_mixed_precision_calibrates_its_scale_and_skips_what_no_scale_can_hold(tmp_path: Path) -> None:
     printed, lines = finished("mixed_precision", 50, tmp_path)
     assert decisions(lines) == [(20, "skip_batch"), (45, "skip_batch")]
@@ -85,6 +89,7 @@ def test_mixed_precision_calibrates_its_scale_and_skips_what_no_scale_can_hold(t
     assert f"{50 - 2 - int(calibrating[1])} of 50 steps applied" in printed
 
 
+@pytest.mark.slow
 def test_a_loop_of_its_own_loses_two_batches_and_goes_on_where_it_stood(tmp_path: Path) -> None:
     printed, lines = finished("primitives", 50, tmp_path)
     assert decisions(lines) == [(20, "skip_batch"), (45, "skip_batch")]

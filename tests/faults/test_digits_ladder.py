@@ -135,6 +135,7 @@ def test_the_next_incident_begins_at_the_lowest_rung_again() -> None:
     assert [event.incident for event in heard.named("decision")] == [1] * 5 + [2]
 
 
+@pytest.mark.slow
 def test_a_row_that_is_nan_in_every_epoch_costs_little_and_one_step_where_it_is_quarantined() -> None:
     epochs, size = 6, 16
     images, labels = train_rows()

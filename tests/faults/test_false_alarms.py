@@ -125,6 +125,7 @@ def test_a_trainer_in_the_working_directory_is_found_and_numbers_reach_it_as_num
     assert {line["lr"] for line in steps} == {1e-4}
 
 
+@pytest.mark.slow
 def test_set_takes_the_same_numbers(tmp_path: Path) -> None:
     name = write_trainer(tmp_path)
     write_job(tmp_path, trainer=name, steps=3, log_every_steps=1, run_dir="out")

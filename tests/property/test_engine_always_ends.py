@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.engine_runs import FAULTS, FLAGGING, Faults, Run, policies
 
@@ -13,7 +13,6 @@ from supervisor.policy import RecoveryPolicy
 from supervisor.records import ActionName, SignalName
 
 
-@settings(max_examples=250, deadline=None)
 @given(policies(), FAULTS, st.integers(1, 40))
 def test_any_run_finishes_or_halts_within_its_limits(policy: RecoveryPolicy, faults: Faults, steps: int) -> None:
     run = Run(policy, faults, steps).finish()
@@ -22,7 +21,6 @@ def test_any_run_finishes_or_halts_within_its_limits(policy: RecoveryPolicy, fau
     assert sum(d.action is ActionName.HALT for d in run.decisions) == int(run.halted)
 
 
-@settings(max_examples=100, deadline=None)
 @given(policies(), st.sampled_from(FLAGGING), st.integers(1, 30))
 def test_a_fault_that_never_ends_is_met_with_the_whole_ladder(
     policy: RecoveryPolicy, name: SignalName, steps: int
@@ -38,7 +36,6 @@ def test_a_fault_that_never_ends_is_met_with_the_whole_ladder(
         assert run.halted or len(run.decisions) >= steps
 
 
-@settings(max_examples=100, deadline=None)
 @given(policies(), FAULTS, st.integers(1, 40))
 def test_the_memory_can_be_written_down_and_read_back_after_any_update(
     policy: RecoveryPolicy, faults: Faults, steps: int
@@ -54,7 +51,6 @@ def test_the_memory_can_be_written_down_and_read_back_after_any_update(
     assert broken.state == unbroken.state
 
 
-@settings(max_examples=60, deadline=None)
 @given(policies(), FAULTS, st.integers(1, 40))
 def test_the_same_signals_give_the_same_decisions(policy: RecoveryPolicy, faults: Faults, steps: int) -> None:
     first, second = Run(policy, faults, steps).finish(), Run(policy, faults, steps).finish()

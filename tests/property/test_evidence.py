@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.engine_runs import FAULTS, Faults, Run, policies
 
@@ -130,7 +130,6 @@ def judged(policy: RecoveryPolicy, faults: Faults, steps: int, evidences: list[E
     return run
 
 
-@settings(max_examples=150)
 @given(deciding(), FAULTS, st.integers(1, 40), EVIDENCES)
 def test_any_run_finishes_or_halts(
     policy: RecoveryPolicy, faults: Faults, steps: int, evidences: list[Evidence | None]
@@ -140,7 +139,6 @@ def test_any_run_finishes_or_halts(
     assert [d.action for d in run.decisions].count(ActionName.HALT) == int(run.halted)
 
 
-@settings(max_examples=150)
 @given(deciding(skips=True, own_reactions=False), FAULTS, st.integers(1, 40), EVIDENCES)
 def test_bad_data_spend_neither_attempts_nor_limits(
     policy: RecoveryPolicy, faults: Faults, steps: int, evidences: list[Evidence | None]
@@ -162,7 +160,6 @@ def test_bad_data_spend_neither_attempts_nor_limits(
             assert after.incident.healthy_steps == before.incident.healthy_steps
 
 
-@settings(max_examples=150)
 @given(deciding(skips=True, own_reactions=False), FAULTS, st.integers(1, 40), NOT_THE_STATES)
 def test_a_sound_run_within_what_is_allowed_is_never_halted_and_never_goes_back(
     policy: RecoveryPolicy, faults: Faults, steps: int, blames: list[Blame]
@@ -178,7 +175,6 @@ def test_a_sound_run_within_what_is_allowed_is_never_halted_and_never_goes_back(
     assert run.state.lr_scale == 1.0
 
 
-@settings(max_examples=100)
 @given(deciding(skips=True, own_reactions=False), FAULTS, st.integers(1, 40), st.integers(1, 8))
 def test_one_bad_batch_more_than_may_come_in_a_row_halts_in_place(
     policy: RecoveryPolicy, faults: Faults, steps: int, in_a_row: int
@@ -193,7 +189,6 @@ def test_one_bad_batch_more_than_may_come_in_a_row_halts_in_place(
     assert run.restores == 0
 
 
-@settings(max_examples=150)
 @given(deciding(skips=True), FAULTS, st.integers(1, 40))
 def test_finite_numbers_of_which_nothing_is_known_neither_redraw_nor_halt(
     policy: RecoveryPolicy, faults: Faults, steps: int
@@ -203,7 +198,6 @@ def test_finite_numbers_of_which_nothing_is_known_neither_redraw_nor_halt(
     assert run.step == steps
 
 
-@settings(max_examples=100)
 @given(deciding(skips=True), FAULTS, st.integers(1, 40), EVIDENCES)
 def test_a_program_at_fault_halts_at_once_where_it_stands(
     policy: RecoveryPolicy, faults: Faults, steps: int, evidences: list[Evidence | None]
@@ -213,7 +207,6 @@ def test_a_program_at_fault_halts_at_once_where_it_stands(
             assert (answer.decision.action, answer.decision.in_place) == (ActionName.HALT, True)
 
 
-@settings(max_examples=100)
 @given(deciding(), FAULTS, st.integers(1, 40), EVIDENCES)
 def test_the_memory_can_be_written_down_and_read_back_after_any_update(
     policy: RecoveryPolicy, faults: Faults, steps: int, evidences: list[Evidence | None]
@@ -230,7 +223,6 @@ def test_the_memory_can_be_written_down_and_read_back_after_any_update(
     assert broken.state == unbroken.state
 
 
-@settings(max_examples=150)
 @given(deciding(), FAULTS, st.integers(1, 40), EVIDENCES)
 def test_every_decision_comes_out_as_it_was_when_it_is_decided_again(
     policy: RecoveryPolicy, faults: Faults, steps: int, evidences: list[Evidence | None]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.exact import assert_same, seed_all
 from support.parts import Parts, log_to
@@ -93,7 +93,6 @@ def training(draw: Any, accumulate: int, *, switches: bool = True) -> Parts:
     return parts
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_everything_is_bit_for_bit_what_it_was(data: st.DataObject) -> None:
     accumulate = data.draw(st.sampled_from([1, 2]))
@@ -148,7 +147,6 @@ def apply(parts: Parts, attempt: Attempt) -> None:
     parts.executor.after_update(attempt)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_trial_that_is_undone_never_was_and_one_that_stands_is_the_update_alone(data: st.DataObject) -> None:
     accumulate = data.draw(st.sampled_from([1, 2]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.engine_runs import FAULTS, Faults, Run, policies
 
@@ -18,7 +18,6 @@ def recorded(run: Run) -> RecordedRun:
     return read_recording(parse_event(line) for line in lines)
 
 
-@settings(max_examples=200, deadline=None)
 @given(policies(), FAULTS, st.integers(1, 40))
 def test_every_decision_comes_out_as_it_was(policy: RecoveryPolicy, faults: Faults, steps: int) -> None:
     run = Run(policy, faults, steps).finish()
@@ -49,7 +48,6 @@ def test_a_skip_amid_batches_that_come_again_does_not_end_them() -> None:
     assert replay(recording, policy, policy).parting is None
 
 
-@settings(max_examples=100, deadline=None)
 @given(policies(), policies(), FAULTS, st.integers(1, 40))
 def test_another_policy_decides_every_update_it_flags_and_ends_at_its_halt(
     policy: RecoveryPolicy, other: RecoveryPolicy, faults: Faults, steps: int

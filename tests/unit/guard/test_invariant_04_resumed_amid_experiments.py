@@ -91,8 +91,15 @@ def run(folder: Path, data: list[Batch], steps: int, *, resume: bool = False) ->
     ("change", "count", "kinds", "stops"),
     [
         pytest.param(harder, 70, {"data_shift", "experiment"}, (151, 156, 161, 180), id="a changed world"),
-        pytest.param(wrong_labels, 40, {"decision", "experiment"}, (151, 155, 158, 165, 189, 195), id="wrong labels"),
-        pytest.param(large, 30, {"decision", "experiment"}, (151, 162, 181), id="extreme"),
+        pytest.param(
+            wrong_labels,
+            40,
+            {"decision", "experiment"},
+            (151, 155, 158, 165, 189, 195),
+            id="wrong labels",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(large, 30, {"decision", "experiment"}, (151, 162, 181), id="extreme", marks=pytest.mark.slow),
         pytest.param(not_finite, 30, {"decision", "experiment"}, (151, 162, 181), id="not finite"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.exact import assert_finite, seed_all
 from support.training import EventList, Training, quiet
@@ -91,7 +91,6 @@ def run(
     return guard, training, heard
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.integers(1, 12), st.sampled_from(BAD), st.integers(1, 4)), max_size=12),
     st.sampled_from(["advance", "replay"]),
@@ -107,7 +106,6 @@ def test_any_schedule_of_faults_ends_with_finite_weights(schedule: list[tuple[in
     run(lambda update, _: faults.get(update), policy={**SMALL, "ladder": ladder}, updates=2000, data=[BATCH] * 7)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(1, 40), st.sampled_from(BAD), st.integers(0, 30))
 def test_a_fault_that_comes_for_ever_at_a_fixed_distance_ends(every: int, kind: str, start: int) -> None:
     """Also just slower than the windows of the limits slide, and just slower than incidents close."""

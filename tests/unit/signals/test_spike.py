@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.policy import RecoveryPolicy, load_policy
@@ -399,7 +399,6 @@ class TestState:
 VALUES = st.one_of(st.floats(1e-3, 1e3), st.sampled_from([math.nan, math.inf, 1e30, 0.0, -1.0]))
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(VALUES, VALUES, st.booleans(), st.booleans()), max_size=80))
 def test_the_window_holds_the_newest_accepted_values_and_no_other(
     seen: list[tuple[float, float, bool, bool]],
@@ -422,7 +421,6 @@ def test_the_window_holds_the_newest_accepted_values_and_no_other(
 LOSSES = st.lists(st.floats(-50, 50, allow_nan=False), min_size=20, max_size=60)
 
 
-@settings(max_examples=100, deadline=None)
 @given(LOSSES, st.floats(-1e4, 1e4), st.integers(-20, 20), st.booleans())
 def test_the_score_does_not_depend_on_the_unit(values: list[float], last: float, power: int, positive: bool) -> None:
     """Scaling by a power of two is exact, so that equal scores may be demanded of linear units to the bit."""
@@ -440,7 +438,6 @@ def test_the_score_does_not_depend_on_the_unit(values: list[float], last: float,
         assert one.details["score"] == pytest.approx(other.details["score"], rel=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.floats(1e-2, 1e2), min_size=16, max_size=60),
     st.lists(st.one_of(st.sampled_from([math.nan, math.inf, -math.inf, 1e30]), st.floats(-1e6, 1e6)), max_size=9),
@@ -462,7 +459,6 @@ def test_a_flagged_value_never_changes_a_later_verdict(
             (detectors.flagged if found[0] else detectors.accept)(observation)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.floats(-5, 1e3), st.floats(1e-3, 1e3), st.booleans()), max_size=120), st.integers(0, 119))
 def test_detectors_that_were_saved_and_loaded_give_the_same_verdicts(
     seen: list[tuple[float, float, bool]], cut: int
@@ -494,7 +490,6 @@ def test_a_detector_watches_the_quantity_it_is_made_for(quantity: Any) -> None:
     assert found.details[quantity] == 1e6
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(-1.0, 1e3), min_size=16, max_size=120), st.integers(0, 119))
 def test_what_it_compares_with_is_the_baseline_of_its_window(values: list[float], cut: int) -> None:
     """Whatever it keeps beside the window to be quick, and from whatever state it went on."""
