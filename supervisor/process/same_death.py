@@ -96,7 +96,8 @@ def raised_in(reason: str | None) -> Raised | None:
     # Of several, the last is the one that nobody caught.
     lines = reason.rpartition(_TRACEBACK)[2].splitlines()
     said = next((line for line in lines if line and not line[0].isspace()), lines[-1].strip() if lines else "")
-    frame = frame_at_fault("\n".join(lines))
+    # Where that has no line of the user's, the ones that led to it have: a generator tells nothing of what it called.
+    frame = frame_at_fault(reason)
     return Raised(said.partition(":")[0], said, None if frame is None else frame.place)
 
 

@@ -143,6 +143,18 @@ class TestATraceback:
         assert found is not None
         assert (found.type, found.where) == ("ValueError", "/home/me/mine.py:9")
 
+    def test_a_generator_hides_what_it_called_so_that_the_cause_tells_the_line(self) -> None:
+        hidden = (
+            "\n\nThe above exception was the direct cause of the following exception:\n\n"
+            "Traceback (most recent call last):\n"
+            f'  File "{raised_in.__code__.co_filename}", line 70, in _draw\n'
+            "    batch = draw(iterator)\n"
+            "RuntimeError: generator raised StopIteration"
+        )
+        found = raised_in(traceback(said="StopIteration") + hidden)
+        assert found is not None
+        assert (found.type, found.where) == ("RuntimeError", "/home/me/mine.py:12")
+
     def test_without_a_line_of_the_users_it_is_the_innermost_of_all(self) -> None:
         found = raised_in(traceback(file="/venv/lib/python3.11/site-packages/torch/nn.py"))
         assert found is not None
