@@ -190,7 +190,6 @@ class Experimenter:
         """An update stands. Windows and canaries take it in, but those of a stretch only once it is judged."""
         examining = self.examining
         examining.state_changed()
-        self._no_loss.accepted()
         if attempt.odd or (attempt.suspicions and self.stretch is not None):
             # One that could not be tried may be harmful: nothing is measured by it.
             examining.detectors.accept_on_trial(attempt.seen)

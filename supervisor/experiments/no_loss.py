@@ -18,7 +18,7 @@ from supervisor.update import Attempt, LossError
 __all__ = ["NoLoss"]
 
 IN_A_ROW = 3
-"""So many updates without a loss, and none with one between them, are the program's fault where no canary tells."""
+"""So many updates one after the other without a loss are the program's fault where no canary tells."""
 
 PASSES = 1.0
 """What the forward and the backward pass of a canary cost."""
@@ -36,6 +36,7 @@ class NoLoss:
 
     examining: Examining
     _in_a_row: int = field(default=0, init=False)
+    _last: int = field(default=-1, init=False)
 
     def convict(self, attempt: Attempt, canaries: Sequence[Canary]) -> Evidence:
         """Blame the program where the newest canary has no loss either, or several updates had none; else the batch.
@@ -44,7 +45,9 @@ class NoLoss:
             attempt: the update, which was discarded.
             canaries: those to try.
         """
-        self._in_a_row += 1
+        update = attempt.place.update
+        self._in_a_row = self._in_a_row + 1 if update == self._last + 1 else 1
+        self._last = update
         tools = self.examining.tools
         gives_one = self._gives_a_loss(attempt, canaries[-1]) if canaries and tools.executor.no_replay is None else None
         if gives_one is False:
@@ -53,10 +56,6 @@ class NoLoss:
             return Evidence(Blame.CODE, f"{self._in_a_row} updates in a row had no such loss{_at(attempt)}")
         why = "a batch that was healthy still has such a loss: this one has none" if gives_one else "its batch has none"
         return bad_batch(attempt, tools.data, why)
-
-    def accepted(self) -> None:
-        """An update stands, so that the program gives losses."""
-        self._in_a_row = 0
 
     def _gives_a_loss(self, attempt: Attempt, canary: Canary) -> bool | None:
         """Whether a canary has a loss with a graph; None where that took too long, or something else was raised."""

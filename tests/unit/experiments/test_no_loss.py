@@ -23,6 +23,7 @@ def other() -> float:
 
 
 def attempt_of(setting: Examined) -> Attempt:
+    """The next update of it, whose loss is none."""
     fault, setting.fault = setting.fault, none
     attempt = setting.parts.measured(setting.batches[0], place=setting.place())
     setting.fault = fault
@@ -68,5 +69,5 @@ def test_where_nothing_can_be_tried_so_many_in_a_row_are_the_programs(why: str) 
     found = [convicted(setting, judge, canaries=canaries) for _ in range(IN_A_ROW)]
     assert [each.blame for each in found] == [Blame.DATA] * (IN_A_ROW - 1) + [Blame.CODE]
     assert found[-1].why.startswith("3 updates in a row had no such loss: the program is at fault, at ")
-    judge.accepted()
+    setting.number += 1
     assert convicted(setting, judge, canaries=canaries).blame is Blame.DATA
