@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import traceback
 from collections.abc import Iterator, Sized
@@ -10,7 +11,9 @@ from typing import Any
 
 from torch.utils.data._utils import fetch
 
-__all__ = ["END", "NotTheEnd", "begun", "draw", "why_short"]
+from supervisor.training.user_code import user_frame
+
+__all__ = ["END", "NotTheEnd", "begun", "draw", "raise_at_the_source", "why_short"]
 
 END = object()
 """Stands for the batch after the last."""
@@ -24,9 +27,6 @@ class NotTheEnd(RuntimeError):
 
     It is no `StopIteration` itself, for a loop or a generator that it passes through would take it for their end.
     """
-
-    def __init__(self) -> None:
-        super().__init__("StopIteration, raised by what reads the data and not by an iterator that is at its end")
 
 
 def begun(data: Any) -> Iterator[Any]:
@@ -47,7 +47,28 @@ def draw(iterator: Iterator[Any]) -> Any:
             return END
         if getattr(iterator, _FINISHED, None) is True:
             setattr(iterator, _FINISHED, False)
-        raise NotTheEnd from stopped
+        raise _not_the_end(stopped) from stopped
+
+
+def raise_at_the_source() -> None:
+    """Have torch's loaders raise `NotTheEnd` where a row raises `StopIteration`, in their processes too.
+
+    `draw` sees to the loader that it reads; a loop of the user's own around a loader would take it for the end. It
+    changes torch for the whole process, so that it is for one that the supervisor has started.
+    """
+    kind: Any = fetch._MapDatasetFetcher
+    original = kind.fetch
+    if hasattr(original, "__wrapped__"):
+        return
+
+    @functools.wraps(original)
+    def fetch_rows(self: Any, index: Any) -> Any:
+        try:
+            return original(self, index)
+        except StopIteration as stopped:
+            raise _not_the_end(stopped) from stopped
+
+    kind.fetch = fetch_rows
 
 
 def why_short(data: object, batches: int) -> str | None:
@@ -63,6 +84,13 @@ def why_short(data: object, batches: int) -> str | None:
         f"an epoch has ended after {batches} batches, and len(data) is {count}: unless that is an estimate, look for "
         "a StopIteration in what draws or reads the rows (`next` without a default): it ends an epoch without a word"
     )
+
+
+def _not_the_end(stopped: StopIteration) -> NotTheEnd:
+    frames = traceback.extract_tb(stopped.__traceback__)
+    where = user_frame((frame.filename, frame.lineno) for frame in reversed(frames))
+    at = f" at {where}" if where else ""
+    return NotTheEnd(f"StopIteration{at}, raised by what reads the data and not by an iterator that is at its end")
 
 
 def _by_number(data: Any) -> Iterator[Any]:

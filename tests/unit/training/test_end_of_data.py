@@ -10,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data._utils import fetch
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from supervisor.training.data_cursor import DataCursor
-from supervisor.training.end_of_data import END, NotTheEnd, begun, draw, why_short
+from supervisor.training.end_of_data import END, NotTheEnd, begun, draw, raise_at_the_source, why_short
+from supervisor.training.loader_errors import DataFault, loader_error
 
 ROWS, TORN = 12, 5
 
@@ -22,6 +24,9 @@ def row(index: int) -> Tensor:
     if index == TORN:
         next(iter(()))
     return torch.tensor([float(index)])
+
+
+NEXT = f"{__file__}:{row.__code__.co_firstlineno + 2}"
 
 
 class Rows(Dataset[Tensor]):
@@ -153,10 +158,50 @@ def test_what_a_row_raises_is_not(data: str) -> None:
 
 def test_what_was_raised_is_its_cause() -> None:
     iterator = begun(map(row, range(TORN, ROWS)))
-    with pytest.raises(NotTheEnd) as caught:
+    with pytest.raises(NotTheEnd, match=f"StopIteration at {NEXT}, raised by") as caught:
         draw(iterator)
     assert isinstance(caught.value.__cause__, StopIteration)
     assert int(draw(iterator)) == TORN + 1
+
+
+@pytest.fixture
+def at_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind: Any = vars(fetch)["_MapDatasetFetcher"]
+    monkeypatch.setattr(kind, "fetch", kind.fetch)
+    raise_at_the_source()
+    once = kind.fetch
+    raise_at_the_source()
+    assert kind.fetch is once
+
+
+@pytest.mark.usefixtures("at_the_source")
+class TestAtTheSource:
+    @pytest.mark.parametrize("processes", [0, 1])
+    def test_a_loop_around_a_loader_does_not_take_it_for_the_end(self, processes: int) -> None:
+        def batches() -> Iterator[Tensor]:
+            for batch in DataLoader(Rows(), 1, num_workers=processes):
+                yield batch + 1
+
+        with pytest.raises(RuntimeError, match=f"StopIteration at {NEXT}, raised by what reads"):
+            drawn(batches())
+
+    @pytest.mark.parametrize("kind", [DataLoader, StatefulDataLoader])
+    @pytest.mark.parametrize("processes", [0, 1])
+    def test_the_row_is_a_bad_sample_as_before(self, processes: int, kind: Any) -> None:
+        iterator = iter(kind(Rows(), 1, num_workers=processes))
+        for _ in range(TORN):
+            draw(iterator)
+        with pytest.raises(RuntimeError) as caught:
+            draw(iterator)
+        told = loader_error(caught.value, iterator)
+        assert told.fault is DataFault.BAD_SAMPLE
+        assert told.where == NEXT
+        assert "StopIteration" in told.message
+        assert int(draw(iterator)) == TORN + 1
+
+    @pytest.mark.parametrize("data", ENDING)
+    def test_the_end_is_the_end(self, data: str) -> None:
+        assert drawn(ENDING[data]()) == ROWS
 
 
 class TestAShortEpoch:
