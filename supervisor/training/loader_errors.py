@@ -84,7 +84,8 @@ def loader_error(error: Exception, iterator: Iterator[Any] | None) -> LoaderErro
     else:
         # The traceback of the other process is there as text alone.
         frames = [(found["file"], int(found["line"])) for found in _FRAME.finditer(wrapped["trace"])]
-        said, kind = _last_said(wrapped["trace"], wrapped["type"]), wrapped["type"]
+        kind = StopIteration.__name__ if wrapped["type"] == NotTheEnd.__name__ else wrapped["type"]
+        said = _last_said(wrapped["trace"], kind)
     return LoaderError(fault, kind, said[:LONGEST_MESSAGE], user_frame(reversed(frames)), traceback_of(error))
 
 

@@ -196,7 +196,7 @@ class TestAtTheSource:
         told = loader_error(caught.value, iterator)
         assert told.fault is DataFault.BAD_SAMPLE
         assert told.where == NEXT
-        assert "StopIteration" in told.message
+        assert (told.type, told.message) == ("StopIteration", "StopIteration")
         assert int(draw(iterator)) == TORN + 1
 
     @pytest.mark.parametrize("data", ENDING)
