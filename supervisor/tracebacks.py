@@ -8,9 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Frame", "frame_at_fault", "last_line", "raised_at"]
+__all__ = ["Frame", "crash_in", "frame_at_fault", "last_line", "raised_at"]
 
 _FRAME = re.compile(r'^\s*File "(?P<file>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<name>\S+))?', re.MULTILINE)
+_CRASH = "Fatal Python error: "
+"""How `faulthandler` begins what it writes of a process that crashes."""
 _OWN = Path(__file__).resolve().parent
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _LIBRARY = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -49,6 +51,21 @@ def raised_at(reason: str | None) -> str | None:
     """`/path/mine.py:41 in loss`, of the frame at fault; None without one."""
     frame = frame_at_fault(reason)
     return None if frame is None else frame.place + (f" in {frame.name}" if frame.name else "")
+
+
+def crash_in(stacks: str | None) -> str | None:
+    """What `faulthandler` has written of a crash, as a traceback of the thread that crashed: its innermost frame last.
+
+    None where there was none.
+    """
+    _, found, told = (stacks or "").rpartition(_CRASH)
+    if not found:
+        return None
+    what, _, threads = told.partition("\n")
+    # The one that crashed is called the current one, and stands first where it has a Python stack at all.
+    first = re.search(r"^Current thread .*\n((?:  File .*\n?)*)", threads, re.MULTILINE)
+    frames = [] if first is None else first[1].splitlines()
+    return "\n".join([*reversed(frames), f"{_CRASH}{what}"])
 
 
 def _is_installed(file: str) -> bool:

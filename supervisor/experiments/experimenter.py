@@ -13,6 +13,7 @@ from supervisor.experiments.budget import FORWARD
 from supervisor.experiments.canaries import Canary
 from supervisor.experiments.conviction import convict_state, convict_stretch, convict_update
 from supervisor.experiments.examining import Examining
+from supervisor.experiments.no_loss import NoLoss
 from supervisor.experiments.stretch import Stretch
 from supervisor.experiments.stretches import Stretches
 from supervisor.experiments.suspicion import (
@@ -28,7 +29,7 @@ from supervisor.experiments.verdict import PERSISTS, Verdict, verdict
 from supervisor.policy import Experiments, RecoveryPolicy, ShiftAnswer
 from supervisor.records import Cause, Signal, SignalName
 from supervisor.training.state import TrainingState
-from supervisor.update import Attempt
+from supervisor.update import Attempt, LossError
 
 __all__ = ["Experimenter"]
 
@@ -46,9 +47,11 @@ class Experimenter:
     examining: Examining
     _settings: Experiments | None = field(init=False)
     _stretches: Stretches = field(init=False)
+    _no_loss: NoLoss = field(init=False)
 
     def __post_init__(self) -> None:
         self._settings = self.policy.experiments
+        self._no_loss = NoLoss(self.examining)
         self._stretches = Stretches(self.examining.tools.subject, self.examining.detectors)
 
     @property
@@ -164,17 +167,18 @@ class Experimenter:
         return False
 
     def convict(self, attempt: Attempt, cause: Cause | None) -> Evidence | None:
-        """Find out what is at fault for an update that was discarded. None without `experiments` in the policy.
+        """Find out what is at fault for a discarded update; None without `experiments`, unless its loss was none.
 
         Args:
             attempt: the update; everything is as it was before it.
             cause: what the diagnosis found.
         """
+        canaries = self._canaries()
+        if isinstance(attempt.error, LossError):
+            return self._no_loss.convict(attempt, canaries)
         if self._settings is None:
             return None
-        canaries = self._canaries()
-        attempt.evidence = attempt.evidence or convict_update(self.examining, attempt, cause, canaries)
-        evidence = attempt.evidence
+        evidence = attempt.evidence = attempt.evidence or convict_update(self.examining, attempt, cause, canaries)
         if evidence.blame is not Blame.DATA or not evidence.finite or evidence.shifted:
             return evidence
         # Where such come for too long, they may yet be what is to be learnt.
@@ -191,11 +195,10 @@ class Experimenter:
             examining.detectors.accept_on_trial(attempt.seen)
             return
         self._stretches.end()
-        if self._settings is not None:
-            self._stretches.healthy(self._settings.bad_data.window_updates)
         examining.detectors.accept(attempt.seen)
         if self._settings is None:
             return
+        self._stretches.healthy(self._settings.bad_data.window_updates)
         examining.budget.healthy()
         examining.slightly_harmed = 0
         data = examining.tools.data
@@ -277,8 +280,8 @@ class Experimenter:
         return True
 
     def _tell_shift(self, attempt: Attempt, count: int, *, accepted: bool) -> None:
-        place = attempt.place
-        self._log(DataShiftEvent(step=place.step, update=place.update, updates=count, accepted=accepted))
+        step, update = attempt.place.step, attempt.place.update
+        self._log(DataShiftEvent(step=step, update=update, updates=count, accepted=accepted))
 
     def _begin_anew(self) -> None:
         """The data have changed for good: windows and canaries say nothing of what comes."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from supervisor.faults.model import BatchFault, Fault, InfBatch, NanSample, OutlierBatch
 from supervisor.faults.strike import FaultMisfit
+from supervisor.training.end_of_data import END, draw
 from supervisor.training.tree import clone, tensors_in
 
 __all__ = ["SpoiledData"]
@@ -69,7 +70,8 @@ class SpoiledData:
         return self._spoiled(iter(self._data))
 
     def _spoiled(self, batches: Iterator[Any]) -> Iterator[Any]:
-        for batch in batches:
+        # Not by a loop, which would take a row's StopIteration for the end.
+        while (batch := draw(batches)) is not END:
             number = self._drawn()
             if self._row_faults and not all(bool(tensor.isfinite().all()) for tensor in _floating(batch)):
                 # The loader hands on values without row numbers: of several row faults the first is named.

@@ -131,6 +131,7 @@ def assemble(
     executor = NativeExecutor(subject, check, settings, schedule=schedule, loss=loss, replay=replay)
     files = RunFiles(reporting, policy)
     log, layout = files.log, files.layout
+    data.warn = log.warn
     detectors, ledger = Detectors(policy), RunLedger(policy, clock)
     incident_log = IncidentLog(log, layout)
     silence, cures, stop = SilenceWatch(schedule.stepping), CuresInForce(subject, executor), StopRequest()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from supervisor.experiments import OtherBatches
 from supervisor.records import Cause, CauseKind, Observation
+from supervisor.report.raised import mend_of
 from supervisor.update import Attempt, LossError
 
 __all__ = ["FIRST", "FirstBatches"]
@@ -46,7 +47,7 @@ class FirstBatches:
         error = attempt.error
         if not isinstance(error, LossError) or self.applied():
             return False
-        self.at_fault = f"{error.where}: {error}" if error.where else str(error)
+        self.at_fault = str(error)
         return True
 
     def convict(self, attempt: Attempt, cause: Cause | None) -> bool:
@@ -70,7 +71,8 @@ class FirstBatches:
             return False
         where = f"{raised.where}: " if raised.where else ""
         alike = f"each of the first {FIRST} batches raised it at this line"
-        self.at_fault = f"{where}{raised.message}: {alike}, so that no update can be made: mend the program"
+        mend = mend_of(raised.message) or "mend the program"
+        self.at_fault = f"{where}{raised.message}: {alike}, so that no update can be made: {mend}"
         return True
 
     def _others_raise(self, attempt: Attempt, how: tuple[str, str]) -> bool:

@@ -7,6 +7,7 @@ import math
 from supervisor.policy import RecoveryPolicy
 from supervisor.preflight.report import CheckpointCheck, StepCheck, Storage
 from supervisor.report.durations import duration
+from supervisor.report.raised import SMALL_BATCH
 
 __all__ = ["judge_storage", "most_held", "run_seconds", "size", "slow_disk", "smaller_batch", "storage_of"]
 
@@ -114,7 +115,7 @@ def smaller_batch(smallest: int, usual: int, batch_norms: list[str], error: str)
     what = f"the smallest batch of an epoch has {rows}, the others {usual}"
     return (
         f"{what}, and the loss raises on so few: {error}{because}: "
-        "such a batch would be skipped in every epoch: write `drop_last=True` in the loader, or another batch size"
+        f"such a batch would be skipped in every epoch: {SMALL_BATCH}"
     )
 
 

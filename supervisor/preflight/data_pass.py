@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supervisor.errors import said_by
 from supervisor.preflight.columns import Outlier, TensorColumns
 from supervisor.preflight.reading import BatchReader, Read, RowName, RowReader
 from supervisor.preflight.report import BadRow, DataCheck, RowFault
 from supervisor.training.norms import can_rot
 from supervisor.training.tree import tensors
 from supervisor.training.user_code import user_frame
-from supervisor.update.wrong_loss import LossError
+from supervisor.update.wrong_loss import LossError, said_of
 
 __all__ = ["DataPass", "told"]
 
@@ -136,7 +135,7 @@ def told(error: BaseException) -> str:
     """The class and the first line of an exception, with the line of the user's code that it comes from."""
     frames = [(each.filename, each.lineno) for each in traceback.extract_tb(error.__traceback__)][::-1]
     where = user_frame(frames) or (error.where if isinstance(error, LossError) else None)
-    said = said_by(error).splitlines()[0][:LONGEST]
+    said = said_of(error).splitlines()[0][:LONGEST]
     return f"{said} ({where})" if where else said
 
 

@@ -29,6 +29,7 @@ from supervisor.process.worker import device_of, guard_of_job, misfits_told
 from supervisor.run_layout import RunLayout
 from supervisor.streams import end, tell
 from supervisor.training.data_indices import loader_of_rows
+from supervisor.training.end_of_data import raise_at_the_source
 from supervisor.training.samples import sample_count
 from supervisor.training.trainer import Trainer
 
@@ -94,6 +95,7 @@ class JobTrial:
         self._enter("building the trainer")
         # Before the working directory comes onto the import path.
         refuse_shadows(Path.cwd())
+        raise_at_the_source()
         started = self._clock.monotonic()
         try:
             trainer = ready_trainer(self._spec.worker.job, self._spec.worker.origins, device)

@@ -10,6 +10,7 @@ from typing import Any
 from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler, default_collate
 
 from supervisor.training.data_indices import indices_in, loader_of_rows
+from supervisor.training.end_of_data import END, begun, draw
 from supervisor.training.samples import sample_count
 from supervisor.training.tree import tensors
 
@@ -165,17 +166,12 @@ class BatchReader:
         if isinstance(self._data, (list, tuple)) and self._data and (last := sample_count(self._data[-1])):
             # The odd one, which a look at the first rows does not come to.
             self.batch_sizes.add(last)
-        batches = iter(self._data)
+        batches = begun(self._data)
         for number in itertools.count():
             if most is not None and rows >= most:
                 return
             try:
-                batch = next(batches)
-            except StopIteration:
-                # A generator that raised gives nothing more, which looks like its end.
-                self.ended_by = raised
-                self.complete = raised is None
-                return
+                batch = draw(batches)
             except Exception as error:  # noqa: BLE001  (whatever the user's data raise)
                 if raised is not None:
                     self.ended_by = error
@@ -183,6 +179,11 @@ class BatchReader:
                 raised = error
                 yield Read([RowName(batch=number)], error=error)
                 continue
+            if batch is END:
+                # A generator that raised gives nothing more, which looks like its end.
+                self.ended_by = raised
+                self.complete = raised is None
+                return
             raised = None
             count = sample_count(batch)
             rows += count or 1

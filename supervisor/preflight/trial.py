@@ -18,6 +18,7 @@ from supervisor.preflight.report import StepCheck
 from supervisor.record.counters import Progress
 from supervisor.record.run_log import Evaluation
 from supervisor.records import SignalName
+from supervisor.report.raised import mend_of
 from supervisor.training.device import batch_to
 from supervisor.training.samples import keep_samples, sample_count
 from supervisor.training.trainer import Trainer
@@ -130,7 +131,7 @@ class Trial:
         except InputError:
             raise
         except Exception as error:
-            raise TrialFailed(f"the data raised {told(error)}") from error
+            raise TrialFailed(f"the data raised {_with_mend(error)}") from error
         if (sample_count(batch) or 0) >= (sample_count(self.largest_batch) or 0):
             self.largest_batch = batch
         try:
@@ -140,7 +141,7 @@ class Trial:
         except InputError:
             raise
         except Exception as error:
-            raise TrialFailed(told(error)) from error
+            raise TrialFailed(_with_mend(error)) from error
 
     def evaluate(self) -> tuple[float, dict[str, float]] | None:
         """One evaluation: its seconds and its metrics; None where the trainer has none.
@@ -192,6 +193,11 @@ def peak_memory(device: torch.device) -> tuple[int, int | None]:
     # In bytes on macOS, in kibibytes elsewhere.
     memory = peak if sys.platform == "darwin" else peak * 1024
     return memory, torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
+def _with_mend(error: Exception) -> str:
+    mend = mend_of(text_of(error))
+    return f"{told(error)}: {mend}" if mend else told(error)
 
 
 def _names(outcome: StepOutcome) -> set[SignalName]:

@@ -14,7 +14,7 @@ from supervisor.events.schema import ExitClassification
 from supervisor.process.heartbeat import Phase, Pulse
 from supervisor.run_layout import INCIDENT_FILE, RunLayout, replace_file
 
-__all__ = ["WorkerEnd", "classify", "oom_kills", "write_process_incident"]
+__all__ = ["WorkerEnd", "classify", "crashed", "oom_kills", "write_process_incident"]
 
 _ORDERLY: dict[int, ExitClassification] = {
     ExitCode.FINISHED: ExitClassification.FINISHED,
@@ -23,6 +23,11 @@ _ORDERLY: dict[int, ExitClassification] = {
     ExitCode.INTERRUPTED: ExitClassification.INTERRUPTED,
     ExitCode.UNSAVED: ExitClassification.UNSAVED,
 }
+
+
+_CRASHES = frozenset(
+    {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGSYS, signal.SIGTRAP}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,11 @@ def classify(
     return ExitClassification.EXCEPTION
 
 
+def crashed(returncode: int) -> bool:
+    """Whether a process has brought its end upon itself, by a signal as that of a segmentation fault."""
+    return -returncode in _CRASHES
+
+
 def oom_kills() -> int:
     """The kernel's out-of-memory kills in this process's control group so far; 0 where that cannot be known."""
     for path in _event_files():
@@ -130,7 +140,7 @@ def write_process_incident(
     Args:
         layout: of the run directory.
         end: how the worker ended.
-        stacks: what its threads were at when it was found to stand still.
+        stacks: what its threads were at when it was found to stand still, or crashed.
         time: now.
         life: which worker of the run it was, from 1.
     """

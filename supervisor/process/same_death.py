@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from supervisor.errors import ExitCode
 from supervisor.events.schema import ExitClassification
-from supervisor.process.exits import WorkerEnd
+from supervisor.process.exits import WorkerEnd, crashed
 from supervisor.process.heartbeat import Phase, Pulse
 from supervisor.tracebacks import frame_at_fault
 
 __all__ = ["Raised", "SameDeaths", "raised_in"]
 
 ALIKE_AT_START = 2
-"""An exception that ends so many workers in a row before their first step is no accident."""
+"""So many workers in a row that end themselves alike before their first step are no accident."""
 
 ALIKE = 3
 """So many deaths in a row at one update, or before the first one of the run, are none."""
@@ -75,15 +75,17 @@ class SameDeaths:
         if self._deaths[-1:] != [death]:
             self._deaths.clear()
         self._deaths.append(death)
-        if raised is not None and self._is_the_program(pulse, raised, got_on=got_on):
-            return ExitCode.BAD_INPUT, _told(raised, pulse)
+        if (raised is not None or _ended_itself(end)) and self._is_the_program(pulse, raised, got_on=got_on):
+            return ExitCode.BAD_INPUT, _told_silent(end, pulse) if raised is None else _told(raised, pulse)
         if len(self._deaths) >= ALIKE and (did_a_step or not (self._stepped or got_on)):
             return ExitCode.RESTARTS_SPENT, _what_it_was(end, raised, step)
         return None
 
-    def _is_the_program(self, pulse: Pulse, raised: Raised, *, got_on: bool) -> bool:
-        """Whether an exception comes again wherever the run begins: none of its workers has done a step."""
-        if self._stepped or len(self._deaths) < ALIKE_AT_START or _DEAD_LOADER.search(raised.said):
+    def _is_the_program(self, pulse: Pulse, raised: Raised | None, *, got_on: bool) -> bool:
+        """Whether an end comes again wherever the run begins: none of its workers has done a step."""
+        if self._stepped or len(self._deaths) < ALIKE_AT_START:
+            return False
+        if raised is not None and _DEAD_LOADER.search(raised.said):
             return False
         # A run that has got on was stopped by its data, perhaps, but not by how its trainer is built.
         return pulse.phase is Phase.STARTING or not (self.resume or got_on)
@@ -96,14 +98,39 @@ def raised_in(reason: str | None) -> Raised | None:
     # Of several, the last is the one that nobody caught.
     lines = reason.rpartition(_TRACEBACK)[2].splitlines()
     said = next((line for line in lines if line and not line[0].isspace()), lines[-1].strip() if lines else "")
-    frame = frame_at_fault("\n".join(lines))
+    # Where that has no line of the user's, the ones that led to it have: a generator tells nothing of what it called.
+    frame = frame_at_fault(reason)
     return Raised(said.partition(":")[0], said, None if frame is None else frame.place)
+
+
+def _ended_itself(end: WorkerEnd) -> bool:
+    """Whether a worker has ended without an exception, and by nobody else's doing: `os._exit`, or a crash."""
+    if end.classification is ExitClassification.EXCEPTION:
+        return not end.reason
+    return end.classification is ExitClassification.KILLED and crashed(end.returncode)
 
 
 def _told(raised: Raised, pulse: Pulse) -> str:
     where = f"{raised.where}: " if raised.where else ""
-    when = "while the trainer was built" if pulse.phase is Phase.STARTING else "before the first step was done"
-    return f"{where}{raised.said}: raised {when}, and once more when that was tried again: mend this line"
+    return f"{where}{raised.said}: raised {_when(pulse)}, and once more when that was tried again: mend this line"
+
+
+def _told_silent(end: WorkerEnd, pulse: Pulse) -> str:
+    """Of an end without an exception; only a crash has left a line behind."""
+    twice = f"{_when(pulse)}, and once more when that was tried again"
+    frame = frame_at_fault(end.reason)
+    if frame is not None:
+        return f"{frame.place}: the process crashed here ({end.how}) {twice}: look at the compiled code that it calls"
+    if end.returncode < 0:
+        look = "look at the compiled extensions that the trainer imports and calls"
+        return f"the process crashed ({end.how}) {twice}: {look}"
+    look = "look for `os._exit`, or a library that ends the process, in the trainer's module, what it imports and its "
+    look += "from_config" if pulse.phase is Phase.STARTING else "data and loss"
+    return f"the process ended itself with {end.how}, without an exception, {twice}: {look}"
+
+
+def _when(pulse: Pulse) -> str:
+    return "while the trainer was built" if pulse.phase is Phase.STARTING else "before the first step was done"
 
 
 def _what_it_was(end: WorkerEnd, raised: Raised | None, step: int | None) -> str:
@@ -113,6 +140,7 @@ def _what_it_was(end: WorkerEnd, raised: Raised | None, step: int | None) -> str
     where = "before the first step of the run" if step is None else f"after step {step}"
     last = raised.said if raised is not None else (end.reason or "").splitlines()[-1:]
     why = f"; last: {last if isinstance(last, str) else last[0]}" if last else ""
-    at = f" at {raised.where}" if raised is not None and raised.where else ""
+    frame = frame_at_fault(end.reason)
+    at = f" at {frame.place}" if frame is not None else ""
     same = f"the worker died {ALIKE} times in a row {where} ({how}), with nothing gained in between"
     return f"{same}, so that it is not started again: mend the cause, then go on with --resume{why}{at}"

@@ -34,6 +34,7 @@ from supervisor.record.counters import Progress
 from supervisor.record.run_log import Evaluation
 from supervisor.streams import tell
 from supervisor.training.device import batch_to, choose_device
+from supervisor.training.end_of_data import raise_at_the_source
 from supervisor.training.loader_processes import tell_deaths_when_drawing
 from supervisor.training.trainer import Stateful, Trainer
 from supervisor.update import LossError
@@ -56,6 +57,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     job = spec.job
     device = device_of(spec)
     tell_deaths_when_drawing()
+    raise_at_the_source()
     faults = load_faults(spec.faults, spec.origins)
     # Before the working directory comes onto the import path.
     refuse_shadows(Path.cwd())

@@ -11,6 +11,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from typing import IO
 
 from supervisor.errors import ExitCode, InputError, traceback_of
 from supervisor.process.ending import StopRequest, end_with_parent
@@ -43,15 +44,23 @@ def main() -> int:
 
 @contextlib.contextmanager
 def _stacks_on_demand(spec: WorkerSpec) -> Iterator[None]:
-    """Write every thread's stack to a file when the parent asks; where that file cannot be written, to stderr."""
+    """Write every thread's stack to a file when the parent asks, or the process crashes.
+
+    Where that file cannot be written, they go to stderr.
+    """
     with contextlib.ExitStack() as open_file:
-        try:
+        stacks: IO[str] | int = 2
+        with contextlib.suppress(OSError):
             # To append to, as the processes of a loader and the parent do in the same file.
             stacks = open_file.enter_context(spec.layout.stacks.open("a"))
-            faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True)
-        except OSError:
-            faulthandler.register(STACK_SIGNAL, file=2, all_threads=True)
+        faulthandler.register(STACK_SIGNAL, file=stacks, all_threads=True)
+        # Whoever has enabled it before (PYTHONFAULTHANDLER) reads elsewhere.
+        ours = not faulthandler.is_enabled()
+        if ours:
+            faulthandler.enable(file=stacks, all_threads=True)
         yield
+        if ours:
+            faulthandler.disable()
         faulthandler.unregister(STACK_SIGNAL)
 
 

@@ -14,12 +14,13 @@ from supervisor.events.schema import WarningEvent, WorkerExitedEvent, WorkerStal
 from supervisor.events.writer import EventLog
 from supervisor.policy import RestartSettings
 from supervisor.process.ending import ALSO_STOPPING, end_group_with_parent, stopping_held_back
-from supervisor.process.exits import WorkerEnd, classify, oom_kills
+from supervisor.process.exits import WorkerEnd, classify, crashed, oom_kills
 from supervisor.process.heartbeat import Heartbeat, Phase, StallWatch
 from supervisor.process.leftovers import Leftovers
 from supervisor.process.shadowing import command
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.stacks import ask_for_stacks
+from supervisor.tracebacks import crash_in
 
 __all__ = ["WorkerProcess"]
 
@@ -109,6 +110,8 @@ class WorkerProcess:
             oom_killed=oom_kills() > self._oom_kills,
         )
         reason = self._stalled or (self._left(self._layout.last_error) or "").strip() or None
+        if reason is None and crashed(self._process.returncode):
+            reason = crash_in(self.stacks)
         if code is None and self._stop_requests > 1:
             reason = "ended at once, as was asked by a second request to stop"
         end = WorkerEnd(self._process.returncode, kind, reason, code, pulse)
@@ -130,7 +133,7 @@ class WorkerProcess:
 
     @property
     def stacks(self) -> str | None:
-        """Every thread's Python stack at the moment it was found to stand still."""
+        """Every thread's Python stack at the moment it was found to stand still, or crashed."""
         return self._left(self._layout.stacks)
 
     def _forget_the_last_one(self) -> frozenset[Path]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from supervisor.events.incident_file import IncidentFile
 from supervisor.records import ActionName, Cause, CauseKind, Outcome, SignalName
 from supervisor.report.operations import mend
+from supervisor.report.raised import mend_of
 from supervisor.tracebacks import last_line, raised_at
 
 __all__ = ["advice"]
@@ -64,6 +65,14 @@ def _exception(record: IncidentFile) -> str:
     return "the exception" if last is None else f"`{last}`"
 
 
+def _mend_exception(named: str, at: str | None, said: str | None, traced: str) -> str:
+    """What to do about an exception; the line that raises it is to be mended only where nothing else is known."""
+    where, known = f" at {at}" if at else "", mend_of(said)
+    if known is None:
+        return f"Mend {named}{where}{traced}."
+    return f"{known[0].upper()}{known[1:]}. (It was raised as {named}{where}{traced}.)"
+
+
 def _make_lasting(cure: str) -> str:
     """Where to write a cure that a fork has found, so that the next run begins with it."""
     lines = {
@@ -91,8 +100,7 @@ def _by_cause(record: IncidentFile, *, can_replay: bool, diagnosed: bool | None)
     cause = record.cause
     traced = "; the traceback is in incident.json" if record.traceback else ""
     if cause is None and SignalName.STEP_EXCEPTION in record.signals:
-        at = raised_at(record.traceback)
-        yield f"Mend {_exception(record)}{f' at {at}' if at else ''}{traced}."
+        yield _mend_exception(_exception(record), raised_at(record.traceback), last_line(record.traceback), traced)
         return
     if cause is None and record.cures:
         if not any(row.chosen for row in record.cures):
@@ -124,9 +132,8 @@ def _by_cause(record: IncidentFile, *, can_replay: bool, diagnosed: bool | None)
         case CauseKind.BAD_INPUT:
             yield from _bad_input(record)
         case CauseKind.EXCEPTION:
-            at = cause.where or raised_at(record.traceback)
-            where = f" at {at}" if at else ""
-            yield f"Mend the {cause.exception_type or 'exception'}{where}{traced}."
+            named, at = f"the {cause.exception_type or 'exception'}", cause.where or raised_at(record.traceback)
+            yield _mend_exception(named, at, cause.explanation, traced)
         case CauseKind.POISONED_OPTIMIZER_STATE:
             yield (
                 "Restoring the weights alone does not help: the optimizer's state keeps the value. Go back to a state "

@@ -108,6 +108,9 @@ def process_advice(record: ProcessIncident, folder: Path) -> tuple[str, ...]:
         case ExitClassification.OUT_OF_MEMORY:
             return ("The machine ran out of memory: smaller batches, fewer loader workers, or a larger machine.",)
         case ExitClassification.KILLED if record.signal in _BY_THE_KERNEL:
+            called = raised_at(record.reason)
+            if called is not None:
+                return (f"{record.signal} comes from native code that {called} called: look at it and at drivers.",)
             return (
                 f"{record.signal} comes from native code: look at extensions and drivers, and run the trainer with "
                 "`PYTHONFAULTHANDLER=1` to see which line called it.",

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from supervisor.training.end_of_data import END, draw
 from supervisor.training.loader_errors import DataFault, LoaderError, fault_of, is_dead_loader
 from supervisor.training.rng import preserved_rng
 
@@ -92,9 +93,7 @@ def read_again(loader: Any, indices: Sequence[Any] | None, left_out: Collection[
 def read_past(iterator: Iterator[Any]) -> bool:
     """Read a batch that is not wanted; False where there is none. One that the data set raises for is one too."""
     try:
-        next(iterator)
-    except StopIteration:
-        return False
+        return draw(iterator) is not END
     except Exception as error:
         if fault_of(error, iterator) is not DataFault.BAD_SAMPLE:
             raise

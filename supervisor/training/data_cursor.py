@@ -16,6 +16,7 @@ from supervisor.training.coming_again import what_to_keep
 from supervisor.training.data_indices import IndexRecorder
 from supervisor.training.data_position import DataPosition, Told
 from supervisor.training.device import devices_of, placed
+from supervisor.training.end_of_data import END, begun, draw, why_short
 from supervisor.training.loader_errors import DataFault, loader_error, why_empty, why_ended
 from supervisor.training.loaders import loader_undisturbed
 from supervisor.training.recent_rows import RecentRows, without_rows
@@ -156,14 +157,7 @@ class DataCursor(DataPosition):
         fresh = self._iterator is None
         iterator = self._begin() if self._iterator is None else self._iterator
         try:
-            batch = next(iterator)
-        except StopIteration:
-            if fresh and self.batch_in_epoch == 0:
-                raise InputError(why_empty(self._data)) from None
-            if self.once_alone:
-                raise InputError(why_ended(self.batch_number)) from None
-            self._end_epoch()
-            return self._draw()
+            batch = draw(iterator)
         except Exception as error:
             told = loader_error(error, iterator)
             if told.fault is not DataFault.BAD_SAMPLE or self._recorder is None:
@@ -175,6 +169,14 @@ class DataCursor(DataPosition):
                 return again.batch, again.kept
             self._unread = BadSamples(told, error, again)
             raise self._unread from error
+        if batch is END:
+            if fresh and self.batch_in_epoch == 0:
+                raise InputError(why_empty(self._data))
+            if self.once_alone:
+                raise InputError(why_ended(self.batch_number))
+            self._warn_once(why_short(self._data, self.batch_in_epoch))
+            self._end_epoch()
+            return self._draw()
         self.batch_number += 1
         self.batch_in_epoch += 1
         return batch, None if self._recorder is None else self._recorder.take()
@@ -275,15 +277,13 @@ class DataCursor(DataPosition):
         return self._iterator
 
     def _iterate(self, *, from_start: bool) -> Iterator[Any]:
-        if self._recorder is None:
-            return iter(self._data)
-        with self._recorder.recording(from_start=from_start):
-            return iter(self._data)
+        heard = self._recorder
+        with contextlib.nullcontext() if heard is None else heard.recording(from_start=from_start):
+            return begun(self._data)
 
     def _end_epoch(self) -> None:
-        self._iterator = None
+        self._iterator, self.batch_in_epoch = None, 0
         self.epoch += 1
-        self.batch_in_epoch = 0
 
     def _has_workers(self) -> bool:
         """Whether the loader has workers that outlive an epoch. It draws a seed for them in the first one alone."""

@@ -29,6 +29,7 @@ class DataPosition:
         quarantined: indices in the data set of the samples to leave out.
         leaves_out: whether they are left out at all, which only a cursor does.
         once_alone: whether what was drawn never comes again: an iterator that cannot go back.
+        warn: hears what is odd about the data.
     """
 
     leaves_out = False
@@ -40,6 +41,7 @@ class DataPosition:
         self.quarantined: frozenset[Any] = frozenset()
         self._position = position
         self._told: Told | None = None
+        self.warn: Callable[[str], object] = _unheard
 
     def tell_of_next(self, told: Told) -> None:
         """Tell of the next batch from the data, once, unless they are sent elsewhere before.
@@ -130,10 +132,19 @@ class DataPosition:
         if "outside" in position:
             self.seek(position)
 
+    def _warn_once(self, message: str | None) -> None:
+        if message is not None:
+            warn, self.warn = self.warn, _unheard
+            warn(message)
+
     def _tell(self, batch: Any, indices: list[Any] | None) -> None:
         if self._told is not None:
             told, self._told = self._told, None
             told(batch, indices)
+
+
+def _unheard(message: str) -> None:
+    """Nobody listens, or enough was said."""
 
 
 def writable(position: Mapping[str, Any]) -> tuple[dict[str, Any], int]:

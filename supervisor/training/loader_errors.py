@@ -15,6 +15,7 @@ from torch.utils.data._utils import fetch
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from supervisor.errors import said_by, text_of, traceback_of
+from supervisor.training.end_of_data import NotTheEnd
 from supervisor.training.user_code import is_users, user_frame
 
 __all__ = [
@@ -75,14 +76,16 @@ class LoaderError:
 
 def loader_error(error: Exception, iterator: Iterator[Any] | None) -> LoaderError:
     """What an exception from `next(iterator)` is, and where it comes from."""
-    fault, wrapped = fault_of(error, iterator), _WRAPPED.match(_plain_text(error))
+    raised = _as_raised(error)
+    fault, wrapped = fault_of(error, iterator), _WRAPPED.match(_plain_text(raised))
     if wrapped is None:
-        frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-        said, kind = said_by(error).splitlines()[0], type(error).__name__
+        frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(raised.__traceback__)]
+        said, kind = said_by(raised).splitlines()[0], type(raised).__name__
     else:
         # The traceback of the other process is there as text alone.
         frames = [(found["file"], int(found["line"])) for found in _FRAME.finditer(wrapped["trace"])]
-        said, kind = _last_said(wrapped["trace"], wrapped["type"]), wrapped["type"]
+        kind = StopIteration.__name__ if wrapped["type"] == NotTheEnd.__name__ else wrapped["type"]
+        said = _last_said(wrapped["trace"], kind)
     return LoaderError(fault, kind, said[:LONGEST_MESSAGE], user_frame(reversed(frames)), traceback_of(error))
 
 
@@ -157,10 +160,16 @@ def why_ended(batches: int) -> str:
 
 def _functions(error: BaseException) -> Iterator[tuple[str, str]]:
     """File and name of the functions that an exception came through, in whichever process."""
+    error = _as_raised(error)
     yield from ((frame.filename, frame.name) for frame in traceback.extract_tb(error.__traceback__))
     wrapped = _WRAPPED.match(_plain_text(error))
     if wrapped is not None:
         yield from ((found["file"], found["function"]) for found in _FRAME.finditer(wrapped["trace"]))
+
+
+def _as_raised(error: BaseException) -> BaseException:
+    """The exception as the user's code raised it."""
+    return error.__cause__ or error if isinstance(error, NotTheEnd) else error
 
 
 def _is_fetch(file: str, function: str) -> bool:

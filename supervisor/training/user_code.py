@@ -1,4 +1,4 @@
-"""Telling the user's code from torch's and the supervisor's own."""
+"""Telling the user's code from torch's, torchdata's and the supervisor's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ __all__ = ["frames_outwards", "from_users_frame", "is_users", "user_frame"]
 
 _Error = TypeVar("_Error", bound=BaseException)
 
-_NOT_THE_USERS = frozenset({Path(torch.__file__).resolve().parent, Path(__file__).resolve().parent.parent})
+_TORCH = Path(torch.__file__).resolve().parent
+_NOT_THE_USERS = frozenset({_TORCH, _TORCH.with_name("torchdata"), Path(__file__).resolve().parent.parent})
 _TYPED_IN = ("<stdin>", "<ipython-input")
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from torch import nn
 
-from supervisor.errors import said_by, traceback_of
+from supervisor.errors import traceback_of
 from supervisor.evidence import Evidence
 from supervisor.records import Observation, Signal
 from supervisor.training.modules import named_modules
 from supervisor.training.state import VolatileState
 from supervisor.training.user_code import user_frame
-from supervisor.update.wrong_loss import LossError
+from supervisor.update.wrong_loss import LossError, said_of
 
 __all__ = ["Attempt", "Phase", "Place", "Raised", "raised_from"]
 
@@ -142,7 +142,7 @@ def raised_from(error: Exception, model: nn.Module) -> Raised:
     """
     frames = traceback.extract_tb(error.__traceback__)
     where = user_frame((frame.filename, frame.lineno) for frame in reversed(frames))
-    message = said_by(error).splitlines()[0][:LONGEST_MESSAGE]
+    message = said_of(error).splitlines()[0][:LONGEST_MESSAGE]
     return Raised(
         type=type(error).__name__,
         message=message,

@@ -7,9 +7,12 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-__all__ = ["LossError", "checked"]
+from supervisor.errors import said_by
+
+__all__ = ["LossError", "checked", "said_of"]
 
 
 class LossError(TypeError):
@@ -20,12 +23,15 @@ class LossError(TypeError):
         function: the loss function.
 
     Attributes:
-        where: `file:line` of its definition, None where it has none. No line of the user's raises this.
+        what: the same.
+        where: `file:line` of its definition, None where it has none. No line of the user's raises this, so that the
+            text begins with it.
     """
 
     def __init__(self, what: str, function: object) -> None:
-        super().__init__(what)
+        self.what = what
         self.where = _defined_at(function)
+        super().__init__(f"{self.where}: {what}" if self.where else what)
 
 
 def checked(loss: Any, function: object, *, graph: bool = True) -> Tensor:
@@ -45,8 +51,15 @@ def checked(loss: Any, function: object, *, graph: bool = True) -> Tensor:
         raise LossError(f"loss(batch) must return a tensor of floats, not of {loss.dtype}", function)
     if graph and not loss.requires_grad:
         what = "the tensor does not require grad: it was detached, or no parameter that is trained has a part in it"
+        if not torch.is_grad_enabled():
+            what = "gradients are switched off where it is called (torch.no_grad, torch.set_grad_enabled)"
         raise LossError(f"loss(batch) must return a tensor with a graph: {what}", function)
     return loss
+
+
+def said_of(error: BaseException) -> str:
+    """Class and text of an exception, as `said_by` gives them; of a `LossError` without the place, told beside it."""
+    return f"{type(error).__name__}: {error.what}" if isinstance(error, LossError) else said_by(error)
 
 
 def _kind(loss: Any) -> str:

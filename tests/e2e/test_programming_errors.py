@@ -63,6 +63,70 @@ def test_a_constructor_that_exits(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("        import os; os._exit(3)\n", "the process ended itself with exit code 3, without an exception, while"),
+        ("        import ctypes; ctypes.string_at(0)\n", "mine.py:{line}: the process crashed here (SIGSEGV) while"),
+    ],
+    ids=["os._exit", "a crash"],
+)
+def test_a_constructor_that_ends_the_process(folder: Path, wrong: str, said: str) -> None:
+    line = changed(folder, "        self.config = config\n", wrong)
+    done = supervise("run", "job.yaml", cwd=folder)
+    assert done.returncode == 2, done.stderr
+    assert said.format(line=line) in done.stderr.splitlines()[-1]
+    assert done.stdout.count("was started again") == 1
+    assert not (folder / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_module_that_ends_the_process(folder: Path) -> None:
+    changed(folder, "class ", "__import__('os')._exit(0)\nclass ")
+    done = supervise("run", "job.yaml", cwd=folder)
+    assert done.returncode == 2, done.stderr
+    assert "the process ended itself with exit code 0, without an exception" in done.stderr.splitlines()[-1]
+
+
+STOPPING = """
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+
+def rows():
+    batches = iter(DataLoader(torch.ones(12, 4), 4))
+    while True:
+        yield next(batches)
+
+
+class Trainer:
+    scheduler = None
+
+    @classmethod
+    def from_config(cls, config, *, seed):
+        self = cls()
+        self.model = nn.Linear(4, 1)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.001)
+        self.data = rows()
+        return self
+
+    def loss(self, batch):
+        return self.model(batch).square().mean()
+"""
+
+
+@pytest.mark.slow
+def test_a_generator_that_its_data_end_in_is_told_with_its_line(folder: Path) -> None:
+    (folder / "mine.py").write_text(STOPPING, encoding="utf-8")
+    write_job(folder, trainer="mine:Trainer", steps=25, run_dir="run", device="cpu", cpu_threads=1)
+    done = supervise("run", "job.yaml", cwd=folder)
+    line = next(number for number, text in enumerate(STOPPING.splitlines(), 1) if "yield next" in text)
+    assert done.returncode == 4, done.stderr
+    assert f"RuntimeError: generator raised StopIteration at {folder / 'mine.py'}:{line}" in done.stderr
+
+
+@pytest.mark.slow
 def test_data_without_a_batch(folder: Path) -> None:
     changed(folder, "self.data = [", "self.data = [] and [")
     done = supervise("run", "job.yaml", cwd=folder)

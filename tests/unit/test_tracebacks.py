@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 import traceback
+from pathlib import Path
 
 import pytest
 import torch
 
 import supervisor.tracebacks
-from supervisor.tracebacks import last_line, raised_at
+from supervisor.tracebacks import crash_in, last_line, raised_at
 
 LIBRARY = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -48,3 +51,35 @@ def test_the_line_is_the_users_where_the_library_raised():
 )
 def test_where_all_is_a_librarys_it_is_the_innermost_that_is_not_the_supervisors(text: str | None, said: str | None):
     assert raised_at(text) == said
+
+
+def test_a_crash_is_read_as_a_traceback_of_the_thread_that_crashed(tmp_path: Path):
+    """Of a real one, with a second thread beside it."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import ctypes, faulthandler, sys, threading\n"
+        "faulthandler.enable(open(sys.argv[1], 'a'), all_threads=True)\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "def inner():\n"
+        "    ctypes.string_at(0)\n"
+        "def outer():\n"
+        "    inner()\n"
+        "outer()\n"
+    )
+    stacks = tmp_path / "stacks"
+    stacks.write_text('Thread 0x1 (most recent call first):\n  File "other.py", line 1 in f\n')
+    done = subprocess.run([sys.executable, str(file), str(stacks)], check=False)
+    assert done.returncode == -signal.SIGSEGV
+    found = crash_in(stacks.read_text())
+    assert found is not None
+    assert last_line(found) == "Fatal Python error: Segmentation fault"
+    assert raised_at(found) == f"{file}:5"
+
+
+@pytest.mark.parametrize("stacks", [None, "", "Thread 0x1 (most recent call first):\n"])
+def test_without_one_there_is_none(stacks: str | None):
+    assert crash_in(stacks) is None
+
+
+def test_one_without_a_python_stack_is_named_alone():
+    assert crash_in("Fatal Python error: Aborted\n\n<no Python frame>\n") == "Fatal Python error: Aborted"

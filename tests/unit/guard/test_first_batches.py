@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from supervisor import Guard, PolicyHalt
 from supervisor.guard.first_batches import FirstBatches
 from supervisor.records import Cause, CauseKind
+from supervisor.report.raised import SMALL_BATCH
 from supervisor.update import Attempt, LossError
 from supervisor.update.attempt import Raised
 
@@ -44,6 +45,12 @@ class TestTelling:
         assert [first.convict(raising(update), None) for update in range(3)][-1]
         assert first.at_fault is not None
         assert first.at_fault.startswith("mine.py:7: KeyError: 'a': each of the first 3 batches raised it")
+
+    def test_what_helps_is_said_where_the_line_is_not_what_is_to_be_mended(self) -> None:
+        said = "ValueError: Expected more than 1 value per channel when training, got input size torch.Size([1, 8])"
+        first = FirstBatches()
+        assert [first.convict(raising(update, message=said), None) for update in range(3)][-1]
+        assert str(first.at_fault).endswith(SMALL_BATCH)
 
     def test_three_in_a_row_are_whatever_came_before(self) -> None:
         others = [raising(0, "mine.py:8"), raising(1), raising(2, "mine.py:9")]
@@ -185,17 +192,67 @@ class TestTheRun:
         summary = guard_of(training, data, loss=loss, policy={"experiments": experiments}).run(30)
         assert (summary.status, summary.skipped_steps) == ("finished", 3)
 
-    def test_after_a_healthy_update_it_is_climbed_as_before(self, experiments: Any) -> None:
-        training, calls = build(), iter(range(10**6))
+    @pytest.mark.parametrize("wrong", WRONG)
+    def test_after_a_healthy_update_it_halts_with_the_line_and_climbs_nothing(
+        self, wrong: str, experiments: Any
+    ) -> None:
+        """A branch that is taken from some update on: no rung but a skip could help."""
+        training, heard = build(), EventList()
 
-        def loss(batch: Any) -> Tensor:
+        def loss(batch: Any) -> Any:
             value = training.loss(batch)
-            return value if next(calls) < 1 else value.detach()
+            return value if guard.steps_done < 12 else WRONG[wrong](value)
 
-        heard = EventList()
+        guard = guard_of(training, BATCHES, loss=loss, policy={"experiments": experiments}, listeners=[heard])
+        with pytest.raises(PolicyHalt) as caught:
+            loop_of(guard)
+        assert isinstance(caught.value.__cause__, LossError)
+        skipped = [] if experiments is not None else ["skip_batch", "skip_batch"]
+        assert [event.action for event in heard.named("decision")] == [*skipped, "halt"]
+        (halted,) = heard.named("run_halted")
+        assert f"{__file__}:{loss.__code__.co_firstlineno}" in halted.reason
+        assert "the program is at fault" in halted.reason
+        assert guard.summary().applied_steps == 12
+
+    @pytest.mark.parametrize("wrong", ["detached", "none"])
+    def test_a_batch_that_alone_has_none_is_left_out_and_nothing_else_changes(
+        self, wrong: str, experiments: Any
+    ) -> None:
+        """As where no row of it has a target."""
+        training, heard = build(), EventList()
+        odd = {12, 19}
+
+        def loss(batch: Any) -> Any:
+            value = training.loss(batch[1:])
+            return WRONG[wrong](value) if batch[0] in odd else value
+
+        data = [(number, *batch) for number, batch in enumerate(BATCHES)]
         policy = {"experiments": experiments}
-        guard_of(training, BATCHES, loss=loss, policy=policy, listeners=[heard]).run(30)
-        assert len(heard.named("decision")) > 3
+        summary = guard_of(training, data, loss=loss, policy=policy, listeners=[heard]).run(30)
+        assert (summary.status, summary.skipped_steps, summary.lr_scale) == ("finished", 2, 1.0)
+        assert {event.action for event in heard.named("decision")} == {"skip_batch"}
+        rest = [batch for number, batch in enumerate(BATCHES) if number not in odd]
+        other = build()
+        guard_of(other, rest, policy=policy).run(28)
+        assert_same(training.model.state_dict(), other.model.state_dict())
+
+    def test_gradients_that_were_switched_off_are_no_bad_data(self, experiments: Any) -> None:
+        """As by an evaluation that does not switch them on again."""
+        training, heard = build(), EventList()
+        guard = guard_of(training, BATCHES, policy={"experiments": experiments}, listeners=[heard])
+
+        def loop() -> None:
+            for batch in guard.batches(30):
+                torch.set_grad_enabled(guard.steps_done < 12)
+                guard.step(batch)
+
+        try:
+            with pytest.raises(PolicyHalt, match="the program is at fault"):
+                loop()
+        finally:
+            torch.set_grad_enabled(True)
+        assert "gradients are switched off" in heard.named("signal")[0].exception
+        assert "lower_lr" not in {event.action for event in heard.named("decision")}
 
 
 def test_in_a_loop_of_ones_own_the_third_raises_it() -> None:

@@ -24,8 +24,8 @@ ROWS, SIZE = 48, 8
 
 
 class Rows(Dataset[tuple[Tensor, Tensor]]):
-    def __init__(self, *raising: int, times: int | None = None) -> None:
-        self.raising, self.left = set(raising), times
+    def __init__(self, *raising: int, times: int | None = None, kind: type[Exception] = ValueError) -> None:
+        self.raising, self.left, self.kind = set(raising), times, kind
 
     def __len__(self) -> int:
         return ROWS
@@ -33,7 +33,7 @@ class Rows(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         if index in self.raising and self.left != 0:
             self.left = None if self.left is None else self.left - 1
-            raise ValueError("no such row")
+            raise self.kind("no such row")
         return torch.randn(6, generator=torch.Generator().manual_seed(index)), torch.tensor(index % 3)
 
 
@@ -97,6 +97,32 @@ def test_a_row_that_raises_is_named_and_left_out_and_the_rest_of_its_batch_comes
     assert f"the data set raised ValueError: no such row at {RAISED_AT}, for row 13" in diagnosis.explanation
     (sample,) = read_quarantine(tmp_path / "run" / "quarantine.jsonl")
     assert (sample.index, sample.step, sample.batch_number) == (13, 1, 1)
+
+
+@pytest.mark.parametrize("loader", NAMED)
+def test_one_that_raises_stop_iteration_does_not_end_the_epoch(loader: str, tmp_path: Path) -> None:
+    """`next` without a default: the rows behind it would be lost without a word, in every epoch."""
+    training, heard = build(), EventList()
+    data = LOADERS[loader](Rows(13, kind=StopIteration))
+    guard = guard_of(training, data, run_dir=tmp_path / "run", listeners=[heard], quiet=True)
+    summary = guard.run(4)
+    assert summary.quarantined == (13,)
+    (signal,) = heard.named("signal")
+    assert (signal.exception, signal.where) == ("StopIteration: no such row", RAISED_AT)
+    guard.close()
+    again = build(seed=5)
+    data = LOADERS[loader](Rows(13, kind=StopIteration))
+    resumed = guard_of(again, data, run_dir=tmp_path / "run", resume=True, quiet=True)
+    assert resumed.run(3 * ROWS // SIZE + 1).quarantined == (13,)
+    assert_same(again.model.state_dict(), trained_on(without(13)))
+
+
+def test_where_every_row_does_so_it_is_the_programs_fault() -> None:
+    guard = guard_of(build(), loader_of(Rows(*range(ROWS), kind=StopIteration)), quiet=True)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        guard.run(30)
+    assert guard.program_at_fault is not None
+    assert guard.program_at_fault.startswith(f"{RAISED_AT}: StopIteration: no such row: ")
 
 
 @pytest.mark.parametrize("loader", NAMED)

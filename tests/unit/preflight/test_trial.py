@@ -83,6 +83,14 @@ def test_an_exception_on_every_batch_is_told_with_its_line() -> None:
     assert trainer.calls <= 2 * module.MOST
 
 
+def test_what_helps_is_said_where_it_is_known() -> None:
+    clock = FakeClock()
+    said = ValueError("Expected more than 1 value per channel when training, got input size torch.Size([1, 8])")
+    trainer = Slow(clock, {call: raising(said) for call in range(99)})
+    with pytest.raises(TrialFailed, match="drop_last=True"):
+        trial_of(trainer, clock).run(1000)
+
+
 def test_a_loss_that_never_is_finite_takes_no_step() -> None:
     clock, trainer = FakeClock(), Slow(FakeClock())
     trainer.data = [with_nan(batch) for batch in trainer.data]

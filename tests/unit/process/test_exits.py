@@ -11,7 +11,7 @@ import pytest
 from supervisor.errors import ExitCode
 from supervisor.events.incident_file import ProcessIncident
 from supervisor.events.schema import ExitClassification as Kind
-from supervisor.process.exits import WorkerEnd, classify, oom_kills, write_process_incident
+from supervisor.process.exits import WorkerEnd, classify, crashed, oom_kills, write_process_incident
 from supervisor.run_layout import INCIDENT_FILE, RunLayout
 
 
@@ -31,6 +31,14 @@ def test_once_the_run_has_ended_nothing_that_its_process_does_changes_that(
 ) -> None:
     assert classify(returncode, ended=code, oom_killed=True) is kind
     assert not WorkerEnd(returncode, kind, code=code).restartable
+
+
+@pytest.mark.parametrize(
+    ("returncode", "own"),
+    [(-signal.SIGSEGV, True), (-signal.SIGABRT, True), (-signal.SIGKILL, False), (-signal.SIGTERM, False), (3, False)],
+)
+def test_a_crash_is_told_from_what_comes_from_outside(returncode: int, own: bool) -> None:
+    assert crashed(returncode) is own
 
 
 @pytest.mark.parametrize("returncode", [0, 1, 2, 3, 4, 5, 9, 75, 137, 255])

@@ -87,6 +87,73 @@ class TestAnExceptionBeforeTheFirstStep:
         assert codes(*[raised(FIRST_STEP, said=said)] * 3) == [None, None, ExitCode.RESTARTS_SPENT]
 
 
+def silent(code: int = 3, pulse: Pulse = STARTING) -> WorkerEnd:
+    """As by `os._exit`."""
+    return WorkerEnd(code, Kind.EXCEPTION, None, pulse=pulse)
+
+
+CRASH = '  File "/home/me/mine.py", line 9 in from_config\nFatal Python error: Segmentation fault'
+
+
+def crash(pulse: Pulse = STARTING, reason: str | None = CRASH) -> WorkerEnd:
+    return WorkerEnd(-signal.SIGSEGV, Kind.KILLED, reason, pulse=pulse)
+
+
+class TestAnEndWithoutAnException:
+    @pytest.mark.parametrize(
+        "end",
+        [silent(), silent(0), silent(1, FIRST_STEP), crash(), crash(FIRST_STEP), crash(reason=None)],
+        ids=["exit", "exit 0", "exit in the first step", "crash", "crash in the first step", "crash, no stack"],
+    )
+    def test_that_comes_again_before_the_first_step_is_a_mistake_too(self, end: WorkerEnd) -> None:
+        assert codes(end, end) == [None, ExitCode.BAD_INPUT]
+
+    @pytest.mark.parametrize("other", [silent(4), silent(3, FIRST_STEP), crash(), killed(), raised()])
+    def test_another_one_is_tried_again(self, other: WorkerEnd) -> None:
+        assert codes(silent(), other, silent(), other) == [None] * 4
+
+    def test_one_that_comes_from_outside_is_none(self) -> None:
+        assert codes(killed(), killed()) == [None, None]
+        terminated = WorkerEnd(-signal.SIGTERM, Kind.KILLED, None, pulse=STARTING)
+        assert codes(terminated, terminated) == [None, None]
+
+    def test_nor_is_one_where_a_worker_has_trained_before(self) -> None:
+        assert codes(killed(at(7)), *[silent()] * 4) == [None] * 5
+        assert codes(silent(3, FIRST_STEP), silent(3, FIRST_STEP), got_on=True, resume=True)[-1] is None
+
+    @pytest.mark.parametrize(
+        ("end", "told"),
+        [
+            (
+                silent(),
+                "the process ended itself with exit code 3, without an exception, while the trainer was built, and "
+                "once more when that was tried again: look for `os._exit`, or a library that ends the process, in the "
+                "trainer's module, what it imports and its from_config",
+            ),
+            (silent(3, FIRST_STEP), "before the first step was done, and once more"),
+            (
+                crash(),
+                "/home/me/mine.py:9: the process crashed here (SIGSEGV) while the trainer was built, and once more "
+                "when that was tried again: look at the compiled code that it calls",
+            ),
+            (crash(reason=None), "the process crashed (SIGSEGV) while the trainer was built"),
+        ],
+    )
+    def test_it_is_told_with_what_to_look_for(self, end: WorkerEnd, told: str) -> None:
+        deaths = SameDeaths()
+        deaths.judge(end, got_on=False)
+        found = deaths.judge(end, got_on=False)
+        assert found is not None
+        assert told in found[1]
+
+    def test_a_crash_later_on_names_its_line(self) -> None:
+        deaths = SameDeaths()
+        told = [deaths.judge(crash(at(40)), got_on=True) for _ in range(3)][-1]
+        assert told is not None
+        assert told[0] is ExitCode.RESTARTS_SPENT
+        assert told[1].endswith("; last: Fatal Python error: Segmentation fault at /home/me/mine.py:9")
+
+
 class TestADeath:
     @pytest.mark.parametrize(
         "end",
@@ -142,6 +209,18 @@ class TestATraceback:
         found = raised_in(both)
         assert found is not None
         assert (found.type, found.where) == ("ValueError", "/home/me/mine.py:9")
+
+    def test_a_generator_hides_what_it_called_so_that_the_cause_tells_the_line(self) -> None:
+        hidden = (
+            "\n\nThe above exception was the direct cause of the following exception:\n\n"
+            "Traceback (most recent call last):\n"
+            f'  File "{raised_in.__code__.co_filename}", line 70, in _draw\n'
+            "    batch = draw(iterator)\n"
+            "RuntimeError: generator raised StopIteration"
+        )
+        found = raised_in(traceback(said="StopIteration") + hidden)
+        assert found is not None
+        assert (found.type, found.where) == ("RuntimeError", "/home/me/mine.py:12")
 
     def test_without_a_line_of_the_users_it_is_the_innermost_of_all(self) -> None:
         found = raised_in(traceback(file="/venv/lib/python3.11/site-packages/torch/nn.py"))

@@ -228,3 +228,36 @@ def test_one_that_stands_still_is_asked_where_and_ended(start: Start, spec: Work
     assert worker.stacks is not None
     assert "in stands_still" in worker.stacks
     assert RunLayout(Path(spec.run_dir)).stacks.read_text() == worker.stacks
+
+
+CRASHES = """
+import ctypes, faulthandler
+faulthandler.enable((folder / "rank0.stacks").open("a"))
+def crashing():
+    ctypes.string_at(0)
+crashing()
+"""
+
+
+def test_one_that_crashes_has_its_line_on_record(start: Start) -> None:
+    end = start(CRASHES).wait()
+    assert (end.returncode, end.classification) == (-signal.SIGSEGV, ExitClassification.KILLED)
+    assert (end.reason or "").splitlines()[-1] == "Fatal Python error: Segmentation fault"
+    assert "in crashing" in str(end.reason)
+
+
+def test_one_that_is_killed_from_outside_has_not_though_a_process_of_its_loader_has_crashed(start: Start) -> None:
+    program = (
+        "import os, signal\n"
+        + CRASHES.rpartition("crashing()")[0]
+        + (
+            "child = os.fork()\n"
+            "if not child:\n    crashing()\n"
+            "os.waitpid(child, 0)\n"
+            "os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+    )
+    worker = start(program)
+    end = worker.wait()
+    assert (end.returncode, end.reason) == (-signal.SIGKILL, None)
+    assert "Segmentation fault" in str(worker.stacks)

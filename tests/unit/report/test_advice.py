@@ -14,6 +14,7 @@ from supervisor.diagnosis.trace import Origin
 from supervisor.events.incident_file import CureRow, IncidentFile
 from supervisor.records import ActionName, Bundle, Cause, CauseKind, Decision, Outcome, SignalName
 from supervisor.report.advice import advice
+from supervisor.report.raised import SMALL_BATCH
 
 
 def cause(kind: CauseKind, **names: Any) -> Cause:
@@ -189,6 +190,20 @@ def test_where_the_cause_is_not_known_it_says_how_to_find_out() -> None:
     assert advice(at_a_line) == (said,)
     assert "the diagnosis was on" in advice(unknown, diagnosed=True)[0]
     assert advice(unknown, diagnosed=False)[0].startswith("Nobody has looked for the cause: `diagnose: {enabled")
+
+
+def test_an_exception_that_no_line_is_to_blame_for_is_told_with_what_helps() -> None:
+    """By the table that preflight takes its hint from."""
+    said = "ValueError: Expected more than 1 value per channel when training, got input size torch.Size([1, 8])"
+    raised = cause(CauseKind.EXCEPTION, exception_type="ValueError", where="mine.py:7")
+    known = record(CauseKind.EXCEPTION).model_copy(update={"cause": replace(raised, explanation=said)})
+    (line,) = advice(known)
+    assert line.startswith("A batch of a single row is too small for BatchNorm")
+    assert line.endswith(f"{SMALL_BATCH}. (It was raised as the ValueError at mine.py:7.)")
+    not_looked_into = known.model_copy(
+        update={"cause": None, "signals": (SignalName.STEP_EXCEPTION,), "traceback": f"Traceback\n{said}"}
+    )
+    assert SMALL_BATCH in advice(not_looked_into)[0]
 
 
 def test_a_cure_is_told_with_the_line_to_write() -> None:

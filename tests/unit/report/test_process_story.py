@@ -116,6 +116,14 @@ class TestAdvice:
             (death(kind=ExitClassification.STALLED, stacks="stacks.txt"), "process-0001/stacks.txt); where a step"),
             (death(kind=ExitClassification.OUT_OF_MEMORY), "ran out of memory"),
             (death(kind=ExitClassification.KILLED, signal="SIGSEGV"), "comes from native code"),
+            (
+                death(
+                    kind=ExitClassification.KILLED,
+                    signal="SIGSEGV",
+                    reason='  File "/home/me/mine.py", line 7 in loss\nFatal Python error: Segmentation fault',
+                ),
+                "SIGSEGV comes from native code that /home/me/mine.py:7 called",
+            ),
             (death(kind=ExitClassification.KILLED, signal="SIGKILL"), "Somebody outside of the run sent SIGKILL"),
         ],
     )

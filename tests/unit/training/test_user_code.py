@@ -41,6 +41,7 @@ def test_the_users(file: Path | str) -> None:
     "file",
     [
         TORCH / "nn" / "modules" / "linear.py",
+        TORCH.with_name("torchdata") / "stateful_dataloader" / "worker.py",
         TORCH / "nowhere" / ".." / "functional.py",
         OURS / "guard" / "guard.py",
         OURS / "__init__.py",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from supervisor.update.wrong_loss import LossError, checked
+from supervisor.update.wrong_loss import LossError, checked, said_of
 
 
 def loss(batch: Any) -> Any:
@@ -51,6 +51,18 @@ def test_all_else_is_refused_with_the_line_of_the_function(value: Any, said: str
     with pytest.raises(LossError, match=said) as caught:
         checked(value, loss)
     assert caught.value.where == line_of(loss)
+    assert str(caught.value).startswith(f"{line_of(loss)}: loss(batch) must return")
+    assert said_of(caught.value) == f"LossError: {caught.value.what}"
+
+
+def test_where_gradients_are_switched_off_that_is_said() -> None:
+    value = torch.ones((), requires_grad=True)
+    with torch.no_grad(), pytest.raises(LossError, match="gradients are switched off where it is called"):
+        checked(value * 2, loss)
+
+
+def test_of_another_exception_nothing_is_left_out() -> None:
+    assert said_of(ValueError("no such row")) == "ValueError: no such row"
 
 
 @pytest.mark.parametrize(
