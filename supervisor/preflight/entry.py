@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from supervisor.clock import Clock, SystemClock
+from supervisor.config.origins import refuse
 from supervisor.errors import CheckpointError, ExitCode, InputError, text_of, traceback_of
 from supervisor.events.quarantine_file import QuarantinedSample, read_quarantine, write_quarantine
 from supervisor.preflight.capacity import judge_storage, run_seconds, slow_disk, smaller_batch, storage_of
@@ -25,9 +26,11 @@ from supervisor.preflight.trial import Trial, TrialFailed, WarningsHeard, batch_
 from supervisor.process.shadowing import refuse_shadows
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.trainer_loading import ready_trainer
+from supervisor.process.trainer_misfits import evaluation_misfits
 from supervisor.process.worker import device_of, guard_of_job, misfits_told
 from supervisor.run_layout import RunLayout
 from supervisor.streams import end, tell
+from supervisor.tracebacks import users_frame
 from supervisor.training.data_indices import loader_of_rows
 from supervisor.training.samples import sample_count
 from supervisor.training.trainer import Trainer
@@ -53,6 +56,7 @@ class JobTrial:
         self.warnings: list[str] = []
         self._spec = spec
         self._clock = clock or SystemClock()
+        self._phase = "starting"
 
     def run(self) -> Preflight:
         """Try the job.
@@ -69,6 +73,13 @@ class JobTrial:
             problems = (text_of(error),)
         except SystemExit as error:
             problems = (f"the trainer ends its process: {told(error)}",)
+        except Exception as error:
+            text = traceback_of(error)
+            if users_frame(text) is None:
+                # Not a line of the user's is in it: a mistake of this program's.
+                raise
+            tell(text.rstrip("\n"))
+            problems = (f"while {self._phase}, the trainer raised {told(error)}",)
         return Preflight(**self.found, warnings=tuple(self.warnings), problems=problems)
 
     def _parts(self) -> list[str]:
@@ -76,6 +87,7 @@ class JobTrial:
         device = device_of(spec)
         self.found["device"] = str(device)
         trainer = self._build(device)
+        refuse(evaluation_misfits(job, trainer, spec.origins))
         if job.faults:
             self.warnings.append("the job names `faults`: they were left out here, and `run` injects them")
         if RunLayout(spec.run_dir).job.exists():
@@ -129,6 +141,7 @@ class JobTrial:
         at_once = policy.model_copy(update={"checkpoint": saving})
         given = {"run_dir": run_dir, "quarantine": self._spec.quarantine, "policy": at_once}
         tried = spec.model_copy(update=given)
+        self._enter("putting the trainer under the guard")
         with misfits_told(spec):
             guard = guard_of_job(tried, trainer, device, heard, None)
         trial = self._trial = Trial(guard, trainer, device, self._clock)
@@ -141,6 +154,13 @@ class JobTrial:
             self.warnings += dict.fromkeys(heard.messages)
         guard.close()
         self._norms = batch_norms(trainer.model)
+        self._enter("asking the model for its state_dict")
+        try:
+            trainer.model.state_dict()
+        except Exception as error:  # noqa: BLE001  (whatever the user's model raises)
+            self.warnings.append(
+                f"the model's state_dict raises {told(error)}: `supervisor export` could not write the model"
+            )
         self._enter("evaluating")
         try:
             evaluated = trial.evaluate()
@@ -170,6 +190,7 @@ class JobTrial:
             self.warnings.append(smaller_batch(data.smallest_batch, usual, self._norms, error))
 
     def _enter(self, phase: str) -> None:
+        self._phase = phase
         self._spec.phase.write_text(phase, encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import supervisor.tracebacks
-from supervisor.tracebacks import last_line, raised_at
+from supervisor.tracebacks import last_line, raised_at, users_frame
 
 LIBRARY = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -48,3 +48,11 @@ def test_the_line_is_the_users_where_the_library_raised():
 )
 def test_where_all_is_a_librarys_it_is_the_innermost_that_is_not_the_supervisors(text: str | None, said: str | None):
     assert raised_at(text) == said
+
+
+def test_a_frame_that_is_installed_is_not_the_users():
+    installed = f'  File "/x/lib/{LIBRARY}/re.py", line 3, in match\n'
+    assert users_frame(installed + "V: no") is None
+    found = users_frame('  File "/x/mine.py", line 7, in loss\n' + installed + "V: no")
+    assert found is not None
+    assert found.place == "/x/mine.py:7"
