@@ -49,7 +49,9 @@ def check_checkpoint(guard: Guard, layout: RunLayout, clock: Clock) -> Checkpoin
     if not places:
         try:
             subject.restore(TrainingState.from_tree(read))
-            guard.parts.data.resume(moment["data"])
+            if moment["data"].get("loader") is not None:
+                # Others are read up to their place, of which some have no second time.
+                guard.parts.data.resume(moment["data"])
         except Exception as error:
             raise CheckpointError(f"the checkpoint cannot be put back: {told(error)}") from error
         places = different(live, _taken(subject))

@@ -18,8 +18,9 @@ from supervisor.events.quarantine_file import QuarantinedSample, read_quarantine
 from supervisor.preflight.capacity import judge_storage, run_seconds, slow_disk, smaller_batch, storage_of
 from supervisor.preflight.checkpoint_check import check_checkpoint
 from supervisor.preflight.data_pass import DataPass, told
+from supervisor.preflight.lasting import begins_again, lasting
 from supervisor.preflight.progress import PassProgress
-from supervisor.preflight.reading import reader_of
+from supervisor.preflight.reading import BatchReader, reader_of
 from supervisor.preflight.report import DataCheck, Preflight
 from supervisor.preflight.spec import PreflightSpec
 from supervisor.preflight.trial import Trial, TrialFailed, WarningsHeard, batch_norms
@@ -98,9 +99,9 @@ class JobTrial:
         data = self._pass(trainer, left_out) if by_index else None
         write_quarantine(self._spec.quarantine, [*left_out, *_bad(data)])
         problems = self._steps(trainer, device, spec)
-        data = self._pass(trainer, left_out) if data is None else data
+        data = self._pass(trainer, left_out, self._trial.drawn) if data is None else data
         self._smallest_batch(data)
-        return problems
+        return problems + self._lasting(trainer, data)
 
     def _build(self, device: torch.device) -> Trainer:
         self._enter("building the trainer")
@@ -117,12 +118,14 @@ class JobTrial:
         self.found["build_seconds"] = self._clock.monotonic() - started
         return trainer
 
-    def _pass(self, trainer: Trainer, left_out: tuple[QuarantinedSample, ...]) -> DataCheck:
+    def _pass(self, trainer: Trainer, left_out: tuple[QuarantinedSample, ...], drawn: int = 0) -> DataCheck:
         self._enter("reading the data")
-        most = self._spec.rows
+        most, needed = self._spec.rows, self._spec.worker.job.steps
         try:
-            reader = reader_of(trainer.data, [sample.index for sample in left_out])
+            reader = reader_of(trainer.data, [sample.index for sample in left_out], max(0, needed - drawn))
             total = reader.total if most is None or reader.unit == "batches" else min(most, reader.total or most)
+            if most is None and isinstance(reader, BatchReader):
+                total = total or reader.most
             with PassProgress(reader.unit, total) as progress:
                 data = DataPass(reader, progress.shown).run(most)
         except Exception as error:
@@ -177,6 +180,18 @@ class JobTrial:
         waiting = slow_disk(policy, step.seconds, checkpoint.write_seconds)
         self.warnings += [*warnings, *([] if waiting is None else [waiting])]
         return problems
+
+    def _lasting(self, trainer: Trainer, data: DataCheck) -> list[str]:
+        """See whether the data have a batch for every step."""
+        self._enter("seeing whether the data begin again")
+        drawn, needed = self._trial.drawn, self._spec.worker.job.steps
+        try:
+            problem, note = lasting(data, drawn=drawn, needed=needed, again=lambda: begins_again(trainer.data))
+        except Exception as error:
+            raise TrialFailed(f"the data cannot be begun again: {told(error)}") from error
+        if note is not None:
+            self.found["data"] = data.model_copy(update={"notes": (note,)})
+        return [] if problem is None else [problem]
 
     def _smallest_batch(self, data: DataCheck) -> None:
         """Try the loss on as few rows as the smallest batch of an epoch has."""
