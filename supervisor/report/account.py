@@ -9,9 +9,9 @@ from pathlib import Path
 
 from supervisor.errors import InputError
 from supervisor.events import schema
-from supervisor.events.event_file import EventFile
 from supervisor.events.reader import merged
 from supervisor.events.schema import Event
+from supervisor.events.sparse_file import SparseFile
 from supervisor.events.time_account import TimeAccount
 from supervisor.records import SignalName
 from supervisor.report.kept_work import KeptWork
@@ -55,14 +55,14 @@ class LiveAccount:
 
     def __init__(self, run_dir: Path) -> None:
         self._layout = RunLayout(run_dir)
-        self._files: dict[Path, EventFile] = {}
+        self._files: dict[Path, SparseFile] = {}
         self._accounting = Accounting()
 
     def read(self) -> TimeAccount | None:
         """The account so far; None where the log cannot be read."""
         with contextlib.suppress(OSError, InputError):
             for path in self._layout.event_files():
-                self._files.setdefault(path, EventFile(path, with_void=True, sparse=True))
+                self._files.setdefault(path, SparseFile(path))
             for event, _ in merged(self._files.values()):
                 self._accounting.tell(event)
             return self._accounting.account
