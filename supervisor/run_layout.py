@@ -72,6 +72,11 @@ class RunLayout:
     stacks = _Entry("heartbeat/rank{rank}.stacks")  # its worker's threads, when it was asked for them
     last_error = _Entry("heartbeat/rank{rank}.error")  # the traceback of what its worker died of
 
+    @property
+    def of_job(self) -> bool:
+        """Whether `supervisor run` writes here, so that its commands go on with it, and not the Guard of a program."""
+        return self.job.is_file()
+
     def entries(self) -> set[Path]:
         """Everything that a run may have in its directory itself, halves of files that are being replaced included."""
         named = (name for name, entry in vars(type(self)).items() if isinstance(entry, _Entry))

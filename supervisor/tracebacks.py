@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Frame", "crash_in", "frame_at_fault", "last_line", "raised_at"]
+__all__ = ["Frame", "crash_in", "frame_at_fault", "last_line", "raised_at", "users_frame"]
 
 _FRAME = re.compile(r'^\s*File "(?P<file>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<name>\S+))?', re.MULTILINE)
 _CRASH = "Fatal Python error: "
@@ -42,9 +43,12 @@ def frame_at_fault(reason: str | None) -> Frame | None:
 
     Where there is none, the innermost that is not the supervisor's: nobody can mend a line of its. None without one.
     """
-    found = [Frame(each["file"], int(each["line"]), each["name"]) for each in _FRAME.finditer(reason or "")]
-    others = [frame for frame in reversed(found) if _OWN not in Path(frame.file).parents]
-    return next((frame for frame in others if not _is_installed(frame.file)), others[0] if others else None)
+    return users_frame(reason) or next(_not_ours(reason), None)
+
+
+def users_frame(reason: str | None) -> Frame | None:
+    """The innermost frame that is neither installed nor the supervisor's own; None without one."""
+    return next((frame for frame in _not_ours(reason) if not _is_installed(frame.file)), None)
 
 
 def raised_at(reason: str | None) -> str | None:
@@ -66,6 +70,13 @@ def crash_in(stacks: str | None) -> str | None:
     first = re.search(r"^Current thread .*\n((?:  File .*\n?)*)", threads, re.MULTILINE)
     frames = [] if first is None else first[1].splitlines()
     return "\n".join([*reversed(frames), f"{_CRASH}{what}"])
+
+
+def _not_ours(reason: str | None) -> Iterator[Frame]:
+    """The frames that are not the supervisor's, the innermost first."""
+    for each in reversed([*_FRAME.finditer(reason or "")]):
+        if _OWN not in Path(each["file"]).parents:
+            yield Frame(each["file"], int(each["line"]), each["name"])
 
 
 def _is_installed(file: str) -> bool:

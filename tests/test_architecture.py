@@ -140,6 +140,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preflight": {
         "checkpoints",
         "clock",
+        "config",
         "errors",
         "events",
         "guard",
@@ -152,6 +153,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "run_layout",
         "saved",
         "streams",
+        "tracebacks",
         "training",
         "update",
     },

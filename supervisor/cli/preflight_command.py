@@ -42,7 +42,7 @@ def preflight(
         str | None,
         typer.Option(
             help="Where the list of bad rows goes, if there are any; without it JOB-quarantine.jsonl beside the job "
-            "file. A file that is there is never replaced.",
+            "file. A list of an earlier preflight is replaced, no other file.",
             metavar="FILE",
         ),
     ] = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import itemgetter
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from supervisor.errors import InputError
 from supervisor.events.schema import Event, parse_event
 
-__all__ = ["EventFile"]
+__all__ = ["EventFile", "Resumes", "damaged"]
 
 _NEWLINE = 0x0A
 _BLOCK_BYTES = 1 << 20
@@ -29,7 +29,6 @@ class EventFile:
         offset: where the next line to read starts, in bytes.
         line: how many lines have been read.
         with_void: whether lines that a resume made void are given too.
-        sparse: whether of `step` events in a row only the last is given; see `read_sparsely`.
         named: give only events of this name.
     """
 
@@ -37,7 +36,6 @@ class EventFile:
     offset: int = 0
     line: int = 0
     with_void: bool = False
-    sparse: bool = False
     named: str | None = None
 
     def events(self) -> Iterator[Event]:
@@ -57,8 +55,7 @@ class EventFile:
         if self.path.stat().st_size == self.offset:
             return
         end, resumes = self._scan()
-        row = _Row(self.path, resumes)
-        offset, line, sparse, named = self.offset, self.line, self.sparse, self.named and self.named.encode()
+        offset, line, named = self.offset, self.line, self.named and self.named.encode()
         with self.path.open("rb") as file:
             file.seek(offset)
             for text in file:
@@ -66,13 +63,8 @@ class EventFile:
                 if offset > end or text[-1] != _NEWLINE:
                     # What follows came since, or a writer cut the file meanwhile.
                     break
-                # As this package writes it, and as others do. In a text its quotation marks would be escaped.
-                if sparse and (b'"event":"step"' in text or b'"event": "step"' in text):
-                    row.add(text, line)
-                    continue
                 if named and named not in text:
                     continue
-                yield from row.rest()
                 try:
                     event = parse_event(text)
                 except ValueError as error:
@@ -80,7 +72,7 @@ class EventFile:
                     if offset >= end:
                         # Torn by a power cut, newline and all. Read again when there is more.
                         return
-                    raise _damaged(self.path, line, error) from error
+                    raise damaged(self.path, line, error) from error
                 self.offset, self.line = offset, line
                 void = resumes.void(line, event)
                 if (self.with_void or not void) and self.named in (None, event.event):
@@ -88,12 +80,11 @@ class EventFile:
             else:
                 start, line = offset, line + 1
         self.offset, self.line = start, line - 1
-        yield from row.rest(torn=True)
 
-    def _scan(self) -> tuple[int, _Resumes]:
+    def _scan(self) -> tuple[int, Resumes]:
         """Where the last whole line ends, and the resumes before it."""
         # Not mapped into memory: a writer may cut the file's torn tail meanwhile, which would end this process.
-        resumes, end, line, rest = _Resumes(), self.offset, self.line, b""
+        resumes, end, line, rest = Resumes(), self.offset, self.line, b""
         with self.path.open("rb") as file:
             file.seek(end)
             while block := file.read(_BLOCK_BYTES):
@@ -108,68 +99,22 @@ class EventFile:
         return end, resumes
 
 
-class _Row:
-    """`step` events in a row, of which only the last matters, and the last that counts."""
-
-    def __init__(self, path: Path, resumes: _Resumes) -> None:
-        self._path = path
-        self._resumes = resumes
-        self._lines: list[tuple[bytes, int]] = []
-        self._until = resumes.last_line
-
-    def add(self, text: bytes, line: int) -> None:
-        """Take in the next of them."""
-        if line > self._until:
-            # Nothing can make it void: it stands for those before it, unless it is torn.
-            del self._lines[:-1]
-        self._lines.append((text, line))
-
-    def rest(self, *, torn: bool = False) -> Iterator[tuple[Event, bool]]:
-        """The last one, and before it the last that counts, where that is another; then the row is empty.
-
-        Args:
-            torn: the last one may be torn: then it is left out.
-        """
-        if not self._lines:
-            return
-        lines, self._lines = self._lines, []
-        if torn and not _is_event(lines[-1][0]):
-            lines.pop()
-        # Within a life updates only grow, so that those that a resume made void are the end of the row.
-        count = bisect_left(lines, True, key=lambda each: self._read(*each)[1])
-        if 0 < count < len(lines):
-            yield self._read(*lines[count - 1])
-        if lines:
-            yield self._read(*lines[-1])
-
-    def _read(self, text: bytes, line: int) -> tuple[Event, bool]:
-        try:
-            event = parse_event(text)
-        except ValueError as error:
-            raise _damaged(self._path, line, error) from error
-        return event, self._resumes.void(line, event)
-
-
-def _is_event(text: bytes) -> bool:
-    try:
-        parse_event(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _damaged(path: Path, line: int, error: ValueError) -> InputError:
+def damaged(path: Path, line: int, error: ValueError) -> InputError:
+    """What to say of a line that is no event; `line` counts from 1."""
     return InputError(f"{path}:{line}: not an event: {_why(error)}: restore or delete it")
 
 
-class _Resumes:
-    """The resumes of one file: tells which lines they made void, in the logarithm of their number."""
+class Resumes:
+    """The resumes of one file: tells which lines they made void, in the logarithm of their number.
+
+    Where a line stands is told by any number that grows from line to line.
+    """
 
     def __init__(self) -> None:
         self._by_rank: dict[int | None, list[tuple[int, int]]] = {}
 
     def note(self, text: bytes, line: int) -> None:
-        """Take in the resume on `line` (from 1)."""
+        """Take in the resume on `line`."""
         try:
             event = json.loads(text)
             if event["event"] != "run_resumed" or event["update"] is None:
@@ -184,13 +129,8 @@ class _Resumes:
             resumes.pop()
         resumes.append((line, update))
 
-    @property
-    def last_line(self) -> int:
-        """On which line the last resume stands that made something void; 0 where there is none."""
-        return max((resumes[-1][0] for resumes in self._by_rank.values()), default=0)
-
     def void(self, line: int, event: Event) -> bool:
-        """Whether `event`, which stands on `line` (from 1), was lost in a later resume."""
+        """Whether `event`, which stands on `line`, was lost in a later resume."""
         resumes = self._by_rank.get(event.rank, [])
         later = bisect_right(resumes, line, key=itemgetter(0))
         return event.update is not None and later < len(resumes) and resumes[later][1] <= event.update

@@ -12,6 +12,7 @@ from supervisor.events import schema
 from supervisor.events.event_file import EventFile
 from supervisor.events.owner_file import read_owner
 from supervisor.events.schema import Event
+from supervisor.events.sparse_file import SparseFile
 from supervisor.run_layout import RunLayout
 
 __all__ = ["follow", "merged", "read_events", "read_sparsely"]
@@ -46,7 +47,7 @@ def read_sparsely(run_dir: Path) -> Iterator[tuple[Event, bool]]:
     """Every event of a run with whether a resume made it void; of `step` events in a row only the last.
 
     Of a row whose last one is void the last that counts is given before it. A long log is little else, and the lines
-    in between are not looked into, so that a million lines take about a second.
+    in between are not looked into, so that a million lines take less than a second.
 
     Args:
         run_dir: the run directory.
@@ -55,7 +56,7 @@ def read_sparsely(run_dir: Path) -> Iterator[tuple[Event, bool]]:
         InputError: as `read_events`.
     """
     _check(run_dir)
-    return merged([EventFile(path, with_void=True, sparse=True) for path in RunLayout(run_dir).event_files()])
+    return merged([SparseFile(path) for path in RunLayout(run_dir).event_files()])
 
 
 def follow(
@@ -128,7 +129,7 @@ def _check(run_dir: Path) -> None:
         raise InputError(f"{run_dir}: not a run directory, it has no events/: name the folder of a run")
 
 
-def merged(files: Iterable[EventFile]) -> Iterator[tuple[Event, bool]]:
+def merged(files: Iterable[EventFile | SparseFile]) -> Iterator[tuple[Event, bool]]:
     """What the files hold from where each was read to, in order, with whether it is void."""
     return heapq.merge(*(file.marked() for file in files), key=_place)
 

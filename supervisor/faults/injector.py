@@ -49,6 +49,7 @@ class FaultInjector:
         data: the trainer's data with the script's bad batches.
         batches_drawn: gives the number of batches drawn so far; to be set before the first batch.
         position: gives (step, update) of the step in progress, for the record.
+        life: gives the number of the worker that this is, for the record too; None where nobody counts.
         flush: waits for the checkpoints that were begun, so that a fault of the disk finds the newest.
     """
 
@@ -57,6 +58,7 @@ class FaultInjector:
     ) -> None:
         self.batches_drawn: Callable[[], int] = lambda: 0
         self.position: Callable[[], tuple[int | None, int | None]] = lambda: (None, None)
+        self.life: Callable[[], int | None] = lambda: None
         self.flush: Callable[[], None] = lambda: None
         self._faults = tuple(faults)
         self._trainer = trainer
@@ -122,8 +124,15 @@ class FaultInjector:
 
     def _put_on_record(self, index: int, fault: Fault, number: int, target: str | None) -> bool:
         step, update = self.position()
-        now = self._clock.now()
         record = FaultRecord(
-            fault=index, kind=fault.kind, batch=number, step=step, update=update, time=now, target=target
+            fault=index,
+            kind=fault.kind,
+            batch=number,
+            step=step,
+            update=update,
+            time=self._clock.now(),
+            target=target,
+            life=self.life(),
+            monotonic=self._clock.monotonic(),
         )
         return self._journal.add(record)

@@ -65,6 +65,9 @@ class FaultRecord(BaseModel):
         update: attempted update, likewise.
         time: when.
         target: what was hit, as a parameter's name or a checkpoint's path; None where there is nothing to name.
+        life: which worker of the run it struck in, from 1, as the events of that worker say; None where nobody counts.
+        monotonic: seconds of the machine's monotonic clock, as on the events: `time` may jump. None in records of
+            before.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -76,6 +79,8 @@ class FaultRecord(BaseModel):
     update: NonNegativeInt | None
     time: UtcTime
     target: str | None = None
+    life: NonNegativeInt | None = None
+    monotonic: float | None = None
 
 
 class FaultJournal:

@@ -144,6 +144,8 @@ def assemble(
         return Standing(cures.labels, quarantine.samples, None if account is None else account.read())
 
     run_log = RunLog(log, ledger, every, shown, files.observations, silence, standing)
+    if account is not None:
+        run_log.goodput = account.goodput
     kept = 0 if policy.experiments is None or executor.no_replay is not None else policy.experiments.canary_batches
     recent = RecentCanaries(kept)
     tools = Tools(subject, executor, data, log, clock, lambda: stop.requested)

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from supervisor.checkpoints import CheckpointStore
 from supervisor.clock import Clock
-from supervisor.errors import CheckpointError, said_by
+from supervisor.errors import CheckpointError
 from supervisor.events import RunStatus
 from supervisor.guard import Guard
+from supervisor.preflight.data_pass import told
 from supervisor.preflight.report import CheckpointCheck
 from supervisor.run_layout import RunLayout
 from supervisor.training.state import Subject, TrainingState
@@ -42,13 +43,17 @@ def check_checkpoint(guard: Guard, layout: RunLayout, clock: Clock) -> Checkpoin
     if newest is None:
         raise CheckpointError("no checkpoint of the state after the first updates was written")
     live = _taken(subject)
-    read = store.load(newest.path)["moment"]["training"]
+    moment = store.load(newest.path)["moment"]
+    read = moment["training"]
     places = different(live, read)
     if not places:
         try:
             subject.restore(TrainingState.from_tree(read))
+            if moment["data"].get("loader") is not None:
+                # Others are read up to their place, of which some have no second time.
+                guard.parts.data.resume(moment["data"])
         except Exception as error:
-            raise CheckpointError(f"the checkpoint cannot be put back: {said_by(error)}") from error
+            raise CheckpointError(f"the checkpoint cannot be put back: {told(error)}") from error
         places = different(live, _taken(subject))
     if places:
         shown = ", ".join(places[:5]) + (" ..." if len(places) > 5 else "")

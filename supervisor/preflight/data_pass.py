@@ -75,6 +75,7 @@ class DataPass:
             total=self._reader.total,
             read=self._done,
             complete=self._reader.complete,
+            enough=self._reader.enough,
             rows=self._rows,
             bad_rows=tuple(order),
             usual=tuple(usual),

@@ -12,22 +12,26 @@ from typing import Any
 import torch
 
 from supervisor.clock import Clock, SystemClock
+from supervisor.config.origins import refuse
 from supervisor.errors import CheckpointError, ExitCode, InputError, text_of, traceback_of
 from supervisor.events.quarantine_file import QuarantinedSample, read_quarantine, write_quarantine
 from supervisor.preflight.capacity import judge_storage, run_seconds, slow_disk, smaller_batch, storage_of
 from supervisor.preflight.checkpoint_check import check_checkpoint
 from supervisor.preflight.data_pass import DataPass, told
+from supervisor.preflight.lasting import begins_again, lasting
 from supervisor.preflight.progress import PassProgress
-from supervisor.preflight.reading import reader_of
+from supervisor.preflight.reading import BatchReader, reader_of
 from supervisor.preflight.report import DataCheck, Preflight
 from supervisor.preflight.spec import PreflightSpec
 from supervisor.preflight.trial import Trial, TrialFailed, WarningsHeard, batch_norms
 from supervisor.process.shadowing import refuse_shadows
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.trainer_loading import ready_trainer
+from supervisor.process.trainer_misfits import evaluation_misfits
 from supervisor.process.worker import device_of, guard_of_job, misfits_told
 from supervisor.run_layout import RunLayout
 from supervisor.streams import end, tell
+from supervisor.tracebacks import users_frame
 from supervisor.training.data_indices import loader_of_rows
 from supervisor.training.end_of_data import raise_at_the_source
 from supervisor.training.samples import sample_count
@@ -54,6 +58,7 @@ class JobTrial:
         self.warnings: list[str] = []
         self._spec = spec
         self._clock = clock or SystemClock()
+        self._phase = "starting"
 
     def run(self) -> Preflight:
         """Try the job.
@@ -70,6 +75,13 @@ class JobTrial:
             problems = (text_of(error),)
         except SystemExit as error:
             problems = (f"the trainer ends its process: {told(error)}",)
+        except Exception as error:
+            text = traceback_of(error)
+            if users_frame(text) is None:
+                # Not a line of the user's is in it: a mistake of this program's.
+                raise
+            tell(text.rstrip("\n"))
+            problems = (f"while {self._phase}, the trainer raised {told(error)}",)
         return Preflight(**self.found, warnings=tuple(self.warnings), problems=problems)
 
     def _parts(self) -> list[str]:
@@ -77,6 +89,7 @@ class JobTrial:
         device = device_of(spec)
         self.found["device"] = str(device)
         trainer = self._build(device)
+        refuse(evaluation_misfits(job, trainer, spec.origins))
         if job.faults:
             self.warnings.append("the job names `faults`: they were left out here, and `run` injects them")
         if RunLayout(spec.run_dir).job.exists():
@@ -87,9 +100,9 @@ class JobTrial:
         data = self._pass(trainer, left_out) if by_index else None
         write_quarantine(self._spec.quarantine, [*left_out, *_bad(data)])
         problems = self._steps(trainer, device, spec)
-        data = self._pass(trainer, left_out) if data is None else data
+        data = self._pass(trainer, left_out, self._trial.drawn) if data is None else data
         self._smallest_batch(data)
-        return problems
+        return problems + self._lasting(trainer, data)
 
     def _build(self, device: torch.device) -> Trainer:
         self._enter("building the trainer")
@@ -107,12 +120,14 @@ class JobTrial:
         self.found["build_seconds"] = self._clock.monotonic() - started
         return trainer
 
-    def _pass(self, trainer: Trainer, left_out: tuple[QuarantinedSample, ...]) -> DataCheck:
+    def _pass(self, trainer: Trainer, left_out: tuple[QuarantinedSample, ...], drawn: int = 0) -> DataCheck:
         self._enter("reading the data")
-        most = self._spec.rows
+        most, needed = self._spec.rows, self._spec.worker.job.steps
         try:
-            reader = reader_of(trainer.data, [sample.index for sample in left_out])
+            reader = reader_of(trainer.data, [sample.index for sample in left_out], max(0, needed - drawn))
             total = reader.total if most is None or reader.unit == "batches" else min(most, reader.total or most)
+            if most is None and isinstance(reader, BatchReader):
+                total = total or reader.most
             with PassProgress(reader.unit, total) as progress:
                 data = DataPass(reader, progress.shown).run(most)
         except Exception as error:
@@ -131,6 +146,7 @@ class JobTrial:
         at_once = policy.model_copy(update={"checkpoint": saving})
         given = {"run_dir": run_dir, "quarantine": self._spec.quarantine, "policy": at_once}
         tried = spec.model_copy(update=given)
+        self._enter("putting the trainer under the guard")
         with misfits_told(spec):
             guard = guard_of_job(tried, trainer, device, heard, None)
         trial = self._trial = Trial(guard, trainer, device, self._clock)
@@ -143,6 +159,13 @@ class JobTrial:
             self.warnings += dict.fromkeys(heard.messages)
         guard.close()
         self._norms = batch_norms(trainer.model)
+        self._enter("asking the model for its state_dict")
+        try:
+            trainer.model.state_dict()
+        except Exception as error:  # noqa: BLE001  (whatever the user's model raises)
+            self.warnings.append(
+                f"the model's state_dict raises {told(error)}: `supervisor export` could not write the model"
+            )
         self._enter("evaluating")
         try:
             evaluated = trial.evaluate()
@@ -160,6 +183,18 @@ class JobTrial:
         self.warnings += [*warnings, *([] if waiting is None else [waiting])]
         return problems
 
+    def _lasting(self, trainer: Trainer, data: DataCheck) -> list[str]:
+        """See whether the data have a batch for every step."""
+        self._enter("seeing whether the data begin again")
+        drawn, needed = self._trial.drawn, self._spec.worker.job.steps
+        try:
+            problem, note = lasting(data, drawn=drawn, needed=needed, again=lambda: begins_again(trainer.data))
+        except Exception as error:
+            raise TrialFailed(f"the data cannot be begun again: {told(error)}") from error
+        if note is not None:
+            self.found["data"] = data.model_copy(update={"notes": (note,)})
+        return [] if problem is None else [problem]
+
     def _smallest_batch(self, data: DataCheck) -> None:
         """Try the loss on as few rows as the smallest batch of an epoch has."""
         usual = sample_count(self._trial.largest_batch)
@@ -172,6 +207,7 @@ class JobTrial:
             self.warnings.append(smaller_batch(data.smallest_batch, usual, self._norms, error))
 
     def _enter(self, phase: str) -> None:
+        self._phase = phase
         self._spec.phase.write_text(phase, encoding="utf-8")
 
 

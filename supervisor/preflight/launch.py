@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from supervisor.errors import ExitCode, InputError
-from supervisor.events.quarantine_file import QuarantinedSample, read_quarantine, write_quarantine
+from supervisor.events.quarantine_file import read_quarantine
 from supervisor.job import ResolvedJob
-from supervisor.preflight.report import BadRow, Preflight
+from supervisor.preflight.bad_row_list import path_of_list, write_list
+from supervisor.preflight.report import Preflight
 from supervisor.preflight.spec import PreflightSpec
-from supervisor.preflight.view import HEADS
 from supervisor.process.helper import run_helper
 from supervisor.process.spec import WorkerSpec
 from supervisor.streams import tell
@@ -31,15 +31,14 @@ def preflight(resolved: ResolvedJob, *, rows: int | None, quarantine_out: str | 
     Args:
         resolved: the job.
         rows: how many rows of the data are looked at; None: all.
-        quarantine_out: where the list goes; None: beside the job file. A file that is there is never replaced.
+        quarantine_out: where the list goes; None: beside the job file (`path_of_list`).
 
     Raises:
-        InputError: the list is there already, the job's own cannot be read, or no folder can be made where the run
-            directory will be.
+        InputError: something else is where the list goes, the job's own cannot be read, or no folder can be made where
+            the run directory will be.
         SystemExit: the preflight itself has failed.
     """
-    if quarantine_out is not None and Path(quarantine_out).exists():
-        raise InputError(f"--quarantine-out {quarantine_out}: is there already: write another name, or move it away")
+    listed = path_of_list(resolved, quarantine_out)
     if resolved.quarantine is not None:
         read_quarantine(resolved.quarantine)
     with _folder_beside(resolved) as folder, _ends_in_good_order():
@@ -48,7 +47,10 @@ def preflight(resolved: ResolvedJob, *, rows: int | None, quarantine_out: str | 
         # What the trainer prints is not what was found.
         code = run_helper(MODULE, told=spec.model_dump_json(), output=2)
         found = _found(spec, code)
-    return _with_quarantine(found, resolved, quarantine_out)
+    rows_listed = write_list(listed, resolved, found.data)
+    if not rows_listed:
+        return found
+    return found.model_copy(update={"quarantine": str(listed), "quarantined": rows_listed})
 
 
 def _found(spec: PreflightSpec, code: int) -> Preflight:
@@ -62,36 +64,6 @@ def _found(spec: PreflightSpec, code: int) -> Preflight:
         how += f", while {spec.phase.read_text(encoding='utf-8')}"
     job = spec.worker.job
     return Preflight(job=spec.source, trainer=job.trainer, steps=job.steps, problems=(f"the process {how}",))
-
-
-def _with_quarantine(found: Preflight, resolved: ResolvedJob, typed: str | None) -> Preflight:
-    bad = () if found.data is None else found.data.bad_rows
-    named = {row.index: row for row in bad if row.index is not None}
-    if not named:
-        return found
-    path = Path(typed) if typed is not None else _free_name(Path(resolved.source))
-    # With the rows that the job leaves out already, so that one list takes the place of the other.
-    before = () if resolved.quarantine is None else read_quarantine(resolved.quarantine)
-    samples = [*before, *(_sample(row) for index, row in named.items())]
-    try:
-        write_quarantine(path, samples)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}): write another --quarantine-out") from error
-    return found.model_copy(update={"quarantine": str(path), "quarantined": len(samples)})
-
-
-def _sample(row: BadRow) -> QuarantinedSample:
-    assert row.index is not None
-    return QuarantinedSample(index=row.index, reason=f"{HEADS[row.fault]}: {row.what}")
-
-
-def _free_name(job: Path) -> Path:
-    """`JOB-quarantine.jsonl` beside the job file, with a number where that is there already."""
-    number, path = 1, job.with_name(f"{job.stem}-quarantine.jsonl")
-    while path.exists():
-        number += 1
-        path = job.with_name(f"{job.stem}-quarantine-{number}.jsonl")
-    return path
 
 
 @contextlib.contextmanager

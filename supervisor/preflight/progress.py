@@ -1,4 +1,4 @@
-"""How far a pass over the data is: a bar on a terminal, nothing elsewhere."""
+"""How far a pass over the data is: a bar on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from supervisor.clock import Clock, SystemClock
 __all__ = ["PassProgress"]
 
 REFRESH_SECONDS = 0.2
+LINE_SECONDS = 30.0
+"""Seconds between two lines where there is no terminal."""
 
 
 class PassProgress:
-    """A bar on stderr for the time of its block.
+    """A bar on stderr for the time of its block; where that is no terminal, a line every 30 seconds.
 
     Args:
         unit: what is counted.
@@ -32,6 +34,8 @@ class PassProgress:
         self._console = Console(stderr=True) if console is None else console
         self._clock = clock or SystemClock()
         self._drawn_at = float("-inf")
+        self._said_at = self._clock.monotonic()
+        self._of = unit if total is None else f"of {total:,} {unit}"
         # No refresh thread: one that holds a lock while the data loader forks can hang the child.
         columns = (TextColumn(unit), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=self._console, auto_refresh=False, transient=True)
@@ -40,13 +44,23 @@ class PassProgress:
     def shown(self, done: int) -> None:
         """So many were looked at."""
         now = self._clock.monotonic()
-        if not self._console.is_terminal or now - self._drawn_at < REFRESH_SECONDS:
+        if not self._console.is_terminal:
+            self._say(done, now)
+            return
+        if now - self._drawn_at < REFRESH_SECONDS:
             return
         self._drawn_at = now
         # A terminal that is gone is no reason to end.
         with contextlib.suppress(OSError):
             self._bar.update(self._task, completed=done)
             self._bar.refresh()
+
+    def _say(self, done: int, now: float) -> None:
+        if now - self._said_at < LINE_SECONDS:
+            return
+        self._said_at = now
+        with contextlib.suppress(OSError):
+            self._console.print(f"supervisor: reading the data: {done:,} {self._of}", highlight=False)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:

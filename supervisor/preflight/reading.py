@@ -70,9 +70,11 @@ class RowReader:
         ended_by: never anything, since every row is asked for by itself.
         batch_sizes: the numbers of rows that the batches of an epoch have.
         complete: whether all of them were read.
+        enough: never; the rows of a data set are a whole that is looked at.
     """
 
     unit = "rows"
+    enough = False
     ended_by: Exception | None = None
     complete = False
 
@@ -142,22 +144,27 @@ class BatchReader:
 
     Args:
         data: iterable of batches.
-        without: indices that the job leaves out already.
+        needed: batches that the run takes; data that do not say how many they hold, and may be endless, are read so
+            far. None: to their end.
 
     Attributes:
         total: how many batches there are, None where that is not known.
         unit: what they are called.
         ended_by: the exception after which the data gave nothing more.
         complete: whether the data came to their end, and not by an exception.
+        most: so many are read at most; None where there is no such limit.
+        enough: whether no more were read because the run takes no more.
     """
 
     unit = "batches"
     complete = False
+    enough = False
 
-    def __init__(self, data: Iterable[Any], without: Iterable[Any] = ()) -> None:
+    def __init__(self, data: Iterable[Any], needed: int | None = None) -> None:
         self._data = data
         self.ended_by: Exception | None = None
         self.total: int | None = _length(data)
+        self.most = needed if self.total is None else None
         self.batch_sizes: set[int] = set()
 
     def read(self, most: int | None) -> Iterator[Read]:
@@ -169,6 +176,9 @@ class BatchReader:
         batches = begun(self._data)
         for number in itertools.count():
             if most is not None and rows >= most:
+                return
+            if self.most is not None and number >= self.most:
+                self.enough = True
                 return
             try:
                 batch = draw(batches)
@@ -196,10 +206,16 @@ class BatchReader:
             yield Read([RowName(None if indices is None else indices[at], number, at) for at in range(count)], batch)
 
 
-def reader_of(data: Any, without: Iterable[Any] = ()) -> RowReader | BatchReader:
-    """The reader that fits the data."""
+def reader_of(data: Any, without: Iterable[Any] = (), needed: int | None = None) -> RowReader | BatchReader:
+    """The reader that fits the data.
+
+    Args:
+        data: the trainer's.
+        without: indices that the job leaves out already.
+        needed: batches that the run still takes of data that have no rows to be asked for.
+    """
     loader = loader_of_rows(data)
-    return BatchReader(data, without) if loader is None else RowReader(loader, without)
+    return BatchReader(data, needed) if loader is None else RowReader(loader, without)
 
 
 def _rows_drawn(loader: Any) -> tuple[Sequence[Any], set[int]]:

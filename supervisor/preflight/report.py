@@ -108,9 +108,11 @@ class DataCheck(RecordModel):
         total: how many there are, None where the data do not say.
         read: how many of them were looked at.
         complete: whether that was all of them.
+        enough: whether the pass ended because the run needs no more; never where `complete`.
         rows: how many rows these are.
         bad_rows: those with something wrong.
         usual: what holds for so many rows that none of them is named, in words.
+        notes: what the pass did not come to, in words.
         smallest_batch: rows in the smallest batch of an epoch, where it is smaller than the others.
         largest_batch: rows in the largest one, None where that is not known.
     """
@@ -119,9 +121,11 @@ class DataCheck(RecordModel):
     total: int | None
     read: int
     complete: bool
+    enough: bool = False
     rows: int
     bad_rows: tuple[BadRow, ...] = ()
     usual: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     smallest_batch: int | None = None
     largest_batch: int | None = None
 

@@ -97,8 +97,9 @@ class Trial:
         found = ""
         batches = self._guard.batches(steps + MOST)
         began = started = self._clock.monotonic()
-        for _ in range(MOST):
-            outcome = self._update(batches)
+        # Data that come once alone need not last for more than the run.
+        for _ in range(min(MOST, steps) if self._once_alone else MOST):
+            outcome = self._update(batches, steps)
             self._wait_for_the_device()
             now = self._clock.monotonic()
             if outcome.applied:
@@ -125,10 +126,21 @@ class Trial:
             run_seconds=0.0,
         )
 
-    def _update(self, batches: Any) -> StepOutcome:
+    @property
+    def drawn(self) -> int:
+        """Batches that it has taken from the data."""
+        return self._guard.batches_drawn
+
+    @property
+    def _once_alone(self) -> bool:
+        return self._guard.parts.data.once_alone
+
+    def _update(self, batches: Any, steps: int) -> StepOutcome:
         try:
             batch = next(batches)
-        except InputError:
+        except InputError as error:
+            if self._once_alone:
+                raise InputError(f"{text_of(error)} (the run needs {steps:,} batches)") from error
             raise
         except Exception as error:
             raise TrialFailed(f"the data raised {_with_mend(error)}") from error

@@ -98,7 +98,7 @@ def _checkpoint(found: Preflight) -> list[str]:
 def _data(data: DataCheck) -> list[str]:
     of = "" if data.total is None or data.total == data.read else f" of {data.total:,}"
     rows = "" if data.unit == "rows" else f" ({data.rows:,} rows)"
-    how = "" if data.complete else f" ({_sampled(data)}; `--rows all` looks at every one)"
+    how = "" if data.complete else f" ({_sampled(data)})"
     bad = f"{len(data.bad_rows):,} with something wrong" if data.bad_rows else "nothing wrong"
     lines = [_line("data", f"{data.read:,}{of} {data.unit}{rows} looked at{how}: {bad}")]
     for fault, head in HEADS.items():
@@ -108,11 +108,13 @@ def _data(data: DataCheck) -> list[str]:
             lines += [_line("", f"  {_name(row)}: {row.what}") for row in rows_of[:SHOWN]]
         if len(rows_of) > SHOWN:
             lines.append(_line("", f"  and {len(rows_of) - SHOWN:,} more"))
-    return lines + [_line("", text) for text in data.usual]
+    return lines + [_line("", text) for text in (*data.usual, *data.notes)]
 
 
 def _sampled(data: DataCheck) -> str:
-    return "spread evenly" if data.unit == "rows" else "the first ones"
+    if data.enough:
+        return "the run needs no more"
+    return ("spread evenly" if data.unit == "rows" else "the first ones") + "; `--rows all` looks at every one"
 
 
 def _name(row: BadRow) -> str:

@@ -75,6 +75,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         if injector is not None:
             injector.batches_drawn = lambda: guard.batches_drawn
             injector.flush = guard.flush
+            injector.life = lambda: guard.parts.log.life
             injector.position = lambda: (guard.steps_done, guard.updates_attempted - 1)
         has_schedule = spec.resume and getattr(trainer, "scheduler", None) is not None
         if has_schedule and (longer := schedule_too_short(spec.layout, job.steps, type(trainer))) is not None:

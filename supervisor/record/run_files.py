@@ -84,11 +84,13 @@ class RunFiles:
             self.store.recover()
         held = layout.rank_events.exists() or bool(self.store.committed())
         if held and not resume:
-            raise InputError(
-                f"{run_dir}: holds a run already: resume it (`resume=True`), or choose another run directory"
-            )
+            how = f"supervisor resume {run_dir}" if layout.of_job else "`resume=True`"
+            raise InputError(f"{run_dir}: holds a run already: resume it ({how}), or choose another run directory")
         if resume and not self.store.committed():
-            raise InputError(f"{run_dir}: no checkpoint to resume from: start the run without `resume=True`")
+            anew = "start the run without `resume=True`"
+            if layout.of_job:
+                anew = "move it away and start the run anew, without --resume, or with another --run-dir"
+            raise InputError(f"{run_dir}: no checkpoint to resume from: {anew}")
         reporting.writer.claim(layout.writer, str(run_dir))
         run_id = run_id or _earlier_run_id(layout.rank_events) or _new_run_id()
         self.log = EventLog(layout.rank_events, run_id, 0, clock, listeners)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from supervisor.errors import said_by, traceback_of
 from supervisor.events.observation_file import ObservationFile
@@ -46,6 +46,13 @@ Evaluation = Callable[[], object]
 ProgressListener = Callable[[Progress], object]
 
 
+class Goodput(Protocol):
+    """Gives the goodput at a moment, by the account of the run's log."""
+
+    def __call__(self, now: float, applied_seconds: float, *, anew: bool) -> float | None:
+        """As `report.account.LiveAccount.goodput`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What is in force for the rest of a run, and what its log says of its time.
@@ -73,6 +80,7 @@ class RunLog:
         observations: where every update's measurement goes, None to keep none.
         silence: notices a training that goes on without learning.
         standing: gives what is in force now, beside the ledger.
+        goodput: that of the run so far, over all lives; None without a log: then this process is all that is known.
         metrics: what the last evaluation gave.
         applied_seconds: wall time of the updates that this process has applied.
         states_seconds: wall time for which it has waited for snapshots and checkpoints.
@@ -86,11 +94,14 @@ class RunLog:
     observations: ObservationFile | None
     silence: SilenceWatch = field(default_factory=SilenceWatch)
     standing: Callable[[], Standing] = Standing
+    goodput: Goodput | None = field(default=None, init=False)
     metrics: dict[str, float] = field(default_factory=dict, init=False)
     applied_seconds: float = field(default=0.0, init=False)
     states_seconds: float = field(default=0.0, init=False)
     lost: str | None = field(default=None, init=False)
     _said: set[str] = field(default_factory=set, init=False)
+    # Whether the log holds what has not been accounted for: its beginning, or what came of a discarded update.
+    _unread: bool = field(default=True, init=False)
 
     def started(self, steps: int | None, about: Mapping[str, Any], exempt_buffers: tuple[str, ...]) -> None:
         """Put the start of the run on record."""
@@ -116,10 +127,11 @@ class RunLog:
                     rung=engine.rung,
                     incidents=engine.incidents,
                     lr=observation.lr,
-                    goodput=self._goodput(self.ledger.seconds),
+                    goodput=self._goodput(seconds),
                 )
             )
         if seconds is None:
+            self._unread = True
             return
         self.applied_seconds += seconds
         if seconds > SLOW_STEP_SECONDS:
@@ -222,7 +234,6 @@ class RunLog:
         counters, engine, seconds = self.ledger.counters, self.ledger.engine, self.ledger.seconds
         standing = self.standing()
         account = standing.account
-        goodput = min(1.0, counters.useful_seconds / seconds) if seconds > 0 else None
         return RunSummary(
             status=status,
             steps=counters.step,
@@ -240,11 +251,18 @@ class RunLog:
             # Without a log this process is all that is known.
             seconds=seconds if account is None else account.seconds,
             cures=standing.cures,
-            goodput=goodput if account is None else account.goodput,
+            goodput=self._goodput_here(seconds) if account is None else account.goodput,
             account=account,
             reason=self.ledger.halt_reason if status is RunStatus.HALTED else self.lost,
             in_place=status is RunStatus.HALTED and self.ledger.halted_in_place,
         )
 
-    def _goodput(self, seconds: float) -> float | None:
+    def _goodput(self, seconds: float | None) -> float | None:
+        """The goodput at the end of an update that took so long; None where it was discarded."""
+        if self.goodput is None:
+            return self._goodput_here(self.ledger.seconds)
+        anew, self._unread = self._unread and seconds is not None, self._unread and seconds is None
+        return self.goodput(self.ledger.now(), self.applied_seconds + (seconds or 0.0), anew=anew)
+
+    def _goodput_here(self, seconds: float) -> float | None:
         return min(1.0, self.ledger.counters.useful_seconds / seconds) if seconds > 0 else None

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
 
 from supervisor.events import schema
 from supervisor.faults import Fault, FaultRecord
-from supervisor.rehearsal.history import RESTART, Flagged, History
+from supervisor.rehearsal.history import RESTART, AnEvent, Flagged, Happened, History, Moment
 
 __all__ = ["Strike", "attribute"]
 
@@ -21,9 +19,9 @@ class Strike:
     Attributes:
         record: where it was injected.
         fault: its entry in the script.
-        life: the life of the worker that it struck in.
+        at: when it struck: in which life of the worker, and after how many seconds of the run.
         found: what detected it, None where nothing did.
-        found_at: when.
+        found_at: when, in seconds of the run.
         delay_steps: attempted updates between the strike and its detection; None where it is not found in a step.
         flagged: the flagged updates that it is to blame for, the one that detected it first.
         cured_by: what ended its effect: the action that cured its incident, `restart`, or what else did.
@@ -33,9 +31,9 @@ class Strike:
 
     record: FaultRecord
     fault: Fault
-    life: int
+    at: Moment
     found: str | None = None
-    found_at: datetime | None = None
+    found_at: float | None = None
     delay_steps: int | None = None
     flagged: list[Flagged] = field(default_factory=list)
     cured_by: str | None = None
@@ -70,12 +68,12 @@ def attribute(
     Returns:
         The strikes, in order; and the flagged updates that belong to none of them.
     """
-    strikes = [Strike(record, faults[record.fault], history.life_at(record.time)) for record in records]
+    strikes = [Strike(record, faults[record.fault], history.moment_of(record)) for record in records]
     decided = [flagged for flagged in history.flagged if flagged.incident is not None]
     blamed: dict[int, list[Strike]] = {}
     for strike in strikes:
         for flagged in decided:
-            same = (flagged.life, flagged.update) == (strike.life, strike.record.update)
+            same = (flagged.life, flagged.update) == (strike.at.life, strike.record.update)
             if same and flagged.signals & strike.expected:
                 _blame(strike, flagged, blamed)
     for strike in strikes:
@@ -87,7 +85,7 @@ def attribute(
     unexplained = [flagged for flagged in decided if id(flagged) not in blamed]
     for flagged in list(unexplained):
         sharing = [s for s in strikes if any(each.incident is flagged.incident for each in s.flagged)]
-        before = [strike for strike in sharing if strike.record.time <= flagged.at]
+        before = [strike for strike in sharing if _place(strike) <= (flagged.life, flagged.update)]
         if before:
             before[-1].flagged.append(flagged)
             unexplained.remove(flagged)
@@ -97,6 +95,11 @@ def attribute(
             _look_outside_the_step(strike, history)
     _share_with_damaged_checkpoints(strikes, history)
     return strikes, unexplained
+
+
+def _place(strike: Strike) -> tuple[int, int]:
+    """The update that it struck at: within a life updates only grow."""
+    return strike.at.life, strike.record.update or 0
 
 
 def _blame(strike: Strike, flagged: Flagged, blamed: dict[int, list[Strike]]) -> None:
@@ -110,7 +113,7 @@ def _blame(strike: Strike, flagged: Flagged, blamed: dict[int, list[Strike]]) ->
 
 
 def _shows_later(flagged: Flagged, strike: Strike, blamed: Sequence[Strike]) -> bool:
-    if flagged.life != strike.life or strike.record.update is None or flagged.update < strike.record.update:
+    if flagged.life != strike.at.life or strike.record.update is None or flagged.update < strike.record.update:
         return False
     explained = set().union(*(other.expected for other in blamed)) if blamed else set()
     return bool(flagged.signals & strike.expected - explained)
@@ -131,50 +134,51 @@ def _look_outside_the_step(strike: Strike, history: History) -> None:
     """Faults of the process and of the disk show in what happens to the worker and to its files."""
     struck, kind = strike.record, strike.fault.kind
 
-    def first(events: Iterable[Any], fits: Callable[[Any], bool]) -> Any:
-        return next((event for event in events if event.time >= struck.time and fits(event)), None)
+    def first(events: Iterable[Happened[AnEvent]], fits: Callable[[AnEvent], bool]) -> Happened[AnEvent] | None:
+        return next((each for each in events if each.at >= strike.at and fits(each.event)), None)
 
-    def warning_of(beginning: str, fits: Callable[[schema.WarningEvent], bool]) -> schema.WarningEvent | None:
-        found: schema.WarningEvent | None
+    def warning_of(beginning: str, fits: Callable[[schema.WarningEvent], bool]) -> Happened[schema.WarningEvent] | None:
         found = first(history.warnings, lambda event: event.message.startswith(beginning) and fits(event))
-        return found if found is not None and history.life_at(found.time) == strike.life else None
+        return found if found is not None and found.at.life == strike.at.life else None
 
     match kind:
         case "hang" | "kill_worker":
             event = schema.WorkerStalledEvent if kind == "hang" else schema.WorkerExitedEvent
             _died(strike, first(history.processes, lambda each: isinstance(each, event)), history)
         case "corrupt_checkpoint":
-            rejected = [event for event in history.rejected if not event.reason.startswith("abandoned")]
+            rejected = [each for each in history.rejected if not each.event.reason.startswith("abandoned")]
             if found := first(rejected, lambda event: event.path == struck.target):
-                _found(strike, found)
+                _found(strike, found.at)
                 strike.cured_by = "older checkpoint"
         case "disk_full":
             if warning := warning_of("checkpoint", lambda _: True):
-                _found(strike, warning)
-                saved = any(event.time > warning.time for event in history.saved)
+                _found(strike, warning.at)
+                saved = any(each.at > warning.at for each in history.saved)
                 strike.cured_by = "next write" if saved else None
         case "slow_step":
             if warning := warning_of("slow step", lambda event: event.update == struck.update):
-                _found(strike, warning)
+                _found(strike, warning.at)
                 strike.delay_steps = 0
                 strike.cured_by = "waiting"
-                strike.seconds_beside = (warning.time - struck.time).total_seconds()
+                strike.seconds_beside = warning.at.seconds - strike.at.seconds
 
 
-def _found(strike: Strike, event: Any) -> None:
+def _found(strike: Strike, at: Moment) -> None:
     strike.found = strike.fault.expected_signals[0]
-    strike.found_at = event.time
+    strike.found_at = at.seconds
 
 
-def _died(strike: Strike, event: Any, history: History) -> None:
-    resumed = history.resumed_after(strike.record.time)
-    if event is None or (resumed is not None and resumed.time < event.time):
+def _died(
+    strike: Strike, death: Happened[schema.WorkerExitedEvent | schema.WorkerStalledEvent] | None, history: History
+) -> None:
+    resumed = history.resumed_after(strike.at.life)
+    if death is None or (resumed is not None and resumed.at < death.at):
         return
-    _found(strike, event)
+    _found(strike, death.at)
     if resumed is not None:
         strike.cured_by = RESTART
-        strike.steps_lost = max(0, (strike.record.step or 0) - _went_on_from(resumed))
-        strike.seconds_beside = (resumed.time - strike.record.time).total_seconds()
+        strike.steps_lost = max(0, (strike.record.step or 0) - _went_on_from(resumed.event))
+        strike.seconds_beside = resumed.at.seconds - strike.at.seconds
 
 
 def _went_on_from(resumed: schema.RunStartedEvent | schema.RunResumedEvent) -> int:
@@ -184,13 +188,14 @@ def _went_on_from(resumed: schema.RunStartedEvent | schema.RunResumedEvent) -> i
 def _share_with_damaged_checkpoints(strikes: Sequence[Strike], history: History) -> None:
     """Move what a restart lost only because newer checkpoints were damaged from the death to the damage."""
     for death in [strike for strike in strikes if strike.cured_by == RESTART and not strike.flagged]:
-        resumed = history.resumed_after(death.record.time)
+        resumed = history.resumed_after(death.at.life)
         if resumed is None:
             continue
-        until = _went_on_from(resumed)
+        until = _went_on_from(resumed.event)
         for damage in strikes:
-            between = damage.found_at is not None and death.record.time <= damage.found_at <= resumed.time
+            found_at = damage.found_at
+            between = found_at is not None and death.at.seconds <= found_at <= resumed.at.seconds
             if damage.fault.kind == "corrupt_checkpoint" and between:
-                damaged = next(e for e in history.rejected if e.time == damage.found_at)
+                damaged = next(each.event for each in history.rejected if each.at.seconds == found_at)
                 lost = max(0, damaged.checkpoint_step - until)
                 damage.steps_lost, death.steps_lost = lost, max(0, death.steps_lost - lost)

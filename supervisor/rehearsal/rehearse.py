@@ -8,13 +8,18 @@ from pathlib import Path
 
 from supervisor.errors import ExitCode, InputError
 from supervisor.faults import Fault, load_faults
+from supervisor.faults.model import ForwardException, NanSample, ParameterFault
 from supervisor.job import ResolvedJob, load_job
+from supervisor.process.helper import run_helper
 from supervisor.process.parent import Parent
+from supervisor.process.spec import WorkerSpec
 from supervisor.rehearsal.score import Score, score_run
 from supervisor.report.status import RunState, read_status
 from supervisor.run_layout import RunLayout, replace_file
 
 __all__ = ["Rehearsal"]
+
+FIT = "supervisor.process.faults_entry"
 
 SAME = ("trainer", "config", "seed", "steps")
 """What a reference has to share with the job for the comparison to mean anything."""
@@ -59,7 +64,9 @@ class Rehearsal:
         Raises:
             InputError: the run directory cannot be used.
         """
-        steps = self._resolved.job.steps
+        steps, rehearsed = self._resolved.job.steps, self._part("rehearsal", self._source)
+        if not _fit(self._faults, rehearsed):
+            return ExitCode.BAD_INPUT, None
         if self._reference is None:
             say(f"Reference: {steps} steps without faults, in {self.directory}/reference")
             code = Parent(self._part("reference", None)).run()
@@ -67,7 +74,6 @@ class Rehearsal:
                 say(f"The reference did not finish (exit code {code:d}): there is nothing to compare with")
                 return code, None
         say(f"Rehearsal: {steps} steps with {len(self._faults)} faults, in {self.directory}/rehearsal")
-        rehearsed = self._part("rehearsal", self._source)
         code = Parent(rehearsed).run()
         if code is ExitCode.BAD_INPUT:
             return code, None
@@ -108,6 +114,23 @@ def _loaded(resolved: ResolvedJob, typed: str | None) -> Sequence[Fault]:
         where = typed if typed is not None else resolved.where("faults")
         raise InputError(f"{where}: faults: the list is empty: write one, as `- {{kind: nan_batch, at_batch: 100}}`")
     return faults
+
+
+def _fit(faults: Sequence[Fault], rehearsed: ResolvedJob) -> bool:
+    """Whether what the faults name is there in the trainer; where it is not, that was said.
+
+    Asked before the reference is trained, which may take hours.
+    """
+    if not any(_names_something(fault) for fault in faults):
+        return True
+    spec = WorkerSpec.of(rehearsed, run_id="faults", resume=False)
+    return run_helper(FIT, told=spec.to_line().decode("ascii"), output=2) != ExitCode.BAD_INPUT
+
+
+def _names_something(fault: Fault) -> bool:
+    return isinstance(fault, ParameterFault | NanSample) or (
+        isinstance(fault, ForwardException) and fault.module is not None
+    )
 
 
 def _check_reference(typed: str, resolved: ResolvedJob) -> None:

@@ -203,9 +203,9 @@ def score(
 def _strike_score(strike: Strike, step_seconds: float) -> StrikeScore:
     right = strike.cause in strike.fault.expected_causes if strike.cause and strike.fault.expected_causes else None
     incident = strike.flagged[0].incident if strike.flagged else None
-    delay = None if strike.found_at is None else (strike.found_at - strike.record.time).total_seconds()
+    delay = None if strike.found_at is None else strike.found_at - strike.at.seconds
     return StrikeScore(
-        **strike.record.model_dump(exclude={"time"}),
+        **strike.record.model_dump(exclude={"time", "life", "monotonic"}),
         detected=strike.found,
         delay_steps=strike.delay_steps,
         delay_seconds=delay,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from supervisor.errors import InputError
 from supervisor.events import schema
-from supervisor.events.event_file import EventFile
 from supervisor.events.reader import merged
 from supervisor.events.schema import Event
+from supervisor.events.sparse_file import SparseFile
 from supervisor.events.time_account import TimeAccount
 from supervisor.records import SignalName
 from supervisor.report.kept_work import KeptWork
@@ -55,18 +55,39 @@ class LiveAccount:
 
     def __init__(self, run_dir: Path) -> None:
         self._layout = RunLayout(run_dir)
-        self._files: dict[Path, EventFile] = {}
+        self._files: dict[Path, SparseFile] = {}
         self._accounting = Accounting()
+        # Where it stood when it was read: training, wall time, the updates in it, and the monotonic clock.
+        self._then: tuple[float, float, float, float] | None = None
 
     def read(self) -> TimeAccount | None:
         """The account so far; None where the log cannot be read."""
         with contextlib.suppress(OSError, InputError):
             for path in self._layout.event_files():
-                self._files.setdefault(path, EventFile(path, with_void=True, sparse=True))
+                self._files.setdefault(path, SparseFile(path))
             for event, _ in merged(self._files.values()):
                 self._accounting.tell(event)
             return self._accounting.account
         return None
+
+    def goodput(self, now: float, applied_seconds: float, *, anew: bool) -> float | None:
+        """The goodput at this moment, as the account will have it; None before anything was trained.
+
+        It costs nothing beside a step, unless the log is read.
+
+        Args:
+            now: the monotonic clock, in seconds.
+            applied_seconds: what the updates of this process have taken so far.
+            anew: read on in the log first: something else than applied updates has happened since.
+        """
+        if anew and (account := self.read()) is not None:
+            clock, applied = self._accounting.timeline.monotonic, self._accounting.applied_seconds
+            self._then = None if clock is None else (account.training, account.seconds, applied, clock)
+        if self._then is None:
+            return None
+        training, seconds, applied, clock = self._then
+        useful = training + max(0.0, applied_seconds - applied)
+        return min(1.0, useful / (seconds + now - clock)) if useful > 0 else None
 
 
 class Accounting:
@@ -92,6 +113,11 @@ class Accounting:
         """The account so far."""
         looking = {"other": self._spent["other"] + self._work.pending + self._work.rest + self._looking}
         return TimeAccount(**{**self._spent, **looking}, training=self._work.kept, wasted=self._work.wasted)
+
+    @property
+    def applied_seconds(self) -> float:
+        """Of what the process at work says that its updates have taken, how much is in the account."""
+        return self._work.applied_seconds
 
     def tell(self, event: Event) -> None:
         """Take in the next event."""

@@ -17,6 +17,7 @@ class KeptWork:
         pending: seconds since the last step that is known of.
         rest: seconds that no update took.
         wasted: seconds of updates that were discarded or lost.
+        applied_seconds: how far the updates of the process at work are given to steps, of what they have taken.
         mean_seconds: of an update, where nothing says more; None before the first.
     """
 
@@ -29,7 +30,7 @@ class KeptWork:
         self._stretches: list[tuple[float, float, float]] = []
         self._step = 0.0
         self._flagged: list[int] = []
-        self._applied_seconds = 0.0
+        self.applied_seconds = 0.0
 
     @property
     def kept(self) -> float:
@@ -38,7 +39,7 @@ class KeptWork:
 
     def begin_life(self) -> None:
         """Another process goes on, and counts from zero."""
-        self._applied_seconds = 0.0
+        self.applied_seconds = 0.0
         self._flagged.clear()
 
     def flagged(self, step: int) -> None:
@@ -58,9 +59,9 @@ class KeptWork:
         if applied_seconds is None or math.isnan(applied_seconds):
             taken = self.pending if self.mean_seconds is None else (count - flagged) * self.mean_seconds
         else:
-            taken = applied_seconds - self._applied_seconds
+            taken = applied_seconds - self.applied_seconds
         taken = min(max(taken, 0.0), self.pending)
-        self._applied_seconds += taken
+        self.applied_seconds += taken
         self.rest += self.pending - taken
         self.pending = 0.0
         if taken and count:

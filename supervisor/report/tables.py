@@ -60,7 +60,7 @@ def render_status(status: Status) -> RenderableType:
             "incidents": f"{status.incidents}{f' ({kinds})' if kinds else ''}",
             "cured by": _counts(status.cured_by),
             "warnings": _warnings(status),
-            "bad batches": _bad_batches(status),
+            **_bad_batches(status),
             "cures in force": ", ".join(status.cures) or None,
             "rung": None if status.rung is None else f"{status.rung} (incident {status.open_incident} is open)",
             "last checkpoint": status.last_checkpoint,
@@ -98,15 +98,18 @@ def _warnings(status: Status) -> str | None:
     return "\n".join([f"{status.warnings}{', the last that differ' if more else ''}:", *status.last_warnings])
 
 
-def _bad_batches(of: Status | RunSummary) -> str | None:
-    """How many were discarded for their data, and which rows are left out since."""
+def _bad_batches(of: Status | RunSummary) -> dict[str, str | None]:
+    """How many batches were discarded for their data, and which rows are left out since.
+
+    Without experiments nobody has judged the batches that such rows were found in, and rows may be left out from the
+    start: then the rows stand by themselves, beside no count.
+    """
     rows = of.quarantined
     shown = ", ".join(str(row) for row in rows[:10]) + (" ..." if len(rows) > 10 else "")
+    if not of.bad_batches:
+        return {"rows left out": f"{len(rows)} of the data set: {shown}" if rows else None}
     counted = "1 row of the data set is" if len(rows) == 1 else f"{len(rows)} rows of the data set are"
-    left_out = f"{counted} left out: {shown}" if rows else None
-    if not of.bad_batches and left_out is None:
-        return None
-    return f"{of.bad_batches}{f' ({left_out})' if left_out else ''}"
+    return {"bad batches": f"{of.bad_batches}{f' ({counted} left out: {shown})' if rows else ''}"}
 
 
 def render_summary(summary: RunSummary, run_dir: Path | None = None) -> RenderableType:
@@ -174,7 +177,7 @@ def _sums(summary: RunSummary, run_dir: Path | None) -> Table:
         {
             "steps": f"{summary.steps}: {summary.applied_steps} applied",
             "skipped": f"{summary.skipped_steps} flagged updates discarded",
-            "bad batches": _bad_batches(summary),
+            **_bad_batches(summary),
             "incidents": str(summary.incidents),
             "cures in force": ", ".join(summary.cures) or None,
             "warnings": f"{summary.warnings}{where}" if summary.warnings else None,

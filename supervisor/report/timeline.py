@@ -21,6 +21,11 @@ class Timeline:
         self._boots: dict[int | None, str] = {}
         self._last: tuple[str | None, float | None, datetime] | None = None
 
+    @property
+    def monotonic(self) -> float | None:
+        """The reading of the monotonic clock that `now` stands for; None where the lines do not say."""
+        return None if self._last is None else self._last[1]
+
     def tell(self, event: Event) -> float:
         """Take in the next event, and give the seconds since the one before."""
         if event.boot is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,14 +24,26 @@ def script(*faults: dict[str, Any]) -> Any:
 
 
 class Log:
-    """Events written by hand; the run started at second 0."""
+    """Events written by hand; the run started at second 0.
 
-    def __init__(self) -> None:
+    Args:
+        clock: the time of day at a second of the run. Given, lives are counted and the monotonic clock is on each line,
+            as where there is a parent; without it a log of before is written.
+    """
+
+    def __init__(self, clock: Callable[[float], datetime] | None = None) -> None:
         self.events: list[Any] = []
+        self._clock = clock
+        self._life = 0
         self.add(0, schema.RunStartedEvent)
 
     def add(self, when: float, model: Any, /, *, rank: int | None = 0, **fields: Any) -> None:
-        self.events.append(model(time=at(when), rank=rank, **fields))
+        self._life += model in (schema.RunStartedEvent, schema.RunResumedEvent)
+        if self._clock is None:
+            stamp: dict[str, Any] = {"time": at(when)}
+        else:
+            stamp = {"time": self._clock(when), "life": self._life, "monotonic": 500 + when, "boot": "b"}
+        self.events.append(model(rank=rank, **stamp, **fields))
 
     def dies(self, seconds: float, classification: str, **fields: Any) -> None:
         self.add(
@@ -94,5 +107,7 @@ class Log:
         self.add(seconds, schema.RunFinishedEvent, status="finished", summary=summary, applied_seconds=useful)
 
 
-def record(fault: int, kind: str, step: int, seconds: float, target: str | None = None) -> FaultRecord:
-    return FaultRecord(fault=fault, kind=kind, batch=step, step=step, update=step, time=at(seconds), target=target)
+def record(fault: int, kind: str, step: int, seconds: float, target: str | None = None, **stamp: Any) -> FaultRecord:
+    """A strike; `stamp` has its `time`, `life` and `monotonic` where these are not those of a log of before."""
+    placed = {"time": at(seconds), **stamp}
+    return FaultRecord(fault=fault, kind=kind, batch=step, step=step, update=step, target=target, **placed)

@@ -205,3 +205,9 @@ def test_a_disk_that_refuses_is_one() -> None:
 def test_a_folder_that_is_not_there_cannot_be_synchronised(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         sync_folder(tmp_path / "missing")
+
+
+def test_a_run_of_a_job_is_told_by_its_job_file(tmp_path: Path) -> None:
+    assert not RunLayout(tmp_path).of_job
+    (tmp_path / "job.yaml").touch()
+    assert RunLayout(tmp_path).of_job

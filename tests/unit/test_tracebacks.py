@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import supervisor.tracebacks
-from supervisor.tracebacks import crash_in, last_line, raised_at
+from supervisor.tracebacks import crash_in, last_line, raised_at, users_frame
 
 LIBRARY = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -83,3 +83,11 @@ def test_without_one_there_is_none(stacks: str | None):
 
 def test_one_without_a_python_stack_is_named_alone():
     assert crash_in("Fatal Python error: Aborted\n\n<no Python frame>\n") == "Fatal Python error: Aborted"
+
+
+def test_a_frame_that_is_installed_is_not_the_users():
+    installed = f'  File "/x/lib/{LIBRARY}/re.py", line 3, in match\n'
+    assert users_frame(installed + "V: no") is None
+    found = users_frame('  File "/x/mine.py", line 7, in loss\n' + installed + "V: no")
+    assert found is not None
+    assert found.place == "/x/mine.py:7"

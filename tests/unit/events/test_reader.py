@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor.errors import InputError
-from supervisor.events import event_file
+from supervisor.events import sparse_file
 from supervisor.events.reader import follow, read_events, read_sparsely
 from supervisor.events.schema import (
     Event,
@@ -327,7 +327,7 @@ def test_of_a_long_log_only_the_lines_that_matter_are_looked_into(tmp_path: Path
         log.emit(StepEvent(step=number, update=number, **values))
         if number % 100 == 99:
             log.emit(note(number, number))
-    with mock.patch.object(event_file, "parse_event", wraps=event_file.parse_event) as parsed:
+    with mock.patch.object(sparse_file, "parse_event", wraps=sparse_file.parse_event) as parsed:
         found = [event.update for event, _ in read_sparsely(tmp_path)]
     assert found == [99, 99, 199, 199, 299, 299]
     assert parsed.call_count < 20

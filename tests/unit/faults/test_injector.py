@@ -198,12 +198,14 @@ def test_a_strike_is_on_record_with_its_place_and_time_before_it_is_made(tmp_pat
     faults = script({"kind": "forward_exception", "at_batch": 3}, {"kind": "nan_weight", "at_batch": 4})
     injector = FaultInjector(faults, trainer, run_dir=tmp_path, clock=clock)
     injector.position = lambda: (2, 5)
+    injector.life = lambda: 3
     injector.batches_drawn = lambda: 4
     with pytest.raises(RuntimeError, match="injected"):
         injector.loss(trainer.data[3])
     (written,) = read_fault_records(RunLayout(tmp_path).faults)
     assert (written.fault, written.kind, written.batch, written.step, written.update) == (0, faults[0].kind, 3, 2, 5)
     assert written.time == clock.now()
+    assert (written.life, written.monotonic) == (3, clock.monotonic())
     # Asked for again, as a diagnosis does: what has struck strikes no second time.
     assert torch.isfinite(injector.loss(trainer.data[3]))
     injector.batches_drawn = lambda: 5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -74,41 +73,28 @@ def test_nothing_is_left_of_a_job_without_bad_rows(job: ResolvedJob, process: Pr
     assert process.told.worker.run_dir == tmp_path / "runs" / "mine"
 
 
-def test_bad_rows_are_listed_beside_the_job_and_no_list_is_replaced(job: ResolvedJob, process: Process) -> None:
+def test_bad_rows_are_listed_and_the_next_preflight_replaces_the_list(
+    job: ResolvedJob, process: Process, tmp_path: Path
+) -> None:
     process.bad = BAD
-    assert preflight(job, rows=None).quarantine == "job-quarantine.jsonl"
-    first = Path("job-quarantine.jsonl").read_text()
     found = preflight(job, rows=None)
-    assert (found.quarantine, found.quarantined) == ("job-quarantine-2.jsonl", 2)
-    assert Path("job-quarantine.jsonl").read_text() == first == Path("job-quarantine-2.jsonl").read_text()
-    samples = read_quarantine("job-quarantine.jsonl")
-    assert [(each.index, each.reason) for each in samples] == [
-        (3, "cannot be read: ValueError: torn"),
-        (5, "not finite: nan"),
-    ]
-    assert json.loads(first.splitlines()[0])["incident"] is None
+    assert (found.quarantine, found.quarantined) == ("job-quarantine.jsonl", 2)
+    before = names(tmp_path)
+    process.bad = BAD[:1]
+    assert preflight(job, rows=None).quarantined == 1
+    assert names(tmp_path) == before
+    assert [each.index for each in read_quarantine("job-quarantine.jsonl")] == [3]
 
 
-def test_the_list_goes_where_the_user_says_but_not_over_a_file(job: ResolvedJob, process: Process) -> None:
-    process.bad = BAD
-    assert preflight(job, rows=None, quarantine_out="lists/mine.jsonl").quarantine == "lists/mine.jsonl"
-    process.told = None
-    with pytest.raises(InputError, match=r"--quarantine-out lists/mine\.jsonl: is there already: write another name"):
-        preflight(job, rows=None, quarantine_out="lists/mine.jsonl")
+def test_what_cannot_be_replaced_is_said_before_anything_is_tried(job: ResolvedJob, process: Process) -> None:
+    Path("mine.jsonl").write_text('{"index": 7}\n')
+    with pytest.raises(InputError, match=r"--quarantine-out mine\.jsonl: is there already, and is no list of a pre"):
+        preflight(job, rows=None, quarantine_out="mine.jsonl")
     assert process.told is None
-    Path("file").touch()
-    with pytest.raises(InputError, match=r"file/mine\.jsonl: cannot be written"):
-        preflight(job, rows=None, quarantine_out="file/mine.jsonl")
 
 
-def test_the_new_list_holds_the_rows_of_the_jobs_own(resolve: Resolve, process: Process, tmp_path: Path) -> None:
-    (tmp_path / "own.jsonl").write_text('{"index": 99}\n')
-    process.bad = BAD
-    found = preflight(resolve(quarantine="own.jsonl"), rows=None)
-    assert found.quarantine is not None
-    assert [each.index for each in read_quarantine(found.quarantine)] == [99, 3, 5]
+def test_a_job_whose_own_list_is_torn_is_not_tried(resolve: Resolve, process: Process, tmp_path: Path) -> None:
     (tmp_path / "own.jsonl").write_text("no list\n")
-    process.told = None
     with pytest.raises(InputError, match=r"own\.jsonl:1: is no quarantined sample"):
         preflight(resolve(quarantine="own.jsonl"), rows=None)
     assert process.told is None

@@ -1,4 +1,4 @@
-"""A bar on a terminal, and not a byte elsewhere."""
+"""A bar on a terminal, and elsewhere a line where it takes long."""
 
 from __future__ import annotations
 
@@ -21,8 +21,22 @@ def drawn(*, terminal: bool, tick: float = 1.0) -> str:
     return stream.getvalue()
 
 
-def test_nothing_is_written_into_a_pipe() -> None:
+def test_nothing_is_written_into_a_pipe_where_it_is_short() -> None:
     assert drawn(terminal=False) == ""
+
+
+def test_a_pipe_gets_a_line_now_and_then_where_it_takes_long() -> None:
+    assert drawn(terminal=False, tick=30.0) == (
+        "supervisor: reading the data: 20 of 30 rows\nsupervisor: reading the data: 30 of 30 rows\n"
+    )
+
+
+def test_what_has_no_known_end_is_counted() -> None:
+    stream, clock = io.StringIO(), FakeClock()
+    with PassProgress("batches", None, Console(file=stream), clock) as progress:
+        clock.advance(31)
+        progress.shown(12345)
+    assert stream.getvalue() == "supervisor: reading the data: 12,345 batches\n"
 
 
 def test_a_terminal_shows_how_far_it_is() -> None:

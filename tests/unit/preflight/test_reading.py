@@ -150,3 +150,12 @@ def test_data_that_go_on_after_an_exception_are_read_on() -> None:
     reader = reader_of(Once())
     assert [each.error is None for each in reader.read(None)] == [True, False, True, True]
     assert (reader.ended_by, reader.complete) == (None, True)
+
+
+def test_data_without_a_length_are_read_as_far_as_the_run_needs() -> None:
+    reader = reader_of(iter([torch.zeros(4)] * 9), needed=3)
+    assert [len(each.rows) for each in reader.read(None)] == [4, 4, 4]
+    assert (reader.complete, reader.enough) == (False, True)
+    whole = reader_of([torch.zeros(4)] * 9, needed=3)
+    assert len([*whole.read(None)]) == 9
+    assert (whole.complete, whole.enough) == (True, False)

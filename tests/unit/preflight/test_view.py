@@ -105,3 +105,15 @@ def test_long_lines_are_broken_for_a_terminal_under_what_they_belong_to() -> Non
         "                row 5: word word word word word",
         "                word word word word",
     ]
+
+
+def test_a_pass_that_ends_at_what_the_run_needs_says_so() -> None:
+    data = DataCheck(unit="batches", total=None, read=9, complete=False, enough=True, rows=72)
+    lines = render_preflight(WHOLE.model_copy(update={"data": data, "warnings": ()}))
+    assert lines[9] == "  data        9 batches (72 rows) looked at (the run needs no more): nothing wrong"
+
+
+def test_what_was_not_looked_at_is_said_under_the_data() -> None:
+    data = DATA.model_copy(update={"notes": ("not looked at: the rest",)})
+    lines = render_preflight(WHOLE.model_copy(update={"data": data, "warnings": ()}))
+    assert lines[10] == "              not looked at: the rest"

@@ -129,6 +129,21 @@ class TestAResumedRun:
             opened(tmp_path / "run", resume=True)
         assert (tmp_path / "run").exists() is there
 
+    @pytest.mark.parametrize(("of_job", "said"), [(True, "--resume"), (False, "`resume=True`")])
+    def test_the_run_of_a_job_is_told_by_the_flags_of_the_command_line(
+        self, of_job: bool, said: str, tmp_path: Path
+    ) -> None:
+        opened(tmp_path).log.emit(RunStartedEvent(steps=9))
+        if of_job:
+            (tmp_path / "job.yaml").touch()
+        with pytest.raises(InputError, match="no checkpoint to resume from: ") as raised:
+            opened(tmp_path, resume=True)
+        assert said in str(raised.value)
+        assert ("resume=True" in str(raised.value)) is not of_job
+        with pytest.raises(InputError, match="holds a run already: ") as raised:
+            opened(tmp_path)
+        assert ("resume=True" in str(raised.value)) is not of_job
+
     def test_the_only_checkpoint_is_found_where_a_killed_writer_left_it(self, tmp_path: Path) -> None:
         """Between the two renames of a replacement it stands under another name."""
         path = written(tmp_path)

@@ -91,6 +91,24 @@ def test_a_discarded_step_is_shown_and_not_on_record() -> None:
     assert (run.heard[0].rung, run.heard[0].incidents, run.heard[0].lr_scale, run.heard[0].lr) == (0, 1, 0.5, 0.25)
 
 
+def test_the_goodput_shown_is_that_of_the_account_which_is_read_where_something_happened() -> None:
+    run, asked = Run(every=100), []
+
+    def goodput(now: float, applied_seconds: float, *, anew: bool) -> float:
+        asked.append((applied_seconds, anew))
+        return 0.25
+
+    run.log.goodput = goodput
+    run.step()
+    run.step()
+    run.flag()
+    run.flag()
+    run.step()
+    run.step()
+    assert {progress.goodput for progress in run.shown} == {0.25}
+    assert asked == [(0.5, True), (1.0, False), (1.0, False), (1.0, False), (1.5, True), (2.0, False)]
+
+
 def test_what_every_update_measured_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
     seen = Observation(4, 5, 1.0, 2.0)
     Run(folder=tmp_path).log.observed(seen)

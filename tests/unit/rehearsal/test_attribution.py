@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.logs import Log, at, record, script
+from support.logs import Log, record, script
 
 from supervisor.events import schema
 from supervisor.faults import FaultRecord
@@ -26,8 +26,8 @@ def test_a_finding_at_the_very_update_is_the_faults() -> None:
     log.flags(10, 45, "nonfinite_gradient", incident=1, cause="not_reproducible")
     log.closes(20, 66, 1)
     (strike,), unexplained = attributed(log, fault(0, "nan_gradient", 45, 9))
-    assert (strike.found, strike.found_at, strike.delay_steps) == ("nonfinite_gradient", at(10), 0)
-    assert (strike.cured_by, strike.cause, strike.life) == ("skip_batch", "not_reproducible", 1)
+    assert (strike.found, strike.found_at, strike.delay_steps) == ("nonfinite_gradient", 10.0, 0)
+    assert (strike.cured_by, strike.cause, strike.at.life) == ("skip_batch", "not_reproducible", 1)
     assert (strike.steps_lost, strike.seconds_beside) == (1, 2.25)
     assert unexplained == []
 
@@ -96,7 +96,7 @@ class TestOutsideTheStep:
         log.dies(12, "killed")
         log.resumes(15, 40)
         (strike,), _ = attributed(log, fault(0, "kill_worker", 45, 10))
-        assert (strike.found, strike.found_at, strike.cured_by) == ("worker_exited", at(12), "restart")
+        assert (strike.found, strike.found_at, strike.cured_by) == ("worker_exited", 12.0, "restart")
         assert (strike.steps_lost, strike.seconds_beside) == (5, 5.0)
 
     def test_a_death_that_nothing_followed_cost_nothing_that_is_known(self) -> None:
@@ -117,7 +117,7 @@ class TestOutsideTheStep:
         log.add(12, schema.WarningEvent, message="checkpoint: step 40 could not be written")
         log.add(30, schema.CheckpointSavedEvent, checkpoint_step=60, path="p")
         (strike,), _ = attributed(log, fault(0, "disk_full", 35, 10))
-        assert (strike.found, strike.found_at, strike.cured_by) == ("warning: checkpoint", at(12), "next write")
+        assert (strike.found, strike.found_at, strike.cured_by) == ("warning: checkpoint", 12.0, "next write")
 
     def test_a_slow_step_costs_the_time_until_its_warning(self) -> None:
         log = Log()

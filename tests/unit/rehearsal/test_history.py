@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.logs import Log, at
+from support.logs import Log, at, record
 
 from supervisor.events import schema
 from supervisor.rehearsal.history import RESTART, History
@@ -18,9 +18,9 @@ class TestFlagged:
         log = Log()
         log.flags(10, 45, "nonfinite_loss", incident=1, restored_step=40, cause="bad_input")
         (flagged,) = History(log.events).flagged
-        assert (flagged.life, flagged.step, flagged.update, flagged.at) == (1, 45, 45, at(10))
+        assert (flagged.life, flagged.step, flagged.update, flagged.at) == (1, 45, 45, 10.0)
         assert (flagged.signals, flagged.cause) == ({"nonfinite_loss"}, "bad_input")
-        assert (flagged.restored_step, flagged.answered_at) == (40, at(12))
+        assert (flagged.restored_step, flagged.answered_at) == (40, 12.0)
         assert flagged.steps_lost == 1 + 5
         # The diagnosis, and from the finding until the last action had done its work.
         assert flagged.seconds_answering == 0.25 + 2.0
@@ -89,14 +89,25 @@ class TestLives:
         log = Log()
         log.resumes(20, 40)
         history = History(log.events)
-        assert [history.life_at(at(seconds)) for seconds in (-1, 0, 19, 20, 99)] == [0, 1, 1, 2, 2]
+        moments = [history.moment_of(record(0, "hang", 1, seconds)) for seconds in (-1, 0, 19, 20, 99)]
+        assert moments == [(0, -1.0), (1, 0.0), (1, 19.0), (2, 20.0), (2, 99.0)]
+
+    def test_a_strike_that_names_its_life_is_placed_by_the_monotonic_clock(self) -> None:
+        log = Log(clock=lambda seconds: at(-seconds))
+        log.resumes(20, 40)
+        history = History(log.events)
+        struck = record(0, "hang", 1, 7, life=1, monotonic=507.0)
+        assert history.moment_of(struck) == (1, 7.0)
+        assert history.moment_of(struck.model_copy(update={"life": 2, "monotonic": 523.0})) == (2, 23.0)
 
     def test_the_next_life_is_what_a_resume_began(self) -> None:
         log = Log()
         log.resumes(20, 40)
         history = History(log.events)
-        assert history.resumed_after(at(3)) is log.events[1]
-        assert history.resumed_after(at(20)) is None
+        after = history.resumed_after(1)
+        assert after is not None
+        assert (after.event, after.at) == (log.events[1], (2, 20.0))
+        assert history.resumed_after(2) is None
 
     def test_stalls_exits_and_files_are_kept_in_order(self) -> None:
         log = Log()
@@ -106,10 +117,10 @@ class TestLives:
         log.add(9, schema.CheckpointSavedEvent, checkpoint_step=40, path="q")
         log.add(9, schema.WarningEvent, message="slow step")
         history = History(log.events)
-        assert [event.event for event in history.processes] == ["worker_stalled", "worker_exited"]
-        assert [event.path for event in history.rejected] == ["p"]
-        assert [event.path for event in history.saved] == ["q"]
-        assert [event.message for event in history.warnings] == ["slow step"]
+        assert [each.event.event for each in history.processes] == ["worker_stalled", "worker_exited"]
+        assert [each.event.path for each in history.rejected] == ["p"]
+        assert [each.event.path for each in history.saved] == ["q"]
+        assert [each.event.message for each in history.warnings] == ["slow step"]
 
 
 class TestWhatTheRunCameTo:

@@ -11,6 +11,7 @@ from support.logs import Log
 from supervisor.errors import ExitCode, InputError
 from supervisor.events.writer import EventLog
 from supervisor.job import ResolvedJob, load_job
+from supervisor.process.spec import WorkerSpec
 from supervisor.rehearsal import Rehearsal, rehearse
 from supervisor.testing.clock import FakeClock
 
@@ -143,3 +144,32 @@ def test_a_rehearsal_is_scored_however_it_ended_unless_it_could_not_begin(
     parents.codes = [ExitCode.FINISHED, code]
     ended, found = Rehearsal(job(tmp_path), "f.yaml", None).run(lambda _text: None)
     assert (ended, found is not None) == (code, scored)
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked"),
+    [
+        ("{kind: hang, at_batch: 1}", False),
+        ("{kind: forward_exception, at_batch: 1}", False),
+        ("{kind: forward_exception, at_batch: 1, module: gru}", True),
+        ("{kind: nan_weight, at_batch: 1, parameter: gru}", True),
+        ("{kind: nan_sample, rows: [7]}", True),
+    ],
+)
+def test_faults_that_do_not_fit_the_trainer_are_found_before_anything_is_trained(
+    fault: str, asked: bool, tmp_path: Path, parents: Parents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    def helper(module: str, *, told: str, output: int) -> ExitCode:
+        started.append(module)
+        assert WorkerSpec.from_line(told.encode()).faults == str(tmp_path / "f.yaml")
+        return ExitCode.BAD_INPUT
+
+    monkeypatch.setattr(rehearse, "run_helper", helper)
+    (tmp_path / "f.yaml").write_text(f"faults: [{fault}]", encoding="utf-8")
+    code, found = Rehearsal(job(tmp_path), "f.yaml", None).run(lambda _text: None)
+    assert started == ["supervisor.process.faults_entry"] * asked
+    assert (code, found is None, len(parents.ran)) == (
+        (ExitCode.BAD_INPUT, True, 0) if asked else (ExitCode.FINISHED, False, 2)
+    )

@@ -196,6 +196,31 @@ def test_a_live_account_reads_on_from_where_it_stopped(run):
     assert LiveAccount(run.run_dir).read() is None
 
 
+def test_the_goodput_at_a_moment_is_what_the_account_will_have(run):
+    """Start-up, an earlier life and the time in between count as in the account, before the next line is written."""
+    run.at(2, schema.RunStartedEvent(steps=100))
+    trained(run, 12, 9, applied=8.0)
+    run.at(20, run.exited(ExitClassification.KILLED))
+    run.at(25, STARTED)
+    run.at(28, schema.RunResumedEvent(checkpoint_step=5, update=5))
+    clock = schema.parse_event(run.worker.path.read_text().splitlines()[-1]).monotonic
+    live = LiveAccount(run.run_dir)
+    at_29 = live.goodput(clock + 1, 0.5, anew=True)
+    at_31 = live.goodput(clock + 3, 2.5, anew=False)
+    trained(run, 29, 5, applied=0.5)
+    assert at_29 == pytest.approx(accounted(run).goodput)
+    trained(run, 31, 7, applied=2.5)
+    assert at_31 == pytest.approx(accounted(run).goodput)
+    assert live.goodput(clock + 3, 2.5, anew=True) == pytest.approx(at_31)
+
+
+def test_before_anything_was_trained_there_is_no_goodput(run):
+    run.at(2, schema.RunStartedEvent(steps=100))
+    live = LiveAccount(run.run_dir)
+    assert live.goodput(1e9, 1.0, anew=False) is None
+    assert live.goodput(1e9, 0.0, anew=True) is None
+
+
 # Any order of any events: what does not happen in a run may stand in its log after a crash or two.
 
 places = {"step": st.integers(0, 40), "update": st.integers(0, 40)}

@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 
 from supervisor.errors import InputError
-from supervisor.events import event_file, schema
+from supervisor.events import schema, sparse_file
 from supervisor.events.reader import read_events
 from supervisor.events.schema import ExitClassification, KnownEvent, RunStatus, RunSummary
 from supervisor.events.writer import EventLog
@@ -307,7 +307,7 @@ def test_a_million_lines_are_mostly_not_looked_into(run):
     with run.worker.path.open("wb") as file:
         for line in lines:
             file.writelines([line] * (row - 1 if b'"event":"step"' in line else 1))
-    with mock.patch.object(event_file, "parse_event", wraps=event_file.parse_event) as parsed:
+    with mock.patch.object(sparse_file, "parse_event", wraps=sparse_file.parse_event) as parsed:
         status = run.status()
     assert run.worker.path.read_bytes().count(b"\n") == 50 * row + 1
     assert parsed.call_count < 50 * 10
