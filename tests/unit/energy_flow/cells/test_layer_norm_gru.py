@@ -15,7 +15,9 @@ def test_a_step_is_the_formula() -> None:
     inputs, hidden = torch.randn(5, 3), torch.randn(1, 5, 4)
 
     def gate(side: str, values: torch.Tensor, number: int) -> torch.Tensor:
-        weight, gain, bias = (getattr(cell, f"{part}_{side}_l0").chunk(3)[number] for part in ("weight", "gain", "bias"))
+        weight, gain, bias = (
+            getattr(cell, f"{part}_{side}_l0").chunk(3)[number] for part in ("weight", "gain", "bias")
+        )
         return functional.layer_norm(values @ weight.T, (4,), gain, bias, EPSILON)
 
     reset, update = (torch.sigmoid(gate("ih", inputs, n) + gate("hh", hidden[0], n)) for n in (0, 1))
