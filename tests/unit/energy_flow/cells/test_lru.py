@@ -45,5 +45,5 @@ def test_the_eigenvalues_of_a_fresh_cell_lie_on_the_ring() -> None:
         phase = getattr(cell, f"phase_l{layer}")
         assert FASTEST - 1e-4 <= left.min().item() < FASTEST + 0.02
         assert SLOWEST - 0.01 < left.max().item() <= SLOWEST + 1e-4
-        assert 0.0 <= phase.min().item()
+        assert phase.min().item() >= 0.0
         assert 0.99 * WIDEST_PHASE < phase.max().item() <= WIDEST_PHASE
