@@ -1,1 +1,1 @@
-"""EnergyFlow: a lattice through which energy flows travel, carried by one shared GRU."""
+"""EnergyFlow: a lattice through which energy flows travel, carried by one shared recurrent cell."""

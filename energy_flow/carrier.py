@@ -1,15 +1,18 @@
-"""EnergyCarrier: the one GRU that carries every flow, with guards on both sides of it.
+"""EnergyCarrier: the one recurrent cell that carries every flow, with guards on both sides of it.
 
 Shape suffixes: F flows, P neuron output, L layers, h hidden size.
 """
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
+from energy_flow.cells import CarrierCell, make_cell
 from energy_flow.config import EnergyConfig
-from energy_flow.stability import DeviceTally, count_extremes, initialize_gru_, initialize_linear_, sanitize
+from energy_flow.stability import DeviceTally, count_extremes, initialize_linear_, sanitize
 
 __all__ = ["DISPLACEMENT_LIMIT", "EnergyCarrier"]
 
@@ -29,7 +32,8 @@ class EnergyCarrier(nn.Module):
         super().__init__()
         self.config = config = config or EnergyConfig()
         hidden = config.carrier_hidden_size
-        self.gru = nn.GRU(config.neuron_output_dim + config.embedding_part_dim, hidden, config.carrier_layers)
+        # Under its own name: the parameters of a run, its faults and its findings then say which cell it has.
+        self.add_module(config.carrier_cell, make_cell(config))
         self.energy_head = nn.Sequential(
             nn.Linear(hidden, hidden // 2), nn.GELU(), nn.Linear(hidden // 2, 1), nn.Tanh()
         )
@@ -38,13 +42,18 @@ class EnergyCarrier(nn.Module):
         self._extremes = DeviceTally()
         self.reset_parameters(generator)
 
+    @property
+    def cell(self) -> CarrierCell:
+        """The recurrent cell, which is also the attribute that `carrier_cell` names, as in `carrier.gru`."""
+        return cast("CarrierCell", self.get_submodule(self.config.carrier_cell))
+
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Redraw the GRU by the stable rule and both heads, in place.
+        """Redraw the cell by its own rule and both heads, in place.
 
         Args:
             generator: CPU generator to draw from; None draws from the global one.
         """
-        initialize_gru_(self.gru, self.config.gru_initialization_method, generator)
+        self.cell.reset_parameters(generator)
         for layer in (*self.energy_head, *self.displacement_head):
             if isinstance(layer, nn.Linear):
                 initialize_linear_(layer, generator)
@@ -63,7 +72,7 @@ class EnergyCarrier(nn.Module):
         Args:
             neuron_output_FP: what the neuron says about the flow's cell [F, neuron_output_dim].
             embedding_part_F1: the part of the embedding the flow carries [F, embedding_part_dim].
-            hidden_LFh: the GRU's hidden state [L, F, h]; None for flows that start.
+            hidden_LFh: the cell's hidden state [L, F, h]; None for flows that start.
 
         Returns:
             `output` [F, 4]: the energy in (-1, 1), then the displacement along X, Y, Z within
@@ -74,10 +83,14 @@ class EnergyCarrier(nn.Module):
         entering_F = self._guard(entering_F, self.config.gru_input_clip_value)
         if hidden_LFh is not None:
             hidden_LFh = self._guard(hidden_LFh, self.config.gru_input_clip_value)
-        _, hidden_LFh = self.gru(entering_F.unsqueeze(0), hidden_LFh)
+        cell = self.cell
+        carried_Fh, hidden_LFh = cell(entering_F, hidden_LFh)
         hidden_LFh = self._guard(hidden_LFh, self.config.gru_output_clip_value)
-        # After one time step the last layer's hidden state is the GRU's output, so one guard does for both.
-        carried_Fh = hidden_LFh[-1]
+        # Where the output is a part of the hidden state, one guard does for both and counts once.
+        if cell.output_is_hidden:
+            carried_Fh = hidden_LFh[-1]
+        else:
+            carried_Fh = self._guard(carried_Fh, self.config.gru_output_clip_value)
         output_F4 = torch.cat((self.energy_head(carried_Fh), self.displacement_head(carried_Fh)), dim=1)
         self._watch(output_F4)
         # Guarded before the limit is applied, which would hide an infinity that nobody has counted.

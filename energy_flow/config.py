@@ -1,4 +1,4 @@
-"""The model's configuration: shape, movement, and the safety fields around the GRU."""
+"""The model's configuration: shape, movement, the cell, and the safety fields around it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["PRESETS", "EnergyConfig", "PresetName"]
+__all__ = ["PRESETS", "CellName", "EnergyConfig", "PresetName"]
 
+CellName = Literal["gru", "mingru", "layer_norm_gru", "lru"]
 PresetName = Literal["small", "debug", "experiment"]
 
 PRESETS: Mapping[str, Mapping[str, int]] = MappingProxyType(
@@ -70,8 +71,11 @@ class EnergyConfig(BaseModel):
     embedding_part_dim: Literal[1] = Field(
         1, description="Elements of the embedding that a flow carries: the starting energy of its cell."
     )
-    carrier_hidden_size: int = Field(32, ge=2, le=4096, description="Hidden size h of the shared GRU.")
-    carrier_layers: int = Field(2, ge=1, le=16, description="Layers L of the shared GRU.")
+    carrier_cell: CellName = Field(
+        "gru", description="The recurrence that carries the flows; each has its strengths: docs/stability.md."
+    )
+    carrier_hidden_size: int = Field(32, ge=2, le=4096, description="Hidden size h of the shared cell.")
+    carrier_layers: int = Field(2, ge=1, le=16, description="Layers L of the shared cell.")
 
     outward_travel: float = Field(
         1.3,
@@ -99,27 +103,28 @@ class EnergyConfig(BaseModel):
         1.0,
         gt=0.0,
         le=1e6,
-        description="L2 norm to which each GRU parameter's gradient is clipped, one by one.",
+        description="L2 norm to which the gradient of each of the cell's parameters is clipped, one by one.",
     )
     gru_input_clip_value: float = Field(
-        10.0, gt=0.0, le=1e6, description="Bound on what enters the GRU: its input and its hidden state."
+        10.0, gt=0.0, le=1e6, description="Bound on what enters the cell: its input and its hidden state."
     )
     gru_output_clip_value: float = Field(
-        10.0, gt=0.0, le=1e6, description="Bound on what leaves the carrier: GRU output, hidden state, heads."
+        10.0, gt=0.0, le=1e6, description="Bound on what leaves the carrier: the cell's output, hidden state, heads."
     )
     enable_gru_nan_protection: bool = Field(
-        True, description="Replace NaN by 0 and infinities by the clip value around the GRU, and count them."
+        True, description="Replace NaN by 0 and infinities by the clip value around the cell, and count them."
     )
     gru_initialization_method: Literal["orthogonal", "xavier"] = Field(
         "orthogonal",
-        description="How the GRU's hidden weights are drawn; the input weights are Xavier in both.",
+        description="How the hidden weights of a cell that has them (gru, layer_norm_gru) are drawn; the input weights "
+        "are Xavier in both.",
     )
     enable_detailed_gradient_monitoring: bool = Field(
         False, description="Count bad gradients and outputs every step and log them; waits for the device."
     )
     log_extreme_values: bool = Field(
         True,
-        description="Count finite values beyond extreme_value_threshold that enter the GRU or leave a head.",
+        description="Count finite values beyond extreme_value_threshold that enter the cell or leave a head.",
     )
     extreme_value_threshold: float = Field(
         100.0,
@@ -132,6 +137,13 @@ class EnergyConfig(BaseModel):
     def _depth_is_even(self) -> Self:
         if self.lattice_depth % 2:
             raise ValueError(f"lattice_depth: {self.lattice_depth} has no centre plane: write {self.lattice_depth + 1}")
+        return self
+
+    @model_validator(mode="after")
+    def _lru_has_pairs(self) -> Self:
+        size = self.carrier_hidden_size
+        if self.carrier_cell == "lru" and size % 2:
+            raise ValueError(f"carrier_hidden_size: an lru holds pairs of numbers and {size} is odd: write {size + 1}")
         return self
 
     @classmethod

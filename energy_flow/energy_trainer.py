@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from energy_flow.baselines import fit_linear_map, mean_answer
 from energy_flow.carrier import EnergyCarrier
+from energy_flow.cells import CarrierCell
 from energy_flow.metrics import answer_metrics
 from energy_flow.model import EnergyFlow, EnergyFlowOutput
 from energy_flow.pairs import BUNDLED_PAIRS, PairDataset, PairsError, load_pairs, loader, stable_seed
@@ -28,7 +29,6 @@ from energy_flow.stability import (
     Health,
     clip_each_,
     gradient_health,
-    initialize_gru_,
     tensor_health,
 )
 from energy_flow.trainer_config import EnergyTrainerConfig
@@ -138,7 +138,7 @@ class EnergyTrainer:
         return output
 
     def on_gradients(self, total_norm: float | Tensor) -> None:
-        """Clip the gradient of each GRU parameter by itself, after looking at all of them if so configured.
+        """Clip the gradient of each parameter of the cell by itself, after looking at all of them if so configured.
 
         Args:
             total_norm: total gradient norm; reported with what is found.
@@ -146,7 +146,7 @@ class EnergyTrainer:
         if self.config.enable_detailed_gradient_monitoring:
             health = gradient_health(self.model.parameters(), self.config.extreme_value_threshold)
             self._warn(f"the gradients (total norm {float(total_norm):.4g})", health)
-        clip_each_(self.model.carrier.gru.parameters(), self.config.gru_max_gradient_norm)
+        clip_each_(self.model.carrier.cell.parameters(), self.config.gru_max_gradient_norm)
 
     def sanitized(self) -> Tensor:
         """Values the carrier replaced in training since the last call: 0-dimensional int64 on its device."""
@@ -158,17 +158,14 @@ class EnergyTrainer:
 
         Args:
             name: qualified name of the module.
-            module: the module, redrawn in place when it is the carrier or a GRU.
+            module: the module, redrawn in place when it is the carrier or its cell.
             generator: CPU generator to draw from; None: one that depends on the seed and the name alone.
         """
         if generator is None:
             generator = torch.Generator().manual_seed(stable_seed("reset", self.seed, name))
-        if isinstance(module, EnergyCarrier):
-            module.reset_parameters(generator)
-        elif isinstance(module, nn.GRU):
-            initialize_gru_(module, self.config.gru_initialization_method, generator)
-        else:
+        if not isinstance(module, (EnergyCarrier, CarrierCell)):
             return False
+        module.reset_parameters(generator)
         return True
 
     def evaluate(self) -> dict[str, float]:

@@ -29,7 +29,7 @@ class FlowState(NamedTuple):
         position_F3: normalised coordinates.
         energy_F1: energy in (-1, 1).
         part_F1: the part of the embedding the flow carries: its cell's starting energy.
-        hidden_LFh: hidden state of the GRU; of no meaning once a flow has arrived.
+        hidden_LFh: hidden state of the carrier's cell; of no meaning once a flow has arrived.
         steps_F1: time steps travelled, as a float.
         arrived_F1: whether it reached a plane by itself.
         alive_F1: False for spawn slots that are not in use.

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 __all__ = [
     "OUTPUT_EXTREME",
     "DeviceTally",
+    "Draw",
     "Health",
     "clip_each_",
     "count_extremes",
+    "draw_gates_",
     "gradient_health",
     "initialize_gru_",
     "initialize_linear_",
@@ -28,6 +30,10 @@ __all__ = [
 
 OUTPUT_EXTREME = 1000.0
 """Magnitude from which a finite element of the model's answer counts as extreme."""
+
+
+Draw = Literal["orthogonal", "xavier"]
+"""How a weight matrix is drawn."""
 
 
 class DeviceTally:
@@ -113,7 +119,7 @@ def count_extremes(values: Tensor, threshold: float, extremes: DeviceTally) -> N
 
 def initialize_gru_(
     gru: nn.GRU,
-    method: Literal["orthogonal", "xavier"] = "orthogonal",
+    method: Draw = "orthogonal",
     generator: torch.Generator | None = None,
 ) -> None:
     """Redraw a GRU so that gradients survive many steps: in place, on any device.
@@ -129,16 +135,31 @@ def initialize_gru_(
     """
     with torch.no_grad():
         for name, parameter in gru.named_parameters():
-            drawn = torch.zeros(parameter.shape)
             if name.startswith("weight"):
-                for block in drawn.chunk(3):
-                    if name.startswith("weight_hh") and method == "orthogonal":
-                        nn.init.orthogonal_(block, generator=generator)
-                    else:
-                        nn.init.xavier_uniform_(block, generator=generator)
-            elif name.startswith("bias_hh"):
-                drawn.chunk(3)[1].fill_(1.0)
-            parameter.copy_(drawn)
+                draw_gates_(parameter, 3, method if name.startswith("weight_hh") else "xavier", generator)
+            else:
+                parameter.zero_()
+                if name.startswith("bias_hh"):
+                    parameter.chunk(3)[1].fill_(1.0)
+
+
+def draw_gates_(weight: Tensor, gates: int, method: Draw, generator: torch.Generator | None = None) -> None:
+    """Redraw a weight matrix in place, on any device: each of the `gates` blocks of its rows by itself.
+
+    Args:
+        weight: the matrix [gates * h, inputs].
+        gates: how many blocks are stacked along its first dimension.
+        method: Xavier uniform, or orthogonal.
+        generator: CPU generator to draw from; None draws from the global one.
+    """
+    drawn = torch.empty(weight.shape)
+    for block in drawn.chunk(gates):
+        if method == "orthogonal":
+            nn.init.orthogonal_(block, generator=generator)
+        else:
+            nn.init.xavier_uniform_(block, generator=generator)
+    with torch.no_grad():
+        weight.copy_(drawn)
 
 
 def initialize_linear_(linear: nn.Linear, generator: torch.Generator | None = None) -> None:

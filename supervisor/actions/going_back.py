@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from supervisor.actions.base import Action, Context, Effect
-from supervisor.actions.module_matching import match_modules, recurrent_modules
+from supervisor.actions.module_matching import OWN_CELL, match_modules, recurrent_modules, whole_cell
 from supervisor.actions.redraw import redraw_modules_
 from supervisor.policy import DataAfterReload, ReinitializeRung, ReloadCheckpointRung
 
@@ -50,7 +50,10 @@ class Reinitialize(GoingBack):
     def unavailable(self, context: Context) -> str | None:
         """Without a good state, or with `modules: auto` on a model without recurrent modules."""
         if not self._modules(context):
-            return "the model has no recurrent module: write `modules:` with the globs to redraw"
+            mend = "write `modules:` with the globs to redraw"
+            return (
+                f"the model has no recurrent module: {mend}, or `{OWN_CELL} = True` in the class of a cell of your own"
+            )
         return super().unavailable(context)
 
     def apply(self, context: Context) -> Effect:
@@ -65,7 +68,7 @@ class Reinitialize(GoingBack):
         globs, model, blamed = self._rung.modules, context.model, context.blamed_module
         if not isinstance(globs, str):
             return match_modules(model, globs)
-        return recurrent_modules(model) if blamed is None else {blamed: model.get_submodule(blamed)}
+        return recurrent_modules(model) if blamed is None else dict([whole_cell(model, blamed)])
 
 
 class Halt(GoingBack):

@@ -12,9 +12,12 @@ from torch.nn.utils.parametrize import is_parametrized
 from supervisor.errors import InputError
 from supervisor.training.modules import named_modules
 
-__all__ = ["RECURRENT", "kind_of", "match_modules", "recurrent_modules"]
+__all__ = ["OWN_CELL", "RECURRENT", "kind_of", "match_modules", "recurrent_modules", "whole_cell"]
 
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+
+OWN_CELL = "is_recurrent_cell"
+"""Attribute by which a recurrent module that is none of torch's says so: True, on its class or on itself."""
 
 
 def match_modules(model: nn.Module, globs: Sequence[str]) -> dict[str, nn.Module]:
@@ -39,8 +42,27 @@ def match_modules(model: nn.Module, globs: Sequence[str]) -> dict[str, nn.Module
 
 
 def recurrent_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Every GRU, LSTM and RNN of the model, cells included, by qualified name."""
-    return _outermost({name: m for name, m in named_modules(model) if isinstance(m, RECURRENT)})
+    """Every GRU, LSTM and RNN of the model, cells and what derives from them included, and every module that has
+    `is_recurrent_cell = True`, by qualified name."""
+    return _outermost({name: m for name, m in named_modules(model) if _is_recurrent(m)})
+
+
+def whole_cell(model: nn.Module, name: str) -> tuple[str, nn.Module]:
+    """A module by its name, or the recurrent one that it is a part of and that draws itself, with that one's name.
+
+    What a cell is made of was drawn by the rule of the cell, and would be redrawn by another one if it were alone.
+    """
+    modules = dict(named_modules(model))
+    parts = name.split(".") if name else []
+    for length in range(len(parts)):
+        outer = ".".join(parts[:length])
+        if outer in modules and _is_recurrent(modules[outer]) and hasattr(modules[outer], "reset_parameters"):
+            return outer, modules[outer]
+    return name, modules[name]
+
+
+def _is_recurrent(module: nn.Module) -> bool:
+    return isinstance(module, RECURRENT) or getattr(module, OWN_CELL, False) is True
 
 
 def _matches(glob: str, name: str, module: nn.Module) -> bool:

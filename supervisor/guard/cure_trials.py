@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import nn
 
+from supervisor.actions.module_matching import whole_cell
 from supervisor.errors import ActionError
 from supervisor.events import EventLog
 from supervisor.events.schema import CureTriedEvent, SignalEvent
@@ -184,6 +185,6 @@ class CureTrials:
 
 
 def modules_named(names: Sequence[str], model: nn.Module) -> dict[str, nn.Module]:
-    """The modules of these names that are there."""
-    modules = dict(named_modules(model))
-    return {name: modules[name] for name in names if name in modules}
+    """The modules of these names that are there; in place of the parts of a recurrent cell, the cell."""
+    there = dict(named_modules(model))
+    return dict(whole_cell(model, name) for name in names if name in there)

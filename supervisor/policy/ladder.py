@@ -83,8 +83,8 @@ class ReinitializeRung(LimitedRung):
         Literal["auto"] | tuple[str, ...],
         Field(json_schema_extra={"type": ["string", "array"], "items": {"type": "string"}}),
     ] = "auto"
-    """`auto` (the module the diagnosis blames, else every GRU, LSTM and RNN), or globs over qualified names
-    and class names, whatever their case."""
+    """`auto` (the module the diagnosis blames, else every GRU, LSTM and RNN, and every module of your own that has
+    `is_recurrent_cell = True`), or globs over qualified names and class names, whatever their case."""
     method: RedrawMethod = RedrawMethod.ORTHOGONAL
     """How the weights are drawn."""
     limit: UseLimit = UseLimit(uses=1, window_updates=5000)

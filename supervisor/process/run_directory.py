@@ -18,6 +18,8 @@ from supervisor.events.writer_lock import WriterLock
 from supervisor.job import Job, ResolvedJob, dump_job, load_job
 from supervisor.policy import load_policy, resolved_yaml
 from supervisor.policy.differences import differences
+from supervisor.process.default_values import with_default_values
+from supervisor.process.job_difference import difference
 from supervisor.process.place import write_place
 from supervisor.report.status import RunState, Status, read_status
 from supervisor.run_layout import RunLayout, replace_file
@@ -158,8 +160,14 @@ class RunDirectory:
             if isinstance(path, Path):
                 new = str(path)
             if old != new:
-                what = _difference(key, old, new)
+                what = difference(key, old, new, self._in_whole)
                 raise InputError(f"{self.shown}: was started with another {what}: resume with the same, or start anew")
+
+    def _in_whole(self, key: str, value: object) -> object:
+        """A part of the job with what its trainer fills in, as far as that is known."""
+        if key != "config" or not isinstance(value, dict):
+            return value
+        return with_default_values(self._resolved.job.trainer, value) or value
 
     def already_over(self, *, after_halt: bool = False) -> tuple[ExitCode, str] | None:
         """Why a run that is resumed has nothing left to do, with the code to end with; None where it has.
@@ -279,12 +287,3 @@ def without_job(layout: RunLayout) -> str:
 
 def _unusable(shown: str, verb: str, error: OSError) -> InputError:
     return InputError(f"{shown}: cannot be {verb} ({error.strerror}): choose another run directory")
-
-
-def _difference(key: str, old: object, new: object) -> str:
-    """Which value differs, and how: `config.width (64, now 32)`."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in (*old, *new):
-            if name not in old or name not in new or old[name] != new[name]:
-                return _difference(f"{key}.{name}", old.get(name, "not set"), new.get(name, "not set"))
-    return one_line(f"{key} ({old}, now {new})")

@@ -183,14 +183,14 @@ class Subject:
     def misfit(self, state: TrainingState) -> str | None:
         """Why a state, one from a disk above all, cannot be put back into these objects; None when it can."""
         self.take_up_new_parameters()
+        surplus = [name for name in state.parameters if name not in self._by_name]
         for name, parameter in self._by_name.items():
             if name not in state.parameters:
                 if name in self._later:
                     continue
-                return f"it has no parameter {name}"
+                return f"it has no parameter {name}" + (f", but has {surplus[0]}" if surplus else "")
             if state.parameters[name].shape != parameter.shape:
                 return f"{name} has shape {tuple(state.parameters[name].shape)}, not {tuple(parameter.shape)}"
-        surplus = [name for name in state.parameters if name not in self._by_name]
         if surplus:
             return f"it has a parameter {surplus[0]} that the model lacks"
         if not self._first_groups <= len(state.optimizer["groups"]) <= len(self.optimizer.param_groups):

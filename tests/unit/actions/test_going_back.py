@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from support.bench import Bench, Model, bench, differing
-from torch import Tensor
+from torch import Tensor, nn
 
 from supervisor.actions import Effect, Restored
 from supervisor.actions.going_back import Halt, Reinitialize, ReloadCheckpoint
@@ -109,6 +109,30 @@ class TestReinitialize:
             "norm.num_batches_tracked",
         }
 
+    def test_where_a_part_of_a_cell_is_blamed_the_cell_is_redrawn_by_its_own_rule(self) -> None:
+        class OwnCell(nn.Module):
+            is_recurrent_cell = True
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.inward, self.around = nn.Linear(4, 4), nn.Linear(4, 4)
+
+            def reset_parameters(self) -> None:
+                for weight in self.parameters():
+                    nn.init.constant_(weight, 0.25)
+
+            def forward(self, x: Tensor) -> Tensor:
+                out: Tensor = self.around(torch.tanh(self.inward(x)))
+                return out
+
+        model = Model(recurrent=False)
+        model.gru = OwnCell()  # type: ignore[assignment]
+        held = bench(model)
+        held.blamed_module = "gru.around"
+        assert Reinitialize(ReinitializeRung()).apply(held).modules == ("gru",)
+        assert {v for p in held.model.gru.parameters() for v in p.flatten().tolist()} == {0.25}
+        assert not any(parameter in held.optimizer.state for parameter in held.model.gru.parameters())
+
     def test_the_trainers_own_rule_comes_first(self) -> None:
         held = bench()
         held.by_trainer = {"gru": 0.125}
@@ -127,7 +151,10 @@ class TestReinitialize:
         assert Reinitialize(ReinitializeRung()).unavailable(bench()) is None
         assert Reinitialize(ReinitializeRung()).unavailable(Bench()) == "there is no good state to go back to"
         why = Reinitialize(ReinitializeRung()).unavailable(bench(Model(recurrent=False)))
-        assert why == "the model has no recurrent module: write `modules:` with the globs to redraw"
+        assert why == (
+            "the model has no recurrent module: write `modules:` with the globs to redraw, "
+            "or `is_recurrent_cell = True` in the class of a cell of your own"
+        )
         assert Reinitialize(ReinitializeRung(modules=("head",))).unavailable(bench(Model(recurrent=False))) is None
 
     def test_a_glob_that_matches_nothing_is_told_before_anything_happens(self) -> None:

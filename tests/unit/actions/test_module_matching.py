@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from supervisor.actions.module_matching import kind_of, match_modules, recurrent_modules
+from supervisor.actions.module_matching import kind_of, match_modules, recurrent_modules, whole_cell
 from supervisor.errors import InputError
 
 
@@ -20,6 +20,55 @@ class Model(nn.Module):
         self.carrier.gru = nn.GRU(2, 2)
         self.carrier.cell = nn.LSTMCell(2, 2)
         self.head = nn.Linear(2, 1)
+
+
+class OwnCell(nn.Module):
+    """A recurrent cell that is none of torch's, made of layers."""
+
+    is_recurrent_cell = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inward, self.around = nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2))
+
+    def reset_parameters(self) -> None:
+        """By a rule of its own."""
+
+
+class TestOwnCells:
+    def test_a_module_that_says_so_is_recurrent_and_is_found_as_a_whole(self) -> None:
+        model = nn.Sequential(nn.Linear(2, 2), OwnCell(), nn.ModuleDict({"deep": OwnCell()}))
+        assert list(recurrent_modules(model)) == ["1", "2.deep"]
+
+    def test_one_may_say_so_by_itself(self) -> None:
+        model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        model[1].is_recurrent_cell = True  # type: ignore[assignment]
+        assert list(recurrent_modules(model)) == ["1"]
+
+    @pytest.mark.parametrize("said", [False, 1, "yes", nn.Linear(1, 1)])
+    def test_anything_but_true_says_nothing(self, said: object) -> None:
+        model = nn.Sequential(nn.Linear(2, 2))
+        model[0].is_recurrent_cell = said  # type: ignore[assignment]
+        assert recurrent_modules(model) == {}
+
+    def test_what_derives_from_torchs_cells_is_recurrent(self) -> None:
+        class Mine(nn.GRUCell):
+            pass
+
+        assert list(recurrent_modules(nn.Sequential(Mine(2, 2)))) == ["0"]
+
+    def test_a_part_of_a_cell_that_draws_itself_stands_for_the_cell(self) -> None:
+        model = nn.Sequential(nn.Linear(2, 2), OwnCell())
+        for name in ("1", "1.inward", "1.around", "1.around.0"):
+            assert whole_cell(model, name) == ("1", model[1])
+        assert whole_cell(model, "0") == ("0", model[0])
+        assert whole_cell(model, "") == ("", model)
+        assert whole_cell(OwnCell(), "inward")[0] == ""
+
+    def test_a_part_of_a_cell_that_does_not_stands_for_itself(self) -> None:
+        model = nn.Sequential(nn.Sequential(nn.Linear(2, 2)))
+        model[0].is_recurrent_cell = True  # type: ignore[assignment]
+        assert whole_cell(model, "0.0") == ("0.0", model[0][0])  # type: ignore[index]
 
 
 class TestMatching:

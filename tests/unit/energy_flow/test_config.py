@@ -50,6 +50,8 @@ def test_an_unknown_preset_is_refused_with_the_known_names() -> None:
         {"gru_output_clip_value": float("inf")},
         {"gru_initialization_method": "normal"},
         {"enable_gru_nan_protection": 1},
+        {"carrier_cell": "lstm"},
+        {"carrier_cell": "GRU"},
         {"latice_width": 8},
     ],
 )
@@ -57,6 +59,12 @@ def test_wrong_values_are_refused(wrong: dict[str, object]) -> None:
     (key,) = wrong
     with pytest.raises(ValidationError, match=key):
         EnergyConfig.model_validate(wrong)
+
+
+def test_an_lru_has_an_even_hidden_size() -> None:
+    with pytest.raises(ValidationError, match=r"carrier_hidden_size: an lru .* 7 is odd: write 8"):
+        EnergyConfig(carrier_cell="lru", carrier_hidden_size=7)
+    assert EnergyConfig(carrier_cell="mingru", carrier_hidden_size=7).carrier_hidden_size == 7
 
 
 def test_every_field_says_what_it_is() -> None:

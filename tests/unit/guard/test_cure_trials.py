@@ -63,6 +63,28 @@ def test_a_higher_rate_is_tried_where_the_set_up_is_in_question_and_redrawing_wh
     assert setting.redrawn == [("outer",)]
 
 
+def test_in_place_of_a_part_of_a_cell_the_cell_is_redrawn() -> None:
+    class OwnCell(nn.Module):
+        is_recurrent_cell = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inward, self.around = nn.Linear(4, 3), nn.Linear(3, 3)
+
+        def reset_parameters(self) -> None:
+            nn.init.eye_(self.around.weight)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.around(torch.tanh(self.inward(x)))
+            return out
+
+    setting = Setting(
+        of_itself=True, flagged=("0.around", "0.inward", "1"), model=nn.Sequential(OwnCell(), nn.Linear(3, 3))
+    )
+    assert setting.run()[-1] == "reinitialize_flagged"
+    assert setting.redrawn == [("0", "1")]
+
+
 def test_where_the_scale_of_weights_alone_is_in_question_only_they_are_redrawn() -> None:
     setting = Setting(of_itself=True, flagged=("outer",))
     setting.trials.cures.redraws_only = True

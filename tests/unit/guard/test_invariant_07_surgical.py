@@ -34,6 +34,27 @@ class Model(DigitsGru):
         return logits
 
 
+class OwnCell(nn.Module):
+    """A recurrent cell of the user's own, made of layers, that draws itself."""
+
+    is_recurrent_cell = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inward, self.around = nn.Linear(32, 32), nn.Linear(32, 32)
+
+    def reset_parameters(self) -> None:
+        nn.init.orthogonal_(self.around.weight)
+        for values in (self.inward.weight, self.inward.bias, self.around.bias):
+            nn.init.uniform_(values, -0.1, 0.1)
+
+    def forward(self, inputs_Bh: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = torch.zeros_like(inputs_Bh)
+        for _ in range(3):
+            hidden = torch.tanh(self.inward(inputs_Bh) + self.around(hidden))
+        return hidden, hidden
+
+
 def build(kind: type[torch.optim.Optimizer] = torch.optim.Adam) -> Training:
     seed_all(0)
     model = Model()
@@ -120,6 +141,23 @@ def test_only_the_matched_modules_and_their_moments_differ(modules: Any) -> None
     assert heard.named("action_applied")[0].modules == tuple(
         name for name in ("gru", "head", "norm", "cell") if name in prefixes
     )
+
+
+@pytest.mark.parametrize("modules", ["auto", ["cell"], ["owncell"]])
+def test_a_cell_of_the_users_own_is_redrawn_by_its_own_rule_and_its_moments_are_cleared(modules: Any) -> None:
+    training = build()
+    training.model.cell = OwnCell()
+    training.optimizer = torch.optim.Adam(training.model.parameters(), lr=0.01)
+    training.scheduler = None
+    good, after, heard = redraw(training, {"modules": modules})
+    names = ("gru", "cell") if modules == "auto" else ("cell",)
+    assert heard.named("action_applied")[0].modules == names
+    redrawn = {index for name in names for index in numbers(training, f"{name}.")}
+    assert set(after["optimizer"]["state"]) == set(good["optimizer"]["state"]) - redrawn
+    weight: Any = training.model.cell.around.weight
+    torch.testing.assert_close(weight @ weight.T, torch.eye(32))
+    for path in differences(after, good):
+        assert path.startswith(("optimizer.state.", *(f"parameters.{name}." for name in names))), path
 
 
 def test_a_gru_is_drawn_by_the_rule_for_grus() -> None:

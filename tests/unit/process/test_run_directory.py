@@ -117,6 +117,14 @@ def test_a_resume_of_another_job_names_the_difference(
         RunDirectory(resolve(**{"config": {"width": 8}, **changed})).open_again()
 
 
+def test_a_value_that_is_not_written_is_told_by_its_default(resolve: Resolve) -> None:
+    trainer = "energy_flow.energy_trainer:EnergyTrainer"
+    started(RunDirectory(resolve(trainer=trainer, config={"lattice_depth": 8})))
+    told = r"was started with another config\.carrier_cell \(gru, the default, now lru\): resume with the same"
+    with pytest.raises(InputError, match=told):
+        RunDirectory(resolve(trainer=trainer, config={"lattice_depth": 8, "carrier_cell": "lru"})).open_again()
+
+
 def test_steps_the_policy_and_logging_may_change_on_a_resume(resolve: Resolve) -> None:
     started(RunDirectory(resolve()))
     directory = RunDirectory(resolve(steps=40, policy=POLICY, log_every_steps=5))

@@ -465,6 +465,9 @@ class TestMisfit:
         parameters = self.captured().parameters
         fewer = {name: p for name, p in parameters.items() if name != "last.bias"}
         assert self.misfit(self.captured(parameters=fewer)) == "it has no parameter last.bias"
+        renamed = {**fewer, "other.bias": torch.ones(2)}
+        told = "it has no parameter last.bias, but has other.bias"
+        assert self.misfit(self.captured(parameters=renamed)) == told
         more = {**parameters, "extra": torch.ones(1)}
         assert self.misfit(self.captured(parameters=more)) == "it has a parameter extra that the model lacks"
         other = {**parameters, "last.bias": torch.ones(3)}

@@ -1,0 +1,49 @@
+"""What every cell offers to the carrier.
+
+Shape suffixes: F flows, P elements of the input, L layers, h hidden size.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["CarrierCell"]
+
+
+class CarrierCell(nn.Module):
+    """A recurrence of L layers that all flows share, called for one time step at a time.
+
+    A cell guards nothing: it is handed finite values, and what it gives is looked over by the carrier. Its parameters
+    end in `_l0`, `_l1`, ... as torch's own do, and are its own, not those of modules within it: whoever finds one of
+    them at fault then redraws the whole cell, by the cell's rule.
+    """
+
+    is_recurrent_cell: ClassVar[bool] = True
+    """How the supervisor's `modules: auto` knows a cell that is none of torch's."""
+
+    output_is_hidden: ClassVar[bool] = True
+    """Whether the output is the last layer's hidden state, so that whoever guards one has guarded both."""
+
+    @abstractmethod
+    def forward(self, input_FP: Tensor, hidden_LFh: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Take one time step.
+
+        Args:
+            input_FP: what each flow reads [F, P].
+            hidden_LFh: the hidden state [L, F, h]; None for flows that start, which have zeros.
+
+        Returns:
+            The output [F, h] and the next hidden state [L, F, h].
+        """
+
+    @abstractmethod
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Redraw all parameters in place, on any device.
+
+        Args:
+            generator: CPU generator to draw from; None draws from the global one.
+        """
