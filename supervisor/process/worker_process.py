@@ -13,7 +13,7 @@ from supervisor.errors import ExitCode
 from supervisor.events.schema import WarningEvent, WorkerExitedEvent, WorkerStalledEvent, WorkerStartedEvent
 from supervisor.events.writer import EventLog
 from supervisor.policy import RestartSettings
-from supervisor.process.ending import ALSO_STOPPING, end_group_with_parent, stopping_held_back
+from supervisor.process.ending import ALSO_STOPPING, end_with_this_process, new_mark, stopping_held_back
 from supervisor.process.exits import WorkerEnd, classify, oom_kills
 from supervisor.process.heartbeat import Heartbeat, Phase, StallWatch
 from supervisor.process.leftovers import Leftovers
@@ -56,8 +56,10 @@ class WorkerProcess:
         self._oom_kills = oom_kills()
         # Blocked until the worker can handle them: one that comes while its interpreter starts is kept for it.
         with stopping_held_back():
-            self._process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, process_group=0)
-            self._watchman = end_group_with_parent(self._process.pid)
+            mark = new_mark()
+            environment = {**os.environ, mark: "1"}
+            self._process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, process_group=0, env=environment)
+            self._watchman = end_with_this_process(self._process.pid, mark)
         self._log.emit(WorkerStartedEvent(pid=self._process.pid, restarts=restarts, steps=spec.job.steps))
         self._hand_over(spec)
 
@@ -90,12 +92,13 @@ class WorkerProcess:
                 self._end_stalled(silence, watch.key(pulse))
         # Helpers of its own (loader workers) do not outlive it.
         self._kill_group()
+        if self._watchman is not None:
+            self._watchman.kill()
+            self._watchman.wait()
         for process in (self._process, self._watchman):
             if process is not None and process.stdin is not None:
                 with contextlib.suppress(OSError):
                     process.stdin.close()
-        if self._watchman is not None:
-            self._watchman.wait()
         ended = self._leftovers.end(self._own, self._process.pid)
         if ended:
             self._log.emit(WarningEvent(message=f"left behind by the worker, and ended with it: {', '.join(ended)}"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.command import supervise
-from support.runs import alive, assert_same_end, checkpoints, exits, named, steady_job
+from support.runs import alive, assert_same_end, checkpoints, exits, gate_at, named, running, steady_job, until
 
 from supervisor.saved import newest_verified
 
@@ -150,6 +150,18 @@ def test_a_child_in_a_session_of_its_own_does_not_outlive_the_run(tmp_path: Path
     assert [event.message for event in named(tmp_path / "run", "warning")] == [
         f"left behind by the worker, and ended with it: sleep ({pid})"
     ]
+
+
+@pytest.mark.slow
+def test_nor_does_it_where_the_supervisor_itself_is_killed(tmp_path: Path) -> None:
+    steady_job(tmp_path, config={"faults": {"session_child": 10}})
+    gate_at(tmp_path, 20)
+    with running("run", "job.yaml", cwd=tmp_path) as parent:
+        told = tmp_path / "helper.pid"
+        pid = int(until(lambda: told.exists() and told.read_text()))
+        assert alive(pid)
+        parent.kill()
+    until(lambda: not alive(pid))
 
 
 def test_an_evaluation_that_ends_the_process_amid_the_training_leaves_it_to_finish(
