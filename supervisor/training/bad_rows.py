@@ -26,6 +26,7 @@ class ReadAgain:
         rows: their indices in the data set.
         all_raise: whether every row raises, so that none of them is likely to be at fault.
         explained: whether rows that are left out already are all that is at fault.
+        taken: whether what is left of it was drawn for an experiment, and comes by itself.
     """
 
     batch: Any = NOTHING_LEFT
@@ -34,6 +35,7 @@ class ReadAgain:
     rows: tuple[Any, ...] = ()
     all_raise: bool = False
     explained: bool = False
+    taken: bool = False
 
 
 class BadSamples(Exception):
@@ -43,16 +45,18 @@ class BadSamples(Exception):
         told: what was raised, and where.
         error: the exception, as it came from the loader.
         again: what reading the batch again has found.
+        number: of the batch, from 0, where that is known.
 
     Attributes:
         before: the batches of the same update that were drawn before it.
     """
 
-    def __init__(self, told: LoaderError, error: Exception, again: ReadAgain) -> None:
+    def __init__(self, told: LoaderError, error: Exception, again: ReadAgain, number: int | None = None) -> None:
         super().__init__(told.message)
         self.told = told
         self.error = error
         self.again = again
+        self.number = number
         self.before: tuple[Any, ...] = ()
 
 
