@@ -74,7 +74,8 @@ class Guard(Primitives):
         position: tells and takes back where the caller's own data stand, for resumes and `data: replay`.
         policy: path, mapping, `RecoveryPolicy`, or None for the built-in default.
         run_dir: where events, checkpoints and incidents go; None: memory only, nothing is written.
-        quarantine: a list of samples to leave out: the `quarantine.jsonl` of an earlier run.
+        quarantine: a list of samples to leave out, or several: the `quarantine.jsonl` of an earlier run. They are not
+            read where the loader can be asked for others.
         resume: go on from the newest verified checkpoint in `run_dir`.
         after_halt: with `resume`, go on with a halted run too, with a fresh ladder and without cuts of the learning
             rate: what it was halted for is mended.
@@ -120,7 +121,7 @@ class Guard(Primitives):
         run_dir: str | Path | None = None,
         resume: bool = False,
         after_halt: bool = False,
-        quarantine: str | Path | None = None,
+        quarantine: str | Path | Sequence[str | Path] | None = None,
         on_gradients: Callable[[float], object] | None = None,
         sanitized: Callable[[], Tensor] | None = None,
         seed: int | None = None,
@@ -147,12 +148,13 @@ class Guard(Primitives):
         )
         self.policy = load_policy(policy)
         plan = plan_of(evaluate, evaluate_every_steps, keep_best)
-        known_bad = () if quarantine is None else read_quarantine(quarantine)
+        lists = [quarantine] if isinstance(quarantine, (str, Path)) else quarantine or ()
+        known_bad = [sample for each in lists for sample in read_quarantine(each)]
         together = chained(optimizer)
         refuse(wrong_training(model, together, self.policy))
         refuse([*many_ranks(), *sharded(model, together), *strangers(model, together, scheduler)])
         clip = self.policy.gradient_clip
-        self._cursor = None if data is None else DataCursor(data)
+        self._cursor = None if data is None else DataCursor(data, [sample.index for sample in known_bad])
         self._loss = given
         schedule, where = Schedule(scheduler, scheduler_interval), self._cursor or DataPosition(position)
         clock, heard = clock or SystemClock(), (*listeners, *(() if quiet else (Speaker(),)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from supervisor.training.loader_errors import DataFault, LoaderError, fault_of, is_dead_loader
+from supervisor.training.noted_reading import rows_of
 from supervisor.training.rng import preserved_rng
 
 __all__ = ["NOTHING_LEFT", "BadSamples", "ReadAgain", "read_again", "read_past"]
@@ -70,12 +71,13 @@ def read_again(loader: Any, indices: Sequence[Any] | None, left_out: Collection[
     """
     if indices is None or not callable(getattr(loader, "collate_fn", None)):
         return ReadAgain()
+    dataset = rows_of(loader.dataset)
     asked = [position for position, index in enumerate(indices) if index not in left_out]
     items: dict[int, Any] = {}
     with preserved_rng():
         for position in asked:
             try:
-                items[position] = _row(loader.dataset, indices[position])
+                items[position] = _row(dataset, indices[position])
             except Exception as error:
                 # Whatever the data set raises speaks against the row, but a process that dies speaks against none.
                 if is_dead_loader(error):

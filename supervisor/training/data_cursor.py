@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import operator
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from supervisor.errors import InputError
@@ -39,6 +39,7 @@ class DataCursor(DataPosition):
 
     Args:
         data: iterable of batches.
+        never: rows that are not to be read at all, where the loader can be asked for others.
 
     Attributes:
         batch_in_epoch: batches drawn in the epoch in progress.
@@ -46,7 +47,7 @@ class DataCursor(DataPosition):
 
     leaves_out = True
 
-    def __init__(self, data: Iterable[Any]) -> None:
+    def __init__(self, data: Iterable[Any], never: Collection[Any] = ()) -> None:
         super().__init__()
         self._data = data
         self._stateful = as_stateful(data)
@@ -55,7 +56,7 @@ class DataCursor(DataPosition):
         self._epoch_start: dict[str, Any] | None = None
         self._pending: deque[Any] = deque()
         self._given: tuple[Any, ...] = ()
-        self._recorder = IndexRecorder.of(data)
+        self._recorder = IndexRecorder.of(data, never)
         self._untold = UntoldRows()
         self._recent = RecentRows()
         self.batch_in_epoch = 0
