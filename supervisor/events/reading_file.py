@@ -7,16 +7,18 @@ import mmap
 import operator
 import os
 import struct
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-__all__ = ["MOST_PROCESSES", "ReadingNote", "new_reading_file", "rows_being_read"]
+__all__ = ["MOST_PROCESSES", "ReadingNote", "mend_of_rows", "new_reading_file", "rows_being_read", "said_of_rows"]
 
 MOST_PROCESSES = 64
 """The training process and those of its loader; further ones take no notes."""
 
 _SLOT = struct.Struct("=q248s")
 """Process id, 0 while it reads nothing; the rows as JSON without the brackets."""
+
+_MOST_SHOWN = 8
 
 _NOTHING = struct.pack("=q", 0)
 
@@ -86,6 +88,27 @@ def rows_being_read(path: Path, processes: Collection[int] | None = None) -> tup
         if pid and (processes is None or pid in processes):
             found.update(dict.fromkeys(_read(text)))
     return tuple(found)
+
+
+def said_of_rows(rows: Sequence[int | str]) -> str:
+    """That rows, at least one, were being read: `row 17 of the data set was being read`."""
+    if len(rows) == 1:
+        return f"row {rows[0]} of the data set was being read"
+    more = f" and {len(rows) - _MOST_SHOWN} more" if len(rows) > _MOST_SHOWN else ""
+    return f"one of the rows {', '.join(map(str, rows[:_MOST_SHOWN]))}{more} of the data set was being read"
+
+
+def mend_of_rows(rows: Sequence[int | str], path: str) -> str:
+    """What a person can do about rows that were being read when a worker ended.
+
+    Args:
+        rows: the rows, at least one.
+        path: of the list of those that are not read any more, as it is shown.
+    """
+    line = json.dumps({"index": rows[0]})
+    if len(rows) == 1:
+        return f"mend the row, or leave it out by a line {line} in {path}"
+    return f"find the one at fault, and mend it or leave it out by a line as {line} in {path}"
 
 
 def _written(row: object) -> bytes:

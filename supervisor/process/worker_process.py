@@ -10,11 +10,12 @@ from pathlib import Path
 
 from supervisor.clock import Clock
 from supervisor.errors import ExitCode
+from supervisor.events.reading_file import new_reading_file, rows_being_read
 from supervisor.events.schema import WarningEvent, WorkerExitedEvent, WorkerStalledEvent, WorkerStartedEvent
 from supervisor.events.writer import EventLog
 from supervisor.policy import RestartSettings
 from supervisor.process.ending import ALSO_STOPPING, end_with_this_process, new_mark, stopping_held_back
-from supervisor.process.exits import WorkerEnd, classify, oom_kills
+from supervisor.process.exits import WorkerEnd, classify, dead_loader_processes, oom_kills
 from supervisor.process.heartbeat import Heartbeat, Phase, StallWatch
 from supervisor.process.leftovers import Leftovers
 from supervisor.process.shadowing import command
@@ -49,6 +50,9 @@ class WorkerProcess:
         self._clock = clock
         self._layout = spec.layout
         self._heartbeat = Heartbeat(self._layout.heartbeat, create=True, clock=clock)
+        # Notes are worth having, and not worth a run.
+        with contextlib.suppress(OSError):
+            new_reading_file(self._layout.reading)
         self._old = self._forget_the_last_one()
         self._stalled: str | None = None
         self._stop_requests = 0
@@ -114,7 +118,8 @@ class WorkerProcess:
         reason = self._stalled or (self._left(self._layout.last_error) or "").strip() or None
         if code is None and self._stop_requests > 1:
             reason = "ended at once, as was asked by a second request to stop"
-        end = WorkerEnd(self._process.returncode, kind, reason, code, pulse)
+        rows = self._rows_at_fault(reason) if code is None else ()
+        end = WorkerEnd(self._process.returncode, kind, reason, code, pulse, rows)
         if code is not None and self._process.returncode != code:
             self._log.emit(WarningEvent(message=f"the run had ended ({kind}) before its process did, by {end.how}"))
         event = WorkerExitedEvent(
@@ -123,6 +128,7 @@ class WorkerProcess:
             signal=end.signal,
             classification=kind,
             reason=end.reason,
+            rows=end.rows or None,
         )
         self._log.emit(event)
         return end
@@ -149,6 +155,13 @@ class WorkerProcess:
 
     def _left(self, path: Path) -> str | None:
         return None if path in self._old else _text(path)
+
+    def _rows_at_fault(self, reason: str | None) -> tuple[int | str, ...]:
+        """Rows that were being read by what ended: a process of the loader, the worker, or what stood still."""
+        dead = dead_loader_processes(reason)
+        if self._stalled is not None:
+            return rows_being_read(self._layout.reading)
+        return rows_being_read(self._layout.reading, dead or [self._process.pid])
 
     def _hand_over(self, spec: WorkerSpec) -> None:
         # The pipe stays open: when it closes, the worker knows that the parent is gone.

@@ -5,16 +5,26 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch.utils.data import get_worker_info
 
-from supervisor.events.reading_file import ReadingNote
+__all__ = ["LeftOut", "Note", "NotedRows", "Noting", "note_reading", "note_rows_of", "rows_of"]
 
-__all__ = ["LeftOut", "NotedRows", "note_reading", "note_rows_of", "rows_of"]
+
+class Note(Protocol):
+    """Says to whoever looks, also when this process is gone, which rows it is reading."""
+
+    def begin(self, row: object) -> None:
+        """A row is read from now on."""
+
+    def begin_several(self, rows: Iterable[object]) -> None:
+        """Rows are read, in whichever order."""
+
+    def end(self) -> None:
+        """They are read."""
 
 
 class LeftOut(Exception):
@@ -22,36 +32,37 @@ class LeftOut(Exception):
 
 
 @dataclass(slots=True)
-class _Noting:
+class Noting:
     """What is noted, in this process and in those of a loader that it forks.
 
     Attributes:
-        path: the file, None to note nothing.
+        noter: gives the note of a process by its number, None to note nothing.
         one_by_one: rows of which one has ended a process: a batch with one of them is read row by row.
         dataset: the data set that is trained on; None while no iterator over it is begun.
         never: its rows that are not to be read.
         note: of the process `pid`.
     """
 
-    path: Path | None = None
+    noter: Callable[[int], Note] | None = None
     one_by_one: frozenset[Any] = frozenset()
     dataset: Any = None
     never: Collection[Any] = ()
-    note: ReadingNote | None = None
+    note: Note | None = None
     pid: int = 0
 
 
-_noting = _Noting()
+noting = Noting()
 
 
-def note_reading(path: Path, one_by_one: Collection[Any] = ()) -> bool:
+def note_reading(noter: Callable[[int], Note], one_by_one: Collection[Any] = ()) -> bool:
     """Have the rows noted that the loaders of this process read from now on, of data that a guard draws from.
 
     Takes under a microsecond a row. To be called before the first loader is iterated. Loader processes that are not
     forked take no notes.
 
     Args:
-        path: the file that `new_reading_file` has made.
+        noter: gives the note of a process, by its number: 0 for this one, from 1 on for those of a loader. One that it
+            raises an `OSError` or a `ValueError` for takes none.
         one_by_one: rows one of which has ended a process before.
 
     Returns:
@@ -62,7 +73,7 @@ def note_reading(path: Path, one_by_one: Collection[Any] = ()) -> bool:
         original = kinds.create_fetcher
     except (ImportError, AttributeError):
         return False
-    _noting.path, _noting.one_by_one, _noting.note = path, frozenset(one_by_one), None
+    noting.noter, noting.one_by_one, noting.note = noter, frozenset(one_by_one), None
 
     def create_fetcher(kind: Any, dataset: Any, *rest: Any, **named: Any) -> Any:
         fetcher = original(kind, dataset, *rest, **named)
@@ -82,13 +93,13 @@ def note_rows_of(dataset: Any, never: Collection[Any]) -> None:
         dataset: the data set.
         never: rows that are not to be read.
     """
-    _noting.dataset, _noting.never = dataset, never
+    noting.dataset, noting.never = dataset, never
 
 
 def rows_of(dataset: Any) -> Any:
     """A data set whose rows are noted as they are read; the data set itself where they are not to be."""
-    note = _note() if dataset is _noting.dataset else None
-    return dataset if note is None else NotedRows(dataset, note, _noting.one_by_one, _noting.never)
+    note = _note() if dataset is noting.dataset else None
+    return dataset if note is None else NotedRows(dataset, note, noting.one_by_one, noting.never)
 
 
 class NotedRows:
@@ -101,9 +112,7 @@ class NotedRows:
         never: rows that are not read.
     """
 
-    def __init__(
-        self, dataset: Any, note: ReadingNote, one_by_one: Collection[Any] = (), never: Collection[Any] = ()
-    ) -> None:
+    def __init__(self, dataset: Any, note: Note, one_by_one: Collection[Any] = (), never: Collection[Any] = ()) -> None:
         self._dataset = dataset
         self._note = note
         self._one_by_one = one_by_one
@@ -111,7 +120,7 @@ class NotedRows:
         self._several = getattr(dataset, "__getitems__", None)
 
     @property
-    def __getitems__(self) -> Callable[[Sequence[Any]], Any] | None:  # noqa: PLW3201  (torch asks for it by this name)
+    def __getitems__(self) -> Callable[[Sequence[Any]], Any] | None:
         return self._get_several if self._several else None
 
     def __getitem__(self, index: Any) -> Any:
@@ -142,13 +151,13 @@ class NotedRows:
                     raise LeftOut(f"row {index} is left out")
 
 
-def _note() -> ReadingNote | None:
-    if _noting.path is not None and (_noting.note is None or _noting.pid != os.getpid()):
+def _note() -> Note | None:
+    if noting.noter is not None and (noting.note is None or noting.pid != os.getpid()):
         # The one of the process that this was forked from is not this one's.
-        _noting.note, _noting.pid, info = None, os.getpid(), get_worker_info()
+        noting.note, noting.pid, info = None, os.getpid(), get_worker_info()
         with contextlib.suppress(OSError, ValueError):
-            _noting.note = ReadingNote(_noting.path, 0 if info is None else info.id + 1)
-    return _noting.note
+            noting.note = noting.noter(0 if info is None else info.id + 1)
+    return noting.note
 
 
 def _read_through(fetcher: Any, noted: NotedRows) -> None:

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from supervisor.events.reading_file import MOST_PROCESSES, ReadingNote, new_reading_file, rows_being_read
+from supervisor.events.reading_file import (
+    MOST_PROCESSES,
+    ReadingNote,
+    mend_of_rows,
+    new_reading_file,
+    rows_being_read,
+    said_of_rows,
+)
 
 
 @pytest.fixture
@@ -57,3 +64,12 @@ def test_where_there_is_no_file_or_no_place(path: Path, tmp_path: Path) -> None:
         ReadingNote(path, MOST_PROCESSES)
     with pytest.raises(ValueError, match="mmap length"):
         ReadingNote(tmp_path / "torn", 0)
+
+
+def test_what_is_said_of_them() -> None:
+    assert said_of_rows([17]) == "row 17 of the data set was being read"
+    assert said_of_rows(range(3)) == "one of the rows 0, 1, 2 of the data set was being read"
+    assert " 7 and 92 more of the data set" in said_of_rows(range(100))
+    assert mend_of_rows([17], "x.jsonl") == 'mend the row, or leave it out by a line {"index": 17} in x.jsonl'
+    assert mend_of_rows(["a"], "x").endswith('{"index": "a"} in x')
+    assert mend_of_rows([1, 2], "x").startswith("find the one at fault")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.data.dataloader import _DatasetKind
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from supervisor.events.reading_file import new_reading_file, rows_being_read
+from supervisor.events.reading_file import ReadingNote, new_reading_file, rows_being_read
 from supervisor.training import noted_reading
 from supervisor.training.data_cursor import DataCursor
-from supervisor.training.noted_reading import note_reading, note_rows_of, rows_of
+from supervisor.training.noted_reading import Noting, note_reading, note_rows_of, rows_of
 
 
 class Rows(Dataset[Any]):
@@ -40,7 +41,7 @@ class Rows(Dataset[Any]):
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(_DatasetKind, "create_fetcher", staticmethod(_DatasetKind.create_fetcher))
-    monkeypatch.setattr(noted_reading, "_noting", type(noted_reading._noting)())
+    monkeypatch.setattr(noted_reading, "noting", Noting())
     new_reading_file(tmp_path / "reading")
     return tmp_path / "reading"
 
@@ -58,7 +59,7 @@ def exit_of_a_process_that(reads: Any) -> int:
 @pytest.mark.parametrize("kind", [DataLoader, StatefulDataLoader])
 def test_the_row_that_ends_the_process_is_named(path: Path, kind: Any) -> None:
     def reads() -> None:
-        note_reading(path)
+        note_reading(functools.partial(ReadingNote, path))
         cursor = DataCursor(kind(Rows(deadly=6), batch_size=4))
         while True:
             cursor.next()
@@ -69,7 +70,7 @@ def test_the_row_that_ends_the_process_is_named(path: Path, kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", [DataLoader, StatefulDataLoader])
 def test_one_that_ends_a_process_of_the_loader_too(path: Path, kind: Any) -> None:
-    note_reading(path)
+    note_reading(functools.partial(ReadingNote, path))
     cursor = DataCursor(kind(Rows(deadly=6), batch_size=4, num_workers=2))
     with pytest.raises(RuntimeError, match="DataLoader worker") as caught:
         cursor.give(2)
@@ -83,7 +84,7 @@ def test_of_rows_that_are_read_together_all_are_named_until_they_are_read_one_by
     path: Path, one_by_one: tuple[int, ...], named: tuple[int, ...]
 ) -> None:
     def reads() -> None:
-        note_reading(path, one_by_one)
+        note_reading(functools.partial(ReadingNote, path), one_by_one)
         cursor = DataCursor(DataLoader(Subset(Rows(deadly=6), range(12)), batch_size=4))
         while True:
             cursor.next()
@@ -94,19 +95,16 @@ def test_of_rows_that_are_read_together_all_are_named_until_they_are_read_one_by
 
 def test_batches_are_what_they_are_and_nothing_is_named_once_they_are_read(path: Path) -> None:
     rows = Rows(raising=5)
-    note_reading(path)
+    note_reading(functools.partial(ReadingNote, path))
     loader = DataLoader(rows, batch_size=4)
     cursor = DataCursor(loader)
     assert [cursor.ahead().tolist() for _ in range(4)] == [[0, 1, 2, 3], [4, 6, 7], [8, 9, 10, 11], [0, 1, 2, 3]]
     assert rows_being_read(path) == ()
-    assert cursor._iterator is not None
-    fetcher: Any = cursor._iterator._dataset_fetcher  # type: ignore[attr-defined]
-    # What a trainer can get hold of is its own.
-    assert fetcher.dataset is loader.dataset is rows
+    assert loader.dataset is rows
 
 
 def test_rows_of_another_data_set_are_not_noted(path: Path) -> None:
-    note_reading(path)
+    note_reading(functools.partial(ReadingNote, path))
     trained_on, other = Rows(), Rows()
     assert rows_of(trained_on) is trained_on
     note_rows_of(trained_on, ())
@@ -119,7 +117,7 @@ def test_rows_of_another_data_set_are_not_noted(path: Path) -> None:
 @pytest.mark.parametrize("never", [(6,), (4, 5, 6, 7)])
 def test_what_is_not_to_be_read_is_not(path: Path, never: tuple[int, ...], workers: int) -> None:
     """Nor in a batch of nothing else, which is passed over."""
-    note_reading(path)
+    note_reading(functools.partial(ReadingNote, path))
     rows = Rows(deadly=6)
     cursor = DataCursor(DataLoader(rows, batch_size=4, num_workers=workers), never)
     cursor.quarantined = frozenset(never)
@@ -133,6 +131,6 @@ def test_what_is_not_to_be_read_is_not(path: Path, never: tuple[int, ...], worke
 
 def test_without_the_switch_of_torchs_nothing_is_changed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(_DatasetKind, "create_fetcher")
-    assert not note_reading(path)
+    assert not note_reading(functools.partial(ReadingNote, path))
     note_rows_of(rows := Rows(), ())
     assert rows_of(rows) is rows
