@@ -28,10 +28,11 @@ from supervisor.guard.arguments import (
     wrong_training,
 )
 from supervisor.guard.assembly import TrainingObjects, assemble
+from supervisor.guard.block import Block
 from supervisor.guard.evaluation_plan import plan_of
-from supervisor.guard.outcome import StepOutcome
+from supervisor.guard.interrupts import held_back
+from supervisor.guard.outcome import StepOutcome, Verdict
 from supervisor.guard.ownership import strangers
-from supervisor.guard.primitives import Primitives
 from supervisor.guard.ranks import many_ranks, sharded
 from supervisor.guard.recovery import Redrawing, TrainerReset
 from supervisor.guard.unread import answer_unread
@@ -50,7 +51,7 @@ from supervisor.update import Phase, UpdateSettings
 __all__ = ["Guard"]
 
 
-class Guard(Primitives):
+class Guard(Block):
     """Watches every step of a training and recovers it by the policy's ladder.
 
     Three forms: `run(steps)` is the whole loop; `for batch in guard.batches(steps): guard.step(batch)` is one's own; a
@@ -218,8 +219,7 @@ class Guard(Primitives):
             try:
                 drawn = self._cursor.give(self._accumulate)
             except BadSamples as bad:
-                self.parts.schedule.follow(self._cursor)
-                verdict = self._answered(answer_unread(self.parts.step.discarding, bad))
+                verdict = self._answer_unread(bad)
                 if verdict.halt:
                     raise PolicyHalt(verdict.reason or "") from verdict.cause
                 continue
@@ -239,6 +239,11 @@ class Guard(Primitives):
                 raise InputError(f"batches: the batch given last was not handed to the guard: {mend}")
         if self._status is None:
             self.finish(RunStatus.FINISHED if self.steps_done >= steps else RunStatus.INTERRUPTED)
+
+    @held_back
+    def _answer_unread(self, bad: BadSamples) -> Verdict:
+        self.parts.schedule.follow(self.parts.data)
+        return self._answered(answer_unread(self.parts.step.discarding, bad))
 
     def note_next_batch(self) -> None:
         """Note what follows the last checkpoint, so that a resume can tell whether the data come again.
