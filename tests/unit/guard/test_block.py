@@ -13,6 +13,7 @@ from support.exact import assert_same, everything
 from support.training import Training, build, guard_of, healthy_batches, nan_batch, quiet
 
 from supervisor.events.schema import Event, RunStatus
+from supervisor.guard.block import Block
 
 BATCHES = healthy_batches(8)
 BATCHES[4] = nan_batch(BATCHES[4])
@@ -96,5 +97,6 @@ def test_without_a_block_nobody_listens(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         guard.run(6)
     assert guard.status is None
+    assert isinstance(guard, Block)
     guard.close()
     assert torch.isfinite(next(iter(training.model.parameters()))).all()
