@@ -50,7 +50,7 @@ class DeadlyRows:
         known: Sequence[QuarantinedSample] = ()
         with contextlib.suppress(InputError):
             known = read_quarantine(self._path)
-        said = QuarantinedSample(index=row, reason=f"the process that read it ended, and so did the next ({end.how})")
+        said = QuarantinedSample(index=row, reason=f"the process that read it ended, and so did another ({end.how})")
         try:
             write_quarantine(self._path, [*known, said])
         except OSError:

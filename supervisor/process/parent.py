@@ -35,7 +35,7 @@ __all__ = ["Parent"]
 PAUSE_STEP_SECONDS = 0.1
 NOT_AGAIN = "it is not called again in this run; the training is not touched by that"
 
-DEADLY = "was being read as the worker ended, and again as the next one did"
+DEADLY = "was being read as the worker ended, and as another one did"
 LEFT_OUT = "is not read any more (deadly_rows.jsonl in the run directory)"
 
 MENDED = "once the cause is mended, --resume --after-halt goes on with a fresh budget"

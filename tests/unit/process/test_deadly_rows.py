@@ -59,7 +59,7 @@ def test_the_list_keeps_what_it_holds(tmp_path: Path) -> None:
     judged(path, died(17), died(17))
     first, second = read_quarantine(path)
     assert (first.index, second.index) == ("a", 17)
-    assert second.reason == "the process that read it ended, and so did the next (exit code 1)"
+    assert second.reason == "the process that read it ended, and so did another (exit code 1)"
 
 
 def test_where_rows_may_not_be_left_out_or_the_list_not_be_written_none_is(tmp_path: Path) -> None:
