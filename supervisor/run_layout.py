@@ -57,6 +57,7 @@ class RunLayout:
     lock = _Entry(".lock")  # held by the one supervisor that runs the directory; says who that is
     restarts = _Entry("restarts.json")  # when workers failed, for the restart budget
     quarantine = _Entry("quarantine.jsonl")  # the samples of the data set that are left out
+    deadly_rows = _Entry("deadly_rows.jsonl")  # those of which the reading has ended two workers: not read any more
     next_batches = _Entry("next_batches.json")  # what followed each checkpoint, to tell whether it comes again
     observations = _Entry("observations.jsonl")  # what every update measured, where that is asked for
     faults = _Entry("faults.jsonl")  # the faults that a rehearsal injected
@@ -70,6 +71,7 @@ class RunLayout:
     heartbeats = _Entry("heartbeat")  # the folder of what the workers tell the parent
     heartbeat = _Entry("heartbeat/rank{rank}")  # the memory that the progress of this rank is written to
     stacks = _Entry("heartbeat/rank{rank}.stacks")  # its worker's threads, when it was asked for them
+    reading = _Entry("heartbeat/rank{rank}.reading")  # the rows that it and its loader's processes are reading
     last_error = _Entry("heartbeat/rank{rank}.error")  # the traceback of what its worker died of
 
     @property

@@ -68,6 +68,7 @@ class ProcessIncident(RecordModel):
         signal: the signal that ended it, else None.
         reason: its traceback, where it left one.
         stacks: name of the file beside it with every thread's stack, None where there is none.
+        rows: of the data set, of which one was being read when it, or a process of its loader, ended.
         life: which worker of the run it was, from 1: `life` of its events. None in records of before.
     """
 
@@ -78,3 +79,4 @@ class ProcessIncident(RecordModel):
     reason: str | None
     stacks: str | None
     life: PositiveInt | None = None
+    rows: tuple[int | str, ...] = ()

@@ -9,6 +9,7 @@ from supervisor.display import in_one_line, shortened, visible
 from supervisor.events import schema
 from supervisor.events.base import nonfinite_as_word
 from supervisor.events.incident_line import COLUMNS, IncidentLine, cut_to, names_of, place
+from supervisor.events.reading_file import said_of_rows
 from supervisor.events.schema import Event
 from supervisor.events.step_line import counted
 from supervisor.records import SignalName
@@ -202,6 +203,8 @@ def _death(event: schema.WorkerExitedEvent) -> str:
     how = event.signal or f"exit code {event.exit_code}"
     last = (event.reason or "").strip().splitlines()[-1:]
     why = f": {last[0].strip()}" if last else ""
+    if event.rows:
+        why = f"; {said_of_rows(event.rows)}{why}"
     return f"worker {event.pid} died: {event.classification} ({how}){why}"
 
 

@@ -59,6 +59,7 @@ class WorkerExitedEvent(EventBase):
         signal: name of the signal that ended it, such as `SIGKILL`, else None.
         classification: why.
         reason: more, where more is known, such as the last line of its traceback.
+        rows: of the data set, of which one was being read when it, or a process of its loader, ended; None: none was.
     """
 
     event: Literal["worker_exited"] = "worker_exited"
@@ -67,6 +68,7 @@ class WorkerExitedEvent(EventBase):
     signal: str | None
     classification: ExitClassification
     reason: str | None = None
+    rows: tuple[int | str, ...] | None = None
 
 
 class WorkerStalledEvent(EventBase):

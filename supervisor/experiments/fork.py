@@ -57,6 +57,8 @@ def _as_it_is(rate: float | None) -> float:
 def drawn_updates(data: DataPosition, updates: int, accumulate: int) -> Iterator[list[Update]]:
     """The batches of so many of the coming updates; they come again, in the same order, after the block.
 
+    Rows that the data set raises for are left out of them, and answered when the training goes on.
+
     Raises:
         ActionError: the caller draws the batches himself, or the data give no more of them.
     """
@@ -66,7 +68,7 @@ def drawn_updates(data: DataPosition, updates: int, accumulate: int) -> Iterator
     try:
         try:
             for _ in range(updates * accumulate):
-                drawn.append(data.next())
+                drawn.append(data.ahead())
         except Exception as error:
             raise ActionError(f"the data gave {len(drawn)} of the batches for a fork: {text_of(error)}") from error
         yield [tuple(drawn[first : first + accumulate]) for first in range(0, len(drawn), accumulate)]

@@ -165,7 +165,7 @@ def assemble(
     taker = StateTaker(policy, check, points, states, parts, log, Companions(evaluations, next_batches))
     canaries = Canaries(policy, subject, executor, states.memory, log)
     restoring = Restoring(states, points, check, canaries)
-    curing = Curing(restoring, executor, cures, stop, log)
+    curing = Curing(restoring, executor, cures, stop, log, settings.accumulate)
     setup = SetupCheck(policy, curing, detectors, cures, log)
     recovery = Recovery(policy, points, restoring, redrawing, incident_log, quarantine, curing)
     continuation = Continuation(points, schedule, states, taker, incident_log, run_log, experimenter)

@@ -40,6 +40,7 @@ class Curing:
         cures: those in force.
         stop: abandons what is being tried.
         log: hears of every one that was tried.
+        accumulate: batches an update.
         initial: the state in which the run began, as long as its set-up is in question; None later.
     """
 
@@ -48,6 +49,7 @@ class Curing:
     cures: CuresInForce
     stop: StopRequest
     log: EventLog
+    accumulate: int = 1
     initial: RestorePoint | None = field(default=None, init=False)
 
     def keep_initial(self) -> None:
@@ -98,12 +100,12 @@ class Curing:
 
     def _run(self, trials: CureTrials) -> None:
         """Try them on the newest good state, and on the initial one too where the newest may be past saving."""
+        # What is answered need not have batches: the data may have raised for them.
         points, request, newest = self.restoring.points, trials.request, self._newest_good()
         incident, rung = points.ledger.engine.incident, trials.request.rung
         number = 1 if incident is None else incident.id
         count = rung.steps + rung.probe_batches
-        accumulate = len(request.attempt.batches)
-        with drawn_updates(points.data, count, accumulate) as updates:
+        with drawn_updates(points.data, count, self.accumulate) as updates:
             trials.run(newest, updates, number)
             if self.initial is not None and self.initial.update != newest.update:
                 zeros, best = trials.done[0].zeros, min(trial.score for trial in trials.done)
@@ -115,7 +117,7 @@ class Curing:
             # The data may end before.
             with (
                 contextlib.suppress(ActionError),
-                drawn_updates(points.data, LONGER * rung.steps if close else 0, accumulate) as more,
+                drawn_updates(points.data, LONGER * rung.steps if close else 0, self.accumulate) as more,
             ):
                 trials.look_longer(close, [*updates, *more], number)
 

@@ -28,10 +28,11 @@ from supervisor.guard.arguments import (
     wrong_training,
 )
 from supervisor.guard.assembly import TrainingObjects, assemble
+from supervisor.guard.block import Block
 from supervisor.guard.evaluation_plan import plan_of
-from supervisor.guard.outcome import StepOutcome
+from supervisor.guard.interrupts import held_back
+from supervisor.guard.outcome import StepOutcome, Verdict
 from supervisor.guard.ownership import strangers
-from supervisor.guard.primitives import Primitives
 from supervisor.guard.ranks import many_ranks, sharded
 from supervisor.guard.recovery import Redrawing, TrainerReset
 from supervisor.guard.unread import answer_unread
@@ -50,7 +51,7 @@ from supervisor.update import Phase, UpdateSettings
 __all__ = ["Guard"]
 
 
-class Guard(Primitives):
+class Guard(Block):
     """Watches every step of a training and recovers it by the policy's ladder.
 
     Three forms: `run(steps)` is the whole loop; `for batch in guard.batches(steps): guard.step(batch)` is one's own; a
@@ -74,7 +75,8 @@ class Guard(Primitives):
         position: tells and takes back where the caller's own data stand, for resumes and `data: replay`.
         policy: path, mapping, `RecoveryPolicy`, or None for the built-in default.
         run_dir: where events, checkpoints and incidents go; None: memory only, nothing is written.
-        quarantine: a list of samples to leave out: the `quarantine.jsonl` of an earlier run.
+        quarantine: a list of samples to leave out, or several: the `quarantine.jsonl` of an earlier run. They are not
+            read where the loader can be asked for others.
         resume: go on from the newest verified checkpoint in `run_dir`.
         after_halt: with `resume`, go on with a halted run too, with a fresh ladder and without cuts of the learning
             rate: what it was halted for is mended.
@@ -120,7 +122,7 @@ class Guard(Primitives):
         run_dir: str | Path | None = None,
         resume: bool = False,
         after_halt: bool = False,
-        quarantine: str | Path | None = None,
+        quarantine: str | Path | Sequence[str | Path] | None = None,
         on_gradients: Callable[[float], object] | None = None,
         sanitized: Callable[[], Tensor] | None = None,
         seed: int | None = None,
@@ -147,12 +149,13 @@ class Guard(Primitives):
         )
         self.policy = load_policy(policy)
         plan = plan_of(evaluate, evaluate_every_steps, keep_best)
-        known_bad = () if quarantine is None else read_quarantine(quarantine)
+        lists = [quarantine] if isinstance(quarantine, (str, Path)) else quarantine or ()
+        known_bad = [sample for each in lists for sample in read_quarantine(each)]
         together = chained(optimizer)
         refuse(wrong_training(model, together, self.policy))
         refuse([*many_ranks(), *sharded(model, together), *strangers(model, together, scheduler)])
         clip = self.policy.gradient_clip
-        self._cursor = None if data is None else DataCursor(data)
+        self._cursor = None if data is None else DataCursor(data, [sample.index for sample in known_bad])
         self._loss = given
         schedule, where = Schedule(scheduler, scheduler_interval), self._cursor or DataPosition(position)
         clock, heard = clock or SystemClock(), (*listeners, *(() if quiet else (Speaker(),)))
@@ -216,8 +219,7 @@ class Guard(Primitives):
             try:
                 drawn = self._cursor.give(self._accumulate)
             except BadSamples as bad:
-                self.parts.schedule.follow(self._cursor)
-                verdict = self._answered(answer_unread(self.parts.step.discarding, bad))
+                verdict = self._answer_unread(bad)
                 if verdict.halt:
                     raise PolicyHalt(verdict.reason or "") from verdict.cause
                 continue
@@ -237,6 +239,11 @@ class Guard(Primitives):
                 raise InputError(f"batches: the batch given last was not handed to the guard: {mend}")
         if self._status is None:
             self.finish(RunStatus.FINISHED if self.steps_done >= steps else RunStatus.INTERRUPTED)
+
+    @held_back
+    def _answer_unread(self, bad: BadSamples) -> Verdict:
+        self.parts.schedule.follow(self.parts.data)
+        return self._answered(answer_unread(self.parts.step.discarding, bad))
 
     def note_next_batch(self) -> None:
         """Note what follows the last checkpoint, so that a resume can tell whether the data come again.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Self
+from typing import Any
 
 from torch import Tensor
 
-from supervisor.errors import InputError, PolicyHalt, said_by
+from supervisor.errors import InputError, PolicyHalt
 from supervisor.events.schema import RunStatus, RunSummary
 from supervisor.guard.arguments import refuse
 from supervisor.guard.assembly import Parts
+from supervisor.guard.interrupts import Interrupts, held_back
 from supervisor.guard.outcome import Verdict
 from supervisor.guard.ranks import many_ranks
 from supervisor.training.loader_errors import is_dead_loader
@@ -31,6 +32,7 @@ class Primitives:
 
     Attributes:
         parts: the parts of the guard.
+        interrupts: holds Ctrl-C back amid the guard's own work, in a `with` block.
     """
 
     def __init__(self, parts: Parts, accumulate: int, about: Mapping[str, Any], *, resumed: bool) -> None:
@@ -42,8 +44,10 @@ class Primitives:
         self._unused = False
         self._attempt: Attempt | None = None
         self._halted_by: Exception | None = None
+        self.interrupts = Interrupts()
         self._status: RunStatus | None = RunStatus.HALTED if parts.ledger.halted else None
 
+    @held_back
     def begin(self, steps: int) -> None:
         """Begin a run that ends at `steps`: its start is put on record and its initial state is taken, once.
 
@@ -65,6 +69,7 @@ class Primitives:
         if self._status is None:
             self.parts.evaluations.catch_up()
 
+    @held_back
     def before_batch(self, batch: Any) -> None:
         """Begin an update: gradients are dropped, and what a forward pass can change is copied.
 
@@ -90,6 +95,7 @@ class Primitives:
             self._announce(None)
         self._attempt = self.parts.step.begin(tuple(batch) if several else (batch,))
 
+    @held_back
     def after_backward(self, loss: Tensor | None, error: Exception | None = None) -> Verdict:
         """Judge the update once its gradients are there: before they are clipped, and before the optimizer steps.
 
@@ -128,8 +134,12 @@ class Primitives:
         Raises:
             InputError: the verdict of `after_backward` was not to apply the update.
         """
-        return self.parts.step.applying(self._open(Phase.PASSED, "applying", "after_backward"))
+        attempt = self._open(Phase.PASSED, "applying", "after_backward")
+        # Until `after_step` has ended.
+        self.interrupts.hold()
+        return self.parts.step.applying(attempt)
 
+    @held_back
     def after_step(self) -> Verdict:
         """End an update whose optimizer has stepped: the schedule steps, the state is looked at where that is due, and
         a snapshot or a checkpoint is taken where one is.
@@ -137,7 +147,11 @@ class Primitives:
         Raises:
             InputError: the optimizer has not stepped inside `applying`.
         """
-        return self._answered(self.parts.step.settle(self._open(Phase.STEPPING, "after_step", "applying")))
+        attempt = self._open(Phase.STEPPING, "after_step", "applying")
+        try:
+            return self._answered(self.parts.step.settle(attempt))
+        finally:
+            self.interrupts.release()
 
     def abandon(self) -> None:
         """Give up the update that was begun, as if its batch had never been drawn: for an interrupt.
@@ -186,6 +200,7 @@ class Primitives:
         """Let the loop end after the step in progress; safe in a signal handler."""
         self.parts.stop.requested = True
 
+    @held_back
     def finish(self, status: RunStatus = RunStatus.FINISHED) -> RunSummary:
         """End the run in good order: last checkpoint, metrics, `run_finished`. `run` and `batches` call it.
 
@@ -214,6 +229,7 @@ class Primitives:
         """Wait until every checkpoint begun is on disk."""
         self.parts.states.flush()
 
+    @held_back
     def close(self) -> None:
         """Wait for what is being written, close the event log, and let another guard have the run directory.
 
@@ -222,48 +238,6 @@ class Primitives:
         self.flush()
         self.parts.log.close()
         self._rest()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Finish the run where its schedule has ended, else break it off with a checkpoint; then close.
-
-        What the block raised passes on, whatever else fails, and is on record. Where it was raised as the optimizer
-        stepped, or as an update was answered, no checkpoint is written: the state is half of two.
-        """
-        try:
-            if self._at_work and self._status is None:
-                self._break_off(error)
-            self.close()
-        except Exception as failed:
-            if error is None:
-                raise
-            self.parts.log.warn(f"the run could not be ended in good order: {said_by(failed)}")
-        finally:
-            self._rest()
-
-    def _break_off(self, error: BaseException | None) -> None:
-        parts, end = self.parts, self.parts.taker.end
-        if error is None:
-            ended = end is not None and self.steps_done >= end
-            self.finish(RunStatus.FINISHED if ended else RunStatus.INTERRUPTED)
-            return
-        counters = parts.ledger.counters
-        message = f"the loop was broken off by {said_by(error)}"
-        # An update that ended in good order is forgotten at once.
-        torn = self._attempt is not None and self._attempt.phase in (Phase.STEPPING, Phase.ENDED)
-        if torn:
-            message += " amid an update: no checkpoint of that; go on from the newest one"
-        # Its traceback is told anyway.
-        parts.log.warn(message, counters.step, parts.ledger.last_update, spoken=False)
-        if not torn:
-            self.finish(RunStatus.INTERRUPTED)
-            return
-        parts.states.flush()
-        lost = parts.last_state.lost()
-        self._status = RunStatus.INTERRUPTED if lost is None else RunStatus.UNSAVED
-        parts.run_log.finished(self._status, lost)
 
     def _rest(self) -> None:
         """Nothing is written from here on, until the run goes on."""

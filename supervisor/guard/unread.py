@@ -43,7 +43,7 @@ def answer_unread(discarding: Discarding, bad: BadSamples) -> Verdict:
     undoing.executor.give_up(attempt)
     undoing.states.flush()
     attempt.signals = undoing.detectors.inspect(attempt.seen)
-    cause = _cause(bad, attempt, points.data.last_number, certain=not undoing.first.asks)
+    cause = _cause(bad, attempt, certain=not undoing.first.asks)
     try:
         if undoing.first.convict(attempt, cause):
             discarding.continuation.break_off(attempt)
@@ -53,7 +53,7 @@ def answer_unread(discarding: Discarding, bad: BadSamples) -> Verdict:
         attempt.mended = (*bad.before, *rest)
         if discarding.policy.experiments is not None:
             takes = discarding.recovery.quarantine.takes or not cause.dataset_indices
-            counted = 0 if rest and takes else 1
+            counted = 0 if (rest or again.taken) and takes else 1
             attempt.evidence = Evidence(Blame.DATA, cause.explanation, batches=counted)
         discarding.continuation.noted(attempt)
         return discarding.answered(attempt, Diagnosis(cause))
@@ -61,13 +61,12 @@ def answer_unread(discarding: Discarding, bad: BadSamples) -> Verdict:
         attempt.error = None
 
 
-def _cause(bad: BadSamples, attempt: Attempt, batch_number: int | None, *, certain: bool) -> Cause:
+def _cause(bad: BadSamples, attempt: Attempt, *, certain: bool) -> Cause:
     """Why the batch could not be had.
 
     Args:
         bad: what the data raised.
         attempt: the update in whose place it stands.
-        batch_number: number of the batch.
         certain: where every row of a batch raises, and it is one: whether it is the row's fault, and not every row's.
     """
     told, again = bad.told, bad.again
@@ -79,7 +78,7 @@ def _cause(bad: BadSamples, attempt: Attempt, batch_number: int | None, *, certa
         why = f"{raised}, for {rows}"
     elif again.all_raise:
         why = f"{raised}, and so it does for every row of the batch"
-    elif again.batch is not NOTHING_LEFT:
+    elif again.batch is not NOTHING_LEFT or again.taken:
         why = f"{raised}, but gives every row of the batch when it is asked again"
     else:
         why = f"{raised}; which row it was is not known"
@@ -88,10 +87,10 @@ def _cause(bad: BadSamples, attempt: Attempt, batch_number: int | None, *, certa
         explanation=why,
         step=attempt.place.step,
         update=attempt.place.update,
-        batch_number=batch_number,
+        batch_number=bad.number,
         samples=again.bad if named else (),
         dataset_indices=again.rows if named else (),
         where=told.where,
         exception_type=told.type,
-        deterministic=None if again.bad or again.batch is NOTHING_LEFT else False,
+        deterministic=None if again.bad or (again.batch is NOTHING_LEFT and not again.taken) else False,
     )

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Protocol
@@ -17,8 +18,9 @@ __all__ = [
     "ALSO_STOPPING",
     "STOPPING",
     "StopRequest",
-    "end_group_with_parent",
     "end_with_parent",
+    "end_with_this_process",
+    "new_mark",
     "stopping_held_back",
     "stopping_signals",
 ]
@@ -111,28 +113,52 @@ class StopRequest:
 
 
 _PR_SET_PDEATHSIG = 1
-_WAIT_THEN_KILL = "trap '' HUP INT TERM USR1 USR2; read -r _; kill -s KILL 0"
+_MOST_ROUNDS = 20
+"""So often the watchman looks again for processes that others have started while he looked."""
+
+_WATCHMAN = f"""
+trap '' HUP INT TERM USR1 USR2
+read -r _
+kill -s KILL -- "-$1"
+round=0 found=more
+while [ "$found" ] && [ $round -lt {_MOST_ROUNDS} ]; do
+    found=
+    for each in $(grep -lsz "^$2=" /proc/[0-9]*/environ); do
+        each=${{each#/proc/}}
+        kill -s KILL "${{each%/environ}}" && found=more
+    done
+    round=$((round + 1))
+done
+"""
 
 
-def end_group_with_parent(group: int) -> subprocess.Popen[bytes] | None:
-    """A process in the worker's group that kills all of it as soon as this process is gone.
+def new_mark() -> str:
+    """A name for a worker's environment that no other has: what it starts inherits it, in whichever session that is."""
+    return f"SUPERVISOR_WORKER_{uuid.uuid4().hex}"
 
-    The worker does so itself, but the kernel may kill it before it has: its loader's processes and its helpers would
-    live on.
+
+def end_with_this_process(group: int, mark: str) -> subprocess.Popen[bytes] | None:
+    """A process that kills a worker's group, and all that bears its mark, as soon as this process is gone.
+
+    The worker kills its group itself, but the kernel may kill it before it has: its loader's processes and its helpers
+    would live on, and those in sessions of their own in any case.
 
     Args:
         group: the worker's process group.
+        mark: the name in its environment, from `new_mark`. Where the kernel does not show environments, or a process
+            was started with another one, it is not found by it.
 
     Returns:
-        The process, for the caller to collect once it has killed the group; None where it could not be started.
+        The process, for the caller to kill once the worker has ended; None where it could not be started.
     """
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         return subprocess.Popen(
-            ["/bin/sh", "-c", _WAIT_THEN_KILL],
+            ["/bin/sh", "-c", _WATCHMAN, "watchman", str(group), mark],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            process_group=group,
+            # Of its own: the worker may kill its group before this has looked.
+            process_group=0,
         )
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +15,9 @@ from supervisor.events.schema import ExitClassification
 from supervisor.process.heartbeat import Phase, Pulse
 from supervisor.run_layout import INCIDENT_FILE, RunLayout, replace_file
 
-__all__ = ["WorkerEnd", "classify", "crashed", "oom_kills", "write_process_incident"]
+__all__ = ["WorkerEnd", "classify", "crashed", "dead_loader_processes", "oom_kills", "write_process_incident"]
+
+_DEAD_LOADER = re.compile(r"DataLoader worker \(pid(?:\(s\))? (\d+(?:, \d+)*)\)")
 
 _ORDERLY: dict[int, ExitClassification] = {
     ExitCode.FINISHED: ExitClassification.FINISHED,
@@ -40,6 +43,7 @@ class WorkerEnd:
         reason: more, where more is known.
         code: the exit code that the run ended with, None where the process died before its run had ended.
         pulse: the last thing that its heartbeat said.
+        rows: of the data set, of which one was being read when it, or a process of its loader, ended.
     """
 
     returncode: int
@@ -47,6 +51,7 @@ class WorkerEnd:
     reason: str | None = None
     code: ExitCode | None = None
     pulse: Pulse | None = field(default=None, compare=False)
+    rows: tuple[int | str, ...] = ()
 
     @property
     def restartable(self) -> bool:
@@ -106,6 +111,11 @@ def crashed(returncode: int) -> bool:
     return -returncode in _CRASHES
 
 
+def dead_loader_processes(reason: str | None) -> list[int]:
+    """The processes of a loader whose death a worker's traceback tells of."""
+    return [int(pid) for pids in _DEAD_LOADER.findall(reason or "") for pid in pids.split(", ")]
+
+
 def oom_kills() -> int:
     """The kernel's out-of-memory kills in this process's control group so far; 0 where that cannot be known."""
     for path in _event_files():
@@ -157,6 +167,7 @@ def write_process_incident(
             reason=end.reason,
             stacks=None if stacks is None else "stacks.txt",
             life=life,
+            rows=end.rows,
         )
         replace_file(folder / INCIDENT_FILE, record.model_dump_json(indent=2) + "\n")
     except OSError:

@@ -10,14 +10,16 @@ from types import FrameType
 import tenacity
 
 from supervisor.clock import Clock, SystemClock
-from supervisor.errors import ExitCode
+from supervisor.errors import ExitCode, InputError
 from supervisor.events.console import ConsoleRenderer
+from supervisor.events.reading_file import said_of_rows
 from supervisor.events.safe_console import console_on_stdout
 from supervisor.events.schema import ExitClassification, WarningEvent
 from supervisor.events.stderr import say
 from supervisor.events.writer import EventLog
 from supervisor.job import ResolvedJob
 from supervisor.process.budget import RestartBudget
+from supervisor.process.deadly_rows import DeadlyRows
 from supervisor.process.ending import stopping_held_back, stopping_signals
 from supervisor.process.exits import WorkerEnd, write_process_incident
 from supervisor.process.leftovers import adopt_orphans
@@ -32,6 +34,9 @@ __all__ = ["Parent"]
 
 PAUSE_STEP_SECONDS = 0.1
 NOT_AGAIN = "it is not called again in this run; the training is not touched by that"
+
+DEADLY = "was being read as the worker ended, and as another one did"
+LEFT_OUT = "is not read any more (deadly_rows.jsonl in the run directory)"
 
 MENDED = "once the cause is mended, --resume --after-halt goes on with a fresh budget"
 
@@ -72,6 +77,7 @@ class Parent:
         self._worker: WorkerProcess | None = None
         self._stop_signals: list[int] = []
         self._evaluate = True
+        self._rows = DeadlyRows(self._directory.layout.deadly_rows, enabled=resolved.policy.diagnose.quarantine)
 
     def run(self) -> ExitCode:
         """Start a worker, and another one when it dies, until the run has ended or the budget is spent."""
@@ -104,6 +110,10 @@ class Parent:
                         return ExitCode.RESTARTS_SPENT
             if end.classification is ExitClassification.BAD_INPUT and not self._resume:
                 directory.leave_no_trace()
+            elif not directory.layout.job.exists():
+                # Somebody has removed the directory meanwhile: what was written since is to be gone on with.
+                with contextlib.suppress(InputError):
+                    directory.prepare()
         return self._stopped_without_its_end() if end.code is None else end.code
 
     def _stopped_without_its_end(self) -> ExitCode:
@@ -131,7 +141,11 @@ class Parent:
                 self._evaluate = False
                 log.emit(WarningEvent(message=f"the trainer's evaluate ended the worker ({end.how}): {NOT_AGAIN}"))
                 continue
-            same = deaths.judge(end, got_on=self._directory.got_on)
+            row = self._rows.judge(end)
+            if row is not None:
+                deaths.begin_anew()
+                log.emit(WarningEvent(message=f"row {row} of the data set {DEADLY} ({end.how}): it {LEFT_OUT}"))
+            same = None if row is not None else deaths.judge(end, got_on=self._directory.got_on)
             if same is not None and same[0] is ExitCode.BAD_INPUT:
                 code = ExitCode.BAD_INPUT
                 return WorkerEnd(code, ExitClassification.BAD_INPUT, code=code), same[1]
@@ -169,7 +183,10 @@ class Parent:
 
     def _spec(self, run_id: str, going_on: bool) -> WorkerSpec:
         if not going_on:
-            return WorkerSpec.of(self._resolved, run_id=run_id, resume=False, evaluate=self._evaluate)
+            suspects = self._rows.suspects
+            return WorkerSpec.of(
+                self._resolved, run_id=run_id, resume=False, evaluate=self._evaluate, one_by_one=suspects
+            )
         # Said by the first worker alone.
         changes, self._directory.changes = self._directory.changes, ()
         # Each is told of the halt: one that dies before it has taken it back leaves that to the next.
@@ -180,6 +197,7 @@ class Parent:
             evaluate=self._evaluate,
             after_halt=self._after_halt,
             changes=changes,
+            one_by_one=self._rows.suspects,
         )
 
     def _give_up(self, why: str, log: EventLog) -> ExitCode:
@@ -190,6 +208,7 @@ class Parent:
     def _what_was_tried(self, end: WorkerEnd, budget: RestartBudget) -> str:
         failures, allowed = budget.failures(self._now()), self._settings.max_restarts
         why = f"; last: {end.reason.splitlines()[-1]}" if end.reason else ""
+        why += f"; {said_of_rows(end.rows)}" if end.rows else ""
         return (
             f"the restart budget is spent: the worker died {failures} times within "
             f"{self._settings.window_seconds:g} s ({allowed} restarts are allowed), last by {end.how}{why}; {MENDED}"

@@ -258,6 +258,7 @@ class RunDirectory:
             layout.restarts,
             layout.faults,
             layout.quarantine,
+            layout.deadly_rows,
         ):
             with contextlib.suppress(OSError):
                 file.unlink(missing_ok=True)

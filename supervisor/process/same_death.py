@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 from supervisor.errors import ExitCode
+from supervisor.events.reading_file import mend_of_rows, said_of_rows
 from supervisor.events.schema import ExitClassification
-from supervisor.process.exits import WorkerEnd, crashed
+from supervisor.process.exits import WorkerEnd, crashed, dead_loader_processes
 from supervisor.process.heartbeat import Phase, Pulse
 from supervisor.tracebacks import frame_at_fault
 
@@ -20,7 +20,6 @@ ALIKE = 3
 """So many deaths in a row at one update, or before the first one of the run, are none."""
 
 _TRACEBACK = "Traceback (most recent call last):"
-_DEAD_LOADER = re.compile(r"DataLoader worker \(pid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +80,15 @@ class SameDeaths:
             return ExitCode.RESTARTS_SPENT, _what_it_was(end, raised, step)
         return None
 
+    def begin_anew(self) -> None:
+        """What the deaths so far had in common is no more."""
+        self._deaths.clear()
+
     def _is_the_program(self, pulse: Pulse, raised: Raised | None, *, got_on: bool) -> bool:
         """Whether an end comes again wherever the run begins: none of its workers has done a step."""
         if self._stepped or len(self._deaths) < ALIKE_AT_START:
             return False
-        if raised is not None and _DEAD_LOADER.search(raised.said):
+        if raised is not None and dead_loader_processes(raised.said):
             return False
         # A run that has got on was stopped by its data, perhaps, but not by how its trainer is built.
         return pulse.phase is Phase.STARTING or not (self.resume or got_on)
@@ -104,7 +107,12 @@ def raised_in(reason: str | None) -> Raised | None:
 
 
 def _ended_itself(end: WorkerEnd) -> bool:
-    """Whether a worker has ended without an exception, and by nobody else's doing: `os._exit`, or a crash."""
+    """Whether a worker has ended without an exception, and by nobody else's doing: `os._exit`, or a crash.
+
+    One that was reading a row has been ended by that row, and is `DeadlyRows`'s.
+    """
+    if end.rows:
+        return False
     if end.classification is ExitClassification.EXCEPTION:
         return not end.reason
     return end.classification is ExitClassification.KILLED and crashed(end.returncode)
@@ -142,5 +150,7 @@ def _what_it_was(end: WorkerEnd, raised: Raised | None, step: int | None) -> str
     why = f"; last: {last if isinstance(last, str) else last[0]}" if last else ""
     frame = frame_at_fault(end.reason)
     at = f" at {frame.place}" if frame is not None else ""
+    if end.rows:
+        why = f"; {said_of_rows(end.rows)}: {mend_of_rows(end.rows, 'deadly_rows.jsonl in the run directory')}{why}"
     same = f"the worker died {ALIKE} times in a row {where} ({how}), with nothing gained in between"
     return f"{same}, so that it is not started again: mend the cause, then go on with --resume{why}{at}"

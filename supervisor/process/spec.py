@@ -46,6 +46,7 @@ class WorkerSpec(BaseModel):
         resume: go on from the newest verified checkpoint.
         evaluate: whether the trainer's evaluation may be called; not where it has ended a worker.
         after_halt: where that is of a halted run, go on with a fresh ladder and no cuts of the learning rate.
+        one_by_one: rows of the data set, of which one has ended the worker before: to be read one by one.
         changes: settings that are others than when the run was started or resumed last, each with both values.
     """
 
@@ -63,6 +64,7 @@ class WorkerSpec(BaseModel):
     evaluate: bool = True
     after_halt: bool = False
     changes: tuple[str, ...] = ()
+    one_by_one: tuple[int | str, ...] = ()
 
     @classmethod
     def of(
@@ -74,6 +76,7 @@ class WorkerSpec(BaseModel):
         evaluate: bool = True,
         after_halt: bool = False,
         changes: tuple[str, ...] = (),
+        one_by_one: tuple[int | str, ...] = (),
     ) -> WorkerSpec:
         """The spec for a resolved job."""
         return cls(
@@ -89,6 +92,7 @@ class WorkerSpec(BaseModel):
             evaluate=evaluate,
             after_halt=after_halt,
             changes=changes,
+            one_by_one=one_by_one,
         )
 
     def to_line(self) -> bytes:

@@ -16,6 +16,7 @@ import torch
 from supervisor.config.origins import refuse
 from supervisor.errors import ExitCode, InputError, PolicyMisfit, traceback_of
 from supervisor.events.console import ConsoleRenderer
+from supervisor.events.reading_file import ReadingNote
 from supervisor.events.safe_console import console_on_stdout
 from supervisor.events.schema import SettingsChangedEvent
 from supervisor.events.step_line import Shown
@@ -36,6 +37,7 @@ from supervisor.streams import tell
 from supervisor.training.device import batch_to, choose_device
 from supervisor.training.end_of_data import raise_at_the_source
 from supervisor.training.loader_processes import tell_deaths_when_drawing
+from supervisor.training.noted_reading import note_reading
 from supervisor.training.trainer import Stateful, Trainer
 from supervisor.update import LossError
 
@@ -58,6 +60,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     device = device_of(spec)
     tell_deaths_when_drawing()
     raise_at_the_source()
+    note_reading(partial(ReadingNote, spec.layout.reading), spec.one_by_one)
     faults = load_faults(spec.faults, spec.origins)
     # Before the working directory comes onto the import path.
     refuse_shadows(Path.cwd())
@@ -238,7 +241,7 @@ def guard_of_job(
         run_dir=spec.run_dir,
         resume=spec.resume,
         after_halt=spec.after_halt,
-        quarantine=spec.quarantine,
+        quarantine=[path for path in (spec.quarantine, spec.layout.deadly_rows) if path is not None and path.exists()],
         seed=spec.job.seed,
         evaluate=_evaluation(spec, evaluate, signs),
         evaluate_every_steps=spec.job.evaluate_every_steps if spec.evaluate else None,

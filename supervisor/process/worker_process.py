@@ -10,11 +10,12 @@ from pathlib import Path
 
 from supervisor.clock import Clock
 from supervisor.errors import ExitCode
+from supervisor.events.reading_file import new_reading_file, rows_being_read
 from supervisor.events.schema import WarningEvent, WorkerExitedEvent, WorkerStalledEvent, WorkerStartedEvent
 from supervisor.events.writer import EventLog
 from supervisor.policy import RestartSettings
-from supervisor.process.ending import ALSO_STOPPING, end_group_with_parent, stopping_held_back
-from supervisor.process.exits import WorkerEnd, classify, crashed, oom_kills
+from supervisor.process.ending import ALSO_STOPPING, end_with_this_process, new_mark, stopping_held_back
+from supervisor.process.exits import WorkerEnd, classify, crashed, dead_loader_processes, oom_kills
 from supervisor.process.heartbeat import Heartbeat, Phase, StallWatch
 from supervisor.process.leftovers import Leftovers
 from supervisor.process.shadowing import command
@@ -50,6 +51,9 @@ class WorkerProcess:
         self._clock = clock
         self._layout = spec.layout
         self._heartbeat = Heartbeat(self._layout.heartbeat, create=True, clock=clock)
+        # Notes are worth having, and not worth a run.
+        with contextlib.suppress(OSError):
+            new_reading_file(self._layout.reading)
         self._old = self._forget_the_last_one()
         self._stalled: str | None = None
         self._stop_requests = 0
@@ -57,8 +61,10 @@ class WorkerProcess:
         self._oom_kills = oom_kills()
         # Blocked until the worker can handle them: one that comes while its interpreter starts is kept for it.
         with stopping_held_back():
-            self._process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, process_group=0)
-            self._watchman = end_group_with_parent(self._process.pid)
+            mark = new_mark()
+            environment = {**os.environ, mark: "1"}
+            self._process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, process_group=0, env=environment)
+            self._watchman = end_with_this_process(self._process.pid, mark)
         self._log.emit(WorkerStartedEvent(pid=self._process.pid, restarts=restarts, steps=spec.job.steps))
         self._hand_over(spec)
 
@@ -91,12 +97,13 @@ class WorkerProcess:
                 self._end_stalled(silence, watch.key(pulse))
         # Helpers of its own (loader workers) do not outlive it.
         self._kill_group()
+        if self._watchman is not None:
+            self._watchman.kill()
+            self._watchman.wait()
         for process in (self._process, self._watchman):
             if process is not None and process.stdin is not None:
                 with contextlib.suppress(OSError):
                     process.stdin.close()
-        if self._watchman is not None:
-            self._watchman.wait()
         ended = self._leftovers.end(self._own, self._process.pid)
         if ended:
             self._log.emit(WarningEvent(message=f"left behind by the worker, and ended with it: {', '.join(ended)}"))
@@ -114,7 +121,8 @@ class WorkerProcess:
             reason = crash_in(self.stacks)
         if code is None and self._stop_requests > 1:
             reason = "ended at once, as was asked by a second request to stop"
-        end = WorkerEnd(self._process.returncode, kind, reason, code, pulse)
+        rows = self._rows_at_fault(reason) if code is None else ()
+        end = WorkerEnd(self._process.returncode, kind, reason, code, pulse, rows)
         if code is not None and self._process.returncode != code:
             self._log.emit(WarningEvent(message=f"the run had ended ({kind}) before its process did, by {end.how}"))
         event = WorkerExitedEvent(
@@ -123,6 +131,7 @@ class WorkerProcess:
             signal=end.signal,
             classification=kind,
             reason=end.reason,
+            rows=end.rows or None,
         )
         self._log.emit(event)
         return end
@@ -149,6 +158,15 @@ class WorkerProcess:
 
     def _left(self, path: Path) -> str | None:
         return None if path in self._old else _text(path)
+
+    def _rows_at_fault(self, reason: str | None) -> tuple[int | str, ...]:
+        """Rows that were being read by what ended: a process of the loader, the worker, or what stood still."""
+        dead = dead_loader_processes(reason)
+        unnamed = not dead and reason is not None and "/multiprocessing/" in reason
+        if self._stalled is not None or unnamed:
+            # Of a loader's process that was missed by whoever opened what it has shared, nobody knows which it was.
+            return rows_being_read(self._layout.reading)
+        return rows_being_read(self._layout.reading, dead or [self._process.pid])
 
     def _hand_over(self, spec: WorkerSpec) -> None:
         # The pipe stays open: when it closes, the worker knows that the parent is gone.

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from supervisor.events import schema
 from supervisor.events.incident_file import ProcessIncident
+from supervisor.events.reading_file import mend_of_rows, said_of_rows
 from supervisor.events.schema import Event, ExitClassification
+from supervisor.run_layout import RunLayout
 from supervisor.tracebacks import last_line, raised_at
 
 __all__ = ["ProcessStory", "exit_of", "is_of_a_process", "process_advice", "told_of_each", "what_followed"]
@@ -98,6 +100,18 @@ def process_advice(record: ProcessIncident, folder: Path) -> tuple[str, ...]:
     """
     last = last_line(record.reason)
     stacks = None if record.stacks is None else str(folder / record.stacks)
+    if record.rows:
+        return (*_about_rows(record, folder), *_about_the_process(record, stacks, last))
+    return _about_the_process(record, stacks, last)
+
+
+def _about_rows(record: ProcessIncident, folder: Path) -> tuple[str, ...]:
+    listed = RunLayout(folder.parent.parent).deadly_rows
+    said = said_of_rows(record.rows)
+    return (f"{said[0].upper()}{said[1:]}: {mend_of_rows(record.rows, str(listed))}.",)
+
+
+def _about_the_process(record: ProcessIncident, stacks: str | None, last: str | None) -> tuple[str, ...]:
     match record.classification:
         case ExitClassification.STALLED:
             at = "" if stacks is None else f" ({stacks})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from supervisor.events import schema
+from supervisor.events.reading_file import said_of_rows
 from supervisor.events.schema import Event, RunStatus, RunSummary
 from supervisor.evidence import Blame
 from supervisor.records import ActionName, SignalName
@@ -175,6 +176,7 @@ class RunFacts:
         elif not orderly:
             why = last_line(event.reason) or event.signal or f"exit code {event.exit_code}"
             gone = f"worker {event.pid} is gone: {event.classification} ({why})"
+            gone += f"; {said_of_rows(event.rows)}" if event.rows else ""
             self._fields.update(state=RunState.RUNNING, reason=gone)
 
     def _end(self, state: RunState, reason: str | None) -> None:

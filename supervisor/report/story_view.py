@@ -8,6 +8,7 @@ from itertools import groupby
 
 from supervisor.events.incident_file import CureRow, IncidentFile
 from supervisor.events.narration import counted, describe_outcome, describe_signal
+from supervisor.events.reading_file import said_of_rows
 from supervisor.records import ActionName, CauseKind, Outcome
 from supervisor.report.durations import duration, told_account
 from supervisor.report.process_story import ProcessStory, told_of_each
@@ -251,6 +252,8 @@ def _process_details(story: ProcessStory) -> Iterator[str]:
     why = last_line(story.record.reason)
     if why is not None and why not in story.followed:
         yield why
+    if story.record.rows:
+        yield said_of_rows(story.record.rows)
     if story.record.stacks:
         yield f"what its threads were at: {story.folder / story.record.stacks}"
 

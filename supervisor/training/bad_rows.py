@@ -8,6 +8,7 @@ from typing import Any
 
 from supervisor.training.end_of_data import END, draw
 from supervisor.training.loader_errors import DataFault, LoaderError, fault_of, is_dead_loader
+from supervisor.training.noted_reading import rows_of
 from supervisor.training.rng import preserved_rng
 
 __all__ = ["NOTHING_LEFT", "BadSamples", "ReadAgain", "read_again", "read_past"]
@@ -27,6 +28,7 @@ class ReadAgain:
         rows: their indices in the data set.
         all_raise: whether every row raises, so that none of them is likely to be at fault.
         explained: whether rows that are left out already are all that is at fault.
+        taken: whether what is left of it was drawn for an experiment, and comes by itself.
     """
 
     batch: Any = NOTHING_LEFT
@@ -35,6 +37,7 @@ class ReadAgain:
     rows: tuple[Any, ...] = ()
     all_raise: bool = False
     explained: bool = False
+    taken: bool = False
 
 
 class BadSamples(Exception):
@@ -44,16 +47,18 @@ class BadSamples(Exception):
         told: what was raised, and where.
         error: the exception, as it came from the loader.
         again: what reading the batch again has found.
+        number: of the batch, from 0, where that is known.
 
     Attributes:
         before: the batches of the same update that were drawn before it.
     """
 
-    def __init__(self, told: LoaderError, error: Exception, again: ReadAgain) -> None:
+    def __init__(self, told: LoaderError, error: Exception, again: ReadAgain, number: int | None = None) -> None:
         super().__init__(told.message)
         self.told = told
         self.error = error
         self.again = again
+        self.number = number
         self.before: tuple[Any, ...] = ()
 
 
@@ -67,12 +72,13 @@ def read_again(loader: Any, indices: Sequence[Any] | None, left_out: Collection[
     """
     if indices is None or not callable(getattr(loader, "collate_fn", None)):
         return ReadAgain()
+    dataset = rows_of(loader.dataset)
     asked = [position for position, index in enumerate(indices) if index not in left_out]
     items: dict[int, Any] = {}
     with preserved_rng():
         for position in asked:
             try:
-                items[position] = _row(loader.dataset, indices[position])
+                items[position] = _row(dataset, indices[position])
             except Exception as error:
                 # Whatever the data set raises speaks against the row, but a process that dies speaks against none.
                 if is_dead_loader(error):

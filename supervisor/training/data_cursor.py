@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import operator
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
-
-from torch.utils.data import DataLoader
 
 from supervisor.errors import InputError
 from supervisor.training.bad_rows import NOTHING_LEFT, BadSamples, read_again, read_past
@@ -18,11 +16,12 @@ from supervisor.training.data_position import DataPosition, Told
 from supervisor.training.device import devices_of, placed
 from supervisor.training.end_of_data import END, begun, draw, why_short
 from supervisor.training.loader_errors import DataFault, loader_error, why_empty, why_ended
-from supervisor.training.loaders import loader_undisturbed
+from supervisor.training.loaders import has_lasting_workers, have_lasting_workers, loader_undisturbed
 from supervisor.training.recent_rows import RecentRows, without_rows
 from supervisor.training.rng import capture_rng, generator_states, preserved_rng, restore_generators, restore_rng
 from supervisor.training.trainer import as_stateful
 from supervisor.training.tree import clone
+from supervisor.training.untold_rows import UntoldRows
 
 __all__ = ["DataCursor"]
 
@@ -41,6 +40,7 @@ class DataCursor(DataPosition):
 
     Args:
         data: iterable of batches.
+        never: rows that are not to be read at all, where the loader can be asked for others.
 
     Attributes:
         batch_in_epoch: batches drawn in the epoch in progress.
@@ -48,7 +48,7 @@ class DataCursor(DataPosition):
 
     leaves_out = True
 
-    def __init__(self, data: Iterable[Any]) -> None:
+    def __init__(self, data: Iterable[Any], never: Collection[Any] = ()) -> None:
         super().__init__()
         self._data = data
         self._stateful = as_stateful(data)
@@ -57,8 +57,8 @@ class DataCursor(DataPosition):
         self._epoch_start: dict[str, Any] | None = None
         self._pending: deque[Any] = deque()
         self._given: tuple[Any, ...] = ()
-        self._recorder = IndexRecorder.of(data)
-        self._unread: BadSamples | None = None
+        self._recorder = IndexRecorder.of(data, never)
+        self._untold = UntoldRows()
         self._recent = RecentRows()
         self.batch_in_epoch = 0
         self._generators_then: list[Any] = []
@@ -93,11 +93,13 @@ class DataCursor(DataPosition):
             BadSamples: the data set raised for one of them; those before it can be taken back.
         """
         self._given = ()
+        if not self._pending:
+            self._untold.tell()
         try:
             for _ in range(count):
                 self._given += (self.next(),)
         except BadSamples as bad:
-            bad.before, self._unread = self._given, None
+            bad.before = self._given
             raise
         return self._given
 
@@ -128,14 +130,12 @@ class DataCursor(DataPosition):
 
         Raises:
             InputError: the data hold no batch, or are an iterator that ended and cannot begin again.
-            BadSamples: the data set raised for this one; again at each call, until `give` has told of it.
+            BadSamples: the data set raised for this one.
         """
         if self._pending:
             batch = self._pending.popleft()
             self._recent.again(batch)
             return batch
-        if self._unread is not None:
-            raise self._unread
         batches = self.batch_number
         while True:
             batch, indices = self._draw()
@@ -148,6 +148,16 @@ class DataCursor(DataPosition):
                 return batch
             if self.batch_in_epoch == 1 and self.batch_number - batches > 1:
                 raise InputError("data: every sample of an epoch is quarantined: look into what the list holds")
+
+    def ahead(self) -> Any:
+        """The next batch, for an experiment: without rows that raise. `give` tells of them after what is put back.
+
+        Raises: as `next`.
+        """
+        batch, rows = self._untold.draw(self.next)
+        if rows is not None:
+            self._recent.drawn(batch, rows)
+        return batch
 
     def recent_indices(self, batches: Sequence[Any]) -> list[Any] | None:
         """Rows of the data set that the batches drawn last are made of, sample by sample; None where not known."""
@@ -162,13 +172,13 @@ class DataCursor(DataPosition):
             told = loader_error(error, iterator)
             if told.fault is not DataFault.BAD_SAMPLE or self._recorder is None:
                 raise
-            again = read_again(self._recorder.loader, self._recorder.take(), self.quarantined)
+            left_out = self.quarantined | self._untold.rows
+            again = read_again(self._recorder.loader, self._recorder.take(), left_out)
             self.batch_number += 1
             self.batch_in_epoch += 1
             if again.explained:
                 return again.batch, again.kept
-            self._unread = BadSamples(told, error, again)
-            raise self._unread from error
+            raise BadSamples(told, error, again, self.batch_number - 1) from error
         if batch is END:
             if fresh and self.batch_in_epoch == 0:
                 raise InputError(why_empty(self._data))
@@ -222,7 +232,8 @@ class DataCursor(DataPosition):
             "loader": clone(self._stateful.state_dict()) if tells and self._stateful is not None else None,
             "generators": generator_states(self._data),
             "epoch_start": clone(self._epoch_start) if begun else None,
-            "workers": self._has_workers(),
+            "workers": has_lasting_workers(self._data),
+            "untold": self._untold.state_dict(),
             "pending": [(batch, sorted(devices_of(batch))) for batch in self._pending],
         }
 
@@ -236,14 +247,17 @@ class DataCursor(DataPosition):
             raise InputError("data: an iterator cannot go back: give a list or a DataLoader")
         if "epoch" not in position:
             raise InputError("data: the state is of a run whose batches the caller drew: give `position` again")
-        self._iterator = self._told = self._unread = None
+        self._iterator = self._told = None
+        self._untold.load_state_dict(position.get("untold", ()))
         self._pending = deque(placed(batch, devices) for batch, devices in position["pending"])
         self.batch_number = position["batch_number"]
         self.epoch = position["epoch"]
         self.batch_in_epoch = position["batch_in_epoch"]
         with preserved_rng():
             begun = position["epoch_start"] is not None
-            self._set_workers(position["epoch_start"]["workers"] if begun else position["workers"])
+            if self._stateful is None:
+                running = position["epoch_start"]["workers"] if begun else position["workers"]
+                have_lasting_workers(self._data, running, lambda: self._iterate(from_start=True))
             if begun:
                 self._epoch_start = clone(position["epoch_start"])
                 restore_rng(position["epoch_start"]["rng"])
@@ -271,7 +285,7 @@ class DataCursor(DataPosition):
             self._epoch_start = {
                 "rng": capture_rng(),
                 "generators": generator_states(self._data),
-                "workers": self._has_workers(),
+                "workers": has_lasting_workers(self._data),
             }
         self._iterator = self._iterate(from_start=True)
         return self._iterator
@@ -284,17 +298,3 @@ class DataCursor(DataPosition):
     def _end_epoch(self) -> None:
         self._iterator, self.batch_in_epoch = None, 0
         self.epoch += 1
-
-    def _has_workers(self) -> bool:
-        """Whether the loader has workers that outlive an epoch. It draws a seed for them in the first one alone."""
-        return isinstance(self._data, DataLoader) and self._data._iterator is not None
-
-    def _set_workers(self, running: bool) -> None:
-        """Have those workers, or not, as at the position gone to, so that the next epoch draws as it did there."""
-        if not isinstance(self._data, DataLoader) or self._stateful is not None or running == self._has_workers():
-            return
-        if running:
-            # With the recorder from the start, since the loader keeps the sampler that it is begun with.
-            self._iterate(from_start=True)
-        else:
-            self._data._iterator = None

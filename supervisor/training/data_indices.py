@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from supervisor.training.containers import named_entries
+from supervisor.training.noted_reading import note_rows_of
 
 __all__ = ["Index", "IndexRecorder", "indices_in", "loader_of_rows"]
 
@@ -29,23 +30,25 @@ class IndexRecorder:
 
     Args:
         loader: an object with a `batch_sampler` of its own, over a data set of rows.
+        never: rows that are not to be read: the loader is not asked for them, but for batches of nothing else.
 
     Attributes:
         loader: that object.
     """
 
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader: Any, never: Collection[Any] = ()) -> None:
         self.loader = loader
+        self._never = frozenset(never)
         self._ahead = getattr(loader, "num_workers", 0) > 0
         self._lists: deque[list[Any]] = deque()
         self._aligned = True
-        self._sampler = _Sampler(loader.batch_sampler, self._lists)
+        self._sampler = _Sampler(loader.batch_sampler, self._lists, self._never)
 
     @classmethod
-    def of(cls, data: Any) -> IndexRecorder | None:
+    def of(cls, data: Any, never: Collection[Any] = ()) -> IndexRecorder | None:
         """A recorder for `data`, or for what it wraps; None where there is no batch sampler to listen to."""
         loader = loader_of_rows(data)
-        return None if loader is None else cls(loader)
+        return None if loader is None else cls(loader, never)
 
     @contextlib.contextmanager
     def recording(self, *, from_start: bool) -> Iterator[None]:
@@ -57,6 +60,7 @@ class IndexRecorder:
         """
         self._lists.clear()
         self._aligned = from_start
+        note_rows_of(self.loader.dataset, self._never)
         held = vars(self.loader)
         original = held["batch_sampler"]
         # Past the loader's own check, which forbids another sampler: this one gives what the original gives.
@@ -105,9 +109,10 @@ def indices_in(batch: Any) -> list[Index] | None:
 class _Overheard:
     """Stands for a batch sampler or its iterator, and notes the lists of indices that come from it."""
 
-    def __init__(self, overheard: Any, lists: deque[list[Any]]) -> None:
+    def __init__(self, overheard: Any, lists: deque[list[Any]], never: frozenset[Any]) -> None:
         self._overheard = overheard
         self._lists = lists
+        self._never = never
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._overheard, name)
@@ -120,7 +125,7 @@ class _Sampler(_Overheard):
         self._lists.clear()
         iterator = iter(self._overheard)
         stateful = all(hasattr(iterator, name) for name in ("state_dict", "load_state_dict"))
-        return (_StatefulBatches if stateful else _Batches)(iterator, self._lists)
+        return (_StatefulBatches if stateful else _Batches)(iterator, self._lists, self._never)
 
     def __len__(self) -> int:
         return len(self._overheard)
@@ -134,6 +139,9 @@ class _Batches(_Overheard):
 
     def __next__(self) -> Any:
         indices = next(self._overheard)
+        if self._never and isinstance(indices, Sequence):
+            # A batch of nothing else counts as drawn all the same, so that it cannot be passed over here.
+            indices = [index for index in indices if index not in self._never] or indices
         self._lists.append(list(indices) if isinstance(indices, Sequence) else [])
         return indices
 

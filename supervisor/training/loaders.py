@@ -6,14 +6,37 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from torch.utils.data import DataLoader
+
 from supervisor.training.rng import generator_states, restore_generators
 
-__all__ = ["loader_undisturbed"]
+__all__ = ["has_lasting_workers", "have_lasting_workers", "loader_undisturbed"]
 
 _Position = TypeVar("_Position")
 
 _OF_READING = ("_iterator", "next_iter_state", "_initial_iter_for_state_dict")
 """What loaders of torch's and torchdata's remember of the iterator that was begun last."""
+
+
+def has_lasting_workers(loader: object) -> bool:
+    """Whether it has workers that outlive an epoch. It draws a seed for them in the first one alone."""
+    return isinstance(loader, DataLoader) and loader._iterator is not None
+
+
+def have_lasting_workers(loader: object, running: bool, begin: Callable[[], object]) -> None:
+    """Have those workers, or not, as at a position gone to, so that the next epoch draws as it did there.
+
+    Args:
+        loader: the data, of whatever kind; kinds without such workers are left alone.
+        running: whether it is to have them.
+        begin: begins the iterator that keeps them, with the sampler that the loader is to keep.
+    """
+    if not isinstance(loader, DataLoader) or running == has_lasting_workers(loader):
+        return
+    if running:
+        begin()
+    else:
+        loader._iterator = None
 
 
 @contextlib.contextmanager

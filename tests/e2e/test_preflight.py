@@ -22,7 +22,7 @@ def table_job(folder: Path, **values: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("workers", [0, 2])
 def test_bad_rows_are_found_listed_and_never_met(tmp_path: Path, workers: int) -> None:
     table_job(tmp_path, config={**BAD, "workers": workers})
     done = supervise("preflight", "job.yaml", cwd=tmp_path)

@@ -31,7 +31,7 @@ def test_every_way_to_die_once_costs_a_restart_each(tmp_path: Path, unbroken: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["os_exit_9", pytest.param("segfault", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("fault", ["os_exit_9", "segfault"])
 def test_dying_at_one_step_every_time_ends_within_the_budget(tmp_path: Path, fault: str) -> None:
     policy = {"restart": {"max_restarts": 1, "backoff_initial_seconds": 0.0}}
     steady_job(tmp_path, config={"faults": {fault: 40}, "always": True}, policy=policy)

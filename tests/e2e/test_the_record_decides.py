@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.command import supervise
-from support.runs import alive, assert_same_end, checkpoints, exits, named, steady_job
+from support.runs import alive, assert_same_end, checkpoints, exits, gate_at, named, running, steady_job, until
 
 from supervisor.saved import newest_verified
 
@@ -82,7 +82,7 @@ def test_where_folders_cannot_be_flushed_that_is_said_once_and_done_without(tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["crash_at_exit", pytest.param("linger", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("fault", ["crash_at_exit", "linger"])
 def test_what_its_process_does_after_the_end_changes_nothing(tmp_path: Path, unbroken: Path, fault: str) -> None:
     steady_job(tmp_path, config={"faults": {fault: 30}})
     run = tmp_path / "run"
@@ -99,8 +99,8 @@ def test_what_its_process_does_after_the_end_changes_nothing(tmp_path: Path, unb
     "what",
     [
         "os._exit(0)",
-        pytest.param("os._exit(3)", marks=pytest.mark.slow),
-        pytest.param("os.kill(os.getpid(), signal.SIGSEGV)", marks=pytest.mark.slow),
+        "os._exit(3)",
+        "os.kill(os.getpid(), signal.SIGSEGV)",
     ],
 )
 def test_an_evaluation_that_ends_the_process_costs_the_metrics_alone(tmp_path: Path, unbroken: Path, what: str) -> None:
@@ -131,7 +131,7 @@ def test_a_loader_process_that_is_killed_is_a_restart_and_no_batch_is_blamed(tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", [57, pytest.param(3, marks=pytest.mark.slow), pytest.param(130, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("at", [57, 3, 130])
 def test_a_stop_of_every_process_of_the_job_at_once_loses_nothing(tmp_path: Path, at: int) -> None:
     for name, faults in (("still", {}), ("struck", {"stop_everything": at})):
         folder = tmp_path / name
@@ -154,6 +154,18 @@ def test_a_child_in_a_session_of_its_own_does_not_outlive_the_run(tmp_path: Path
     assert [event.message for event in named(tmp_path / "run", "warning")] == [
         f"left behind by the worker, and ended with it: sleep ({pid})"
     ]
+
+
+@pytest.mark.slow
+def test_nor_does_it_where_the_supervisor_itself_is_killed(tmp_path: Path) -> None:
+    steady_job(tmp_path, config={"faults": {"session_child": 10}})
+    gate_at(tmp_path, 20)
+    with running("run", "job.yaml", cwd=tmp_path) as parent:
+        told = tmp_path / "helper.pid"
+        pid = int(until(lambda: told.exists() and told.read_text()))
+        assert alive(pid)
+        parent.kill()
+    until(lambda: not alive(pid))
 
 
 @pytest.mark.slow

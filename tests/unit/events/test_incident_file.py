@@ -68,6 +68,7 @@ def test_a_record_is_json_that_reads_back():
         "reason": None,
         "stacks": "stacks.txt",
         "life": None,
+        "rows": [],
     }
     assert ProcessIncident.model_validate_json(text) == PROCESS
 

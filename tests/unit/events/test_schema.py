@@ -201,6 +201,7 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "signal": text_or_none,
         "classification": st.sampled_from(schema.ExitClassification),
         "reason": text_or_none,
+        "rows": st.none() | st.lists(st.integers(0, 9) | names, max_size=3).map(tuple),
     },
     schema.WorkerStalledEvent: {"pid": positive, "seconds": numbers, "limit": text_or_none},
     schema.RunHaltedEvent: {"reason": names, "summary": st.none() | summaries, **spent},

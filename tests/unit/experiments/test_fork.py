@@ -10,10 +10,12 @@ import torch
 from support.exact import assert_same
 from support.parts import BATCHES, Parts
 from support.traces import all_of
+from torch.utils.data import DataLoader, Dataset
 
 from supervisor.errors import ActionError
 from supervisor.experiments.fork import Forks, Setting, Stopped, drawn_updates
 from supervisor.testing.tiny import tiny_batches
+from supervisor.training.bad_rows import BadSamples
 from supervisor.training.data_cursor import DataCursor
 from supervisor.training.data_position import DataPosition
 
@@ -132,6 +134,23 @@ class TestDrawing:
             assert [len(update) for update in updates] == [2, 2]
         given = [cursor.next() for _ in range(6)]
         assert all(one is other for one, other in zip(given, batches[1:], strict=True))
+
+    def test_rows_that_raise_are_left_out_and_told_of_when_the_training_goes_on(self) -> None:
+        class Torn(Dataset[int]):
+            def __len__(self) -> int:
+                return 8
+
+            def __getitem__(self, index: int) -> int:
+                if index == 3:
+                    raise OSError("torn record")
+                return index
+
+        cursor = DataCursor(DataLoader(Torn(), batch_size=2))
+        with drawn_updates(cursor, 4, 1) as updates:
+            assert [update[0].tolist() for update in updates] == [[0, 1], [2], [4, 5], [6, 7]]
+        assert [batch.tolist() for batch in cursor.give(4)] == [[0, 1], [2], [4, 5], [6, 7]]
+        with pytest.raises(BadSamples, match="torn record"):
+            cursor.give(1)
 
     def test_where_the_caller_draws_there_is_nothing_to_draw_from(self) -> None:
         with pytest.raises(ActionError, match="does not draw"), drawn_updates(DataPosition(), 1, 1):

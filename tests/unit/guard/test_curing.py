@@ -13,6 +13,7 @@ import torch
 from support.exact import assert_same, everything
 from support.training import EventList, Training, build, guard_of, healthy_batches, nan_batch, quiet
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 from supervisor.errors import PolicyHalt
 from supervisor.guard.curing import Curing
@@ -79,6 +80,44 @@ class TestAReloadThatLedNoFurther:
     def test_without_the_rung_nothing_is_tried(self) -> None:
         _, heard = run(explosive(), policy=policy(LADDER[0]))
         assert not [event for event in heard if event.event == "cure_tried"]
+
+
+class Torn(Dataset[Any]):
+    """One row of it cannot be read."""
+
+    def __init__(self, row: int) -> None:
+        self.row = row
+
+    def __len__(self) -> int:
+        return 800
+
+    def __getitem__(self, index: int) -> Any:
+        if index == self.row:
+            raise OSError("torn record")
+        return torch.randn(6, generator=torch.Generator().manual_seed(index)), torch.tensor(index % 3)
+
+
+@pytest.mark.parametrize(("accumulate", "row"), [(1, 244), (2, 484)])
+def test_a_row_that_raises_for_a_fork_is_left_out_of_it_and_answered_later(accumulate: int, row: int) -> None:
+    data = DataLoader(Torn(row), 8, generator=torch.Generator().manual_seed(1))
+    ladder = policy({"action": "skip_batch"}, *LADDER)
+    summary, heard = run(explosive(), data=data, policy=ladder, accumulate=accumulate)
+    assert (summary.status, summary.quarantined) == ("finished", (row,))
+    assert summary.cured_by[ActionName.TRY_CURES] == 1
+    assert not heard.named("action_failed")
+    (diagnosis,) = (event for event in heard.named("diagnosis") if event.dataset_indices)
+    assert "OSError: torn record" in diagnosis.explanation
+    order = [event.event for event in heard]
+    assert order.index("cure_chosen") < order.index("quarantined")
+
+
+def test_where_cures_answer_a_row_that_raises_there_is_an_update_of_no_batch() -> None:
+    data = DataLoader(Torn(20), 8, generator=torch.Generator().manual_seed(1))
+    _, heard = run(build(), data=data, policy=policy({**RUNG, "cures": [{"lr": 0.999}]}))
+    assert heard.named("quarantined")
+    assert [event.error for event in heard.named("action_failed")] == [
+        "none of 1 cures of the set-up trains better than none"
+    ]
 
 
 class TestWhereNoForkCanBeMade:

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.runs import alive, until
 
-from supervisor.process.ending import StopRequest, end_group_with_parent, stopping_signals
+from supervisor.process.ending import StopRequest, stopping_signals
 
 NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
@@ -128,12 +129,16 @@ def test_a_trainer_that_takes_the_handler_away(setting: signal.Handlers) -> None
 
 
 PARENT = """
-import subprocess, sys
-from supervisor.process.ending import end_group_with_parent
-leader = subprocess.Popen(["sleep", "3600"], process_group=0)
+import os, subprocess, sys
+from supervisor.process.ending import end_with_this_process, new_mark
+mark = new_mark()
+marked = {**os.environ, mark: "1"}
+leader = subprocess.Popen(["sleep", "3600"], process_group=0, env=marked)
 helper = subprocess.Popen(["sleep", "3600"], process_group=leader.pid)
-watchman = end_group_with_parent(leader.pid)
-print(leader.pid, helper.pid, watchman.pid, flush=True)
+apart = subprocess.Popen(["setsid", "sh", "-c", "sleep 3600 & sleep 3601"], env=marked)
+stranger = subprocess.Popen(["sleep", "3600"], start_new_session=True)
+watchman = end_with_this_process(leader.pid, mark)
+print(leader.pid, helper.pid, apart.pid, watchman.pid, stranger.pid, flush=True)
 sys.stdin.read()
 """
 
@@ -154,13 +159,19 @@ def started(program: str) -> subprocess.Popen[str]:
     )
 
 
-def test_all_of_it_dies_with_the_parent() -> None:
+def test_all_of_it_dies_with_the_parent_in_sessions_of_its_own_too_and_nobody_elses() -> None:
     with started(PARENT) as parent:
         assert parent.stdout is not None
-        group = [int(pid) for pid in parent.stdout.readline().split()]
+        *group, stranger = [int(pid) for pid in parent.stdout.readline().split()]
         assert all(alive(pid) for pid in group)
+        children = Path(f"/proc/{group[2]}/task/{group[2]}/children")
+        group += map(int, until(lambda: children.read_text().split()))
         parent.send_signal(signal.SIGKILL)
-    until(lambda: not any(alive(pid) for pid in group))
+    try:
+        until(lambda: not any(alive(pid) for pid in group))
+        assert alive(stranger)
+    finally:
+        os.kill(stranger, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("said_before", ["", "more of the parent's\n"])
@@ -175,9 +186,3 @@ def test_a_worker_ends_when_its_lifeline_does_and_not_when_something_is_said_on_
             assert worker.wait(timeout=30) == -signal.SIGKILL
         finally:
             worker.kill()
-
-
-def test_a_group_that_is_gone_already() -> None:
-    gone = subprocess.Popen(["true"], process_group=0)
-    gone.wait()
-    assert end_group_with_parent(gone.pid) is None

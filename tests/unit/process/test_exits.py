@@ -11,7 +11,14 @@ import pytest
 from supervisor.errors import ExitCode
 from supervisor.events.incident_file import ProcessIncident
 from supervisor.events.schema import ExitClassification as Kind
-from supervisor.process.exits import WorkerEnd, classify, crashed, oom_kills, write_process_incident
+from supervisor.process.exits import (
+    WorkerEnd,
+    classify,
+    crashed,
+    dead_loader_processes,
+    oom_kills,
+    write_process_incident,
+)
 from supervisor.run_layout import INCIDENT_FILE, RunLayout
 
 
@@ -67,6 +74,19 @@ def test_how_it_is_told() -> None:
     assert WorkerEnd(-63, Kind.KILLED).how == "signal 63"
     assert WorkerEnd(9, Kind.EXCEPTION).how == "exit code 9"
     assert WorkerEnd(9, Kind.EXCEPTION).signal is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("RuntimeError: DataLoader worker (pid(s) 12, 345) exited unexpectedly", [12, 345]),
+        ("RuntimeError: DataLoader worker (pid 12) is killed by signal: Segmentation fault. ", [12]),
+        ("ValueError: no", []),
+        (None, []),
+    ],
+)
+def test_the_processes_of_a_loader_that_a_traceback_tells_of(reason: str | None, expected: list[int]) -> None:
+    assert dead_loader_processes(reason) == expected
 
 
 def test_no_out_of_memory_kill_since_just_now() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,30 @@ def test_a_worker_that_finishes(resolve: Resolve, workers: Workers, layout: RunL
     assert layout.job.is_file()
     assert layout.policy.is_file()
     assert not layout.incidents.exists()
+
+
+def test_a_directory_that_was_removed_meanwhile_gets_its_job_again(
+    resolve: Resolve, workers: Workers, layout: RunLayout
+) -> None:
+    """So that what was written since can be gone on with."""
+    workers.ends = [FINISHED]
+    workers.lives = {0: lambda: shutil.rmtree(layout.root)}
+    assert Parent(resolve(), clock=FakeClock()).run() is ExitCode.FINISHED
+    assert layout.job.is_file()
+    assert layout.policy.is_file()
+
+
+def test_a_row_that_ends_two_workers_is_listed_before_the_next_one_and_no_reason_to_give_up(
+    resolve: Resolve, workers: Workers, layout: RunLayout
+) -> None:
+    several, one = (replace(CRASHED, rows=rows) for rows in ((16, 17), (17,)))
+    workers.ends = [several, one, replace(one, rows=(18,)), FINISHED]
+    listed: list[bool] = []
+    workers.lives = {number: lambda: listed.append(layout.deadly_rows.exists()) for number in range(4)}
+    assert Parent(resolve(), clock=FakeClock()).run() is ExitCode.FINISHED
+    assert listed == [False, False, True, True]
+    assert [spec.one_by_one for spec in workers.specs] == [(), (16, 17), (), (18,)]
+    assert layout.deadly_rows.read_text().count("\n") == 1
 
 
 def test_one_that_dies_is_started_again_after_a_pause_that_grows(

@@ -48,6 +48,21 @@ def codes(*ends: WorkerEnd, got_on: bool = False, resume: bool = False) -> list[
     return [None if told is None else told[0] for told in found]
 
 
+def test_a_row_that_was_being_read_is_named_and_a_new_beginning_counts_anew() -> None:
+    deaths = SameDeaths()
+    end = WorkerEnd(1, Kind.EXCEPTION, pulse=at(7), rows=(17,))
+    deaths.judge(end, got_on=True)
+    deaths.judge(end, got_on=True)
+    deaths.begin_anew()
+    told = [deaths.judge(end, got_on=True) for _ in range(3)]
+    assert told[:2] == [None, None]
+    assert told[2] is not None
+    assert told[2][1].endswith(
+        "; row 17 of the data set was being read: mend the row, or leave it out by a line "
+        '{"index": 17} in deadly_rows.jsonl in the run directory'
+    )
+
+
 class TestAnExceptionBeforeTheFirstStep:
     @pytest.mark.parametrize("pulse", [STARTING, FIRST_STEP], ids=["built", "first step"])
     def test_that_comes_again_is_a_mistake_of_the_programs(self, pulse: Pulse) -> None:

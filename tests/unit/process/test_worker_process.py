@@ -100,6 +100,40 @@ def test_its_end_is_told_and_put_on_record(start: Start, heard: list[Event], pro
     assert worker.stacks is None
 
 
+LEFT_NOTES = """
+from pathlib import Path
+import os, struct, sys
+path = folder / "rank0.reading"
+slots = bytearray(path.read_bytes())
+struct.pack_into("=q248s", slots, 0, os.getpid() if {own} else 0, b"5")
+struct.pack_into("=q248s", slots, 256, 4242, b"17")
+path.write_bytes(slots)
+(folder / "rank0.error").write_text({reason!r})
+{end}
+"""
+
+
+@pytest.mark.parametrize(
+    ("own", "reason", "end", "expected"),
+    [
+        (True, "", "os._exit(1)", (5,)),
+        (False, "", "os._exit(1)", ()),
+        (False, "RuntimeError: DataLoader worker (pid(s) 4242) exited unexpectedly", "sys.exit(1)", (17,)),
+        (False, 'File "/lib/multiprocessing/connection.py"\nConnectionResetError', "sys.exit(1)", (17,)),
+        (False, "ValueError: no", "sys.exit(1)", ()),
+        (True, "", "end(0)", ()),
+    ],
+    ids=["in the worker", "in none", "in a process of the loader", "in one that is not named", "raised", "finished"],
+)
+def test_the_rows_are_told_that_were_being_read_as_it_ended(
+    start: Start, heard: list[Event], own: bool, reason: str, end: str, expected: tuple[int, ...]
+) -> None:
+    assert start(LEFT_NOTES.format(own=own, reason=reason, end=end)).wait().rows == expected
+    exited = heard[-1]
+    assert isinstance(exited, WorkerExitedEvent)
+    assert exited.rows == (expected or None)
+
+
 def test_it_is_handed_the_spec(start: Start, spec: WorkerSpec) -> None:
     start("(folder / 'got').write_text(json.dumps(spec)); end(0)").wait()
     got = (spec.layout.heartbeats / "got").read_text()

@@ -556,28 +556,39 @@ class TestGiving:
         assert [batch.item() for batch in cursor.give(3)] == [0, 1, 3]
         assert cursor.batch_number == 4
 
-    def test_one_that_raises_is_told_of_again_until_an_update_is_given(self) -> None:
+    def test_one_that_raises_ahead_is_left_out_and_told_of_after_what_was_put_back_also_from_a_checkpoint(self) -> None:
         """A fork that draws ahead has nobody to answer it."""
 
         class Torn(Dataset[Tensor]):
             def __len__(self) -> int:
-                return 3
+                return 6
 
             def __getitem__(self, index: int) -> Tensor:
-                if index == 1:
+                if index in (1, 2, 3):
                     raise OSError("torn record")
                 return torch.tensor(index)
 
-        cursor = DataCursor(DataLoader(Torn(), batch_size=1))
-        first = cursor.next()
-        for _ in range(2):
-            with pytest.raises(BadSamples):
-                cursor.next()
-        cursor.put_back([first])
-        with pytest.raises(BadSamples):
-            cursor.give(2)
-        cursor.take_back()
-        assert [batch.item() for batch in cursor.give(2)] == [0, 2]
+        def given(cursor: DataCursor) -> list[Any]:
+            seen: list[Any] = []
+            for _ in range(5):
+                try:
+                    seen.append(cursor.give(1)[0].tolist())
+                except BadSamples as bad:
+                    seen.append((bad.again.rows, bad.number, bad.told.message))
+                cursor.used()
+            return seen
+
+        cursor = DataCursor(DataLoader(Torn(), batch_size=2))
+        drawn = [cursor.ahead() for _ in range(3)]
+        assert [batch.tolist() for batch in drawn] == [[0], [4, 5], [0]]
+        assert cursor.recent_indices(drawn) == [0, 4, 5, 0]
+        cursor.put_back(drawn)
+        position, resumed = cursor.position(), DataCursor(DataLoader(Torn(), batch_size=2))
+        found = given(cursor)
+        message = "OSError: torn record"
+        assert found == [[0], [4, 5], [0], ((1,), 0, message), ((2, 3), 1, message)]
+        resumed.seek(position)
+        assert given(resumed) == found
 
     def test_what_is_handed_to_a_step_was_counted_as_it_was_drawn(self) -> None:
         cursor = self.cursor()

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from supervisor.training.loaders import loader_undisturbed
+from supervisor.training.loaders import has_lasting_workers, have_lasting_workers, loader_undisturbed
 
 ROWS = TensorDataset(torch.arange(12))
 
@@ -59,3 +59,15 @@ def test_an_exception_inside_passes_once_all_is_put_back() -> None:
 def test_what_keeps_nothing_of_a_reader_is_left_alone(data: object) -> None:
     with loader_undisturbed(data, never, never):
         pass
+
+
+def test_workers_that_last_are_begun_and_forgotten_as_at_a_position() -> None:
+    loader = DataLoader(ROWS, batch_size=4, num_workers=1, persistent_workers=True)
+    assert not has_lasting_workers(loader)
+    have_lasting_workers(loader, False, never)
+    have_lasting_workers(loader, True, lambda: iter(loader))
+    assert has_lasting_workers(loader)
+    have_lasting_workers(loader, True, never)
+    have_lasting_workers(loader, False, never)
+    assert not has_lasting_workers(loader)
+    have_lasting_workers([1, 2], True, never)
