@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from supervisor.events import schema
+from supervisor.events.headroom_event import describe_headroom
 from supervisor.events.schema import Event, RunStatus, RunSummary
 from supervisor.evidence import Blame
 from supervisor.records import ActionName, SignalName
@@ -200,6 +201,8 @@ class RunFacts:
                 self._fields["lr_scale"] = event.lr_scale
             case schema.MetricsEvent():
                 self._fields["metrics"] = event.metrics
+            case schema.HeadroomEvent():
+                self._fields["headroom"] = f"step {event.step}: {describe_headroom(event)}"
 
     def _tell_incident(self, event: Event) -> None:
         match event:

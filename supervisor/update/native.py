@@ -172,6 +172,7 @@ class NativeExecutor:
             bad_parameters=found.bad_parameters,
             bad_optimizer_state=found.bad_optimizer_state,
             weight_norms=found.weight_norms,
+            headroom=found.headroom,
         )
 
     def undo(self, attempt: Attempt) -> None:
