@@ -100,7 +100,7 @@ def growing_half(training: Training, rate: float) -> None:
     _from_then_on(training, lambda passed: None if passed % 8 else weight.mul_((1 + rate) ** 8))
 
 
-_EVERYWHERE = ("clusters", "surface", "recall", "lookup", "stripes")
+_EVERYWHERE = ("clusters", "recall", "surface", "lookup", "stripes")
 _RATES = (0.003, 0.01, 0.03)
 
 GRADUAL: tuple[Gradual, ...] = (
@@ -112,5 +112,9 @@ GRADUAL: tuple[Gradual, ...] = (
         for name in ("clusters", "surface", "stripes")
         for rate in _RATES
     ),
-    *(Gradual("growing weights, fp16", "clusters", rate, growing_half) for rate in _RATES),
+    *(
+        Gradual("growing weights, fp16", name, rate, growing_half)
+        for name in ("clusters", "surface")
+        for rate in _RATES
+    ),
 )

@@ -17,7 +17,7 @@ class Quantity(enum.StrEnum):
     LARGEST_WEIGHT = "largest_weight"
     """The largest magnitude in a parameter."""
     HALF_RANGE = "half_range"
-    """The same, of a parameter that is kept or computed in a type of 16 bits: its bound is the type's largest number."""
+    """The same, of a parameter kept or computed in a type of 16 bits: its bound is the type's largest number."""
     GRADIENT_NORM = "gradient_norm"
     """The norm of the gradients, whose growth the second moments of Adam tell."""
 
@@ -52,7 +52,7 @@ class Forecast:
         parameter: of which parameter; of several the one that is there first.
         value: what it is now.
         bound: what it must not pass.
-        growth: by how much its logarithm grows an update.
+        slope: by how much its logarithm grows an update.
         horizon: updates until it passes its bound, at this slope.
         others: how many further parameters of this check would pass the same quantity's bound within the horizon.
         bits: for `half_range`: how many more times it can double.
@@ -62,7 +62,7 @@ class Forecast:
     parameter: str
     value: float
     bound: float
-    growth: float
+    slope: float
     horizon: int
     others: int = 0
     bits: float | None = None

@@ -13,7 +13,7 @@ __all__ = ["HeadroomEvent", "describe_headroom"]
 
 
 class HeadroomEvent(EventBase):
-    """A quantity passes its bound soon, if it goes on as it does. Said once, when that begins; nothing is done about it.
+    """A quantity passes its bound soon, if it goes on as it does. Said when that begins; nothing is done about it.
 
     Attributes:
         quantity: which.
@@ -21,7 +21,7 @@ class HeadroomEvent(EventBase):
             gradient is furthest above its second moment.
         value: what it is now.
         bound: what it must not pass.
-        growth: by how much its logarithm grows an update: 0.01 is about 1 %.
+        slope: by how much its logarithm grows an update: 0.01 is about 1 %.
         horizon: updates until it passes its bound, at this slope.
         others: how many further parameters began at the same check.
         bits: for `half_range`: how many more times it can double before its type holds it no longer; else None.
@@ -32,7 +32,7 @@ class HeadroomEvent(EventBase):
     parameter: str
     value: Number
     bound: Number
-    growth: Number
+    slope: Number
     horizon: NonNegativeInt
     others: NonNegativeInt = 0
     bits: Number | None = None
@@ -47,7 +47,7 @@ class HeadroomEvent(EventBase):
             parameter=forecast.parameter,
             value=forecast.value,
             bound=forecast.bound,
-            growth=forecast.growth,
+            slope=forecast.slope,
             horizon=forecast.horizon,
             others=forecast.others,
             bits=forecast.bits,
@@ -68,4 +68,4 @@ def describe_headroom(event: HeadroomEvent) -> str:
     more = f", and {event.others} more" if event.others else ""
     most = f", most of it in {event.parameter}" if event.quantity is Quantity.GRADIENT_NORM else ""
     way = f"from {event.value:.3g} past {event.bound:.3g} in {event.horizon} updates, if it goes on"
-    return f"{what} grows by {100 * event.growth:.2g} % an update{most}{more}: {way}"
+    return f"{what} grows by {100 * event.slope:.2g} % an update{most}{more}: {way}"

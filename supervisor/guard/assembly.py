@@ -203,9 +203,7 @@ def assemble(
     )
 
 
-def _headroom(
-    objects: TrainingObjects, policy: RecoveryPolicy, names: Mapping[Tensor, str]
-) -> HeadroomReading | None:
+def _headroom(objects: TrainingObjects, policy: RecoveryPolicy, names: Mapping[Tensor, str]) -> HeadroomReading | None:
     """What the state check reads for forecasts; None where the policy asks for none."""
     watch = policy.detect.headroom
     if watch is None:

@@ -33,18 +33,17 @@ class ComputedIn(enum.StrEnum):
 
 
 class HeadroomWatch(Section):
-    """Forecast of when a weight or the gradients pass a bound, from what the check of the state measures.
-
-    The state is never touched, and no update is judged by it."""
+    """Forecasts of when a weight or the gradients pass a bound, from what the check of the state measures. No update
+    is judged by them."""
 
     horizon_updates: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 300
     """A bound that would be passed within so many updates is told of. Longer: earlier warnings, more of them false."""
-    growth: Annotated[float, Field(strict=True, gt=1, le=1e9, allow_inf_nan=False)] = 10.0
-    """The bound of a norm, and of the largest magnitude in a parameter: so many times what it was when the window began.
-    Of the gradients: so many times what the second moments hold."""
-    window_updates: Annotated[int, Field(strict=True, ge=8, le=1_000_000)] = 160
+    factor: Annotated[float, Field(strict=True, gt=1, le=1e9, allow_inf_nan=False)] = 10.0
+    """The bound of a norm, and of the largest magnitude in a parameter: so many times what it was when the window
+    began. Of the gradient norm: so many times what it is."""
+    window_updates: Annotated[int, Field(strict=True, ge=8, le=1_000_000)] = 80
     """Over how many updates the growth is measured, and has to be steady."""
-    warmup_updates: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 200
+    warmup_updates: Annotated[int, Field(strict=True, ge=0, le=1_000_000)] = 400
     """Steps after the first check in which nothing is forecast: weights grow fast at the start of a training."""
     repeat_after_updates: Annotated[int, Field(strict=True, ge=0, le=100_000_000)] = 2000
     """A growth that ended and began again is told of again after so many updates at the earliest."""

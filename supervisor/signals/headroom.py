@@ -99,7 +99,9 @@ class HeadroomDetector:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` gave. What was told since, of a state that was left, stays told."""
-        entries = (_Entry(update, dict(norms), dict(largest), energy) for update, norms, largest, energy in state["entries"])
+        entries = (
+            _Entry(update, dict(norms), dict(largest), energy) for update, norms, largest, energy in state["entries"]
+        )
         self._entries = deque(entries, maxlen=STRETCHES + 1)
         self._first_step = state["first_step"]
         self._standing = {(Quantity(quantity), name) for quantity, name in state["standing"]}
@@ -111,7 +113,7 @@ class HeadroomDetector:
         oldest, now = self._entries[0], self._entries[-1]
         policy, span = self._policy, now.update - oldest.update
         reach = AWAY * policy.horizon_updates
-        least = math.exp(math.log(policy.growth) * span / (reach + span))
+        least = math.exp(math.log(policy.factor) * span / (reach + span))
         for quantity, before, after in (
             (Quantity.WEIGHT_NORM, oldest.norms, now.norms),
             (Quantity.LARGEST_WEIGHT, oldest.largest, now.largest),
@@ -119,7 +121,7 @@ class HeadroomDetector:
             for name, value in after.items():
                 base = before.get(name, 0.0)
                 if value > least * base > 0:
-                    yield from self._continued(quantity, name, policy.growth * base)
+                    yield from self._continued(quantity, name, policy.factor * base)
         for name, limit in seen.limits.items():
             value, base = now.largest.get(name, 0.0), oldest.largest.get(name, 0.0)
             if value > base > 0 and limit / value < (value / base) ** (2 * reach / span):
@@ -153,11 +155,11 @@ class HeadroomDetector:
         energy = statistics.median(energies)
         if energy < LEAST_ENERGY:
             return
-        growth = (energy - 1) / (2 * seen.memory_updates)
-        horizon = round(math.log(self._policy.growth) / growth)
+        slope = (energy - 1) / (2 * seen.memory_updates)
+        horizon = round(math.log(self._policy.factor) / slope)
         if horizon <= AWAY * self._policy.horizon_updates:
             norm = observation.grad_norm
-            yield Forecast(Quantity.GRADIENT_NORM, seen.energy_at, norm, self._policy.growth * norm, growth, horizon)
+            yield Forecast(Quantity.GRADIENT_NORM, seen.energy_at, norm, self._policy.factor * norm, slope, horizon)
 
     def _new(self, found: list[Forecast], update: int) -> Iterator[Forecast]:
         """Of each quantity the forecast that is soonest, where one is within the horizon and was not told."""

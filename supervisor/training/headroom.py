@@ -40,7 +40,7 @@ class HeadroomReading:
     Args:
         names: every parameter's name; the very dict that those which come later are added to.
         optimizer: its state is looked at, and never changed.
-        computed_in: the 16-bit type that parameters of 32 bits are computed in, under autocast; None where they are not.
+        computed_in: the 16-bit type in which autocast computes with parameters of 32 bits; None without autocast.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class HeadroomReading:
         return squares / expected, at, memory
 
     def _adam_like(self) -> Iterator[_Group]:
-        states = self._optimizer.state
+        states: Mapping[Tensor, Any] = self._optimizer.state
         for options in self._optimizer.param_groups:
             betas = options.get("betas")
             beta2 = betas[1] if isinstance(betas, (tuple, list)) and len(betas) == 2 else None
@@ -108,8 +108,10 @@ class HeadroomReading:
             group = _Group(beta2)
             for parameter in options["params"]:
                 state = states.get(parameter)
-                moment = state.get(_SECOND_MOMENT) if isinstance(state, dict) else None
-                if parameter.grad is None or not isinstance(moment, Tensor) or not can_rot(moment):
+                if parameter.grad is None or not isinstance(state, Mapping):
+                    continue
+                moment = state.get(_SECOND_MOMENT)
+                if not isinstance(moment, Tensor) or not can_rot(moment):
                     continue
                 if group.steps is None:
                     group.steps = state.get("step")

@@ -14,7 +14,17 @@ from supervisor.headroom import Headroom
 from supervisor.signals.nonfinite import OVERFLOW_BOUND
 from supervisor.training.headroom import HeadroomReading
 from supervisor.training.modules import ModuleWalk, parameter_names
-from supervisor.training.norms import alike, all_finite, can_rot, dense, first_bad, norms, norms_in_order, norms_on_host, on_host
+from supervisor.training.norms import (
+    alike,
+    all_finite,
+    can_rot,
+    dense,
+    first_bad,
+    norms,
+    norms_in_order,
+    norms_on_host,
+    on_host,
+)
 from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.state import TrainingState
 from supervisor.training.trainer import Stateful

@@ -21,7 +21,7 @@ def test_it_holds_all_of_the_forecast() -> None:
     event = event_of()
     assert (event.step, event.update) == (40, 41)
     assert (event.quantity, event.parameter, event.value, event.bound) == ("weight_norm", "head.weight", 4.125, 12.3)
-    assert (event.growth, event.horizon, event.others, event.bits) == (0.0091, 120, 0, None)
+    assert (event.slope, event.horizon, event.others, event.bits) == (0.0091, 120, 0, None)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ NAMES = {
     "checkpoint_best",
     *("worker_started", "worker_exited", "worker_stalled", "run_halted", "run_finished"),
     *("lr_restored", "metrics", "buffer_exempt", "warning", "diagnosis", "quarantined", "canary"),
-    *("experiment", "data_shift", "cure_tried", "cure_chosen", "settings_changed"),
+    *("experiment", "data_shift", "cure_tried", "cure_chosen", "settings_changed", "headroom"),
 }
 
 names = st.text(min_size=1, max_size=8).filter(lambda text: text not in {"nan", "inf", "-inf"})
@@ -154,7 +154,7 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "parameter": names,
         "value": numbers,
         "bound": numbers,
-        "growth": numbers,
+        "slope": numbers,
         "horizon": counts,
         "others": counts,
         "bits": st.none() | numbers,

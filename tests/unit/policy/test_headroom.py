@@ -21,7 +21,7 @@ def test_null_switches_them_off() -> None:
 
 
 def test_a_rung_is_no_answer_to_a_forecast() -> None:
-    with pytest.raises(InputError, match="then: .*observe"):
+    with pytest.raises(InputError, match=r"then: .*observe"):
         load_policy({"detect": {"headroom": {"then": "lower_lr"}}})
 
 
@@ -30,8 +30,8 @@ def test_a_rung_is_no_answer_to_a_forecast() -> None:
     [
         {"horizon_updates": 0},
         {"horizon_updates": 1.5},
-        {"growth": 1.0},
-        {"growth": float("inf")},
+        {"factor": 1.0},
+        {"factor": float("inf")},
         {"window_updates": 7},
         {"warmup_updates": -1},
         {"repeat_after_updates": True},

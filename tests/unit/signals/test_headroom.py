@@ -16,7 +16,7 @@ from supervisor.signals.headroom import HeadroomDetector
 
 Curve = Callable[[int], float]
 
-WATCH = HeadroomWatch(horizon_updates=300, growth=10.0, window_updates=160, warmup_updates=0, repeat_after_updates=500)
+WATCH = HeadroomWatch(horizon_updates=300, factor=10.0, window_updates=160, warmup_updates=0, repeat_after_updates=500)
 
 
 def steady(_update: int) -> float:
@@ -61,7 +61,7 @@ class TestWeights:
         ((update, forecast),) = told(grows(0.01))
         assert update == 169
         assert (forecast.quantity, forecast.parameter, forecast.others) == (Quantity.WEIGHT_NORM, "w", 0)
-        assert forecast.growth == pytest.approx(0.01)
+        assert forecast.slope == pytest.approx(0.01)
         assert forecast.bound == pytest.approx(10 * grows(0.01)(9))
         assert forecast.horizon == round((math.log(10) - 1.6) / 0.01)
 
@@ -120,7 +120,7 @@ class TestWeights:
     @pytest.mark.parametrize("every", [1, 7, 10, 25, 50])
     def test_however_the_checks_are_spaced_the_slope_is_by_updates(self, every: int) -> None:
         ((_, forecast),) = told(grows(0.012), every=every)
-        assert forecast.growth == pytest.approx(0.012)
+        assert forecast.slope == pytest.approx(0.012)
 
     def test_of_several_that_begin_at_once_the_soonest_is_named_and_the_others_counted(self) -> None:
         detector, found = HeadroomDetector(WATCH), []
@@ -153,7 +153,7 @@ class TestGradients:
         # Gradients that grow by `s` an update are 1 + 2 s m times the moments: here s is 0.01.
         ((_, forecast),) = told(energy=21.0)
         assert (forecast.quantity, forecast.parameter) == (Quantity.GRADIENT_NORM, "w")
-        assert forecast.growth == pytest.approx(0.01)
+        assert forecast.slope == pytest.approx(0.01)
         assert (forecast.value, forecast.bound) == (3.0, 30.0)
         assert forecast.horizon == 230
 
