@@ -26,7 +26,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["OPEN
 
 from benchmarks.headroom_faults import GRADUAL, Gradual  # noqa: E402
 from benchmarks.headroom_score import FaultResult, Told, Truth, forecasts, of_fault  # noqa: E402
-from benchmarks.headroom_series import HEALTHY, Series  # noqa: E402
+from benchmarks.headroom_series import CHOOSING, REPORTED, Series  # noqa: E402
 from benchmarks.headroom_series import of_fault as series_of_fault  # noqa: E402
 from benchmarks.headroom_series import of_healthy as series_of_healthy  # noqa: E402
 from supervisor.headroom import Quantity  # noqa: E402
@@ -80,7 +80,7 @@ def _choice(arguments: argparse.Namespace) -> Iterable[str]:
         if fault.workload in CHOSEN_ON
     ]
     seed, steps = CHOOSING_SEEDS[0], arguments.choosing_steps
-    healthy = [series_of_healthy(name, seed, steps, keep) for name in HEALTHY[0::2]]
+    healthy = [series_of_healthy(name, seed, steps, keep) for name in CHOOSING]
     updates = sum(len(each.losses) for each in healthy)
     yield "### Settings compared"
     yield ""
@@ -142,7 +142,7 @@ def _report(arguments: argparse.Namespace) -> Iterable[str]:
 def _healthy(arguments: argparse.Namespace, watch: HeadroomWatch) -> Iterable[str]:
     seed = REPORTED_SEEDS[0]
     runs: list[tuple[str, Series]] = [
-        (name, series_of_healthy(name, seed, arguments.steps, arguments.keep)) for name in HEALTHY[1::2]
+        (name, series_of_healthy(name, seed, arguments.steps, arguments.keep)) for name in REPORTED
     ]
     updates = sum(len(series.losses) for _, series in runs)
     yield f"Healthy: {len(runs)} workloads, seed {seed}, {updates:,} updates. Those in which something was told:"

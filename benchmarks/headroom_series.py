@@ -23,7 +23,7 @@ from supervisor.training.modules import parameter_names
 from supervisor.training.norms import norms_in_order, on_host
 from supervisor.training.optimizers import AnyOptimizer, chained
 
-__all__ = ["HEALTHY", "Series", "of_fault", "of_healthy"]
+__all__ = ["CHOOSING", "REPORTED", "Series", "of_fault", "of_healthy"]
 
 EVERY = 10
 """Updates between two checks of the state, as by default."""
@@ -31,11 +31,13 @@ EVERY = 10
 BLOCK = 20
 """Updates whose median loss is looked at."""
 
-HEALTHY = (
-    *(name for name in {**WORKLOADS, **METHODS} if name != "GAN"),
-    *(f"{name} (long)" for name in LONG_WORKLOADS),
-)
-"""Names of all healthy workloads; the two halves of the GAN with two guards are left out, another GAN is in it."""
+_NAMES = (*WORKLOADS, *METHODS, *(f"{name} (long)" for name in LONG_WORKLOADS))
+
+CHOOSING = _NAMES[0::2]
+"""Names of the healthy workloads that settings are compared on."""
+
+REPORTED = tuple(name for name in _NAMES[1::2] if name != "GAN, a guard each")
+"""Names of those that are reported. A training with two guards is left out; another GAN is among them."""
 
 ENDS = {"one cycle": 1200}
 """Workloads whose schedule ends, with its length."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from supervisor.headroom import Headroom
-from supervisor.training.norms import can_rot, norms_in_order
+from supervisor.training.norms import can_rot, extremes, norms_in_order, sums
 from supervisor.training.optimizers import AnyOptimizer
 
 __all__ = ["HALF_TYPES", "HeadroomReading"]
@@ -57,13 +57,12 @@ class HeadroomReading:
         """What is to be read, 0-dimensional, on whatever devices; `made_of` takes the values in this order."""
         self._held = [parameter for parameter in self._names if can_rot(parameter)]
         self._groups = [*self._adam_like()]
-        parts = norms_in_order(self._held, math.inf)
+        parts = extremes(self._held)
         for group in self._groups:
             if isinstance(group.steps, Tensor):
                 parts.append(group.steps.detach().reshape(()))
-            # Second moments are never below zero: the sum of their magnitudes is their sum.
-            parts += norms_in_order(group.gradients, 2)
-            parts += norms_in_order(group.moments, 1)
+            parts += norms_in_order(group.gradients)
+            parts += sums(group.moments)
         return parts
 
     def made_of(self, values: Sequence[float]) -> Headroom:
@@ -71,7 +70,10 @@ class HeadroomReading:
         read = iter(values)
         largest = dict[str, float]()
         limits = dict[str, float]()
-        for parameter, value in zip(self._held, read, strict=False):
+        for parameter in self._held:
+            low, high = abs(next(read)), abs(next(read))
+            # Where one is NaN both are.
+            value = max(low, high)
             if math.isfinite(value):
                 name = self._names[parameter]
                 largest[name] = value
