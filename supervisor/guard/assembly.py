@@ -125,14 +125,16 @@ def assemble(
     names = parameter_names(objects.model, objects.optimizer)
     extra = {**objects.extra_state, **({"supervisor.schedule": schedule} if schedule.by_epoch else {})}
     subject = Subject(objects.model, objects.optimizer, schedule.scheduler, objects.scaler, extra, names)
-    check = StateCheck(objects.model, objects.optimizer, extra, names, _headroom(objects, policy, names))
+    detectors = Detectors(policy)
+    reading = _headroom(objects, policy, names, detectors)
+    check = StateCheck(objects.model, objects.optimizer, extra, names, reading)
     bad = check.bad_parameters()
     if bad:
         raise InputError(f"model: {', '.join(bad)} not finite before the first step: mend the initial weights")
     executor = NativeExecutor(subject, check, settings, schedule=schedule, loss=loss, replay=replay)
     files = RunFiles(reporting, policy)
     log, layout = files.log, files.layout
-    detectors, ledger = Detectors(policy), RunLedger(policy, clock)
+    ledger = RunLedger(policy, clock)
     incident_log = IncidentLog(log, layout)
     silence, cures, stop = SilenceWatch(schedule.stepping), CuresInForce(subject, executor), StopRequest()
     every, shown = reporting.log_every_steps, reporting.on_progress
@@ -203,12 +205,14 @@ def assemble(
     )
 
 
-def _headroom(objects: TrainingObjects, policy: RecoveryPolicy, names: Mapping[Tensor, str]) -> HeadroomReading | None:
+def _headroom(
+    objects: TrainingObjects, policy: RecoveryPolicy, names: Mapping[Tensor, str], detectors: Detectors
+) -> HeadroomReading | None:
     """What the state check reads for forecasts; None where the policy asks for none."""
     watch = policy.detect.headroom
-    if watch is None:
+    if watch is None or detectors.headroom is None:
         return None
     scaled = objects.scaler is not None and objects.scaler.is_enabled()
     by_scaler = ComputedIn.FLOAT16 if scaled else ComputedIn.FLOAT32
     computed_in = by_scaler if watch.computed_in is ComputedIn.AUTO else watch.computed_in
-    return HeadroomReading(names, objects.optimizer, HALF_TYPES.get(computed_in))
+    return HeadroomReading(names, objects.optimizer, HALF_TYPES.get(computed_in), detectors.headroom.due)

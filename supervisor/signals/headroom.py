@@ -63,6 +63,10 @@ class HeadroomDetector:
         self._standing: set[tuple[Quantity, str]] = set()
         self._told: dict[tuple[Quantity, str], int] = {}
 
+    def due(self, update: int) -> bool:
+        """Whether a check after this update would be kept: they are not looked at more closely than is of use."""
+        return not self._entries or update - self._entries[-1].update >= self._spacing
+
     def accept(self, observation: Observation) -> tuple[Forecast, ...]:
         """Take in the check of a healthy update, and give what is to be told: of each quantity at most one forecast."""
         seen, norms = observation.headroom, observation.weight_norms
@@ -71,7 +75,7 @@ class HeadroomDetector:
         if self._first_step is None:
             self._first_step = observation.step
         entries = self._entries
-        if entries and observation.update - entries[-1].update < self._spacing:
+        if not self.due(observation.update):
             return ()
         entries.append(_Entry(observation.update, dict(norms), dict(seen.largest), seen.energy))
         if len(entries) <= STRETCHES or observation.step - self._first_step < self._policy.warmup_updates:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,11 +41,17 @@ class HeadroomReading:
         names: every parameter's name; the very dict that those which come later are added to.
         optimizer: its state is looked at, and never changed.
         computed_in: the 16-bit type in which autocast computes with parameters of 32 bits; None without autocast.
+        due: whether anybody wants to know after the update of this number.
     """
 
     def __init__(
-        self, names: Mapping[Tensor, str], optimizer: AnyOptimizer, computed_in: torch.dtype | None = None
+        self,
+        names: Mapping[Tensor, str],
+        optimizer: AnyOptimizer,
+        computed_in: torch.dtype | None = None,
+        due: Callable[[int], bool] = lambda update: True,
     ) -> None:
+        self.due = due
         self._names = names
         self._optimizer = optimizer
         self._computed_in = computed_in

@@ -177,14 +177,19 @@ class StateCheck:
         """True when nothing that a step can change holds a NaN or an infinity; one synchronisation."""
         return all_finite(self._everything())
 
-    def findings(self) -> StateFindings:
-        """What is wrong with the state, and how large its weights are; one synchronisation if nothing is wrong."""
+    def findings(self, update: int) -> StateFindings:
+        """What is wrong with the state, and how large its weights are; one synchronisation if nothing is wrong.
+
+        Args:
+            update: the update after which it is looked at.
+        """
         parts = norms_in_order([tensor for tensor in self._everything() if can_rot(tensor)])
         end = len(parts)
-        if self._headroom is not None:
-            parts += self._headroom.parts()
+        reading = self._headroom if self._headroom is not None and self._headroom.due(update) else None
+        if reading is not None:
+            parts += reading.parts()
         values = on_host(parts) if parts else []
-        found, headroom = values[:end], None if self._headroom is None else self._headroom.made_of(values[end:])
+        found, headroom = values[:end], None if reading is None else reading.made_of(values[end:])
         # The parameters come first.
         named = [(name, parameter.dim()) for parameter, name in self._names.items() if can_rot(parameter)]
         of_parameters = zip(named, found, strict=False)

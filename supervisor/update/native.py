@@ -166,7 +166,7 @@ class NativeExecutor:
 
     def check_state(self, attempt: Attempt) -> None:
         """Look at parameters, buffers and optimizer state, and at the norms of the weights."""
-        found = self._check.findings()
+        found = self._check.findings(attempt.place.update)
         attempt.observation = replace(
             attempt.seen,
             bad_parameters=found.bad_parameters,

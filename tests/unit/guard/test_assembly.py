@@ -185,10 +185,22 @@ def test_parameters_have_the_limit_of_the_type_that_they_are_computed_in(
 ) -> None:
     scaler = torch.amp.GradScaler("cpu", enabled=scaled)
     policy = {"detect": {"headroom": {"computed_in": computed_in}}}
-    seen = assembled(build(), policy=policy, scaler=scaler).check.findings().headroom
+    seen = assembled(build(), policy=policy, scaler=scaler).check.findings(0).headroom
     assert seen is not None
     assert seen.limits == ({} if limit is None else dict.fromkeys(seen.largest, limit))
 
 
 def test_without_forecasts_nothing_is_read_for_them() -> None:
-    assert assembled(build(), policy={"detect": {"headroom": None}}).check.findings().headroom is None
+    assert assembled(build(), policy={"detect": {"headroom": None}}).check.findings(0).headroom is None
+
+
+def test_what_forecasts_take_is_read_no_more_often_than_it_is_kept() -> None:
+    policy = {"detect": {"state_every_steps": 1, "headroom": {"window_updates": 32}}}
+    parts = assembled(build(), policy=policy)
+    read = []
+    for number in range(9):
+        due = parts.check.findings(number).headroom is not None
+        steps(parts, 1)
+        read.append(due)
+    # A check is kept at every fourth update.
+    assert read == [True, False, False, False, True, False, False, False, True]
