@@ -14,10 +14,10 @@ from benchmarks.rescue_study.workloads import build, warmup_cosine
 
 __all__ = ["BEGINS", "GRADUAL", "Gradual"]
 
-BEGINS = 300
+BEGINS = 500
 """The batch that a fault begins with."""
 
-STEPS = 1500
+STEPS = 1700
 """Length of a run, unless it has failed before."""
 
 
