@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from supervisor.headroom import Headroom
+
 Detail = float | int | str | bool | tuple[str, ...]
 """One number, name or short list of names that a detector reports with its signal."""
 
@@ -93,6 +95,7 @@ class Observation:
         lr: learning rate of the first parameter group for this update, as the scheduler set it; None: not known.
         weight_norms: L2 norm of each weight with two or more dimensions, by name, where it is finite and the
             state was checked; None elsewhere.
+        headroom: what else that check measured, where the policy asks for it.
         exception: `Type: message` when the step raised, else None.
         exception_where: `file:line` in the user's code where it was raised, else None.
         replayed: True when the batch comes again after a reload with `data: replay`; such a step feeds no window.
@@ -113,6 +116,7 @@ class Observation:
     loss_scale: float | None = None
     lr: float | None = None
     weight_norms: Mapping[str, float] | None = None
+    headroom: Headroom | None = None
     exception: str | None = None
     exception_where: str | None = None
     replayed: bool = False

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from supervisor.display import in_one_line, shortened, visible
 from supervisor.events import schema
 from supervisor.events.base import nonfinite_as_word
+from supervisor.events.headroom_event import describe_headroom
 from supervisor.events.incident_line import COLUMNS, IncidentLine, cut_to, names_of, place
 from supervisor.events.reading_file import said_of_rows
 from supervisor.events.schema import Event
@@ -163,6 +164,8 @@ def _told(event: Event) -> Line | None:
             what = f"the data have changed: {counted(event.updates, 'odd update')} in a row did no harm"
             then = "windows and canaries begin anew" if event.accepted else "the policy halts then"
             return Line(f"{at}{what}; {then}", Tone.PLAIN)
+        case schema.HeadroomEvent():
+            return Line(f"{at}headroom: {describe_headroom(event)}", Tone.PLAIN)
         case schema.LrRestoredEvent():
             return Line(f"{at}cut of the learning rate taken back, now ×{event.lr_scale:.4g}", Tone.GOOD)
         case schema.CheckpointRejectedEvent() if not event.reason.startswith("abandoned"):

@@ -16,6 +16,7 @@ from typing import Annotated, Any, get_args
 from pydantic import Field, TypeAdapter, ValidationError
 
 from supervisor.events.base import EventBase, OtherEvent
+from supervisor.events.headroom_event import HeadroomEvent
 from supervisor.events.process_events import (
     ORDERLY_EXITS,
     ExitClassification,
@@ -77,6 +78,7 @@ __all__ = [
     "EventBase",
     "ExitClassification",
     "ExperimentEvent",
+    "HeadroomEvent",
     "IncidentClosedEvent",
     "IncidentOpenedEvent",
     "KnownEvent",
@@ -111,6 +113,7 @@ KnownEvent = Annotated[
     | DiagnosisEvent
     | QuarantinedEvent
     | CanaryEvent
+    | HeadroomEvent
     | ExperimentEvent
     | DataShiftEvent
     | CureTriedEvent

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from supervisor.events import schema
+from supervisor.events.headroom_event import describe_headroom
 from supervisor.events.incident_line import COLUMNS, IncidentLine, place
 from supervisor.events.narration import describe_changes
 from supervisor.events.schema import Event
@@ -72,6 +73,8 @@ class Speaker:
                 line = self._warnings.counted(f"{place(event)}warning: {event.message}")
                 if line is not None and event.traceback is not None:
                     line = f"{line}\n{event.traceback.rstrip()}"
+            case schema.HeadroomEvent():
+                line = self._warnings.counted(f"{place(event)}headroom: {describe_headroom(event)}")
             case schema.SettingsChangedEvent():
                 line = describe_changes(event)
             case schema.RunFinishedEvent() if event.status is schema.RunStatus.UNSAVED:

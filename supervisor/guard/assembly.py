@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from supervisor.errors import InputError
@@ -32,7 +32,7 @@ from supervisor.guard.micro_batches import MicroBatchJudge
 from supervisor.guard.recovery import Recovery, Redrawing
 from supervisor.guard.setup import SetupCheck
 from supervisor.guard.supervised_step import SupervisedStep
-from supervisor.policy import RecoveryPolicy
+from supervisor.policy import ComputedIn, RecoveryPolicy
 from supervisor.record.incident_log import IncidentLog
 from supervisor.record.next_batches import NextBatches
 from supervisor.record.quarantine import Quarantine
@@ -57,6 +57,7 @@ from supervisor.states import (
     Untouched,
 )
 from supervisor.training.data_position import DataPosition
+from supervisor.training.headroom import HALF_TYPES, HeadroomReading
 from supervisor.training.inspection import StateCheck
 from supervisor.training.modules import parameter_names
 from supervisor.training.optimizers import AnyOptimizer
@@ -124,7 +125,9 @@ def assemble(
     names = parameter_names(objects.model, objects.optimizer)
     extra = {**objects.extra_state, **({"supervisor.schedule": schedule} if schedule.by_epoch else {})}
     subject = Subject(objects.model, objects.optimizer, schedule.scheduler, objects.scaler, extra, names)
-    check = StateCheck(objects.model, objects.optimizer, extra, names)
+    detectors = Detectors(policy)
+    reading = _headroom(objects, policy, names, detectors)
+    check = StateCheck(objects.model, objects.optimizer, extra, names, reading)
     bad = check.bad_parameters()
     if bad:
         raise InputError(f"model: {', '.join(bad)} not finite before the first step: mend the initial weights")
@@ -132,7 +135,7 @@ def assemble(
     files = RunFiles(reporting, policy)
     log, layout = files.log, files.layout
     data.warn = log.warn
-    detectors, ledger = Detectors(policy), RunLedger(policy, clock)
+    ledger = RunLedger(policy, clock)
     incident_log = IncidentLog(log, layout)
     silence, cures, stop = SilenceWatch(schedule.stepping), CuresInForce(subject, executor), StopRequest()
     every, shown = reporting.log_every_steps, reporting.on_progress
@@ -203,3 +206,16 @@ def assemble(
         writer,
         evaluations,
     )
+
+
+def _headroom(
+    objects: TrainingObjects, policy: RecoveryPolicy, names: Mapping[Tensor, str], detectors: Detectors
+) -> HeadroomReading | None:
+    """What the state check reads for forecasts; None where the policy asks for none."""
+    watch = policy.detect.headroom
+    if watch is None or detectors.headroom is None:
+        return None
+    scaled = objects.scaler is not None and objects.scaler.is_enabled()
+    by_scaler = ComputedIn.FLOAT16 if scaled else ComputedIn.FLOAT32
+    computed_in = by_scaler if watch.computed_in is ComputedIn.AUTO else watch.computed_in
+    return HeadroomReading(names, objects.optimizer, HALF_TYPES.get(computed_in), detectors.headroom.due)

@@ -61,6 +61,8 @@ class Continuation:
         if attempt.signals or self.run_log.observations is not None:
             self.noted(attempt)
         self.experimenter.accepted(attempt)
+        if seen.headroom is not None:
+            self.run_log.forecast(self.experimenter.examining.detectors.forecasts(), seen)
         ended = ledger.applied(seen)
         if self.schedule.by_epoch:
             self.schedule.follow(self.points.data, update_ended=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from supervisor.policy.cures import Cure, NamedCure, TryCuresRung, WrittenCure
 from supervisor.policy.detection import DriftDetection, SpikeDetection, WeightWatch
 from supervisor.policy.experiments import BadData, Experiments, Shift, ShiftAnswer
+from supervisor.policy.headroom import ComputedIn, HeadroomAnswer, HeadroomWatch
 from supervisor.policy.ladder import (
     AnyRung,
     DataAfterReload,
@@ -26,12 +27,15 @@ __all__ = [
     "SPIKES",
     "AnyRung",
     "BadData",
+    "ComputedIn",
     "Cure",
     "DataAfterReload",
     "DriftDetection",
     "Experiments",
     "GradientClip",
     "HaltRung",
+    "HeadroomAnswer",
+    "HeadroomWatch",
     "LowerLrRung",
     "NamedCure",
     "Reaction",

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from supervisor.config.section import Section, Steps, conflict
+from supervisor.policy.headroom import HeadroomWatch
 
 __all__ = ["Detection", "DriftDetection", "SpikeDetection", "WeightWatch"]
 
@@ -68,3 +69,5 @@ class Detection(Section):
     """Slow climbs of the loss; null: off."""
     weights: WeightWatch | None = WeightWatch()
     """Weights that shrink too fast; null: off."""
+    headroom: HeadroomWatch | None = HeadroomWatch()
+    """Forecasts of weights and gradients that pass a bound soon; null: off."""

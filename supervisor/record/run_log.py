@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from supervisor.errors import said_by, traceback_of
+from supervisor.events.headroom_event import HeadroomEvent
 from supervisor.events.observation_file import ObservationFile
 from supervisor.events.schema import (
     BufferExemptEvent,
@@ -21,6 +22,7 @@ from supervisor.events.schema import (
 )
 from supervisor.events.time_account import TimeAccount
 from supervisor.events.writer import EventLog
+from supervisor.headroom import Forecast
 from supervisor.record.counters import Progress
 from supervisor.record.metrics import metrics_in
 from supervisor.record.run_ledger import RunLedger
@@ -113,6 +115,11 @@ class RunLog:
         """Keep what an update measured, where that is asked for."""
         if self.observations is not None:
             self.observations.write(observation)
+
+    def forecast(self, forecasts: Sequence[Forecast], observation: Observation) -> None:
+        """Put what is forecast after an update on record."""
+        for each in forecasts:
+            self.log.emit(HeadroomEvent.from_forecast(each, step=observation.step, update=observation.update))
 
     def step(self, observation: Observation, optimizer: AnyOptimizer, seconds: float | None) -> None:
         """Show a step; one in `log_every_steps` goes on record, with `seconds` None where it was discarded."""

@@ -89,7 +89,8 @@ def replay_run(run_dir: str, policy: str) -> Replayed:
         raise InputError(f"{written}: missing: without the policy that it ran by, a run cannot be decided again")
     before, now = load_policy(str(written)), load_policy(policy)
     # How often the state is checked decides what a run measures, not what a measurement means.
-    alike = {"state_every_steps": before.detect.state_every_steps}
+    # A forecast is only told.
+    alike = {"state_every_steps": before.detect.state_every_steps, "headroom": before.detect.headroom}
     if before.detect == now.detect.model_copy(update=alike):
         return replay(run, before, now)
     observations = read_observations(Path(run_dir))

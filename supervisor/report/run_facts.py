@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from supervisor.events import schema
+from supervisor.events.headroom_event import describe_headroom
 from supervisor.events.reading_file import said_of_rows
 from supervisor.events.schema import Event, RunStatus, RunSummary
 from supervisor.evidence import Blame
@@ -202,6 +203,8 @@ class RunFacts:
                 self._fields["lr_scale"] = event.lr_scale
             case schema.MetricsEvent():
                 self._fields["metrics"] = event.metrics
+            case schema.HeadroomEvent():
+                self._fields["headroom"] = f"step {event.step}: {describe_headroom(event)}"
 
     def _tell_incident(self, event: Event) -> None:
         match event:

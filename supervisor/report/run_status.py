@@ -65,6 +65,7 @@ class Status(BaseModel):
         mttr_seconds: mean time from detection to the next healthy applied step; see `RunTimes`.
         heartbeat_seconds: how long ago its worker gave its last sign of life, where it runs and that is known.
         cures: the cures of the set-up in force, in the order in which they were chosen.
+        headroom: the last forecast of a bound that is passed soon, with its step.
         warnings: how many the log holds.
         last_warnings: the last few of them, those that differ in numbers alone once.
         started: time of the first event.
@@ -103,6 +104,7 @@ class Status(BaseModel):
     mttr_seconds: Number | None = None
     heartbeat_seconds: Number | None = None
     cures: tuple[str, ...] = ()
+    headroom: str | None = None
     warnings: int = 0
     last_warnings: tuple[str, ...] = ()
     started: UtcTime | None = None

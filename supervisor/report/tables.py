@@ -59,6 +59,7 @@ def render_status(status: Status) -> RenderableType:
             "learning rate": _learning_rate(status),
             "incidents": f"{status.incidents}{f' ({kinds})' if kinds else ''}",
             "cured by": _counts(status.cured_by),
+            "headroom": status.headroom,
             "warnings": _warnings(status),
             **_bad_batches(status),
             "cures in force": ", ".join(status.cures) or None,

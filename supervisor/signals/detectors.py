@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
+from supervisor.headroom import Forecast
 from supervisor.policy import SPIKES, RecoveryPolicy, SpikeDetection
 from supervisor.records import Observation, Signal, SignalName
 from supervisor.signals.drift import DriftDetector
+from supervisor.signals.headroom import HeadroomDetector
 from supervisor.signals.loss_scale import LossScale
 from supervisor.signals.nonfinite import nonfinite_signals
 from supervisor.signals.not_learning import NotLearning
@@ -57,12 +59,16 @@ class Detectors:
     Attributes:
         not_learning: follows the losses of the first updates; it finds nothing by itself.
         rate: knows the highest learning rate so far, and whether a higher one was refused.
+        headroom: forecasts what passes a bound soon; None where nobody asks. It finds nothing against an update.
     """
 
     def __init__(self, policy: RecoveryPolicy) -> None:
         self.not_learning = NotLearning()
         self._loss_scale = LossScale()
         self.rate = OddRate()
+        watch = policy.detect.headroom
+        self.headroom = None if watch is None else HeadroomDetector(watch)
+        self._forecasts: tuple[Forecast, ...] = ()
         self._odd = _odd_detectors(policy)
         finite = _finite_detectors(policy)
         # With experiments, what is finite is only a suspicion, unless it is extreme.
@@ -123,6 +129,13 @@ class Detectors:
                 self.not_learning.accept(observation)
             for detector in self._detectors.values():
                 detector.accept(observation)
+            if self.headroom is not None and observation.headroom is not None:
+                self._forecasts = self.headroom.accept(observation)
+
+    def forecasts(self) -> tuple[Forecast, ...]:
+        """What the check of the state that was accepted last forecasts and was not told before; given once."""
+        told, self._forecasts = self._forecasts, ()
+        return told
 
     def accept_on_trial(self, observation: Observation) -> None:
         """An odd update was applied: its values enter no window before its stretch is judged. Its rate did no harm."""
@@ -143,6 +156,8 @@ class Detectors:
         """A good state was put back: drop what belonged to the state that was left, and keep the windows."""
         for detector in self._detectors.values():
             detector.restored()
+        if self.headroom is not None:
+            self.headroom.restored()
 
     def forget(self) -> None:
         """Start every window afresh: the model was redrawn, and its old numbers say nothing about it.
@@ -152,6 +167,8 @@ class Detectors:
         self._loss_scale, self.not_learning = LossScale(), NotLearning()
         for detector in self._detectors.values():
             detector.forget()
+        if self.headroom is not None:
+            self.headroom.forget()
 
     def state_dict(self) -> dict[str, Any]:
         """What each detector remembers, by name; nothing for a finding that needs no memory."""
@@ -162,6 +179,7 @@ class Detectors:
             "loss_scale": asdict(self._loss_scale),
             "not_learning": self.not_learning.state_dict(),
             "odd_rate": self.rate.state_dict(),
+            **({} if self.headroom is None else {"headroom": self.headroom.state_dict()}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -172,6 +190,8 @@ class Detectors:
             self.not_learning.load_state_dict(state["not_learning"])
         if "odd_rate" in state:
             self.rate.load_state_dict(state["odd_rate"])
+        if self.headroom is not None and "headroom" in state:
+            self.headroom.load_state_dict(state["headroom"])
         for name, detector in self._detectors.items():
             if name in state:
                 detector.load_state_dict(state[name])

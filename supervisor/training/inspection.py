@@ -10,9 +10,21 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from supervisor.headroom import Headroom
 from supervisor.signals.nonfinite import OVERFLOW_BOUND
+from supervisor.training.headroom import HeadroomReading
 from supervisor.training.modules import ModuleWalk, parameter_names
-from supervisor.training.norms import alike, all_finite, can_rot, dense, first_bad, norms, norms_on_host, on_host
+from supervisor.training.norms import (
+    alike,
+    all_finite,
+    can_rot,
+    dense,
+    first_bad,
+    norms,
+    norms_in_order,
+    norms_on_host,
+    on_host,
+)
 from supervisor.training.optimizers import AnyOptimizer
 from supervisor.training.state import TrainingState
 from supervisor.training.trainer import Stateful
@@ -44,6 +56,7 @@ class StateFindings:
     bad_parameters: tuple[str, ...] = ()
     bad_optimizer_state: tuple[str, ...] = ()
     weight_norms: Mapping[str, float] = field(default_factory=dict)
+    headroom: Headroom | None = None
 
 
 class GradientInspection:
@@ -108,6 +121,7 @@ class StateCheck:
         optimizer: its optimizer, or several as one.
         extra: registered state, by name.
         names: every parameter's name; the very dict that those which come later are added to.
+        headroom: what else is read, for forecasts; None for nothing.
     """
 
     def __init__(
@@ -116,11 +130,13 @@ class StateCheck:
         optimizer: AnyOptimizer,
         extra: Mapping[str, Stateful] | None = None,
         names: Mapping[Tensor, str] | None = None,
+        headroom: HeadroomReading | None = None,
     ) -> None:
         self._modules = ModuleWalk(model)
         self._optimizer = optimizer
         self._extra = dict(extra or {})
         self._names = parameter_names(model, optimizer) if names is None else names
+        self._headroom = headroom
         self._exempt: dict[str, Tensor] = {}
         held = [*self._beside(), *_options(optimizer.param_groups)]
         self._exempt = {name: ~torch.isfinite(dense(tensor)) for name, tensor in held if not all_finite([tensor])}
@@ -161,16 +177,26 @@ class StateCheck:
         """True when nothing that a step can change holds a NaN or an infinity; one synchronisation."""
         return all_finite(self._everything())
 
-    def findings(self) -> StateFindings:
-        """What is wrong with the state, and how large its weights are; one synchronisation if nothing is wrong."""
-        found = norms_on_host([tensor for tensor in self._everything() if can_rot(tensor)])
+    def findings(self, update: int) -> StateFindings:
+        """What is wrong with the state, and how large its weights are; one synchronisation if nothing is wrong.
+
+        Args:
+            update: the update after which it is looked at.
+        """
+        parts = norms_in_order([tensor for tensor in self._everything() if can_rot(tensor)])
+        end = len(parts)
+        reading = self._headroom if self._headroom is not None and self._headroom.due(update) else None
+        if reading is not None:
+            parts += reading.parts()
+        values = on_host(parts) if parts else []
+        found, headroom = values[:end], None if reading is None else reading.made_of(values[end:])
         # The parameters come first.
         named = [(name, parameter.dim()) for parameter, name in self._names.items() if can_rot(parameter)]
         of_parameters = zip(named, found, strict=False)
         weights = {name: norm for (name, dim), norm in of_parameters if dim >= 2 and math.isfinite(norm)}
         if all(map(math.isfinite, found)):
-            return StateFindings(weight_norms=weights)
-        return StateFindings(self.bad_parameters(), self.bad_optimizer_state(), weights)
+            return StateFindings(weight_norms=weights, headroom=headroom)
+        return StateFindings(self.bad_parameters(), self.bad_optimizer_state(), weights, headroom)
 
     def _everything(self) -> list[Tensor]:
         """All that a step can change, the parameters first."""

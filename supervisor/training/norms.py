@@ -14,11 +14,14 @@ __all__ = [
     "all_finite",
     "can_rot",
     "dense",
+    "extremes",
     "first_bad",
     "flaws",
     "norms",
+    "norms_in_order",
     "norms_on_host",
     "on_host",
+    "sums",
 ]
 
 Flaws = frozenset[str]
@@ -71,15 +74,45 @@ def norms(held: list[Tensor]) -> Sequence[Tensor]:
 
 
 @torch.no_grad()
-def norms_on_host(held: list[Tensor]) -> list[float]:
-    """The L2 norm of each tensor, in the order of `held`; one synchronisation."""
+def norms_in_order(held: list[Tensor], order: float = 2) -> list[Tensor]:
+    """The norm of each tensor, by default the L2 norm, 0-dimensional, in the order of `held`.
+
+    Accumulated in float32 or wider. An `order` of infinity gives the largest magnitude.
+    """
     if not held:
         return []
     if alike(held):
-        return on_host(torch._foreach_norm(held, 2))
-    order = [index for group in _grouped([dense(tensor) for tensor in held]).values() for index, _ in group]
-    by_index = dict(zip(order, on_host(norms(held)), strict=True))
-    return [by_index[index] for index in range(len(held))]
+        return list(torch._foreach_norm(held, order))
+    found: dict[int, Tensor] = {}
+    for (_, dtype), group in _grouped([dense(tensor) for tensor in held]).items():
+        wide = torch.promote_types(dtype, torch.float32)
+        of_group = torch._foreach_norm([tensor for _, tensor in group], order, wide)
+        found |= dict(zip((index for index, _ in group), of_group, strict=True))
+    return [found[index] for index in range(len(held))]
+
+
+@torch.no_grad()
+def extremes(held: list[Tensor]) -> list[Tensor]:
+    """Two 0-dimensional tensors for each of `held`, in order, the larger magnitude of which is that of its elements."""
+    if not all(tensor.is_cpu for tensor in held):
+        return [each for largest in norms_in_order(held, math.inf) for each in (largest, largest)]
+    # On the host the norm of this order takes fifteen times as long.
+    return [each for tensor in held for each in dense(tensor).aminmax()]
+
+
+@torch.no_grad()
+def sums(held: list[Tensor]) -> list[Tensor]:
+    """The sum of each tensor, none of whose elements is below zero, 0-dimensional, in float32 or wider."""
+    if not all(tensor.is_cpu for tensor in held):
+        return norms_in_order(held, 1)
+    # Likewise: four times.
+    kept = [dense(tensor) for tensor in held]
+    return [tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32)) for tensor in kept]
+
+
+def norms_on_host(held: list[Tensor]) -> list[float]:
+    """The L2 norm of each tensor, in the order of `held`; one synchronisation."""
+    return on_host(norms_in_order(held)) if held else []
 
 
 def flaws(*groups: Iterable[Tensor]) -> Flaws:

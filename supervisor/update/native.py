@@ -166,12 +166,13 @@ class NativeExecutor:
 
     def check_state(self, attempt: Attempt) -> None:
         """Look at parameters, buffers and optimizer state, and at the norms of the weights."""
-        found = self._check.findings()
+        found = self._check.findings(attempt.place.update)
         attempt.observation = replace(
             attempt.seen,
             bad_parameters=found.bad_parameters,
             bad_optimizer_state=found.bad_optimizer_state,
             weight_norms=found.weight_norms,
+            headroom=found.headroom,
         )
 
     def undo(self, attempt: Attempt) -> None:

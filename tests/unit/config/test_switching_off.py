@@ -37,7 +37,7 @@ def test_every_section_that_may_be_null_says_so_where_it_is_to_be_switched_off(
 
 
 def test_there_are_such_sections() -> None:
-    assert {name for name, _ in SECTIONS} == {"gradient_clip", "experiments", "spike", "drift", "weights"}
+    assert {name for name, _ in SECTIONS} == {"gradient_clip", "experiments", "spike", "drift", "weights", "headroom"}
 
 
 def test_a_reaction_is_not_advised_to_move_to_a_rung_that_would_refuse_it() -> None:

@@ -17,6 +17,7 @@ from supervisor.events.base import EventBase
 from supervisor.events.schema import KnownEvent, OtherEvent, parse_event
 from supervisor.events.time_account import TimeAccount
 from supervisor.evidence import Blame, Evidence
+from supervisor.headroom import Quantity
 from supervisor.records import ActionName, CauseKind, SignalName
 
 MODELS: tuple[type[EventBase], ...] = get_args(get_args(KnownEvent)[0])
@@ -28,7 +29,7 @@ NAMES = {
     "checkpoint_best",
     *("worker_started", "worker_exited", "worker_stalled", "run_halted", "run_finished"),
     *("lr_restored", "metrics", "buffer_exempt", "warning", "diagnosis", "quarantined", "canary"),
-    *("experiment", "data_shift", "cure_tried", "cure_chosen", "settings_changed"),
+    *("experiment", "data_shift", "cure_tried", "cure_chosen", "settings_changed", "headroom"),
 }
 
 names = st.text(min_size=1, max_size=8).filter(lambda text: text not in {"nan", "inf", "-inf"})
@@ -147,6 +148,16 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "verdict": st.sampled_from(["harmed", "unharmed", "unknown"]),
         "why": text_or_none,
         "seconds": numbers,
+    },
+    schema.HeadroomEvent: {
+        "quantity": st.sampled_from(Quantity),
+        "parameter": names,
+        "value": numbers,
+        "bound": numbers,
+        "slope": numbers,
+        "horizon": counts,
+        "others": counts,
+        "bits": st.none() | numbers,
     },
     schema.DataShiftEvent: {"updates": counts, "accepted": st.booleans()},
     schema.QuarantinedEvent: {

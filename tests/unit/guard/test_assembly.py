@@ -35,7 +35,7 @@ def assembled(training: Training, run_dir: Path | None = None, **options: Any) -
         training.model,
         training.optimizer,
         Schedule(training.scheduler, options.pop("interval", "step")),
-        None,
+        options.pop("scaler", None),
         training.extra_state,
         options.pop("data", None) or DataCursor(BATCHES),
     )
@@ -168,3 +168,39 @@ def test_data_of_the_callers_own_are_counted() -> None:
     parts = assembled(build(), data=DataPosition(None))
     parts.step.begin((BATCHES[0], BATCHES[1]))
     assert parts.data.batch_number == 2
+
+
+@pytest.mark.parametrize(
+    ("scaled", "computed_in", "limit"),
+    [
+        (True, "auto", 65504.0),
+        (False, "auto", None),
+        (True, "float32", None),
+        (False, "float16", 65504.0),
+        (False, "bfloat16", float(torch.finfo(torch.bfloat16).max)),
+    ],
+)
+def test_parameters_have_the_limit_of_the_type_that_they_are_computed_in(
+    scaled: bool, computed_in: str, limit: float | None
+) -> None:
+    scaler = torch.amp.GradScaler("cpu", enabled=scaled)
+    policy = {"detect": {"headroom": {"computed_in": computed_in}}}
+    seen = assembled(build(), policy=policy, scaler=scaler).check.findings(0).headroom
+    assert seen is not None
+    assert seen.limits == ({} if limit is None else dict.fromkeys(seen.largest, limit))
+
+
+def test_without_forecasts_nothing_is_read_for_them() -> None:
+    assert assembled(build(), policy={"detect": {"headroom": None}}).check.findings(0).headroom is None
+
+
+def test_what_forecasts_take_is_read_no_more_often_than_it_is_kept() -> None:
+    policy = {"detect": {"state_every_steps": 1, "headroom": {"window_updates": 32}}}
+    parts = assembled(build(), policy=policy)
+    read = []
+    for number in range(9):
+        due = parts.check.findings(number).headroom is not None
+        steps(parts, 1)
+        read.append(due)
+    # A check is kept at every fourth update.
+    assert read == [True, False, False, False, True, False, False, False, True]

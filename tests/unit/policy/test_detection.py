@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from supervisor.policy.detection import Detection, DriftDetection, SpikeDetection, WeightWatch
+from supervisor.policy.headroom import HeadroomWatch
 
 
 def test_all_is_looked_for_by_default() -> None:
@@ -13,12 +14,13 @@ def test_all_is_looked_for_by_default() -> None:
     assert detection.spike == SpikeDetection()
     assert detection.drift == DriftDetection()
     assert detection.weights == WeightWatch()
+    assert detection.headroom == HeadroomWatch()
 
 
-@pytest.mark.parametrize("name", ["spike", "drift", "weights"])
+@pytest.mark.parametrize("name", ["spike", "drift", "weights", "headroom"])
 def test_null_turns_a_detector_off(name: str) -> None:
     detection = Detection.model_validate({name: None})
-    assert [each for each in ("spike", "drift", "weights") if getattr(detection, each) is None] == [name]
+    assert [each for each in ("spike", "drift", "weights", "headroom") if getattr(detection, each) is None] == [name]
 
 
 def test_a_warm_up_may_be_as_long_as_the_window_and_no_longer() -> None:

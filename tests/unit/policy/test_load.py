@@ -85,7 +85,7 @@ MISTAKES = {
         "version: 1\ndetect:\n# state_every_steps: 5\n",
         2,
         "detect: is empty",
-        "write its keys below it (state_every_steps, spike, drift, weights), or leave `detect` out",
+        "write its keys below it (state_every_steps, spike, drift, weights, headroom), or leave `detect` out",
     ),
     "a fall of everything": (
         "detect: {weights: {fall: 1}}\n",

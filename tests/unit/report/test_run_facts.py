@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from supervisor.events import schema
+from supervisor.events.headroom_event import HeadroomEvent
 from supervisor.events.schema import ExitClassification
+from supervisor.headroom import Forecast, Quantity
 from supervisor.report.run_facts import RunFacts
 from supervisor.report.status import RunState
 
@@ -77,3 +79,14 @@ def test_time_passes_in_what_a_resume_has_made_void_and_nothing_else_of_it_count
 
 
 STEP = {**dict.fromkeys(("loss", "grad_norm", "lr", "lr_scale", "step_seconds"), 1.0), "step": 19, "update": 19}
+
+
+def test_the_last_forecast_is_told_and_one_that_a_resume_made_void_is_not(run: Any) -> None:
+    assert run.status().headroom is None
+    of_weights = Forecast(Quantity.WEIGHT_NORM, "w", 2.0, 8.0, 0.01, 139)
+    run.at(1, HeadroomEvent.from_forecast(of_weights, step=3, update=4))
+    said = "step 3: the norm of w grows by 1 % an update: from 2 past 8 in 139 updates, if it goes on"
+    assert run.status().headroom == said
+    facts = RunFacts()
+    facts.tell(HeadroomEvent.from_forecast(of_weights, step=3, update=4), void=True)
+    assert facts.status().headroom is None

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from supervisor.headroom import Headroom
 from supervisor.policy import Experiments, RecoveryPolicy, load_policy
 from supervisor.records import Observation, SignalName
 from supervisor.signals import Detector, Detectors
@@ -247,3 +248,48 @@ class TestEveryDetector:
         detector.flagged(BAD[name])
         detector.forget()
         assert detector.state_dict() == MADE[name]().state_dict()
+
+
+def growing(update: int, **changes: Any) -> Observation:
+    norm = math.exp(0.02 * update)
+    seen = replace(OK, step=update, update=update, weight_norms={"w": norm}, headroom=Headroom({}, {}))
+    return replace(seen, **changes)
+
+
+class TestForecasts:
+    POLICY = load_policy({"detect": {"headroom": {"warmup_updates": 0}}})
+
+    def test_one_is_given_once_and_is_no_finding(self) -> None:
+        detectors, told = Detectors(self.POLICY), []
+        for update in range(9, 300, 10):
+            assert detectors.inspect(growing(update)) == ()
+            detectors.accept(growing(update))
+            told += detectors.forecasts()
+            assert detectors.forecasts() == ()
+        assert [each.parameter for each in told] == ["w"]
+
+    def test_a_batch_that_comes_again_and_an_update_on_trial_are_not_followed(self) -> None:
+        detectors = Detectors(self.POLICY)
+        for update in range(9, 300, 10):
+            detectors.accept(growing(update, replayed=True))
+            detectors.accept_on_trial(growing(update))
+            assert detectors.forecasts() == ()
+
+    def test_they_go_back_with_the_state_and_go_on_from_a_checkpoint_without_them(self) -> None:
+        first, second = Detectors(self.POLICY), Detectors(self.POLICY)
+        for update in range(9, 80, 10):
+            first.accept(growing(update))
+        state = json.loads(json.dumps(first.state_dict()))
+        second.load_state_dict(state)
+        for update in range(89, 200, 10):
+            for each in (first, second):
+                each.accept(growing(update))
+            assert first.forecasts() == second.forecasts()
+        Detectors(self.POLICY).load_state_dict({name: held for name, held in state.items() if name != "headroom"})
+
+    def test_null_turns_them_off(self) -> None:
+        detectors = Detectors(load_policy({"detect": {"headroom": None}}))
+        for update in range(9, 300, 10):
+            detectors.accept(growing(update))
+        assert detectors.forecasts() == ()
+        assert "headroom" not in detectors.state_dict()
