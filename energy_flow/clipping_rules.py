@@ -114,4 +114,5 @@ class ZClip:
         next_variance = variance + weight * (distance * (followed - next_mean) - variance)
         after = torch.stack(((updates + 1.0).clamp(max=self.warmup_updates), next_mean, next_variance))
         scale = torch.where(clips, bounded / known.clamp(min=torch.finfo(norm.dtype).tiny), 1.0)
-        return scale, after.where(finite, history)
+        # The square of a finite norm may not be.
+        return scale, after.where(finite & after.isfinite().all(), history)

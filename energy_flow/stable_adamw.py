@@ -20,11 +20,11 @@ class StableAdamW(Optimizer):
     arXiv:2304.13013. For each tensor, with v̂ the second moment without its bias,
     RMS = √mean(g² / max(v̂, ε²)), and the rate of the step and of the decay is lr / max(1, RMS). RMS is near 1 while
     the gradients are as large as they were, and far above when they suddenly grow: AdamW, whose second moment is then
-    too small, would take a step many times its rate.
+    too small, would take a step many times its rate. What a gradient adds to its own step is thus at most
+    lr · (1 - β1) / (1 - β1^t), as a root mean square; in the steps after it the first moment carries it on, as ever.
 
     The state of a parameter is that of AdamW: `step`, `exp_avg`, `exp_avg_sq`. With `bound_updates=False` each step is
-    bit for bit that of `torch.optim.AdamW(foreach=False)`. Only the bound's quotient is computed more: nothing waits
-    for the device.
+    bit for bit that of `torch.optim.AdamW(foreach=False)`. Nothing waits for the device.
 
     Args:
         params: parameters or groups of them.
