@@ -207,6 +207,16 @@ def test_gradients_are_looked_at_before_they_are_clipped_where_asked_for(
     assert trainer.model.carrier.gru.weight_hh_l0.grad[0, 0].item() == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("rate", "told"), [(1e-3, False), (5.0, True)])
+def test_an_update_that_replaces_its_matrix_is_logged_where_asked_for(
+    pairs_file: str, caplog: pytest.LogCaptureFixture, rate: float, told: bool
+) -> None:
+    trainer = tiny(pairs_file, enable_detailed_gradient_monitoring=True, learning_rate=rate, warmup_steps=0)
+    with caplog.at_level(logging.WARNING, "energy_flow"):
+        train(trainer, 2)
+    assert ("times as long as the matrix" in caplog.text) is told
+
+
 def test_a_bad_answer_is_logged_in_training_where_asked_for(pairs_file: str, caplog: pytest.LogCaptureFixture) -> None:
     trainer = tiny(pairs_file, enable_detailed_gradient_monitoring=True)
     with torch.no_grad():
