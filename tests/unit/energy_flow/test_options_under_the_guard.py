@@ -153,6 +153,19 @@ def test_a_healthy_run_has_no_incident_and_is_bit_for_bit_the_one_without_a_guar
     assert_finite(trainer)
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_healthy_run_on_an_accelerator_has_no_incident(pairs: str, name: str) -> None:
+    trainer, heard = built(pairs, **OPTIONS[name]), EventList()
+    trainer.model.to("cuda")
+    data = [[part.cuda() for part in batch] for batch in batches(trainer, STEPS)]
+    summary = guard_of(trainer, data, listeners=[heard]).run(STEPS)
+    assert (summary.incidents, heard.actions()) == (0, [])
+    assert summary.applied_steps >= STEPS - 2, "a scaler looks for its scale"
+    assert_finite(trainer)
+
+
 @pytest.mark.parametrize("at", [0, 3, 10])
 def test_a_skipped_batch_was_never_seen(build: Build, at: int) -> None:
     """Before the first update, while clipping warms up, and after."""
