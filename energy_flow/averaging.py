@@ -40,10 +40,10 @@ class WeightAverage:
         averages, weights = [], []
         for group in optimizer.param_groups:
             for parameter in group["params"]:
-                held = optimizer.state.get(parameter)
-                if not held:
+                if parameter.grad is None and not optimizer.state.get(parameter):
                     # It has not been stepped yet, and an optimizer takes a state with anything in it for begun.
                     continue
+                held = optimizer.state[parameter]
                 if AVERAGE in held:
                     averages.append(held[AVERAGE])
                     weights.append(parameter.detach())

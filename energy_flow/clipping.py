@@ -59,7 +59,8 @@ class _PerTensor:
         self._after: tuple[Tensor, ...] = ()
 
     def before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        parameters = self._parameters = _with_gradients(optimizer)
+        parameters, self._after = _with_gradients(optimizer), ()
+        self._parameters = parameters
         if not parameters:
             return
         norm_P = _norms(parameters)
@@ -84,7 +85,7 @@ class _Together:
         self._after: Tensor | None = None
 
     def before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        parameters = _with_gradients(optimizer)
+        parameters, self._after = _with_gradients(optimizer), None
         if not parameters:
             return
         norm = torch.linalg.vector_norm(_norms(parameters))

@@ -8,7 +8,7 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import SGD, AdamW
 
 from energy_flow.averaging import AVERAGE, WeightAverage, weights_replaced
 
@@ -38,6 +38,18 @@ def test_an_average_begins_as_the_first_weights_and_follows_them(fused: bool) ->
         for weights in seen[1:]:
             expected = 0.75 * expected + 0.25 * weights[name]
         torch.testing.assert_close(value, expected)
+
+
+def test_an_optimizer_that_keeps_nothing_else_keeps_averages_too() -> None:
+    model = nn.Linear(3, 1)
+    optimizer, average = SGD(model.parameters(), lr=0.1), WeightAverage(0.75)
+    average.attach(optimizer)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    first = model.weight.detach() - 0.1
+    for _ in range(2):
+        optimizer.step()
+    torch.testing.assert_close(average.weights(model, optimizer)["weight"], first - 0.025)
 
 
 def test_a_layer_that_comes_into_training_later_steps_as_ever() -> None:

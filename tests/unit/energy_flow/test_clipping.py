@@ -84,7 +84,8 @@ def test_the_history_is_saved_with_the_optimizer_and_goes_on(name: str) -> None:
 def test_a_step_that_raises_writes_no_history(name: str) -> None:
     class Raises(SGD):
         def step(self, closure: Any = None) -> None:
-            raise RuntimeError("the step fails")
+            if parameter.grad is not None:
+                raise RuntimeError("the step fails")
 
     parameter = nn.Parameter(torch.ones(3))
     optimizer = Raises([parameter], lr=0.1)
@@ -93,6 +94,9 @@ def test_a_step_that_raises_writes_no_history(name: str) -> None:
     with pytest.raises(RuntimeError, match="the step fails"):
         optimizer.step()
     assert not optimizer.state
+    parameter.grad = None
+    optimizer.step()
+    assert not optimizer.state, "nor does the next one write that of the one that failed"
 
 
 @pytest.mark.parametrize("name", RULES)
