@@ -35,7 +35,7 @@ from energy_flow.stability import (
     tensor_health,
 )
 from energy_flow.trainer_config import EnergyTrainerConfig
-from energy_flow.update_ratios import REPLACING, ratio_metrics
+from energy_flow.update_ratios import ratio_metrics, warn_of_replacing_updates
 from supervisor.errors import InputError
 
 __all__ = ["EnergyTrainer"]
@@ -149,10 +149,8 @@ class EnergyTrainer:
         """
         if self.config.enable_detailed_gradient_monitoring:
             health = gradient_health(self.model.parameters(), self.config.extreme_value_threshold)
+            warn_of_replacing_updates(self.optimizer)
             self._warn(f"the gradients (total norm {float(total_norm):.4g})", health)
-            largest = ratio_metrics(self.optimizer).get("update_to_weight_largest", 0.0)
-            if largest >= REPLACING:
-                LOG.warning("an update of a matrix is %.3g times as long as the matrix", largest)
         clip_each_(self.model.carrier.gru.parameters(), self.config.gru_max_gradient_norm)
 
     def sanitized(self) -> Tensor:

@@ -5,6 +5,7 @@ Both are read off the optimizer's state, so that a checkpoint tells the same as 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-__all__ = ["REPLACING", "noise_to_signal", "ratio_metrics", "update_to_weight"]
+__all__ = ["REPLACING", "noise_to_signal", "ratio_metrics", "update_to_weight", "warn_of_replacing_updates"]
+
+LOG = logging.getLogger("energy_flow")
 
 REPLACING = 0.5
 """From this ratio on an update replaces what was learnt. It goes little beyond 1: most of the weights are then of it.
@@ -34,6 +37,13 @@ def ratio_metrics(optimizer: Optimizer) -> dict[str, float]:
         "update_to_weight_median": float(ratios.median()),
         "update_to_weight_largest": float(ratios.max()),
     }
+
+
+def warn_of_replacing_updates(optimizer: Optimizer) -> None:
+    """Log the largest ratio of update to weight where it is `REPLACING` or more. Waits for the device."""
+    ratios = update_to_weight(optimizer)
+    if len(ratios) and float(ratios.max()) >= REPLACING:
+        LOG.warning("an update of a matrix is %.3g times as long as the matrix", float(ratios.max()))
 
 
 def noise_to_signal(optimizer: Optimizer) -> Tensor:
