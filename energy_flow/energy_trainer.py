@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
+from energy_flow.averaging import weights_replaced
 from energy_flow.baselines import fit_linear_map, mean_answer
 from energy_flow.carrier import EnergyCarrier
 from energy_flow.cells import CarrierCell
 from energy_flow.metrics import answer_metrics
 from energy_flow.model import EnergyFlow, EnergyFlowOutput
+from energy_flow.optimizing import build_optimizer, weight_average
 from energy_flow.pairs import BUNDLED_PAIRS, PairDataset, PairsError, load_pairs, loader, stable_seed
+from energy_flow.precision import autocast, gradient_scaler
 from energy_flow.stability import (
     OUTPUT_EXTREME,
     DeviceTally,
@@ -32,6 +35,7 @@ from energy_flow.stability import (
     tensor_health,
 )
 from energy_flow.trainer_config import EnergyTrainerConfig
+from energy_flow.update_ratios import ratio_metrics, warn_of_replacing_updates
 from supervisor.errors import InputError
 
 __all__ = ["EnergyTrainer"]
@@ -55,8 +59,9 @@ class EnergyTrainer:
 
     Attributes:
         model: the `EnergyFlow`, on the CPU until the caller moves it.
-        optimizer: fused AdamW; biases and normalisation weights are not decayed.
+        optimizer: fused AdamW, unless the config says otherwise; biases and normalisation weights are not decayed.
         scheduler: linear warm-up, then a cosine, one step an applied update.
+        scaler: scales the loss under `precision: float16`, else None.
         data: resumable loader of (question [B, E], answer [B, E]); one pass is an epoch.
 
     Raises:
@@ -86,12 +91,11 @@ class EnergyTrainer:
         matrices = [parameter for parameter in self.model.parameters() if parameter.dim() > 1]
         vectors = [parameter for parameter in self.model.parameters() if parameter.dim() <= 1]
         groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(
-            groups,
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=True,
+        self.optimizer = build_optimizer(
+            groups, config, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         )
+        self.scaler = gradient_scaler(config.forward_precision)
+        self._average = weight_average(self.optimizer, config)
         self.scheduler = LambdaLR(self.optimizer, self._learning_rate_factor)
         self._held_sanitized = DeviceTally()
 
@@ -133,7 +137,7 @@ class EnergyTrainer:
         return 1.0 - cosine + squared_error + self.config.travel_weight * output.shortfall
 
     def _forward(self, question_BE: Tensor) -> EnergyFlowOutput:
-        with torch.autocast(question_BE.device.type, torch.bfloat16, enabled=self.config.autocast_bfloat16):
+        with autocast(question_BE.device.type, self.config.forward_precision):
             output: EnergyFlowOutput = self.model(question_BE)
         return output
 
@@ -145,6 +149,7 @@ class EnergyTrainer:
         """
         if self.config.enable_detailed_gradient_monitoring:
             health = gradient_health(self.model.parameters(), self.config.extreme_value_threshold)
+            warn_of_replacing_updates(self.optimizer)
             self._warn(f"the gradients (total norm {float(total_norm):.4g})", health)
         clip_each_(self.model.carrier.cell.parameters(), self.config.gru_max_gradient_norm)
 
@@ -176,14 +181,17 @@ class EnergyTrainer:
             as many dimensions as the surface has cells): `squared_error`, `mrr`, `top1`, `top10` as in
             `answer_metrics`. Also `arrival_fraction`, the share of flows that reach a plane by themselves;
             `candidate_pool`; `sanitized_values` and `bad_outputs` (NaN, infinite or beyond 1000) of this
-            evaluation; and `extreme_values` since the last one, where `log_extreme_values` is on.
+            evaluation; `extreme_values` since the last one, where `log_extreme_values` is on; and where
+            `enable_detailed_gradient_monitoring` is, what `ratio_metrics` gives. With `ema_decay` the averaged weights
+            are measured; the ratios are of the training's own.
         """
         carrier = self.model.carrier
         self._held_sanitized.add(carrier.sanitized())
         was_training = self.model.training
         self.model.eval()
         try:
-            predicted_QE, arrived = self._predict_held_out()
+            with weights_replaced(self.model, self.averaged_weights() or {}):
+                predicted_QE, arrived = self._predict_held_out()
         finally:
             self.model.train(was_training)
         health = Health(*tensor_health(predicted_QE, OUTPUT_EXTREME).tolist())
@@ -197,7 +205,13 @@ class EnergyTrainer:
             extremes = int(carrier.extremes())
             metrics["extreme_values"] = float(extremes)
             self._warn("the carrier", Health(0, 0, extremes))
+        if self.config.enable_detailed_gradient_monitoring:
+            metrics |= ratio_metrics(self.optimizer)
         return metrics | self._baseline_metrics
+
+    def averaged_weights(self) -> dict[str, Tensor] | None:
+        """The averages that `evaluate` and an export take instead of the weights, by name; None without `ema_decay`."""
+        return None if self._average is None else self._average.weights(self.model, self.optimizer)
 
     def _predict_held_out(self) -> tuple[Tensor, float]:
         device = self._device()

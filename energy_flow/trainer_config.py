@@ -7,12 +7,13 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from energy_flow.config import PRESETS, EnergyConfig, PresetName
+from energy_flow.config import PRESETS, PresetName
+from energy_flow.stability_options import StabilityOptions
 
 __all__ = ["EnergyTrainerConfig"]
 
 
-class EnergyTrainerConfig(EnergyConfig):
+class EnergyTrainerConfig(StabilityOptions):
     """The model's configuration and its training's. Values written beside a `preset` win over it."""
 
     preset_name: PresetName | None = Field(
@@ -50,7 +51,6 @@ class EnergyTrainerConfig(EnergyConfig):
     candidate_pool: int = Field(
         256, ge=2, le=10**5, description="Held-out answers among which a prediction has to find its own."
     )
-    autocast_bfloat16: bool = Field(False, description="Run the forward pass in bfloat16 where autocast allows it.")
 
     @model_validator(mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from supervisor.errors import ExitCode, InputError, said_by, traceback_of
 from supervisor.process.checkpoint_commands import refuse_output
-from supervisor.process.exporting import tensors_of, write_model
+from supervisor.process.exporting import put_averages_into, tensors_of, write_model
 from supervisor.process.saved_model import load_saved_model
 from supervisor.streams import end, ready_streams, tell
 from supervisor.training.user_code import from_users_frame
@@ -42,12 +42,17 @@ def main(arguments: list[str]) -> int:
 def _export(run_dir: Path, output: Path, wanted: str | None, *, force: bool) -> None:
     file = output.absolute()
     saved = load_saved_model(run_dir, wanted)
+    averaged_weights = getattr(saved.trainer, "averaged_weights", None)
+    averages = averaged_weights() if callable(averaged_weights) else None
+    if averages:
+        put_averages_into(saved.trainer.model, averages)
     tensors, left_out = tensors_of(saved.trainer.model)
     about = {
         "step": str(saved.manifest.step),
         "run_id": saved.manifest.run_id,
         "trainer": saved.resolved.job.trainer,
         "checkpoint": saved.choice.path.name,
+        "weights": "averaged" if averages else "trained",
     }
     # Another may have written it meanwhile.
     refuse_output(file, force=force, shown=output)
@@ -55,7 +60,8 @@ def _export(run_dir: Path, output: Path, wanted: str | None, *, force: bool) -> 
     if left_out:
         tell(f"left out, for it is no tensor: {', '.join(left_out)}")
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    tell(f"{output}: {len(tensors)} tensors, {size:,} bytes, of the checkpoint of {saved.told}", "stdout")
+    kind = "averaged weights, " if averages else ""
+    tell(f"{output}: {len(tensors)} tensors, {size:,} bytes, {kind}of the checkpoint of {saved.told}", "stdout")
 
 
 if __name__ == "__main__":

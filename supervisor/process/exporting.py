@@ -14,9 +14,29 @@ from torch import Tensor, nn
 
 from supervisor.errors import InputError, text_of
 from supervisor.run_layout import replace_file
-from supervisor.training.modules import COMPILED
+from supervisor.training.modules import COMPILED, named_parameters
 
-__all__ = ["tensors_of", "write_model"]
+__all__ = ["put_averages_into", "tensors_of", "write_model"]
+
+
+def put_averages_into(model: nn.Module, averages: Mapping[str, Tensor]) -> None:
+    """Put averaged weights in the place of a model's parameters; one that has no average keeps its own.
+
+    Args:
+        model: the model.
+        averages: by the names of its parameters, with or without the prefix of `torch.compile`.
+
+    Raises:
+        InputError: one is of no parameter, or has another shape.
+    """
+    parameters = named_parameters(model)
+    with torch.no_grad():
+        for key, average in averages.items():
+            parameter = parameters.get(_plain_name(key))
+            if parameter is None or parameter.shape != average.shape:
+                mend = "give them by the names of `model.named_parameters()`, each in its shape"
+                raise InputError(f"averaged_weights: {key}, {tuple(average.shape)}, fits no parameter: {mend}")
+            parameter.copy_(average)
 
 
 def tensors_of(model: nn.Module) -> tuple[OrderedDict[str, Tensor], list[str]]:
@@ -28,12 +48,16 @@ def tensors_of(model: nn.Module) -> tuple[OrderedDict[str, Tensor], list[str]]:
     found: OrderedDict[str, Tensor] = OrderedDict()
     left_out = []
     for key, value in model.state_dict().items():
-        name = ".".join(part for part in key.split(".") if part != COMPILED)
+        name = _plain_name(key)
         if isinstance(value, Tensor):
             found[name] = value.detach().to("cpu", copy=True).contiguous()
         else:
             left_out.append(name)
     return found, left_out
+
+
+def _plain_name(key: str) -> str:
+    return ".".join(part for part in key.split(".") if part != COMPILED)
 
 
 def write_model(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> None:

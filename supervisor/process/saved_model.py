@@ -21,6 +21,7 @@ from supervisor.saved import Manifest
 from supervisor.saved.verification import MANIFEST_FILE
 from supervisor.training.device import choose_device
 from supervisor.training.modules import named_modules, named_parameters, parameter_names
+from supervisor.training.optimizer_state import groups_by_name, restore_optimizer
 from supervisor.training.optimizers import chained
 from supervisor.training.state import Subject, VolatileState
 from supervisor.training.trainer import Stateful, Trainer
@@ -128,7 +129,10 @@ def _read(run_dir: Path, wanted: str | None, resolved: ResolvedJob) -> tuple[Cho
 
 
 def _put_into(built: RunTrainer, state: Mapping[str, Any]) -> None:
-    """Put parameters, buffers, registered state and generators in; optimizers and schedules stay as built."""
+    """Put parameters, buffers, registered state and generators in; schedules stay as built.
+
+    So do optimizers, unless the trainer averages its weights: the averages may be kept in what an optimizer holds.
+    """
     model, subject = built.trainer.model, built.subject
     saved, known = state["parameters"], named_parameters(model)
     # Those of the optimizer alone have a number for a name.
@@ -151,3 +155,13 @@ def _put_into(built: RunTrainer, state: Mapping[str, Any]) -> None:
     modes = tuple(module.training for _, module in named_modules(model))
     volatile = VolatileState(state["buffers"], state["module_extra"], state["extra"], state["rng"], modes)
     subject.restore_volatile(volatile)
+    if callable(getattr(built.trainer, "averaged_weights", None)):
+        _put_optimizer_into(subject, state["optimizer"])
+
+
+def _put_optimizer_into(subject: Subject, saved: Mapping[str, Any]) -> None:
+    """Put an optimizer's state in, and the options of the groups that it has: one may have been added amid the run."""
+    built = groups_by_name(subject.optimizer.param_groups, subject.names)
+    groups = groups_by_name(saved["groups"], subject.names)
+    known = [group for name, group in groups.items() if name in built]
+    restore_optimizer(subject.optimizer, subject.names, {"state": saved["state"], "groups": known})

@@ -44,6 +44,8 @@ class Trainer(Protocol):
       `evaluate_every_steps` of the job; whatever it changes is put back;
     - `reset_module(name, module, generator) -> bool`: redraws a module by the trainer's own rule, drawing from the
       CPU generator alone; True when it did;
+    - `averaged_weights() -> Mapping[str, Tensor] | None`: what an export takes instead of the model's parameters, by
+      their names; `supervisor evaluate` and `export` put the optimizer's state back too for a trainer that has it;
     - `state_dict` / `load_state_dict`: anything else that a step changes.
     """
 

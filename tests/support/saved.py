@@ -1,7 +1,7 @@
 """A run that was evaluated and has kept its best checkpoint, made in this process.
 
 The trainer ties two weights, keeps statistics and a buffer that no state_dict holds, has state of its own, and its
-evaluation draws.
+evaluation draws. `saved:Averaged` averages its weights too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RULE = {"metric": "score", "mode": "max"}
 SCORES = {4: 0.1, 8: 0.9, 12: 0.3}
 """What the trainer's evaluation gives, by the steps done."""
 
-TRAINER = """
+TRAINER = '''
 import torch
 from torch import nn
 
@@ -78,7 +78,24 @@ class Saved:
 
 class Blind(Saved):
     evaluate = None
-"""
+
+
+class Averaged(Saved):
+    """Keeps an average of each weight in what the optimizer holds."""
+
+    def __init__(self, config, seed):
+        super().__init__(config, seed)
+        self.optimizer.register_step_post_hook(self.follow)
+
+    def follow(self, optimizer, args, kwargs):
+        for parameter in self.model.parameters():
+            average = optimizer.state[parameter].setdefault("average", parameter.detach().clone())
+            average.lerp_(parameter.detach(), 0.5)
+
+    def averaged_weights(self):
+        held = ((name, self.optimizer.state.get(parameter)) for name, parameter in self.model.named_parameters())
+        return {name: state["average"] for name, state in held if state} or None
+'''
 
 
 class NeverStops(StopRequest):

@@ -207,6 +207,16 @@ def test_gradients_are_looked_at_before_they_are_clipped_where_asked_for(
     assert trainer.model.carrier.gru.weight_hh_l0.grad[0, 0].item() == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("rate", "told"), [(1e-3, False), (5.0, True)])
+def test_an_update_that_replaces_its_matrix_is_logged_where_asked_for(
+    pairs_file: str, caplog: pytest.LogCaptureFixture, rate: float, told: bool
+) -> None:
+    trainer = tiny(pairs_file, enable_detailed_gradient_monitoring=True, learning_rate=rate, warmup_steps=0)
+    with caplog.at_level(logging.WARNING, "energy_flow"):
+        train(trainer, 2)
+    assert ("times as long as the matrix" in caplog.text) is told
+
+
 def test_a_bad_answer_is_logged_in_training_where_asked_for(pairs_file: str, caplog: pytest.LogCaptureFixture) -> None:
     trainer = tiny(pairs_file, enable_detailed_gradient_monitoring=True)
     with torch.no_grad():
@@ -263,14 +273,52 @@ def test_the_schedule_is_as_long_as_a_long_job_unless_the_config_says(
     assert EnergyTrainer.from_config(config, seed=0, steps=steps).schedule_steps == expected
 
 
-def test_bfloat16_runs_and_keeps_positions_in_full_precision(pairs_file: str) -> None:
-    trainer = tiny(pairs_file, autocast_bfloat16=True)
-    loss = trainer.loss(next(iter(trainer.data)))
-    loss.backward()
-    assert loss.dtype == torch.float32
-    assert loss.isfinite()
+@pytest.mark.parametrize(
+    "half", [{"autocast_bfloat16": True}, {"precision": "bfloat16"}, {"precision": "float16"}], ids=str
+)
+def test_half_precision_runs_and_keeps_positions_in_full_precision(pairs_file: str, half: dict[str, object]) -> None:
+    trainer, whole = tiny(pairs_file, **half), tiny(pairs_file)
+    batch = next(iter(trainer.data))
+    losses = []
+    for each in (trainer, whole):
+        torch.manual_seed(0)
+        losses.append(each.loss(batch))
+    losses[0].backward()
+    assert losses[0].dtype == torch.float32
+    assert not torch.equal(*losses)
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=0.02)
     assert trainer.model.carrier.gru.weight_ih_l0.grad is not None
     assert trainer.evaluate()["bad_outputs"] == 0
+
+
+def test_an_evaluation_measures_the_averaged_weights_and_leaves_the_others(pairs_file: str) -> None:
+    trainer, plain = tiny(pairs_file, ema_decay=0.9), tiny(pairs_file)
+    for each in (trainer, plain):
+        torch.manual_seed(0)
+        train(each, 20)
+    assert same(weights(trainer), weights(plain))
+    averages = trainer.averaged_weights()
+    assert averages is not None
+    assert averages.keys() == dict(trainer.model.named_parameters()).keys()
+    metrics = trainer.evaluate()
+    assert same(weights(trainer), weights(plain))
+    assert metrics["squared_error"] != plain.evaluate()["squared_error"]
+    with torch.no_grad():
+        for name, parameter in plain.model.named_parameters():
+            parameter.copy_(averages[name])
+    assert plain.evaluate() == metrics
+    assert plain.averaged_weights() is None
+
+
+def test_the_monitor_tells_how_noisy_gradients_are_and_how_far_updates_go(pairs_file: str) -> None:
+    trainer = tiny(pairs_file, enable_detailed_gradient_monitoring=True)
+    assert "gradient_noise_to_signal" not in trainer.evaluate(), "before the first update there is nothing to tell"
+    train(trainer, 5)
+    metrics = trainer.evaluate()
+    assert metrics["gradient_noise_to_signal"] > 0
+    assert 0 < metrics["update_to_weight_median"] < metrics["update_to_weight_largest"] < 1
+    assert trainer.evaluate() == metrics
+    assert "gradient_noise_to_signal" not in tiny(pairs_file).evaluate()
 
 
 @pytest.mark.cuda
@@ -292,6 +340,27 @@ def test_the_same_trainer_runs_on_an_accelerator(pairs_file: str) -> None:
     assert count.device.type == "cuda"
     assert math.isfinite(trainer.evaluate()["mrr"])
     assert trainer.reset_module("carrier", trainer.model.carrier)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_runs_on_an_accelerator(pairs_file: str, precision: str) -> None:
+    trainer = tiny(pairs_file, precision=precision, ema_decay=0.9)
+    trainer.model.to("cuda")
+    batch = [part.cuda() for part in next(iter(trainer.data))]
+    for _ in range(8):
+        trainer.optimizer.zero_grad()
+        loss = trainer.loss(batch)
+        if trainer.scaler is None:
+            loss.backward()
+            trainer.optimizer.step()
+        else:
+            trainer.scaler.scale(loss).backward()
+            trainer.scaler.step(trainer.optimizer)
+            trainer.scaler.update()
+    assert all(parameter.isfinite().all() for parameter in trainer.model.parameters())
+    assert trainer.evaluate()["bad_outputs"] == 0
 
 
 @pytest.mark.parametrize("name", ["missing.safetensors", "."])

@@ -37,10 +37,30 @@ def test_the_best_one_is_written_and_loads(resolve: Resolve, capsys: pytest.Capt
         with safetensors.safe_open(name, "pt") as file:
             about = file.metadata()
     assert (about["step"], about["run_id"], about["trainer"]) == ("8", "abc", "saved:Saved")
+    assert about["weights"] == "trained"
     assert torch.equal(found["into.weight"], state["parameters"]["into.weight"])
     assert torch.equal(found["out.weight"], found["into.weight"]), "tied weights come under both names"
     assert torch.equal(found["norm.running_mean"], state["buffers"]["norm.running_mean"])
     assert "scratch" not in found, "what is not persistent is in no state_dict"
+
+
+def test_averaged_weights_are_written_where_the_trainer_has_them(
+    resolve: Resolve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = saved_run(resolve, trainer="saved:Averaged")
+    capsys.readouterr()
+    assert main([str(run_dir), "model.safetensors"]) == ExitCode.FINISHED
+    assert ", averaged weights, of the checkpoint of step 8 (best: " in capsys.readouterr().out
+    state = CheckpointStore(run_dir / "checkpoints", "").load(run_dir / "checkpoints" / "step-00000008")
+    training = state["moment"]["training"]
+    average = training["optimizer"]["state"]["into.weight"]["average"]
+    found = safetensors.torch.load_file("model.safetensors")
+    assert not torch.equal(average, training["parameters"]["into.weight"])
+    assert torch.equal(found["into.weight"], average)
+    assert torch.equal(found["out.weight"], average), "tied weights too"
+    assert torch.equal(found["norm.running_mean"], training["buffers"]["norm.running_mean"])
+    with safetensors.safe_open("model.safetensors", "pt") as file:
+        assert file.metadata()["weights"] == "averaged"
 
 
 def test_a_file_that_is_there_is_replaced_by_force_alone(resolve: Resolve, capsys: pytest.CaptureFixture[str]) -> None:

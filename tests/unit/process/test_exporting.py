@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from energy_flow.config import EnergyConfig
 from energy_flow.model import EnergyFlow
 from supervisor.errors import InputError
-from supervisor.process.exporting import tensors_of, write_model
+from supervisor.process.exporting import put_averages_into, tensors_of, write_model
 
 ABOUT = {"step": "8", "run_id": "abc", "trainer": "mine:Tiny"}
 
@@ -116,3 +116,20 @@ def test_the_lines_in_the_documents_load_it(tmp_path: Path, monkeypatch: pytest.
     assert not names["model"].training
     for name, tensor in model.state_dict().items():
         assert torch.equal(names["model"].state_dict()[name], tensor)
+
+
+def test_averages_stand_in_for_weights_by_name_with_and_without_the_prefix_of_a_compiled_model() -> None:
+    for key in ("0.weight", "_orig_mod.0.weight", "0._orig_mod.weight"):
+        model = tied()
+        bias = model[0].bias.detach().clone()
+        put_averages_into(model, {key: torch.full((3, 3), 2.0)})
+        tensors, _ = tensors_of(model)
+        assert torch.equal(tensors["0.weight"], torch.full((3, 3), 2.0))
+        assert torch.equal(tensors["2.weight"], tensors["0.weight"])
+        assert torch.equal(tensors["0.bias"], bias), "what has no average keeps its own"
+
+
+@pytest.mark.parametrize(("name", "shape"), [("9.weight", (3, 3)), ("0.weight", (3,))])
+def test_an_average_that_fits_no_parameter_is_told(name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=rf"averaged_weights: {re.escape(name)}, .* fits no parameter: give them by"):
+        put_averages_into(tied(), {name: torch.ones(shape)})

@@ -49,6 +49,28 @@ def test_it_is_the_model_of_the_checkpoint_and_evaluates_as_it_did(resolve: Reso
     assert files(run_dir) == before
 
 
+def test_what_the_optimizer_holds_is_put_back_for_a_trainer_that_averages_its_weights(resolve: Resolve) -> None:
+    saved = load_saved_model(saved_run(resolve, trainer="saved:Averaged"), None)
+    state = CheckpointStore(saved.choice.path.parent, "").load(saved.choice.path)["moment"]["training"]
+    trainer: Any = saved.trainer
+    held = trainer.optimizer.state[trainer.model.into.weight]
+    for key, value in state["optimizer"]["state"]["into.weight"].items():
+        assert torch.equal(held[key], value), key
+    assert torch.equal(trainer.averaged_weights()["into.weight"], held["average"])
+
+
+def test_a_group_that_was_added_amid_the_run_does_not_stand_in_the_way(resolve: Resolve) -> None:
+    run_dir = saved_run(resolve, trainer="saved:Averaged")
+    module = Path("saved.py")
+    whole = "self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.05)"
+    part = whole.replace("self.model.parameters()", "[self.model.into.weight]")
+    # As if the rest had been added later: built anew, the optimizer has a part of what it held.
+    module.write_text(module.read_text(encoding="utf-8").replace(whole, part), encoding="utf-8")
+    del sys.modules["saved"]
+    trainer: Any = load_saved_model(run_dir, None).trainer
+    assert "average" in trainer.optimizer.state[trainer.model.into.weight]
+
+
 def test_a_damaged_one_is_told_with_what_is_wrong(resolve: Resolve) -> None:
     run_dir = saved_run(resolve)
     state = run_dir / "checkpoints" / "step-00000008" / "state.pt"
