@@ -22,9 +22,6 @@ from supervisor.signals.weights import WeightDetector
 
 __all__ = ["Detector", "Detectors"]
 
-OVERFLOW = frozenset({SignalName.NONFINITE_GRADIENT, SignalName.SANITIZED_VALUES})
-"""The findings with which an overflow can be a gradient scaler's calibration; any other makes it a fault."""
-
 _ORDER = {name: position for position, name in enumerate(SignalName)}
 
 
@@ -111,10 +108,14 @@ class Detectors:
             odd.begin_anew()
 
     def is_calibration(self, observation: Observation, signals: Sequence[Signal]) -> bool:
-        """Whether what was found is an overflow by which a gradient scaler finds its scale (`LossScale`)."""
-        names = {signal.name for signal in signals}
-        overflow, scale = SignalName.NONFINITE_GRADIENT in names and names <= OVERFLOW, observation.loss_scale
-        return overflow and scale is not None and self._loss_scale.expects_overflow(scale)
+        """Whether what was found is an overflow by which a gradient scaler finds its scale (`LossScale`).
+
+        A scale multiplies the loss, so that it brings about gradients that are not finite, and nothing else: values
+        that the model replaced on the way to its loss have another cause.
+        """
+        scale, names = observation.loss_scale, {signal.name for signal in signals}
+        alone = names == {SignalName.NONFINITE_GRADIENT}
+        return alone and scale is not None and self._loss_scale.expects_overflow(scale)
 
     def calibrated(self) -> None:
         """Note an overflow that was calibration."""

@@ -52,39 +52,51 @@ class ChainedOptimizer:
 AnyOptimizer = Optimizer | ChainedOptimizer
 
 
-class _RoutedState(MutableMapping[Tensor, Any]):
-    """The states of several optimizers by parameter; what is written goes to the one that holds the parameter."""
+class _RoutedState(MutableMapping[Any, Any]):
+    """The states of several optimizers by parameter; what is written goes to the one that holds the parameter.
+
+    What one of them keeps under a key of its own is under the tuple of its place and that key, since two of a kind
+    have the same keys.
+    """
 
     def __init__(self, optimizers: tuple[Optimizer, ...]) -> None:
         self._optimizers = optimizers
 
-    def __getitem__(self, parameter: Tensor) -> Any:
-        return self._holding(parameter)[parameter]
+    def __getitem__(self, key: Any) -> Any:
+        held, own = self._held(key)
+        if own not in held:
+            # Asked itself, it would make an empty one.
+            raise KeyError(key)
+        return held[own]
 
-    def __setitem__(self, parameter: Tensor, value: Any) -> None:
-        self._owner(parameter).state[parameter] = value
+    def __setitem__(self, key: Any, value: Any) -> None:
+        held, own = self._held(key)
+        held[own] = value
 
-    def __delitem__(self, parameter: Tensor) -> None:
-        del self._holding(parameter)[parameter]
+    def __delitem__(self, key: Any) -> None:
+        held, own = self._held(key)
+        del held[own]
 
-    def __iter__(self) -> Iterator[Tensor]:
-        for each in self._optimizers:
-            yield from each.state
+    def __iter__(self) -> Iterator[Any]:
+        for number, each in enumerate(self._optimizers):
+            for key in each.state:
+                yield key if isinstance(key, Tensor) else (number, key)
 
     def __len__(self) -> int:
         return sum(len(each.state) for each in self._optimizers)
 
-    def _holding(self, parameter: Tensor) -> MutableMapping[Tensor, Any]:
+    def _held(self, key: Any) -> tuple[MutableMapping[Any, Any], Any]:
+        """The state that has a key, or is to have it, and what it calls it."""
+        if not isinstance(key, Tensor):
+            number, own = key
+            return self._optimizers[number].state, own
         for each in self._optimizers:
-            if parameter in each.state:
-                return each.state
-        raise KeyError(parameter)
-
-    def _owner(self, parameter: Tensor) -> Optimizer:
+            if key in each.state:
+                return each.state, key
         for each in self._optimizers:
-            if any(parameter is held for group in each.param_groups for held in group["params"]):
-                return each
-        raise KeyError(parameter)
+            if any(key is held for group in each.param_groups for held in group["params"]):
+                return each.state, key
+        raise KeyError(key)
 
 
 def chained(optimizer: Optimizer | Sequence[Optimizer] | ChainedOptimizer) -> AnyOptimizer:

@@ -46,6 +46,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "optimizer": "stable_adamw",
         "ema_decay": 0.9,
     },
+    **{
+        f"{cell}-{precision}": {"carrier_cell": cell, "precision": precision}
+        for cell, precision in [("mingru", "float16"), ("layer_norm_gru", "bfloat16"), ("lru", "float16")]
+    },
 }
 
 STEPS = 16

@@ -76,7 +76,7 @@ class TestDetectors:
         ("changes", "expected"),
         [
             ({}, True),
-            ({"sanitized": 2}, True),
+            ({"sanitized": 2}, False),
             ({"loss": math.nan}, False),
             ({"exception": "RuntimeError: no"}, False),
             ({"loss_scale": None}, False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -101,3 +102,20 @@ class TestState:
             both.state[stray] = {}
         with pytest.raises(KeyError):
             del both.state[stray]
+
+    def test_what_belongs_to_no_parameter_stays_with_the_one_that_keeps_it(self) -> None:
+        """Two of a kind keep it under the same key."""
+        first, second, both = two()
+        first.state["shared"], second.state["shared"] = {"count": 1}, {"count": 2}
+        saved = copy.deepcopy(dict(both.state))
+        assert sorted(held["count"] for held in saved.values()) == [1, 2]
+        first.state.pop("shared")
+        second.state["shared"]["count"] = 9
+        for key, held in saved.items():
+            both.state[key] = held
+        assert (first.state["shared"], second.state["shared"]) == ({"count": 1}, {"count": 2})
+
+    def test_a_parameter_without_a_state_is_given_none_by_a_look(self) -> None:
+        first, _, both = two()
+        assert both.state.get(ONE) is None
+        assert len(first.state) == 0
