@@ -66,14 +66,15 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
 
         one_pass()
         return {"bound": str(profiled(one_pass, request["repeats"]))}
+    clock = time.process_time if request["cpu_time"] else time.perf_counter
     times = []
     for number in range(request["warmup"] + request["repeats"]):
-        started = time.perf_counter()
+        started = clock()
         one_pass()
         if device.type == "cuda":
             torch.cuda.synchronize()
         if number >= request["warmup"]:
-            times.append(time.perf_counter() - started)
+            times.append(clock() - started)
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else _resident_peak() - before
     return {"seconds": statistics.median(times), "bytes": float(peak)}
 
@@ -125,6 +126,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads that torch may use (default: 1)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to run (default: cpu)")
     parser.add_argument("--json", type=Path, help="also write all measurements to this file")
+    parser.add_argument("--cpu-time", action="store_true", help="CPU time, where the machine is loaded")
     parser.add_argument("--presets", action="store_true", help="the presets alone, not how time grows")
     parser.add_argument("--write", metavar="FILE.md", type=Path, help=f"put the presets between {BEGIN} and {END}")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
@@ -147,6 +149,7 @@ def main() -> None:
             "threads": arguments.threads,
             "device": arguments.device,
             "profile": profile,
+            "cpu_time": arguments.cpu_time,
         }
         result = in_fresh_process(request)
         results.append({"label": label, **request, **result})
@@ -156,8 +159,9 @@ def main() -> None:
 
     print(f"{machine()}; {arguments.threads} thread(s), device {arguments.device}\n")
     print(f"{'preset':<12}{'batch':>6}{'flows':>8}  {'mode':<9}{'steps/s':>9}{'ms/step':>10}{'peak MB':>9}")
+    timed = "CPU time" if arguments.cpu_time else "wall time"
     lines = [
-        f"{machine()}; {arguments.threads} thread(s), device {arguments.device}.",
+        f"{machine()}; {arguments.threads} thread(s), device {arguments.device}; {timed}.",
         "",
         "| preset | batch | flows | forward, ms | training step, ms | ms a pair | peak MB | what bounds a step |",
         "|---|---|---|---|---|---|---|---|",

@@ -94,10 +94,10 @@ def forget_memory(model: EnergyFlow) -> None:
 
 
 ABLATIONS: dict[str, tuple[dict[str, Any], Callable[[EnergyFlow], None] | None]] = {
-    "one number a flow (`embedding_part_dim: 1`)": ({"embedding_part_dim": 1}, None),
-    "without the echo (`echo_end: 0`)": ({"echo_end": 0.0}, None),
-    "neuron and carrier left as drawn": ({}, freeze_flows),
     "no flows: encoder straight into decoder": ({}, take_flows_out),
+    "neuron and carrier left as drawn": ({}, freeze_flows),
+    "without the echo (`echo_end: 0`)": ({"echo_end": 0.0}, None),
+    "one number a flow (`embedding_part_dim: 1`)": ({"embedding_part_dim": 1}, None),
 }
 """Trained anew: what the config says otherwise, and what is done to the model first."""
 
@@ -168,14 +168,14 @@ def main() -> None:
     tell(Row(f"best linear map of rank {rank.removeprefix('rank')}", scores(metrics, f"{rank}_")))
     if not arguments.without_ablations:
         seed = arguments.seeds[0]
-        for name, (config, prepare) in ABLATIONS.items():
-            run(f"{name}, seed {seed}", seed, config, prepare)
         state = trainers[0].model.state_dict()
         for name, spoil in AT_THE_TEST.items():
             trainer = EnergyTrainer.from_config(job["config"], seed=seed, steps=steps)
             trainer.model.load_state_dict(state)
             spoil(trainer.model)
             tell(Row(f"{name}, seed {seed}", scores(trainer.evaluate(arguments.part))))
+        for name, (config, prepare) in ABLATIONS.items():
+            run(f"{name}, seed {seed}", seed, config, prepare)
     pairs = trainers[0].pairs
     held = pairs.test if arguments.part == "test" else pairs.validation
     lines = [
