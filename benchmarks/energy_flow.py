@@ -3,7 +3,9 @@
 Every measurement runs in a fresh process, so that its peak memory is its own. Times are medians over repeated
 passes after a warm-up. On the CPU, peak memory is the growth of the process's largest resident set beyond what it
 held before the model was built (weights, gradients, optimizer state and activations); with `--device cuda` it is
-what the allocator held at most.
+what the allocator held at most. What bounds a step is told by the profiler, in a process of its own.
+
+    python benchmarks/energy_flow.py --write docs/energy_flow.md
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +30,11 @@ BATCHES = {"small": 32, "debug": 4, "experiment": 1}
 """Batch size for each preset: larger ones fit too, but these end in reasonable time on two cores."""
 
 
-def measure(request: dict[str, Any]) -> dict[str, float]:
-    """Run one measurement in this process: seconds a pass, and bytes at the peak."""
+BEGIN, END = "<!-- presets: begin -->", "<!-- presets: end -->"
+
+
+def measure(request: dict[str, Any]) -> dict[str, Any]:
+    """Run one measurement in this process: seconds a pass, and bytes at the peak; or what bounds it."""
     import torch
 
     from energy_flow.config import EnergyConfig
@@ -55,14 +61,20 @@ def measure(request: dict[str, Any]) -> dict[str, float]:
         optimizer.zero_grad()
 
     model.train(request["training"])
+    if request.get("profile"):
+        from benchmarks.energy_flow_profile import profiled
+
+        one_pass()
+        return {"bound": str(profiled(one_pass, request["repeats"]))}
+    clock = time.process_time if request["cpu_time"] else time.perf_counter
     times = []
     for number in range(request["warmup"] + request["repeats"]):
-        started = time.perf_counter()
+        started = clock()
         one_pass()
         if device.type == "cuda":
             torch.cuda.synchronize()
         if number >= request["warmup"]:
-            times.append(time.perf_counter() - started)
+            times.append(clock() - started)
     peak = torch.cuda.max_memory_allocated() if device.type == "cuda" else _resident_peak() - before
     return {"seconds": statistics.median(times), "bytes": float(peak)}
 
@@ -72,7 +84,7 @@ def _resident_peak() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def in_fresh_process(request: dict[str, Any]) -> dict[str, float]:
+def in_fresh_process(request: dict[str, Any]) -> dict[str, Any]:
     """Run `measure` in a process of its own."""
     done = subprocess.run(
         [sys.executable, __file__, "--measure", json.dumps(request)],
@@ -83,7 +95,7 @@ def in_fresh_process(request: dict[str, Any]) -> dict[str, float]:
     )
     if done.returncode != 0:
         raise SystemExit(f"a measurement failed with exit code {done.returncode}:\n{done.stderr}")
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
@@ -114,6 +126,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads that torch may use (default: 1)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to run (default: cpu)")
     parser.add_argument("--json", type=Path, help="also write all measurements to this file")
+    parser.add_argument("--cpu-time", action="store_true", help="CPU time, where the machine is loaded")
+    parser.add_argument("--presets", action="store_true", help="the presets alone, not how time grows")
+    parser.add_argument("--write", metavar="FILE.md", type=Path, help=f"put the presets between {BEGIN} and {END}")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
@@ -122,7 +137,9 @@ def main() -> None:
 
     results: list[dict[str, Any]] = []
 
-    def run(label: str, config: dict[str, Any], batch: int, training: bool, repeats: int) -> dict[str, float]:
+    def run(
+        label: str, config: dict[str, Any], batch: int, training: bool, repeats: int, profile: bool = False
+    ) -> dict[str, Any]:
         request = {
             "config": config,
             "batch": batch,
@@ -131,6 +148,8 @@ def main() -> None:
             "repeats": repeats,
             "threads": arguments.threads,
             "device": arguments.device,
+            "profile": profile,
+            "cpu_time": arguments.cpu_time,
         }
         result = in_fresh_process(request)
         results.append({"label": label, **request, **result})
@@ -140,13 +159,21 @@ def main() -> None:
 
     print(f"{machine()}; {arguments.threads} thread(s), device {arguments.device}\n")
     print(f"{'preset':<12}{'batch':>6}{'flows':>8}  {'mode':<9}{'steps/s':>9}{'ms/step':>10}{'peak MB':>9}")
+    timed = "CPU time" if arguments.cpu_time else "wall time"
+    lines = [
+        f"{machine()}; {arguments.threads} thread(s), device {arguments.device}; {timed}.",
+        "",
+        "| preset | batch | flows | forward, ms | training step, ms | ms a pair | peak MB | what bounds a step |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for name, preset in PRESETS.items():
         if arguments.quick and name == "experiment":
             continue
         batch = BATCHES[name]
         flows = batch * EnergyConfig.preset(name).flow_slots
+        repeats = 5 if name == "experiment" or arguments.quick else 20
+        passes = []
         for training in (False, True):
-            repeats = 5 if name == "experiment" or arguments.quick else 20
             result = run(name, dict(preset), batch, training, repeats)
             mode, seconds = "training" if training else "forward", result["seconds"]
             print(
@@ -154,12 +181,38 @@ def main() -> None:
                 f"{result['bytes'] / 1e6:>9.0f}",
                 flush=True,
             )
+            passes.append(seconds * 1e3)
+        bound = run(name, dict(preset), batch, True, 1 if name == "experiment" else 3, profile=True)["bound"]
+        print(f"{'':<12}{bound}", flush=True)
+        each = f"{passes[0]:,.1f} | {passes[1]:,.1f} | {passes[1] / batch:,.1f}"
+        lines.append(f"| `{name}` | {batch} | {flows:,} | {each} | {result['bytes'] / 1e6:,.0f} | {bound} |")
+    if arguments.write:
+        put(arguments.write, lines)
+    if not arguments.presets:
+        print_growth(run, quick=arguments.quick)
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=1) + "\n")
+
+
+def put(path: Path, lines: list[str], begin_mark: str = BEGIN, end_mark: str = END) -> None:
+    """Put lines between the two marks of a page."""
+    before, begin, rest = path.read_text(encoding="utf-8").partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
+    if not begin or not end:
+        raise SystemExit(f"{path}: needs the lines {begin_mark} and {end_mark}")
+    table = "\n".join(lines)
+    path.write_text(f"{before}{begin_mark}\n{table}\n{end_mark}{after}", encoding="utf-8")
+
+
+def print_growth(run: Callable[[str, dict[str, Any], int, bool, int], dict[str, Any]], *, quick: bool) -> None:
+    """Print how time grows with the flows and with the depth."""
+    from energy_flow.config import PRESETS, EnergyConfig
 
     small = dict(PRESETS["small"])
     slots = EnergyConfig.preset("small").flow_slots
-    repeats = 5 if arguments.quick else 20
-    batches = [8, 32, 128] if arguments.quick else [4, 8, 16, 32, 64, 128]
-    depths = [4, 8, 16] if arguments.quick else [4, 8, 16, 32, 64]
+    repeats = 5 if quick else 20
+    batches = [8, 32, 128] if quick else [4, 8, 16, 32, 64, 128]
+    depths = [4, 8, 16] if quick else [4, 8, 16, 32, 64]
     growths = [
         ("flows F (small, by batch size)", [(small, batch) for batch in batches], [batch * slots for batch in batches]),
         ("depth D (small, batch 32)", [({**small, "lattice_depth": depth}, 32) for depth in depths], depths),
@@ -172,8 +225,6 @@ def main() -> None:
             seconds.append(result["seconds"])
             print(f"{size:>8}{result['seconds'] * 1e3:>10.1f}{result['bytes'] / 1e6:>9.0f}", flush=True)
         print(f"time grows as size to the power {exponent(sizes, seconds):.2f} (1 is linear)")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the model is measured against: the mean answer, a ridge regression, the best linear map of low rank.
 
-All three are fitted on the training pairs alone. The penalty of the linear maps is chosen on the last fifth
-of the training pairs, then the map is fitted again on all of them. Everything is in double precision.
+All three are fitted on the training pairs alone. The penalty of the linear maps is the one that does best on the
+validation pairs. Everything is in double precision.
 
 Shape suffixes: N training pairs, Q queries, E embedding elements.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 
 __all__ = ["LinearMap", "fit_linear_map", "mean_answer"]
 
-PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+PENALTIES = (0.3, 1.0, 3.0, 5.0, 7.0, 10.0, 14.0, 20.0, 30.0, 100.0, 300.0)
 """Candidates for the ridge penalty, for unit-norm questions and a few thousand pairs."""
 
 
@@ -46,26 +46,25 @@ def mean_answer(answer_NE: Tensor, queries: int) -> Tensor:
     return answer_NE.double().mean(dim=0).to(answer_NE.dtype).expand(queries, -1)
 
 
-def fit_linear_map(question_NE: Tensor, answer_NE: Tensor, *, rank: int | None = None) -> LinearMap:
+def fit_linear_map(
+    question_NE: Tensor, answer_NE: Tensor, *, validation: tuple[Tensor, Tensor], rank: int | None = None
+) -> LinearMap:
     """Fit a ridge regression, or the best map of at most `rank` dimensions under the same penalty.
 
     Args:
-        question_NE: training questions [N, E], at least ten.
+        question_NE: training questions [N, E].
         answer_NE: training answers [N, E].
+        validation: questions [Q, E] and answers [Q, E] on which the penalty is chosen.
         rank: None for the full ridge regression; else reduced-rank regression: the ridge fit projected on the
             `rank` leading directions of its fitted answers, which is the least-squares optimum of that rank.
 
     Returns:
-        The map with the penalty that had the smallest squared error on the last fifth of the pairs.
+        The map with the penalty that has the smallest squared error on the validation pairs.
     """
-    held = len(question_NE) // 5
     question, answer = question_NE.double(), answer_NE.double()
-    errors = [
-        (_fit(question[:-held], answer[:-held], penalty, rank)(question[-held:]) - answer[-held:]).square().sum()
-        for penalty in PENALTIES
-    ]
-    best = PENALTIES[int(torch.stack(errors).argmin())]
-    return _fit(question, answer, best, rank)
+    asked, expected = (part.double() for part in validation)
+    maps = [_fit(question, answer, penalty, rank) for penalty in PENALTIES]
+    return min(maps, key=lambda fitted: (fitted(asked) - expected).square().sum().item())
 
 
 def _fit(question_NE: Tensor, answer_NE: Tensor, penalty: float, rank: int | None) -> LinearMap:

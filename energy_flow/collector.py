@@ -1,6 +1,6 @@
 """Gathering what arrived back into a surface.
 
-Shape suffixes: B batch, F flows of the whole batch, S surface cells.
+Shape suffixes: B batch, F flows of the whole batch, S surface cells, C numbers a cell.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ def collect(
     *,
     batch: int,
     cells: int,
+    brought_FC: Tensor | None = None,
 ) -> Tensor:
-    """Average the arrived energies within each cell, weighted by how the flows got there.
+    """Average what arrived within each cell, weighted by how the flows got there.
 
     A flow's score is energy / (1 + distance) · (1 + 0.1 · steps); a softmax over the scores within a cell
     gives the weights.
@@ -34,10 +35,11 @@ def collect(
         arrived_F1: which flows count, bool [F, 1].
         batch: B; the flows of each sample lie together, equally many in each.
         cells: S.
+        brought_FC: what the flows bring to their cells [F, C]; None: their energy alone.
 
     Returns:
-        Surface [B, S]. A cell in which nothing arrived is zero; the result depends on `energy_F1` in autograd
-        even when nothing arrived at all.
+        Surface [B, S·C], cell by cell. A cell in which nothing arrived is zero; the result depends on `energy_F1` in
+        autograd even when nothing arrived at all.
     """
     first_B1 = torch.arange(batch, device=cell_F.device).unsqueeze(1) * cells
     index_F = (cell_F.reshape(batch, -1) + first_B1).flatten()
@@ -51,5 +53,7 @@ def collect(
     mass_F = (score_F - shift_F).exp()
     zeros = torch.zeros(batch * cells, dtype=mass_F.dtype, device=mass_F.device)
     total = zeros.index_add(0, index_F, mass_F)
-    energy_total = zeros.index_add(0, index_F, mass_F * energy_F1.flatten())
-    return (energy_total / total.masked_fill(total == 0, 1.0)).reshape(batch, cells)
+    brought_FC = energy_F1 if brought_FC is None else brought_FC
+    summed = zeros.new_zeros(batch * cells, brought_FC.shape[1])
+    summed = summed.index_add(0, index_F, mass_F.unsqueeze(1) * brought_FC)
+    return (summed / total.masked_fill(total == 0, 1.0).unsqueeze(1)).reshape(batch, -1)

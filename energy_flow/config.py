@@ -68,8 +68,12 @@ class EnergyConfig(BaseModel):
 
     neuron_hidden_dim: int = Field(32, ge=1, le=4096, description="Width of the neuron's two hidden layers.")
     neuron_output_dim: int = Field(64, ge=1, le=4096, description="Elements a neuron hands to the carrier.")
-    embedding_part_dim: Literal[1] = Field(
-        1, description="Elements of the embedding that a flow carries: the starting energy of its cell."
+    embedding_part_dim: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="C, what a flow carries of the embedding and brings back to its plane: the energy of its cell, "
+        "and C - 1 numbers more.",
     )
     carrier_cell: CellName = Field(
         "gru", description="The recurrence that carries the flows; each has its strengths: docs/stability.md."
@@ -161,6 +165,11 @@ class EnergyConfig(BaseModel):
     def surface_cells(self) -> int:
         """S, the cells of one surface plane, which is also the number of flows a sample starts with."""
         return self.lattice_width * self.lattice_height
+
+    @property
+    def surface_size(self) -> int:
+        """S·C, the numbers on a whole surface."""
+        return self.surface_cells * self.embedding_part_dim
 
     @property
     def flow_slots(self) -> int:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +19,17 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
 from energy_flow.averaging import weights_replaced
-from energy_flow.baselines import fit_linear_map, mean_answer
+from energy_flow.baselines import LinearMap, fit_linear_map, mean_answer
 from energy_flow.carrier import EnergyCarrier
 from energy_flow.cells import CarrierCell
+from energy_flow.cost import cpu_seconds
+from energy_flow.echo import Echo
 from energy_flow.metrics import answer_metrics
 from energy_flow.model import EnergyFlow, EnergyFlowOutput
 from energy_flow.optimizing import build_optimizer, weight_average
 from energy_flow.pairs import BUNDLED_PAIRS, PairDataset, PairsError, load_pairs, loader, stable_seed
 from energy_flow.precision import autocast, gradient_scaler
+from energy_flow.split import BUNDLED, HoldOut
 from energy_flow.stability import (
     OUTPUT_EXTREME,
     DeviceTally,
@@ -41,6 +45,9 @@ from supervisor.errors import InputError
 __all__ = ["EnergyTrainer"]
 
 LOG = logging.getLogger("energy_flow")
+
+SLOW_SECONDS = 1.0
+"""Estimated seconds a step on a CPU from which the trainer says so before the first one."""
 
 FLOOR = 0.02
 """Share of the learning rate at which the cosine schedule ends."""
@@ -72,11 +79,12 @@ class EnergyTrainer:
         self.config = config
         self.schedule_steps = config.schedule_steps or max(steps or 0, LEAST_SCHEDULE_STEPS)
         self.seed = seed
+        own = HoldOut(config.validation_pairs, config.test_pairs)
         try:
             self.pairs = load_pairs(
                 Path(config.data) if config.data is not None else BUNDLED_PAIRS,
                 embedding_dim=config.embedding_dim,
-                validation_pairs=config.validation_pairs,
+                hold_out=own if config.data else replace(BUNDLED, validation=config.validation_pairs),
                 least_training_pairs=max(config.batch_size, 10),
             )
         except PairsError as error:
@@ -88,6 +96,14 @@ class EnergyTrainer:
             # `torch.manual_seed` would reseed the accelerators too, which the fork does not put back.
             torch.default_generator.manual_seed(seed)
             self.model = EnergyFlow(config)
+        self.model.decoder.start_at(self.pairs.answer_NE.mean(dim=0))
+        self.echo = Echo(
+            self.pairs.question_NE,
+            self.pairs.answer_NE,
+            length=config.echo_length,
+            hold=config.echo_hold,
+            end=config.echo_end,
+        )
         matrices = [parameter for parameter in self.model.parameters() if parameter.dim() > 1]
         vectors = [parameter for parameter in self.model.parameters() if parameter.dim() <= 1]
         groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
@@ -98,6 +114,7 @@ class EnergyTrainer:
         self._average = weight_average(self.optimizer, config)
         self.scheduler = LambdaLR(self.optimizer, self._learning_rate_factor)
         self._held_sanitized = DeviceTally()
+        self._slowness_said = False
 
     @classmethod
     def from_config(cls, mapping: Mapping[str, object], *, seed: int, steps: int | None = None) -> Self:
@@ -111,30 +128,37 @@ class EnergyTrainer:
 
     def _learning_rate_factor(self, step: int) -> float:
         warmup = min((step + 1) / (self.config.warmup_steps + 1), 1.0)
-        progress = min(step / self.schedule_steps, 1.0)
-        return warmup * (FLOOR + (1.0 - FLOOR) * 0.5 * (1.0 + math.cos(math.pi * progress)))
+        return warmup * (FLOOR + (1.0 - FLOOR) * 0.5 * (1.0 + math.cos(math.pi * self._progress(step))))
+
+    def _progress(self, step: int) -> float:
+        return min(step / self.schedule_steps, 1.0)
 
     def loss(self, batch: Sequence[Tensor]) -> Tensor:
         """How wrong the answers to a batch of questions are, with gradient, 0-dimensional.
 
-        1 - cosine, plus the squared error summed over the elements (for unit vectors the two then weigh
-        alike), plus the travel term. Changes nothing but the state of the global generator (noise on
-        questions and flows), so it may be called again to replay a step.
+        The squared error summed over the elements, the travel term, and 1 - cosine where it has a weight. In training
+        the model is to give the `Echo`'s target for the updates applied so far. Changes nothing but the state of the
+        global generator (noise on questions and flows), so it may be called again to replay a step.
 
         Args:
             batch: questions [B, E] and answers [B, E] on the model's device.
         """
         question_BE, answer_BE = batch
-        if self.model.training and self.config.question_noise > 0:
-            scale = self.config.question_noise / math.sqrt(question_BE.shape[1])
-            question_BE = question_BE + scale * torch.randn_like(question_BE)
+        self._say_if_slow(question_BE)
+        if self.model.training:
+            answer_BE = self.echo.target(question_BE, answer_BE, self._progress(self.scheduler.last_epoch))
+            if self.config.question_noise > 0:
+                scale = self.config.question_noise / math.sqrt(question_BE.shape[1])
+                question_BE = question_BE + scale * torch.randn_like(question_BE)
         output = self._forward(question_BE)
         predicted_BE = output.answer_BE
         if self.config.enable_detailed_gradient_monitoring:
             self._warn("the model's answer", Health(*tensor_health(predicted_BE, OUTPUT_EXTREME).tolist()))
-        cosine = functional.cosine_similarity(predicted_BE, answer_BE, dim=1).mean()
-        squared_error = (predicted_BE - answer_BE).square().sum(dim=1).mean()
-        return 1.0 - cosine + squared_error + self.config.travel_weight * output.shortfall
+        loss = (predicted_BE - answer_BE).square().sum(dim=1).mean() + self.config.travel_weight * output.shortfall
+        if self.config.cosine_weight > 0:
+            cosine = functional.cosine_similarity(predicted_BE, answer_BE, dim=1).mean()
+            loss = loss + self.config.cosine_weight * (1.0 - cosine)
+        return loss
 
     def _forward(self, question_BE: Tensor) -> EnergyFlowOutput:
         with autocast(question_BE.device.type, self.config.forward_precision):
@@ -173,8 +197,11 @@ class EnergyTrainer:
         module.reset_parameters(generator)
         return True
 
-    def evaluate(self) -> dict[str, float]:
-        """Measure the model and the baselines on the held-out pairs. Deterministic; draws no random numbers.
+    def evaluate(self, part: Literal["validation", "test"] = "validation") -> dict[str, float]:
+        """Measure the model and the baselines on held-out pairs. Deterministic; draws no random numbers.
+
+        Args:
+            part: the pairs that choices are made on; or those for the last measurement, after the choices.
 
         Returns:
             For the model, and prefixed `mean_answer_`, `ridge_` and `rank<S>_` (the best linear map through
@@ -185,18 +212,19 @@ class EnergyTrainer:
             `enable_detailed_gradient_monitoring` is, what `ratio_metrics` gives. With `ema_decay` the averaged weights
             are measured; the ratios are of the training's own.
         """
+        held_out = self.pairs.test if part == "test" else self.pairs.validation
         carrier = self.model.carrier
         self._held_sanitized.add(carrier.sanitized())
         was_training = self.model.training
         self.model.eval()
         try:
             with weights_replaced(self.model, self.averaged_weights() or {}):
-                predicted_QE, arrived = self._predict_held_out()
+                predicted_QE, arrived = self._predict(held_out[0])
         finally:
             self.model.train(was_training)
         health = Health(*tensor_health(predicted_QE, OUTPUT_EXTREME).tolist())
         self._warn("the model's held-out answers", health)
-        metrics = answer_metrics(predicted_QE, self.pairs.held_out_answer_NE, self.config.candidate_pool)
+        metrics = answer_metrics(predicted_QE, held_out[1], self.config.candidate_pool)
         metrics["arrival_fraction"] = arrived
         metrics["candidate_pool"] = float(self.config.candidate_pool)
         metrics["sanitized_values"] = float(carrier.sanitized())
@@ -207,37 +235,55 @@ class EnergyTrainer:
             self._warn("the carrier", Health(0, 0, extremes))
         if self.config.enable_detailed_gradient_monitoring:
             metrics |= ratio_metrics(self.optimizer)
-        return metrics | self._baseline_metrics
+        return metrics | self._baseline_metrics(*held_out)
 
     def averaged_weights(self) -> dict[str, Tensor] | None:
         """The averages that `evaluate` and an export take instead of the weights, by name; None without `ema_decay`."""
         return None if self._average is None else self._average.weights(self.model, self.optimizer)
 
-    def _predict_held_out(self) -> tuple[Tensor, float]:
+    def _predict(self, question_QE: Tensor) -> tuple[Tensor, float]:
         device = self._device()
         predicted, arrived = [], []
         with torch.no_grad():
-            for question_BE in torch.split(self.pairs.held_out_question_NE, self.config.batch_size):
+            for question_BE in torch.split(question_QE, self.config.batch_size):
                 output = self._forward(question_BE.to(device))
                 predicted.append(output.answer_BE)
                 arrived.append(output.arrived * len(question_BE))
-        total = torch.stack(arrived).sum() / len(self.pairs.held_out_question_NE)
+        total = torch.stack(arrived).sum() / len(question_QE)
         return torch.cat(predicted).cpu(), total.item()
 
     @cached_property
-    def _baseline_metrics(self) -> dict[str, float]:
+    def _linear_maps(self) -> dict[str, LinearMap]:
         pairs, rank = self.pairs, min(self.config.surface_cells, self.config.embedding_dim)
-        question, answer, held_out = pairs.question_NE, pairs.answer_NE, pairs.held_out_question_NE
-        predictions = {
-            "mean_answer": mean_answer(answer, len(held_out)),
-            "ridge": fit_linear_map(question, answer)(held_out),
-            f"rank{rank}": fit_linear_map(question, answer, rank=rank)(held_out),
+        return {
+            name: fit_linear_map(pairs.question_NE, pairs.answer_NE, validation=pairs.validation, rank=dimensions)
+            for name, dimensions in (("ridge", None), (f"rank{rank}", rank))
         }
+
+    def _baseline_metrics(self, question_QE: Tensor, answer_QE: Tensor) -> dict[str, float]:
+        predictions = {"mean_answer": mean_answer(self.pairs.answer_NE, len(question_QE))}
+        predictions |= {name: fitted(question_QE) for name, fitted in self._linear_maps.items()}
         return {
             f"{name}_{key}": value
             for name, predicted in predictions.items()
-            for key, value in answer_metrics(predicted, pairs.held_out_answer_NE, self.config.candidate_pool).items()
+            for key, value in answer_metrics(predicted, answer_QE, self.config.candidate_pool).items()
         }
+
+    def _say_if_slow(self, question_BE: Tensor) -> None:
+        if self._slowness_said or question_BE.device.type != "cpu":
+            return
+        self._slowness_said = True
+        seconds = cpu_seconds(self.config, len(question_BE), torch.get_num_threads())
+        if seconds >= SLOW_SECONDS:
+            flows = len(question_BE) * self.config.flow_slots
+            LOG.warning(
+                "%d flows of %d steps, hidden size %d: about %.0f s a step on this CPU. Use a CUDA device, a smaller "
+                "`batch_size` or a smaller lattice where that is too slow",
+                flows,
+                self.config.steps,
+                self.config.carrier_hidden_size,
+                seconds,
+            )
 
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device

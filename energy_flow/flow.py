@@ -3,7 +3,8 @@
 All values of a flow lie in row f = b · N + n of flat tensors, so that one call of a shared module moves every
 flow of the batch, and a spawned flow is a copied row.
 
-Shape suffixes: B batch, N flow slots a sample, F = B·N flows, S surface cells, L layers, h hidden size.
+Shape suffixes: B batch, N flow slots a sample, F = B·N flows, S surface cells, C numbers a cell, L layers, h hidden
+size.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class FlowState(NamedTuple):
     Attributes:
         position_F3: normalised coordinates.
         energy_F1: energy in (-1, 1).
-        part_F1: the part of the embedding the flow carries: its cell's starting energy.
-        hidden_LFh: hidden state of the carrier's cell; of no meaning once a flow has arrived.
+        part_FC: the part of the embedding the flow carries: its cell's starting energy, and C - 1 numbers more.
+        hidden_LFh: hidden state of the carrier's cell; that of its last step once a flow has arrived.
         steps_F1: time steps travelled, as a float.
         arrived_F1: whether it reached a plane by itself.
         alive_F1: False for spawn slots that are not in use.
@@ -38,7 +39,7 @@ class FlowState(NamedTuple):
 
     position_F3: Tensor
     energy_F1: Tensor
-    part_F1: Tensor
+    part_FC: Tensor
     hidden_LFh: Tensor
     steps_F1: Tensor
     arrived_F1: Tensor
@@ -47,22 +48,29 @@ class FlowState(NamedTuple):
 
 
 def keep_active(active_F1: Tensor, moved_Fx: Tensor, before_Fx: Tensor) -> Tensor:
-    """The new row [F, x] where a flow is still on its way, the old one where it is not."""
+    """The new row [..., F, x] where a flow is still on its way, the old one where it is not."""
     return torch.where(active_F1, moved_Fx, before_Fx)
 
 
 def start(energy_BS: Tensor, config: EnergyConfig) -> FlowState:
-    """One flow a cell on the centre plane z = 0, with the cell's energy, and empty spawn slots after them."""
-    batch, cells = energy_BS.shape
-    room = config.max_spawned_flows
-    energy_F1 = torch.nn.functional.pad(energy_BS, (0, room)).reshape(-1, 1)
+    """One flow a cell on the centre plane z = 0, with the cell's part, and empty spawn slots after them.
+
+    Args:
+        energy_BS: what the encoder spread over the cells [B, S·C], cell by cell; of each cell's C numbers the first is
+            its energy.
+        config: sizes.
+    """
+    batch, cells, room = len(energy_BS), config.surface_cells, config.max_spawned_flows
+    part_BSC = energy_BS.reshape(batch, cells, -1)
+    part_FC = torch.nn.functional.pad(part_BSC, (0, 0, 0, room)).flatten(0, 1)
+    energy_F1 = part_FC[:, :1]
     centre_S2 = cell_centres(config.lattice_width, config.lattice_height, energy_BS.device)
     position_N3 = torch.nn.functional.pad(centre_S2.to(energy_BS.dtype), (0, 1, 0, room))
     alive_N1 = torch.arange(cells + room, device=energy_BS.device).unsqueeze(1) < cells
     return FlowState(
         position_F3=position_N3.repeat(batch, 1),
         energy_F1=energy_F1,
-        part_F1=energy_F1,
+        part_FC=part_FC,
         hidden_LFh=energy_BS.new_zeros(config.carrier_layers, len(energy_F1), config.carrier_hidden_size),
         steps_F1=torch.zeros_like(energy_F1),
         arrived_F1=torch.zeros_like(energy_F1, dtype=torch.bool),
@@ -84,7 +92,7 @@ def step(state: FlowState, neuron: Neuron, carrier: EnergyCarrier, *, noise: flo
         The flows after the step; their displacement [F, 3]; and which of them moved, bool [F, 1].
     """
     active_F1 = state.alive_F1 & ~state.arrived_F1
-    output_F4, hidden_LFh = carrier(neuron(state.position_F3, state.energy_F1), state.part_F1, state.hidden_LFh)
+    output_F4, hidden_LFh = carrier(neuron(state.position_F3, state.energy_F1), state.part_FC, state.hidden_LFh)
     # Positions stay in the dtype they started in: half precision would move a flow by whole cells.
     energy_F1, displacement_F3 = torch.split(output_F4.to(state.position_F3.dtype), [1, 3], dim=1)
     if noise > 0:
@@ -93,7 +101,7 @@ def step(state: FlowState, neuron: Neuron, carrier: EnergyCarrier, *, noise: flo
     moved = state._replace(
         position_F3=position_F3,
         energy_F1=keep_active(active_F1, energy_F1, state.energy_F1),
-        hidden_LFh=hidden_LFh.to(state.hidden_LFh.dtype),
+        hidden_LFh=keep_active(active_F1, hidden_LFh.to(state.hidden_LFh.dtype), state.hidden_LFh),
         steps_F1=state.steps_F1 + active_F1,
         arrived_F1=state.arrived_F1 | (active_F1 & (position_F3[:, 2:].abs() >= 1.0)),
     )
@@ -127,7 +135,7 @@ def spawn(
     return FlowState(
         position_F3=position_F3,
         energy_F1=state.energy_F1[source_F],
-        part_F1=state.part_F1[source_F],
+        part_FC=state.part_FC[source_F],
         hidden_LFh=state.hidden_LFh.index_select(1, source_F),
         steps_F1=state.steps_F1[source_F],
         arrived_F1=torch.where(born_F1, position_F3[:, 2:].abs() >= 1.0, state.arrived_F1),
@@ -142,7 +150,7 @@ def travel(
     """Let the flows of a batch travel for `config.steps` steps.
 
     Args:
-        energy_BS: starting energy of each cell [B, S]; the flows live on its device.
+        energy_BS: what each cell starts with [B, S·C], as in `start`; the flows live on its device.
         neuron: the shared neuron.
         carrier: the shared carrier.
         config: sizes and movement.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from energy_flow.carrier import EnergyCarrier
 from energy_flow.collector import collect
 from energy_flow.config import EnergyConfig
-from energy_flow.flow import travel
+from energy_flow.flow import FlowState, travel
 from energy_flow.lattice import quantise
 from energy_flow.neuron import Neuron
 from energy_flow.surface import SurfaceDecoder, SurfaceEncoder
@@ -51,6 +51,8 @@ class EnergyFlow(nn.Module):
         self.neuron = Neuron(config)
         self.carrier = EnergyCarrier(config, generator)
         self.decoder = SurfaceDecoder(config)
+        more = config.embedding_part_dim - 1
+        self.unload = nn.Linear(config.carrier_hidden_size, more) if more else None
 
     def forward(self, question_BE: Tensor) -> EnergyFlowOutput:
         """Predict answer embeddings.
@@ -72,6 +74,7 @@ class EnergyFlow(nn.Module):
             state.alive_F1,
             batch=len(question_BE),
             cells=config.surface_cells,
+            brought_FC=self._brought(state),
         )
         flows = state.alive_F1.sum()
         return EnergyFlowOutput(
@@ -79,3 +82,9 @@ class EnergyFlow(nn.Module):
             shortfall=torch.where(state.alive_F1, distance_F1, 0.0).sum() / flows,
             arrived=(state.arrived_F1 & state.alive_F1).sum() / flows,
         )
+
+    def _brought(self, state: FlowState) -> Tensor:
+        """What the flows bring to the surface [F, C]: their energy, and what the carrier remembers of them."""
+        if self.unload is None:
+            return state.energy_F1
+        return torch.cat((state.energy_F1, self.unload(state.hidden_LFh[-1]).to(state.energy_F1.dtype)), dim=1)

@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 from torchdata.stateful_dataloader import StatefulDataLoader
 
+from energy_flow.split import HoldOut, split_rows
+
 __all__ = [
     "BUNDLED_PAIRS",
     "Batch",
@@ -31,7 +33,7 @@ __all__ = [
 ]
 
 BUNDLED_PAIRS = Path(__file__).parent / "data" / "pairs.safetensors"
-"""5,120 pairs of small talk, the last 512 held out; `data/LICENSE-DATA.md` says where they come from."""
+"""5,120 pairs of small talk; `data/LICENSE-DATA.md` says where they come from and how they are split."""
 
 Batch = tuple[Tensor, Tensor]
 """Questions [B, E] and answers [B, E], float32 unit vectors."""
@@ -43,15 +45,22 @@ class PairsError(ValueError):
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs [N, E] as float32 unit vectors, split by position: the held-out ones are the last in the file."""
+    """Pairs [N, E] as float32 unit vectors, split as `energy_flow.split` says.
+
+    Attributes:
+        question_NE: questions to train on.
+        answer_NE: their answers.
+        validation: questions and answers on which choices are made.
+        test: those for the last measurement; may be empty.
+    """
 
     question_NE: Tensor
     answer_NE: Tensor
-    held_out_question_NE: Tensor
-    held_out_answer_NE: Tensor
+    validation: Batch
+    test: Batch
 
 
-def load_pairs(path: Path, *, embedding_dim: int, validation_pairs: int, least_training_pairs: int) -> Pairs:
+def load_pairs(path: Path, *, embedding_dim: int, hold_out: HoldOut, least_training_pairs: int) -> Pairs:
     """Read a safetensors file with the floating-point tensors `questions` [N, E] and `answers` [N, E].
 
     Every row is scaled to unit length.
@@ -59,7 +68,7 @@ def load_pairs(path: Path, *, embedding_dim: int, validation_pairs: int, least_t
     Args:
         path: the file.
         embedding_dim: E that the model expects.
-        validation_pairs: pairs to hold out, from the end of the file.
+        hold_out: what to hold out.
         least_training_pairs: how many must be left to train on.
 
     Raises:
@@ -80,14 +89,17 @@ def load_pairs(path: Path, *, embedding_dim: int, validation_pairs: int, least_t
     question, answer = columns
     if len(question) != len(answer):
         raise PairsError(f"{path}: {len(question)} questions but {len(answer)} answers")
-    least = validation_pairs + least_training_pairs
-    if len(question) < least:
+    split = split_rows(question, answer, hold_out)
+    if len(split.training) < least_training_pairs:
+        held = hold_out.validation + hold_out.test + hold_out.gap
         raise PairsError(
-            f"{path}: {len(question)} pairs are too few: {least} are needed, to hold out {validation_pairs} "
+            f"{path}: {len(question)} pairs are too few: {held + least_training_pairs} are needed, to hold out {held} "
             f"and train on {least_training_pairs} or more"
         )
-    cut = len(question) - validation_pairs
-    return Pairs(question[:cut], answer[:cut], question[cut:], answer[cut:])
+    training, validation, test = (
+        (question[rows], answer[rows]) for rows in (split.training, split.validation, split.test)
+    )
+    return Pairs(*training, validation, test)
 
 
 def _unit_rows(path: Path, name: str, rows: Tensor, embedding_dim: int) -> Tensor:

@@ -19,9 +19,12 @@ class EnergyTrainerConfig(StabilityOptions):
     preset_name: PresetName | None = Field(
         None, alias="preset", description="Named size to start from: small, debug or experiment."
     )
-    learning_rate: float = Field(2e-3, gt=0.0, le=10.0, description="Highest learning rate, after the warm-up.")
+    learning_rate: float = Field(1e-3, gt=0.0, le=10.0, description="Highest learning rate, after the warm-up.")
     batch_size: int = Field(32, ge=1, le=65536, description="Pairs in a batch.")
-    weight_decay: float = Field(0.1, ge=0.0, le=100.0, description="AdamW's decay of weight matrices.")
+    weight_decay: float = Field(0.3, ge=0.0, le=100.0, description="AdamW's decay of weight matrices.")
+    cosine_weight: float = Field(
+        0.0, ge=0.0, le=100.0, description="Weight in the loss of 1 - cosine, beside the squared error."
+    )
     travel_weight: float = Field(
         0.1,
         ge=0.0,
@@ -29,10 +32,25 @@ class EnergyTrainerConfig(StabilityOptions):
         description="Weight in the loss of the mean distance that flows fall short of a plane.",
     )
     question_noise: float = Field(
-        0.7,
+        1.0,
         ge=0.0,
         le=100.0,
         description="Length of the noise added to a question in training; a question has length 1.",
+    )
+    echo_length: float = Field(
+        0.4,
+        ge=0.0,
+        le=10.0,
+        description="How much of the question is left in its echo, the target that training begins with.",
+    )
+    echo_hold: float = Field(
+        0.3, ge=0.0, le=1.0, description="Share of the schedule after which the target goes over from echo to answer."
+    )
+    echo_end: float = Field(
+        0.9,
+        ge=0.0,
+        le=1.0,
+        description="Share of the schedule from which the target is the answer alone; 0: from the start.",
     )
     warmup_steps: int = Field(100, ge=0, le=10**9, description="Steps over which the learning rate rises.")
     schedule_steps: int | None = Field(
@@ -47,7 +65,16 @@ class EnergyTrainerConfig(StabilityOptions):
         description="Safetensors file of `questions` and `answers` [pairs, elements], relative to the working "
         "directory; None: the bundled one.",
     )
-    validation_pairs: int = Field(512, ge=2, le=10**6, description="Pairs held out, from the end of the file.")
+    validation_pairs: int = Field(
+        512, ge=2, le=10**6, description="Pairs held out to make choices on, from the end of the file."
+    )
+    test_pairs: int = Field(
+        0,
+        ge=0,
+        le=10**6,
+        description="Pairs of a file of your own kept for the last measurement, before those for validation. Of the "
+        "bundled file 512 are kept in any case.",
+    )
     candidate_pool: int = Field(
         256, ge=2, le=10**5, description="Held-out answers among which a prediction has to find its own."
     )

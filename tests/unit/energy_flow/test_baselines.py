@@ -28,21 +28,23 @@ def noisy_linear_pairs() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_ridge_is_what_scikit_learn_calls_ridge() -> None:
     question, answer = noisy_linear_pairs()
-    fitted = fit_linear_map(question, answer)
+    fitted = fit_linear_map(question, answer, validation=(question, answer))
     reference = Ridge(alpha=fitted.penalty).fit(question.double().numpy(), answer.double().numpy())
     expected = torch.from_numpy(reference.predict(question.double().numpy())).float()
     torch.testing.assert_close(fitted(question), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_penalty_is_the_one_that_does_best_on_pairs_left_out() -> None:
-    question = unit_rows(400, 12)
-    assert fit_linear_map(question, question).penalty < fit_linear_map(question, torch.randn(400, 12)).penalty
+    question, answer = noisy_linear_pairs()
+    others = question + 10 * torch.randn_like(question), answer
+    in_rows = fit_linear_map(question, answer, validation=(question, answer))
+    assert in_rows.penalty < fit_linear_map(question, answer, validation=others).penalty
 
 
 def test_the_low_rank_map_is_the_best_of_its_rank() -> None:
     question, answer = (values.double() for values in noisy_linear_pairs())
     rank = 4
-    fitted = fit_linear_map(question, answer, rank=rank)
+    fitted = fit_linear_map(question, answer, validation=(question, answer), rank=rank)
     penalty = fitted.penalty
     assert int(torch.linalg.matrix_rank(fitted.weight_EE)) == rank
 
@@ -51,7 +53,7 @@ def test_the_low_rank_map_is_the_best_of_its_rank() -> None:
         return ((moved(question) - answer).square().sum() + penalty * weight.square().sum()).item()
 
     # Gradient descent on the two factors, from the truncated full solution, must find nothing better.
-    left, _, right = torch.linalg.svd(fit_linear_map(question, answer).weight_EE)
+    left, _, right = torch.linalg.svd(fit_linear_map(question, answer, validation=(question, answer)).weight_EE)
     factors = [left[:, :rank].clone().requires_grad_(), right[:rank].clone().requires_grad_()]
     optimizer = torch.optim.Adam(factors, lr=0.02)
     for _ in range(800):
@@ -67,6 +69,5 @@ def test_the_low_rank_map_is_the_best_of_its_rank() -> None:
 
 def test_full_rank_is_the_ridge_itself() -> None:
     question, answer = noisy_linear_pairs()
-    torch.testing.assert_close(
-        fit_linear_map(question, answer, rank=12)(question), fit_linear_map(question, answer)(question)
-    )
+    low, full = (fit_linear_map(question, answer, validation=(question, answer), rank=rank) for rank in (12, None))
+    torch.testing.assert_close(low(question), full(question))

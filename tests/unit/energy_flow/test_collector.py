@@ -30,6 +30,18 @@ def test_flows_in_one_cell_are_weighted_by_how_they_came() -> None:
     torch.testing.assert_close(surface, torch.stack((torch.tensor(0.0), expected)).unsqueeze(0))
 
 
+def test_all_that_a_flow_brings_is_weighted_by_its_energy() -> None:
+    energy = (0.8, 0.2)
+    brought_FC = torch.tensor([[1.0, 2.0], [3.0, 5.0], [7.0, 11.0]])
+    surface = collect(
+        torch.tensor([1, 1, 0]), column(*energy, 0.4), torch.zeros(3, 1), torch.ones(3, 1),
+        torch.ones(3, 1, dtype=torch.bool), batch=1, cells=2, brought_FC=brought_FC,
+    )  # fmt: skip
+    weight = (1.1 * torch.tensor(energy)).softmax(dim=0).unsqueeze(1)
+    expected = torch.cat((brought_FC[2], (weight * brought_FC[:2]).sum(dim=0)))
+    torch.testing.assert_close(surface, expected.unsqueeze(0))
+
+
 def test_flows_that_did_not_arrive_do_not_count() -> None:
     surface = collect(
         torch.tensor([0, 0]), column(0.5, 0.9), column(0.0, 0.0), column(1, 1), torch.tensor([[True], [False]]),

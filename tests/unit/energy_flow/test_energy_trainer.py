@@ -134,15 +134,69 @@ def test_loss_can_be_replayed(pairs_file: str) -> None:
 
 
 def test_the_loss_is_made_of_cosine_squared_error_and_travel(pairs_file: str) -> None:
-    trainer = tiny(pairs_file, travel_weight=0.25, outward_travel=0.4)
+    trainer = tiny(pairs_file, travel_weight=0.25, cosine_weight=0.5, outward_travel=0.4)
     trainer.model.eval()
     question, answer = next(iter(trainer.data))
     output = trainer.model(question)
     cosine = torch.nn.functional.cosine_similarity(output.answer_BE, answer, dim=1)
     squared = ((output.answer_BE - answer) ** 2).sum(dim=1)
     assert output.shortfall.item() > 0.1
-    expected = (1 - cosine + squared).mean() + 0.25 * output.shortfall
+    expected = (0.5 * (1 - cosine) + squared).mean() + 0.25 * output.shortfall
     torch.testing.assert_close(trainer.loss((question, answer)), expected)
+
+
+def test_training_begins_with_the_echo_of_the_question_and_ends_with_the_answer(pairs_file: str) -> None:
+    trainer = tiny(
+        pairs_file, question_noise=0.0, exploration_noise=0.0, schedule_steps=10, echo_hold=0.2, echo_end=0.5
+    )
+    question, answer = next(iter(trainer.data))
+    broken = torch.full_like(answer, torch.nan)
+    blind = []
+    for _ in range(10):
+        repeats = trainer.echo.target(question, answer, trainer.scheduler.last_epoch / 10)
+        assert trainer.loss((question, answer)).item() == pytest.approx(
+            _plain_loss(trainer, question, repeats), rel=1e-5
+        )
+        blind.append(bool(trainer.loss((question, broken)).isnan()))
+        trainer.optimizer.step()
+        trainer.scheduler.step()
+    assert blind[-5:] == [True] * 5
+    assert torch.equal(repeats, answer)
+
+
+def _plain_loss(trainer: EnergyTrainer, question: Tensor, target: Tensor) -> float:
+    trainer.model.eval()
+    loss = trainer.loss((question, target)).item()
+    trainer.model.train()
+    return loss
+
+
+def test_the_test_part_is_measured_only_where_asked_for(pairs_file: str) -> None:
+    trainer = tiny(pairs_file, test_pairs=20)
+    validation, test = trainer.evaluate(), trainer.evaluate("test")
+    assert validation.keys() == test.keys()
+    assert validation["ridge_squared_error"] != test["ridge_squared_error"]
+    before = [answer.clone() for _, answer in (trainer.pairs.validation, trainer.pairs.test)]
+    trainer.pairs.test[1].zero_()
+    assert trainer.evaluate() == validation
+    assert torch.equal(trainer.pairs.validation[1], before[0])
+
+
+@pytest.mark.parametrize(("hidden", "said"), [(32, 0), (2048, 1)])
+def test_a_model_that_takes_seconds_a_step_on_a_cpu_says_so_once_before_the_first(
+    pairs_file: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, hidden: int, said: int
+) -> None:
+    trainer = tiny(pairs_file, carrier_hidden_size=hidden, carrier_layers=4)
+    batch = next(iter(trainer.data))
+    slow = [record for record in caplog.records if "a step on this CPU" in record.message]
+    assert slow == []
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "_forward", lambda _: (_ for _ in ()).throw(RuntimeError("forward")))
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="forward"):
+                trainer.loss(batch)
+    slow = [record for record in caplog.records if "a step on this CPU" in record.message]
+    assert len(slow) == said
 
 
 def test_evaluation_is_repeatable_and_leaves_no_trace(pairs_file: str) -> None:

@@ -97,8 +97,19 @@ def test_a_flow_that_has_arrived_changes_no_more() -> None:
     assert torch.equal(active_F1.flatten(), ~still)
     assert torch.equal(moved.position_F3[still], state.position_F3[still])
     assert torch.equal(moved.energy_F1[still], state.energy_F1[still])
+    assert torch.equal(moved.hidden_LFh[:, still], state.hidden_LFh[:, still])
     assert moved.steps_F1.flatten().tolist() == (~still).float().tolist()
     assert (moved.position_F3[~still] != state.position_F3[~still]).any(dim=1).all()
+
+
+def test_a_flow_carries_the_part_of_its_own_cell() -> None:
+    config = EnergyConfig(lattice_width=2, lattice_height=2, embedding_part_dim=3, max_spawned_flows=1)
+    surface_BS = torch.arange(24.0).reshape(2, 12)
+    state = flow.start(surface_BS, config)
+    assert state.part_FC.shape == (10, 3)
+    assert state.part_FC[6].tolist() == [15.0, 16.0, 17.0]
+    assert state.energy_F1.flatten().tolist() == state.part_FC[:, 0].tolist()
+    assert state.part_FC[4].tolist() == [0.0, 0.0, 0.0]
 
 
 def test_a_spawned_flow_is_its_parent_mirrored() -> None:
@@ -115,7 +126,7 @@ def test_a_spawned_flow_is_its_parent_mirrored() -> None:
     assert after.spawned_B.tolist() == [1]
     torch.testing.assert_close(after.position_F3[4], before_F3[1] + torch.tensor([-0.2, 0.1, 0.3]))
     assert after.energy_F1[4].item() == state.energy_F1[1].item()
-    assert after.part_F1[4].item() == state.part_F1[1].item()
+    assert torch.equal(after.part_FC[4], state.part_FC[1])
     assert torch.equal(after.hidden_LFh[:, 4], state.hidden_LFh[:, 1])
     assert torch.equal(after.position_F3[:4], state.position_F3[:4])
 

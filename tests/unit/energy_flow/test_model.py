@@ -48,8 +48,9 @@ def test_noise_is_for_training_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_every_parameter_gets_a_gradient() -> None:
-    model = EnergyFlow()
+@pytest.mark.parametrize("numbers", [1, 5])
+def test_every_parameter_gets_a_gradient(numbers: int) -> None:
+    model = EnergyFlow(EnergyConfig(embedding_part_dim=numbers))
     output = model(questions(4))
     (output.answer_BE.square().sum() + output.shortfall).backward()
     without = [
@@ -80,6 +81,22 @@ def test_shortfall_pulls_flows_outward() -> None:
     assert 0.3 < output.shortfall.item() < 0.7
     assert last.bias.grad is not None
     assert last.bias.grad[2].item() < 0, "a step downhill must raise the outward drift"
+
+
+@pytest.mark.parametrize("numbers", [1, 5])
+def test_nothing_reaches_the_answer_but_through_the_flows(numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = EnergyFlow(EnergyConfig(embedding_part_dim=numbers)).eval()
+    carry = model.carrier.forward
+
+    def forgetful(neuron_output_FP: Tensor, part_FC: Tensor, hidden_LFh: Tensor) -> tuple[Tensor, Tensor]:
+        output_F4, hidden_LFh = carry(neuron_output_FP, part_FC, hidden_LFh)
+        return torch.zeros_like(output_F4), torch.zeros_like(hidden_LFh)
+
+    one, other = model(questions(2)).answer_BE
+    assert not torch.allclose(one, other, atol=1e-4)
+    monkeypatch.setattr(model.carrier, "forward", forgetful)
+    one, other = model(questions(2)).answer_BE
+    assert torch.equal(one, other)
 
 
 def test_spawn_slots_that_are_not_in_use_count_for_nothing() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from itertools import chain
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from energy_flow.pairs import BUNDLED_PAIRS, Batch, PairDataset, PairsError, ShuffledBatches, load_pairs, loader
+from energy_flow.pairs import BUNDLED_PAIRS, Batch, PairDataset, Pairs, PairsError, ShuffledBatches, load_pairs, loader
+from energy_flow.split import BUNDLED, HoldOut
 
 
 def numbered_loader(size: int, batch_size: int, seed: int) -> StatefulDataLoader[Batch]:
@@ -93,18 +95,18 @@ def write(path: Path, **tensors: torch.Tensor) -> Path:
     return path
 
 
-def load(path: Path, **settings: int) -> object:
-    return load_pairs(path, **{"embedding_dim": 4, "validation_pairs": 3, "least_training_pairs": 5, **settings})
+def load(path: Path, **settings: object) -> object:
+    return load_pairs(path, **{"embedding_dim": 4, "hold_out": HoldOut(3), "least_training_pairs": 5, **settings})
 
 
 def test_pairs_are_split_by_position_and_have_unit_length(tmp_path: Path) -> None:
     questions, answers = torch.randn(10, 4).half(), torch.randn(10, 4).half()
     pairs = load_pairs(
         write(tmp_path / "mine.safetensors", questions=questions, answers=answers),
-        embedding_dim=4, validation_pairs=3, least_training_pairs=5,
+        embedding_dim=4, hold_out=HoldOut(3), least_training_pairs=5,
     )  # fmt: skip
     assert pairs.question_NE.shape == (7, 4)
-    torch.testing.assert_close(pairs.held_out_answer_NE, torch.nn.functional.normalize(answers[7:].float(), dim=1))
+    torch.testing.assert_close(pairs.validation[1], torch.nn.functional.normalize(answers[7:].float(), dim=1))
     torch.testing.assert_close(pairs.answer_NE.norm(dim=1), torch.ones(7))
 
 
@@ -147,15 +149,19 @@ def test_a_missing_file_and_a_file_that_is_none_are_named(tmp_path: Path) -> Non
 
 def test_the_bundled_pairs_are_as_their_note_says() -> None:
     assert BUNDLED_PAIRS.stat().st_size <= 8_000_000
-    pairs = load_pairs(BUNDLED_PAIRS, embedding_dim=384, validation_pairs=512, least_training_pairs=4608)
-    assert pairs.question_NE.shape == (4608, 384)
+    pairs = bundled()
+    assert len(pairs.validation[0]) == len(pairs.test[0]) == 512
     note = (BUNDLED_PAIRS.parent / "LICENSE-DATA.md").read_text()
     assert "5120" in note
-    assert "4,608" in note
+    assert f"{len(pairs.question_NE):,} pairs" in note
 
 
-def test_no_held_out_embedding_is_also_in_the_training_part() -> None:
-    pairs = load_pairs(BUNDLED_PAIRS, embedding_dim=384, validation_pairs=512, least_training_pairs=4608)
-    training = torch.cat((pairs.question_NE, pairs.answer_NE))
-    held_out = torch.cat((pairs.held_out_question_NE, pairs.held_out_answer_NE))
-    assert (held_out @ training.T).max().item() < 0.9999
+def test_no_bundled_pair_has_a_near_duplicate_in_another_part() -> None:
+    pairs = bundled()
+    sides = [torch.cat(part) for part in ((pairs.question_NE, pairs.answer_NE), pairs.validation, pairs.test)]
+    for one, other in itertools.combinations(sides, 2):
+        assert (one @ other.T).max().item() < 0.9
+
+
+def bundled() -> Pairs:
+    return load_pairs(BUNDLED_PAIRS, embedding_dim=384, hold_out=BUNDLED, least_training_pairs=1000)

@@ -27,6 +27,20 @@ def test_an_embedding_is_read_off_the_surface() -> None:
     assert not torch.allclose(embedding_BE[0], embedding_BE[1])
 
 
+def test_more_numbers_a_cell_make_the_surface_as_many_times_as_wide() -> None:
+    config = EnergyConfig(lattice_width=4, lattice_height=6, embedding_dim=10, embedding_part_dim=3)
+    surface_BS = SurfaceEncoder(config)(torch.randn(5, 10))
+    assert surface_BS.shape == (5, 72)
+    assert SurfaceDecoder(config)(surface_BS).shape == (5, 10)
+
+
+def test_a_fresh_decoder_answers_around_what_it_starts_at() -> None:
+    decoder, mean = SurfaceDecoder(CONFIG), functional.normalize(torch.randn(10), dim=0)
+    decoder.start_at(mean)
+    answer = decoder(torch.randn(2000, 24)).mean(dim=0)
+    assert functional.cosine_similarity(answer, mean, dim=0) > 0.95
+
+
 def test_first_predictions_are_no_longer_than_the_unit_vectors_that_they_are_to_be() -> None:
     surface_BS = functional.normalize(torch.randn(64, 64), dim=1)
     assert SurfaceDecoder(EnergyConfig())(surface_BS).norm(dim=1).max() < 1.0

@@ -205,7 +205,7 @@ def test_shipped_jobs_load() -> None:
     configs = Path(__file__).parents[3] / "configs"
     main = load_job(str(configs / "jobs/energy_flow.yaml"))
     assert main.job.trainer == "energy_flow.energy_trainer:EnergyTrainer"
-    assert main.job.config == {"lattice_width": 8, "lattice_height": 8, "lattice_depth": 8}
+    assert main.job.config == {"lattice_width": 8, "lattice_height": 8, "lattice_depth": 8, "embedding_part_dim": 8}
     assert main.job.seed == 7
     assert main.job.run_dir == "runs/energy_flow"
     assert main.policy == load_policy(configs / "policies/default.yaml")

@@ -107,7 +107,7 @@ def test_the_lines_in_the_documents_load_it(tmp_path: Path, monkeypatch: pytest.
     page = Path(__file__).parents[3] / "docs" / "evaluation.md"
     (lines,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert len([line for line in lines.splitlines() if line]) == 5
-    model = EnergyFlow(EnergyConfig(lattice_width=8, lattice_height=8, lattice_depth=8))
+    model = EnergyFlow(EnergyConfig.preset("small"))
     tensors, _ = tensors_of(model)
     monkeypatch.chdir(tmp_path)
     write_model(Path("model.safetensors"), tensors, ABOUT)

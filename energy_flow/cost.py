@@ -1,0 +1,29 @@
+"""How long a training step will take on a CPU, told from the configuration alone."""
+
+from __future__ import annotations
+
+from energy_flow.config import EnergyConfig
+
+__all__ = ["cpu_seconds", "flow_step_multiplications"]
+
+MULTIPLICATIONS_A_SECOND = 40e9
+"""What one thread of a server CPU does in the matrix products of this model, in float32; measured with the `debug` and
+`experiment` presets."""
+
+
+def flow_step_multiplications(config: EnergyConfig) -> int:
+    """Multiplications to move one flow by one step: neuron, recurrent layers and heads."""
+    hidden, neuron = config.carrier_hidden_size, config.neuron_hidden_dim
+    entering = config.neuron_output_dim + config.embedding_part_dim
+    recurrent = 3 * hidden * (entering + hidden) + (config.carrier_layers - 1) * 6 * hidden * hidden
+    heads = hidden * (hidden // 2) + hidden // 2 + 64 * (hidden + 3)
+    return neuron * (4 + neuron + config.neuron_output_dim) + recurrent + heads
+
+
+def cpu_seconds(config: EnergyConfig, batch_size: int, threads: int) -> float:
+    """Roughly the seconds of a training step: forward once, and twice as much backward.
+
+    Only the flows are counted. A small model takes longer than this, since its steps are bound by the number of calls.
+    """
+    flow_steps = batch_size * config.flow_slots * config.steps
+    return 3 * flow_steps * flow_step_multiplications(config) / (MULTIPLICATIONS_A_SECOND * max(threads, 1))
