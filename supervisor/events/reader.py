@@ -126,7 +126,8 @@ def _check(run_dir: Path) -> None:
     if not there:
         raise InputError(f"{run_dir}: no such run directory: name the folder that the run was given as `run_dir`")
     if not a_run:
-        raise InputError(f"{run_dir}: not a run directory, it has no events/: name the folder of a run")
+        mend = f"name the folder of a run, as `supervisor runs {run_dir}` lists those below it"
+        raise InputError(f"{run_dir}: not a run directory, it has no events/: {mend}")
 
 
 def merged(files: Iterable[EventFile | SparseFile]) -> Iterator[tuple[Event, bool]]:

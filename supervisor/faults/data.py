@@ -11,7 +11,7 @@ from torch import Tensor
 
 from supervisor.faults.model import BatchFault, Fault, InfBatch, NanSample, OutlierBatch
 from supervisor.faults.strike import FaultMisfit
-from supervisor.training.end_of_data import END, draw
+from supervisor.training.passed_on import PassedOn
 from supervisor.training.tree import clone, tensors_in
 
 __all__ = ["SpoiledData"]
@@ -67,16 +67,14 @@ class SpoiledData:
 
     def __iter__(self) -> Iterator[Any]:
         # Begun now and not at the first batch: a cursor that goes back sets the generators just before this call.
-        return self._spoiled(iter(self._data))
+        return PassedOn(iter(self._data), self._spoiled)
 
-    def _spoiled(self, batches: Iterator[Any]) -> Iterator[Any]:
-        # Not by a loop, which would take a row's StopIteration for the end.
-        while (batch := draw(batches)) is not END:
-            number = self._drawn()
-            if self._row_faults and not all(bool(tensor.isfinite().all()) for tensor in _floating(batch)):
-                # The loader hands on values without row numbers: of several row faults the first is named.
-                self._bad.add((self._row_faults[0][0], number))
-            yield self._with_batch_faults(batch, number)
+    def _spoiled(self, batch: Any) -> Any:
+        number = self._drawn()
+        if self._row_faults and not all(bool(tensor.isfinite().all()) for tensor in _floating(batch)):
+            # The loader hands on values without row numbers: of several row faults the first is named.
+            self._bad.add((self._row_faults[0][0], number))
+        return self._with_batch_faults(batch, number)
 
     def _with_batch_faults(self, batch: Any, number: int) -> Any:
         bad = [(index, fault) for index, fault in self._batch_faults if fault.covers(index, number)]

@@ -32,7 +32,11 @@ class RedrawMethod(enum.StrEnum):
 
 
 class SkipBatchRung(LimitedRung):
-    """Discard the flagged batch and go on with the next one. Costs one batch."""
+    """Discard the flagged batch and go on with the next one. Costs one batch.
+
+    Where `experiments` find that the data are bad and the state is sound, neither `attempts` nor `limit` count, but
+    `experiments.bad_data`.
+    """
 
     action: Literal[ActionName.SKIP_BATCH] = ActionName.SKIP_BATCH
     attempts: Count = 3

@@ -67,7 +67,10 @@ class DataPass:
             bad += [_outside(name, each) for each in found if each.row not in known]
             known.update(_name_of(row) for row in bad)
         if self._reader.ended_by is not None:
-            usual.append(f"the data ended with {told(self._reader.ended_by)}: what comes behind was not looked at")
+            usual.append(
+                f"the data ended with {told(self._reader.ended_by)}: what comes behind was not looked at, and a run "
+                "ends there if it comes again"
+            )
         sizes = self._reader.batch_sizes
         order = sorted(bad[:MOST_NAMED], key=lambda row: (row.batch or 0, row.position or 0, str(row.index).zfill(20)))
         return DataCheck(

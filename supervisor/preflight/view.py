@@ -33,13 +33,13 @@ def render_preflight(found: Preflight) -> list[str]:
     if found.data is not None:
         lines += _data(found.data)
     if found.quarantine is not None:
-        lines.append(_line("quarantine", f"{found.quarantine}: {found.quarantined:,} rows, each with its reason"))
+        lines.append(_line("quarantine", f"{found.quarantine}: {_rows(found.quarantined)}"))
         lines.append(_line("", "name it in the job as `quarantine`, relative to the job file, and they are left out"))
     elif found.data is not None and found.data.bad_rows:
         lines.append(_line("quarantine", "no list was written: the data do not tell the indices of these rows"))
     lines += [_line("warning", text) for text in found.warnings]
     if not found.problems:
-        lines.append("the job can run" + (", with the warnings above" if _warned(found) else ""))
+        lines.append(f"the job can run{_but(found)}")
     return lines
 
 
@@ -123,8 +123,14 @@ def _name(row: BadRow) -> str:
     return f"batch {row.batch}" + ("" if row.position is None else f", position {row.position}")
 
 
-def _warned(found: Preflight) -> bool:
-    return bool(found.warnings) or (found.data is not None and bool(found.data.bad_rows))
+def _but(found: Preflight) -> str:
+    if found.warnings:
+        return ", with the warnings above"
+    return ", with the bad rows above" if found.data is not None and found.data.bad_rows else ""
+
+
+def _rows(count: int) -> str:
+    return "1 row, with its reason" if count == 1 else f"{count:,} rows, each with its reason"
 
 
 def _line(head: str, text: str) -> str:

@@ -17,7 +17,7 @@ ALIKE_AT_START = 2
 """So many workers in a row that end themselves alike before their first step are no accident."""
 
 ALIKE = 3
-"""So many deaths in a row at one update, or before the first one of the run, are none."""
+"""So many deaths in a row at one update, or before the first one of the run, are no accident."""
 
 _TRACEBACK = "Traceback (most recent call last):"
 
@@ -76,8 +76,10 @@ class SameDeaths:
         self._deaths.append(death)
         if (raised is not None or _ended_itself(end)) and self._is_the_program(pulse, raised, got_on=got_on):
             return ExitCode.BAD_INPUT, _told_silent(end, pulse) if raised is None else _told(raised, pulse)
-        if len(self._deaths) >= ALIKE and (did_a_step or not (self._stepped or got_on)):
-            return ExitCode.RESTARTS_SPENT, _what_it_was(end, raised, step)
+        further = self._stepped or got_on
+        if len(self._deaths) >= ALIKE and (did_a_step or not further or _raised_at_a_batch(pulse, raised)):
+            first = "before its first step" if further else "before the first step of the run"
+            return ExitCode.RESTARTS_SPENT, _what_it_was(end, raised, f"after step {step}" if did_a_step else first)
         return None
 
     def begin_anew(self) -> None:
@@ -141,11 +143,19 @@ def _when(pulse: Pulse) -> str:
     return "while the trainer was built" if pulse.phase is Phase.STARTING else "before the first step was done"
 
 
-def _what_it_was(end: WorkerEnd, raised: Raised | None, step: int | None) -> str:
+def _raised_at_a_batch(pulse: Pulse, raised: Raised | None) -> bool:
+    """Whether the training of a worker raised before its first step: a checkpoint of that very step leads back to it.
+
+    A kill says nothing there, for whoever kills workers at random does it while they start, too; nor does the death of
+    a loader's process.
+    """
+    return raised is not None and pulse.phase is Phase.TRAINING and not dead_loader_processes(raised.said)
+
+
+def _what_it_was(end: WorkerEnd, raised: Raised | None, where: str) -> str:
     how = end.how
     if end.classification is ExitClassification.OUT_OF_MEMORY:
         how = f"{how}, by the kernel for want of memory"
-    where = "before the first step of the run" if step is None else f"after step {step}"
     last = raised.said if raised is not None else (end.reason or "").splitlines()[-1:]
     why = f"; last: {last if isinstance(last, str) else last[0]}" if last else ""
     frame = frame_at_fault(end.reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from supervisor.events.incident_file import IncidentFile
 from supervisor.records import ActionName, Cause, CauseKind, Outcome, SignalName
@@ -24,7 +24,13 @@ _NO_REPLAY = "(`replay`)"
 _NOT_LOOKED_INTO = "which was not looked into"
 
 
-def advice(record: IncidentFile, *, of_job: bool = True, diagnosed: bool | None = None) -> tuple[str, ...]:
+def advice(
+    record: IncidentFile,
+    *,
+    of_job: bool = True,
+    diagnosed: bool | None = None,
+    left_out: Collection[int | str] | None = None,
+) -> tuple[str, ...]:
     """What to do about an incident, most useful first; each line is a whole sentence.
 
     It claims no more than the diagnosis found, and follows what that blames: where the data are at fault, nothing is
@@ -34,9 +40,11 @@ def advice(record: IncidentFile, *, of_job: bool = True, diagnosed: bool | None 
         record: the incident.
         of_job: whether the run was started from a job file, and not by a guard in a loop of one's own.
         diagnosed: whether its policy has the diagnosis on; None where that is not known.
+        left_out: the rows that the run has left out for it; None where that is not known.
     """
     can_replay = of_job and record.bundle is not None and bool(record.bundle.batch and record.bundle.state)
-    lines = [*_by_cause(record, can_replay=can_replay, diagnosed=diagnosed), *_not_looked_into(record)]
+    lines = [*_by_cause(record, can_replay=can_replay, diagnosed=diagnosed, left_out=left_out)]
+    lines += _not_looked_into(record)
     lines += (_make_lasting(row.cure) for row in record.cures if row.chosen)
     data = any(cause.kind is CauseKind.BAD_INPUT or cause.earlier_batch_healthy for cause in _causes(record))
     if SignalName.DIVERGENCE in record.signals and record.cured_by is not ActionName.LOWER_LR and not data:
@@ -96,7 +104,9 @@ def _causes(record: IncidentFile) -> tuple[Cause, ...]:
     return () if record.cause is None else (record.cause, *record.later_causes)
 
 
-def _by_cause(record: IncidentFile, *, can_replay: bool, diagnosed: bool | None) -> Iterable[str]:
+def _by_cause(
+    record: IncidentFile, *, can_replay: bool, diagnosed: bool | None, left_out: Collection[int | str] | None
+) -> Iterable[str]:
     cause = record.cause
     traced = "; the traceback is in incident.json" if record.traceback else ""
     if cause is None and SignalName.STEP_EXCEPTION in record.signals:
@@ -127,10 +137,10 @@ def _by_cause(record: IncidentFile, *, can_replay: bool, diagnosed: bool | None)
             )
         return
     if cause.kind is not CauseKind.BAD_INPUT and any(each.kind is CauseKind.BAD_INPUT for each in record.later_causes):
-        yield from _bad_input(record)
+        yield from _bad_input(record, left_out)
     match cause.kind:
         case CauseKind.BAD_INPUT:
-            yield from _bad_input(record)
+            yield from _bad_input(record, left_out)
         case CauseKind.EXCEPTION:
             named, at = f"the {cause.exception_type or 'exception'}", cause.where or raised_at(record.traceback)
             yield _mend_exception(named, at, cause.explanation, traced)
@@ -162,16 +172,22 @@ def _not_looked_into(record: IncidentFile) -> Iterable[str]:
         )
 
 
-def _bad_input(record: IncidentFile) -> Iterable[str]:
+def _bad_input(record: IncidentFile, left_out: Collection[int | str] | None) -> Iterable[str]:
     """What the data of all its updates are, rows first."""
     causes = [cause for cause in _causes(record) if cause.kind is CauseKind.BAD_INPUT]
     rows = [*dict.fromkeys(row for cause in causes for row in cause.dataset_indices)]
     if rows:
         yield f"Clean or leave out {'row' if len(rows) == 1 else 'rows'} {_some(rows)} of the data set."
-        yield (
-            "quarantine.jsonl in the run directory lists such rows: `quarantine: path/to/quarantine.jsonl` in the next "
-            "job leaves them out from the start."
-        )
+        if left_out is None or any(row in left_out for row in rows):
+            yield (
+                "quarantine.jsonl in the run directory lists such rows: `quarantine: path/to/quarantine.jsonl` in the "
+                "next job leaves them out from the start."
+            )
+        else:
+            yield (
+                'This run goes on with them. To leave them out, write a file with a line {"index": ROW} for each, and '
+                "name it as `quarantine` in the next job."
+            )
     without = [cause for cause in causes if not cause.dataset_indices]
     for cause in without[:_MOST_NAMED]:
         held = cause is record.cause and record.bundle is not None and record.bundle.batch is not None

@@ -92,6 +92,6 @@ def _how_it_went(status: Status, layout: RunLayout, clock: Clock) -> str:
     else:
         ago = None if status.updated is None else duration((clock.now() - status.updated).total_seconds())
         how = "ended without a word" + ("" if ago is None else f" (last event {ago} ago)")
-    resume = "--resume" if layout.of_job else "Guard(..., resume=True)"
+    resume = f"supervisor resume {layout.root}" if layout.of_job else "Guard(..., resume=True)"
     there = any(layout.checkpoints.glob("step-*"))
     return f"{how}; " + (f"go on with {resume}" if there else "there is no checkpoint to go on from")

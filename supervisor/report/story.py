@@ -184,15 +184,16 @@ class _OfRun:
 def _story(folder: Path, number: int, about: _OfRun) -> Story:
     record, events = _read(folder / INCIDENT_FILE, IncidentFile), about.told.happened.get(number, [])
     rows = [row for event in events if isinstance(event, schema.QuarantinedEvent) for row in event.dataset_indices]
+    left_out = tuple(row for row in dict.fromkeys(rows) if row in about.left_out)
     return Story(
         record=record,
         folder=folder,
         opened_at=next((event.time for event in events if isinstance(event, schema.IncidentOpenedEvent)), None),
         taken=tuple(_taken(events)),
-        advice=advice(record, of_job=about.of_job, diagnosed=about.diagnosed),
+        advice=advice(record, of_job=about.of_job, diagnosed=about.diagnosed, left_out=left_out),
         of_job=about.of_job,
         diagnosed=about.diagnosed,
-        left_out=tuple(row for row in dict.fromkeys(rows) if row in about.left_out),
+        left_out=left_out,
         undone=about.told.undone(number) if record.outcome is Outcome.OPEN else None,
     )
 

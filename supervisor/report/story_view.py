@@ -268,7 +268,7 @@ def _shared_advice(incidents: tuple[Story, ...]) -> Iterator[str]:
     for line in dict.fromkeys(line for story in incidents for line in story.advice):
         numbers = [str(story.record.id) for story in incidents if line in story.advice]
         shown = ", ".join(numbers[:6]) + (" and more" if len(numbers) > 6 else "")
-        yield f"- (incident {shown}) {line}"
+        yield f"- ({'incident' if len(numbers) == 1 else 'incidents'} {shown}) {line}"
 
 
 def _at_most(lines: list[str]) -> list[str]:

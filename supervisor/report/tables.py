@@ -12,6 +12,7 @@ from rich.text import Text
 
 from supervisor.display import shortened
 from supervisor.events.schema import RunStatus, RunSummary
+from supervisor.events.step_line import counted
 from supervisor.events.time_account import TimeAccount
 from supervisor.records import ActionName, SignalName
 from supervisor.report.durations import duration, told_account
@@ -177,7 +178,7 @@ def _sums(summary: RunSummary, run_dir: Path | None) -> Table:
     return _facts(
         {
             "steps": f"{summary.steps}: {summary.applied_steps} applied",
-            "skipped": f"{summary.skipped_steps} flagged updates discarded",
+            "skipped": f"{counted(summary.skipped_steps, 'flagged update')} discarded",
             **_bad_batches(summary),
             "incidents": str(summary.incidents),
             "cures in force": ", ".join(summary.cures) or None,

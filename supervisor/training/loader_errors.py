@@ -16,6 +16,7 @@ from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from supervisor.errors import said_by, text_of, traceback_of
 from supervisor.training.end_of_data import NotTheEnd
+from supervisor.training.passed_on import source_of
 from supervisor.training.user_code import is_users, user_frame
 
 __all__ = [
@@ -129,7 +130,8 @@ def goes_on(iterator: Iterator[Any], error: BaseException) -> bool:
     what it raised, and so has a sampler; a process that could not begin (`worker_init_fn`) raises for ever; of other
     iterators nobody knows.
     """
-    rows = isinstance(iterator, _BaseDataLoaderIter) and not isinstance(iterator._dataset, IterableDataset)
+    loader = source_of(iterator)
+    rows = isinstance(loader, _BaseDataLoaderIter) and not isinstance(loader._dataset, IterableDataset)
     return rows and any(_is_fetch(file, function) for file, function in _functions(error))
 
 

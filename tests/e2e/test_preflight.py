@@ -31,7 +31,7 @@ def test_bad_rows_are_found_listed_and_never_met(tmp_path: Path, workers: int) -
     assert "row 5: ValueError: row 5 is torn (" in done.stdout
     assert "row 17: tensor 0: nan in column 2" in done.stdout
     assert "row 77: tensor 0, column " in done.stdout
-    assert done.stdout.endswith("the job can run, with the warnings above\n")
+    assert done.stdout.endswith("the job can run, with the bad rows above\n")
     # In a pipe there is neither a bar nor a colour, and nothing is left but the list.
     assert (done.stderr, "\x1b" in done.stdout) == ("", False)
     assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {

@@ -42,7 +42,7 @@ def test_a_run_whose_parent_was_killed_is_dead_and_whoever_follows_it_is_let_go(
     assert not any(json.loads(line)["event"] == "run_finished" for line in lines)
     dead = state_of(folder)
     assert dead["state"] == "dead"
-    assert "go on with --resume" in str(dead["reason"])
+    assert "go on with supervisor resume " in str(dead["reason"])
     assert healthy(folder) == 1
 
     open_gate(folder)

@@ -16,6 +16,8 @@ from supervisor.errors import InputError
 from supervisor.faults.data import SpoiledData
 from supervisor.faults.model import InfBatch, NanBatch, NanGradient, NanSample, OutlierBatch
 from supervisor.testing.tiny import tiny_batches
+from supervisor.training.bad_rows import BadSamples
+from supervisor.training.data_cursor import DataCursor
 
 BATCHES = tiny_batches(6)
 
@@ -151,6 +153,25 @@ def test_a_row_is_met_in_the_batches_that_hold_it() -> None:
 def test_rows_that_are_not_there_are_refused(data: Any, pattern: str) -> None:
     with pytest.raises(InputError, match=pattern):
         SpoiledData(data, (NanSample(rows=(2, 6)),), lambda: 0)
+
+
+def test_a_row_that_raises_is_told_of_as_without_faults_and_the_batches_go_on() -> None:
+    class Torn(Rows):
+        def __getitem__(self, index: int) -> Tensor:
+            if index == 3:
+                raise OSError("row 3 is torn")
+            return super().__getitem__(index)
+
+    drawn = 0
+    cursor = DataCursor(SpoiledData(DataLoader(Torn(), batch_size=2), (NanBatch(at_batch=2),), lambda: drawn))
+    cursor.next()
+    drawn = 1
+    with pytest.raises(BadSamples, match="row 3 is torn") as caught:
+        cursor.next()
+    assert caught.value.again.rows == (3,)
+    drawn = 2
+    assert cursor.next()[0].isnan().all()
+    assert cursor.batch_number == 3
 
 
 def test_what_else_the_data_can_do_they_still_can() -> None:

@@ -68,8 +68,13 @@ def test_bad_rows_are_named_up_to_a_few_and_the_list_says_how_to_be_used() -> No
         "              tensor 1: as the data are",
         "  quarantine  q.jsonl: 7 rows, each with its reason",
         "              name it in the job as `quarantine`, relative to the job file, and they are left out",
-        "the job can run, with the warnings above",
+        "the job can run, with the bad rows above",
     ]
+
+
+def test_a_list_of_one_row_is_told_as_one() -> None:
+    lines = render_preflight(WHOLE.model_copy(update={"quarantine": "q.jsonl", "quarantined": 1}))
+    assert "  quarantine  q.jsonl: 1 row, with its reason" in lines
 
 
 def test_rows_without_an_index_are_named_by_their_batch_and_no_list_can_be_written() -> None:

@@ -195,6 +195,16 @@ class TestADeath:
         assert codes(*[killed()] * 5, got_on=True, resume=True) == [None] * 5
         assert codes(killed(at(3)), *[killed()] * 5) == [None] * 6
 
+    def test_but_an_exception_there_comes_again_where_a_checkpoint_leads_back_to_its_batch(self) -> None:
+        first = raised(FIRST_STEP)
+        assert codes(raised(at(50)), first, first, first, got_on=True) == [None, None, None, ExitCode.RESTARTS_SPENT]
+        deaths = SameDeaths(resume=True)
+        told = [deaths.judge(first, got_on=True) for _ in range(3)][-1]
+        assert told is not None
+        assert told[1].startswith("the worker died 3 times in a row before its first step (exit code 1), with nothing")
+        loader = raised(FIRST_STEP, said="RuntimeError: DataLoader worker (pid(s) 17) exited unexpectedly")
+        assert codes(*[loader] * 5, got_on=True) == [None] * 5
+
     def test_it_is_told_how_and_where(self) -> None:
         deaths = SameDeaths()
         told = [deaths.judge(killed(at(40), Kind.OUT_OF_MEMORY), got_on=True) for _ in range(3)][-1]

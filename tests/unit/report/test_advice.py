@@ -63,6 +63,9 @@ class TestData:
         rows = advice(record(CauseKind.BAD_INPUT, samples=(1,), dataset_indices=(40, 41)))
         assert rows[0] == "Clean or leave out rows 40, 41 of the data set."
         assert "quarantine.jsonl" in rows[1]
+        assert advice(record(CauseKind.BAD_INPUT, dataset_indices=(40, 41)), left_out=(41,))[1] == rows[1]
+        kept = advice(record(CauseKind.BAD_INPUT, dataset_indices=(40, 41)), left_out=())
+        assert kept[1].startswith("This run goes on with them. To leave them out, write a file")
         place = record(CauseKind.BAD_INPUT, samples=(1, 3), batch_number=12)
         assert advice(place) == ("Look at sample 1, 3 of batch 12: batch.pt holds it.",)
         without = place.model_copy(update={"bundle": None})

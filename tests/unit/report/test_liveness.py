@@ -44,7 +44,7 @@ class TestAProcessThatIsGone:
         (layout.checkpoints / "step-00000010").mkdir(parents=True)
         assert read_status(run.run_dir, run.clock).reason == said + "go on with Guard(..., resume=True)"
         layout.job.touch()
-        assert read_status(run.run_dir, run.clock).reason == said + "go on with --resume"
+        assert read_status(run.run_dir, run.clock).reason == said + f"go on with supervisor resume {run.run_dir}"
         run.at(300, run.finished())
         assert read_status(run.run_dir, run.clock).state is RunState.FINISHED
 

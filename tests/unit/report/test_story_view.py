@@ -174,7 +174,7 @@ def test_a_run_in_short_with_each_advice_once():
     ]
     assert lines[-5:] == [
         "What to change",
-        "  - (incident 1, 2) Clean row 4.",
+        "  - (incidents 1, 2) Clean row 4.",
         "  - (process-1) Wait longer.",
         "",
         "The whole of one: supervisor explain run 1",
