@@ -5,16 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import torch
+import yaml
 from torch import Tensor, nn
 
 from energy_flow.cells import CarrierCell, make_cell
 from energy_flow.config import CellName, EnergyConfig
 from energy_flow.model import EnergyFlow
 
-__all__ = ["CELLS", "TIMES", "Plan", "fresh_cell", "fresh_model", "inputs_of", "number", "scale", "table", "worst"]
+__all__ = [
+    "CELLS",
+    "TIMES",
+    "Plan",
+    "fresh_cell",
+    "fresh_model",
+    "inputs_of",
+    "job_config",
+    "number",
+    "scale",
+    "table",
+    "worst",
+]
+
+ROOT = Path(__file__).resolve().parents[2]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -47,6 +63,12 @@ class Plan:
 
 
 QUICK = Plan(seeds=1, rounds=3, flow_steps=6, flows=128, training_steps=6, rehearsal_steps=60, quick=True)
+
+
+def job_config(name: CellName) -> dict[str, Any]:
+    """The config of the default job, with this cell."""
+    job = yaml.safe_load((ROOT / "configs" / "jobs" / "energy_flow.yaml").read_text(encoding="utf-8"))
+    return {**job["config"], "carrier_cell": name}
 
 
 def fresh_cell(name: CellName, seed: int, times: float = 1.0, **config: Any) -> CarrierCell:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.cell_study.common import CELLS, Plan, fresh_cell, inputs_of, table
+from benchmarks.cell_study.common import CELLS, Plan, fresh_cell, inputs_of, job_config, table
 from energy_flow.config import CellName
 from energy_flow.energy_trainer import EnergyTrainer
 
@@ -71,7 +71,7 @@ def kept_for_backward(forward: Callable[[], Tensor]) -> int:
 
 
 def _trainer(name: CellName) -> EnergyTrainer:
-    return EnergyTrainer.from_config({"carrier_cell": name}, seed=0, steps=1500)
+    return EnergyTrainer.from_config(job_config(name), seed=0, steps=1500)
 
 
 def _kept(name: CellName) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.cell_study.common import CELLS, TIMES, Plan, fresh_model, number, scale, table
+from benchmarks.cell_study.common import CELLS, TIMES, Plan, fresh_model, job_config, number, scale, table
 from benchmarks.cell_study.cost import kept_for_backward
 from energy_flow.config import CellName
 from energy_flow.energy_trainer import EnergyTrainer
@@ -131,7 +131,7 @@ def large_weights(plan: Plan) -> list[str]:
 def _trained(name: CellName, times: float, seed: int, steps: int) -> tuple[int, float]:
     """Incidents and held-out squared error."""
     torch.manual_seed(seed)
-    trainer = EnergyTrainer.from_config({"carrier_cell": name}, seed=seed, steps=steps)
+    trainer = EnergyTrainer.from_config(job_config(name), seed=seed, steps=steps)
     scale(trainer.model.carrier.cell, times)
     guard = Guard(
         model=trainer.model,
