@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from torch.utils.data import get_worker_info
 
+from supervisor.training.row_names import row_name
+
 __all__ = ["LeftOut", "Note", "NotedRows", "Noting", "note_reading", "note_rows_of", "rows_of"]
 
 
@@ -133,7 +135,7 @@ class NotedRows:
 
     def _get_several(self, indices: Sequence[Any]) -> Any:
         self._refuse(indices)
-        if self._one_by_one and any(index in self._one_by_one for index in indices):
+        if self._one_by_one and any(row_name(index) in self._one_by_one for index in indices):
             return [self._read_several([index])[0] for index in indices]
         return self._read_several(indices)
 
@@ -147,8 +149,8 @@ class NotedRows:
     def _refuse(self, indices: Sequence[Any]) -> None:
         if self._never:
             for index in indices:
-                if index in self._never:
-                    raise LeftOut(f"row {index} is left out")
+                if row_name(index) in self._never:
+                    raise LeftOut(f"row {row_name(index)} is left out")
 
 
 def _note() -> Note | None:
