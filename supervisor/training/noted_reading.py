@@ -15,6 +15,10 @@ from supervisor.training.row_names import row_name
 
 __all__ = ["LeftOut", "Note", "NotedRows", "Noting", "note_reading", "note_rows_of", "rows_of"]
 
+ENDS_NO_PROCESS = (Exception, KeyboardInterrupt)
+"""What a row raises is answered, and Ctrl-C is not the row's; anything else, `sys.exit` most often, is as deadly as
+`os._exit`: the note stays."""
+
 
 class Note(Protocol):
     """Says to whoever looks, also when this process is gone, which rows it is reading."""
@@ -129,9 +133,12 @@ class NotedRows:
         self._refuse([index])
         self._note.begin(index)
         try:
-            return self._dataset[index]
-        finally:
+            row = self._dataset[index]
+        except ENDS_NO_PROCESS:
             self._note.end()
+            raise
+        self._note.end()
+        return row
 
     def _get_several(self, indices: Sequence[Any]) -> Any:
         self._refuse(indices)
@@ -142,9 +149,12 @@ class NotedRows:
     def _read_several(self, indices: Sequence[Any]) -> Any:
         self._note.begin_several(indices)
         try:
-            return self._dataset.__getitems__(indices)
-        finally:
+            rows = self._dataset.__getitems__(indices)
+        except ENDS_NO_PROCESS:
             self._note.end()
+            raise
+        self._note.end()
+        return rows
 
     def _refuse(self, indices: Sequence[Any]) -> None:
         if self._never:
