@@ -36,7 +36,8 @@ def read_events(run_dir: Path, *, with_void: bool = False, named: str | None = N
         named: only events of this name; other lines are not looked into.
 
     Raises:
-        InputError: there is no run here (at once), or a line before the last is no event (when it is met).
+        InputError: there is no run here (at once), a file cannot be read, or a line before its last is no event (when
+            it is met).
     """
     _check(run_dir)
     files = [EventFile(path, with_void=with_void, named=named) for path in RunLayout(run_dir).event_files()]
@@ -132,7 +133,15 @@ def _check(run_dir: Path) -> None:
 
 def merged(files: Iterable[EventFile | SparseFile]) -> Iterator[tuple[Event, bool]]:
     """What the files hold from where each was read to, in order, with whether it is void."""
-    return heapq.merge(*(file.marked() for file in files), key=_place)
+    return heapq.merge(*map(_marked, files), key=_place)
+
+
+def _marked(file: EventFile | SparseFile) -> Iterator[tuple[Event, bool]]:
+    try:
+        yield from file.marked()
+    except OSError as error:
+        mend = "restore it, or get the right to read it"
+        raise InputError(f"{file.path}: cannot be read ({error.strerror}): {mend}") from error
 
 
 def _place(marked: tuple[Event, bool]) -> tuple[int, int, float]:

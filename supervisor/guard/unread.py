@@ -74,8 +74,10 @@ def _cause(bad: BadSamples, attempt: Attempt, *, certain: bool) -> Cause:
     raised = f"the data set raised {told.message}{at}"
     named = bool(again.bad) and (not again.all_raise or (certain and len(again.bad) == 1))
     if named:
-        rows = f"row {again.rows[0]}" if len(again.rows) == 1 else f"rows {', '.join(map(str, again.rows))}"
-        why = f"{raised}, for {rows}"
+        what, which = ("row", again.rows) if again.rows else ("sample", again.bad)
+        several = "s" if len(which) > 1 else ""
+        why = f"{raised}, for {what}{several} {', '.join(map(str, which))}"
+        why += "" if again.rows else " of the batch"
     elif again.all_raise:
         why = f"{raised}, and so it does for every row of the batch"
     elif again.batch is not NOTHING_LEFT or again.taken:

@@ -35,6 +35,7 @@ from supervisor.tracebacks import users_frame
 from supervisor.training.data_indices import loader_of_rows
 from supervisor.training.end_of_data import raise_at_the_source
 from supervisor.training.samples import sample_count
+from supervisor.training.sendable_errors import send_every_error
 from supervisor.training.trainer import Trainer
 
 __all__ = ["JobTrial", "main"]
@@ -109,6 +110,7 @@ class JobTrial:
         # Before the working directory comes onto the import path.
         refuse_shadows(Path.cwd())
         raise_at_the_source()
+        send_every_error()
         started = self._clock.monotonic()
         try:
             trainer = ready_trainer(self._spec.worker.job, self._spec.worker.origins, device)

@@ -11,6 +11,7 @@ from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler, def
 
 from supervisor.training.data_indices import indices_in, loader_of_rows
 from supervisor.training.end_of_data import END, begun, draw
+from supervisor.training.row_names import row_name
 from supervisor.training.samples import sample_count
 from supervisor.training.tree import tensors
 
@@ -29,7 +30,8 @@ class RowName:
     Attributes:
         index: its index in the data set, None where that is not known.
         batch: number of its batch in the pass, from 0, where the index is not known.
-        position: its place in that batch, from 0; None for the whole batch.
+        position: its place in that batch, from 0; None for the whole batch. Without a batch, its place among the rows
+            that the sampler asks for, by keys that are neither numbers nor text.
     """
 
     index: int | str | None = None
@@ -85,39 +87,39 @@ class RowReader:
         self._block = max(1, min(BLOCK, getattr(loader, "batch_size", None) or BLOCK))
         left_out = frozenset(without)
         drawn, self.batch_sizes = _rows_drawn(loader)
-        self._indices: Sequence[Any] = [each for each in drawn if each not in left_out] if left_out else drawn
+        self._indices: Sequence[Any] = [each for each in drawn if row_name(each) not in left_out] if left_out else drawn
         self.total: int | None = len(self._indices)
 
     def read(self, most: int | None) -> Iterator[Read]:
         """So many rows, spread evenly over all of them; all of them with None."""
-        indices, total = self._indices, len(self._indices)
+        total = len(self._indices)
         count = total if most is None else min(most, total)
         for start in range(0, count, self._block):
-            places = range(start, min(start + self._block, count))
-            yield from self._read([indices[place * total // count] for place in places])
+            yield from self._read([place * total // count for place in range(start, min(start + self._block, count))])
         self.complete = count == total
 
-    def _read(self, indices: list[Any]) -> Iterator[Read]:
-        names = [RowName(index) for index in indices]
+    def _read(self, places: list[int]) -> Iterator[Read]:
+        indices = [self._indices[place] for place in places]
+        names = [_named(index, place) for index, place in zip(indices, places, strict=True)]
         try:
             batch = self._fetch(indices)
         except Exception as error:  # noqa: BLE001  (whatever the user's data set raises)
             if len(indices) == 1:
                 yield Read(names, error=error)
                 return
-            yield from self._one_by_one(indices, error)
+            yield from self._one_by_one(places, error)
             return
         if sample_count(batch) == len(indices):
             yield Read(names, batch)
         elif len(indices) == 1:
             yield Read(names, batch, apart=False)
         else:
-            for index in indices:
-                yield from self._read([index])
+            for place in places:
+                yield from self._read([place])
 
-    def _one_by_one(self, indices: list[Any], together: Exception) -> Iterator[Read]:
+    def _one_by_one(self, places: list[int], together: Exception) -> Iterator[Read]:
         """Each row by itself; where none raises, those of another shape than most are why they cannot be stacked."""
-        read = [each for index in indices for each in self._read([index])]
+        read = [each for place in places for each in self._read([place])]
         if self._stacks and all(each.error is None for each in read):
             shapes = [_shapes(each.batch) for each in read]
             usual = max(shapes, key=shapes.count)
@@ -218,6 +220,11 @@ def reader_of(data: Any, without: Iterable[Any] = (), needed: int | None = None)
     return BatchReader(data, needed) if loader is None else RowReader(loader, without)
 
 
+def _named(index: Any, place: int) -> RowName:
+    name = row_name(index)
+    return RowName(position=place) if name is None else RowName(name)
+
+
 def _rows_drawn(loader: Any) -> tuple[Sequence[Any], set[int]]:
     """The rows that the loader's samplers ask for in an epoch, and the numbers of rows that its batches have.
 
@@ -228,12 +235,14 @@ def _rows_drawn(loader: Any) -> tuple[Sequence[Any], set[int]]:
         whole, rest = divmod(len(batches.sampler), batches.batch_size)
         sizes = ({batches.batch_size} if whole else set()) | ({rest} if rest and not batches.drop_last else set())
         return range(len(loader.dataset)), sizes
-    found: dict[Any, None] = {}
+    found: dict[Any, Any] = {}
     sizes = set()
     for indices in itertools.islice(iter(batches), _length(batches) or MOST_DRAWN):
-        found.update(dict.fromkeys(indices))
+        # Keys that are neither numbers nor text may not be hashable, and stay what they are.
+        named = [(row_name(index), index) for index in indices]
+        found.update((id(index), index) if name is None else ((name,), index) for name, index in named)
         sizes.add(len(indices))
-    rows = list(found)
+    rows = list(found.values())
     return sorted(rows) if all(isinstance(each, int) for each in rows) else rows, sizes
 
 

@@ -29,7 +29,8 @@ class BadRow(RecordModel):
         fault: what is wrong.
         index: its index in the data set, None where that is not known; then
         batch: the number of its batch in the pass, from 0, and
-        position: its place in that batch, None for the whole batch.
+        position: its place in that batch, None for the whole batch; without a batch, its place among the rows that the
+            sampler asks for.
         what: what was found, in words.
     """
 

@@ -120,6 +120,8 @@ def _sampled(data: DataCheck) -> str:
 def _name(row: BadRow) -> str:
     if row.index is not None:
         return f"row {row.index}"
+    if row.batch is None:
+        return f"row number {row.position} of those that the sampler asks for, from 0"
     return f"batch {row.batch}" + ("" if row.position is None else f", position {row.position}")
 
 

@@ -10,6 +10,7 @@ from supervisor.training.end_of_data import END, draw
 from supervisor.training.loader_errors import DataFault, LoaderError, fault_of, is_dead_loader
 from supervisor.training.noted_reading import rows_of
 from supervisor.training.rng import preserved_rng
+from supervisor.training.row_names import row_name, row_names
 
 __all__ = ["NOTHING_LEFT", "BadSamples", "ReadAgain", "read_again", "read_past"]
 
@@ -25,7 +26,7 @@ class ReadAgain:
         batch: what is left of it, `NOTHING_LEFT` where that is nothing, or cannot be made.
         kept: indices of the rows in it; None where they are not known.
         bad: positions, in the batch as it was to be, of the rows that raise by themselves, or do not fit the others.
-        rows: their indices in the data set.
+        rows: their indices in the data set; none where one has no name in a record.
         all_raise: whether every row raises, so that none of them is likely to be at fault.
         explained: whether rows that are left out already are all that is at fault.
         taken: whether what is left of it was drawn for an experiment, and comes by itself.
@@ -67,13 +68,13 @@ def read_again(loader: Any, indices: Sequence[Any] | None, left_out: Collection[
 
     Args:
         loader: a loader over a data set of rows.
-        indices: of the rows, None where they are not known: nothing can be found then.
+        indices: of the rows, as the sampler gave them; None where they are not known: nothing can be found then.
         left_out: indices of rows that are left out already; they are not asked for.
     """
     if indices is None or not callable(getattr(loader, "collate_fn", None)):
         return ReadAgain()
     dataset = rows_of(loader.dataset)
-    asked = [position for position, index in enumerate(indices) if index not in left_out]
+    asked = [position for position, index in enumerate(indices) if row_name(index) not in left_out]
     items: dict[int, Any] = {}
     with preserved_rng():
         for position in asked:
@@ -89,8 +90,8 @@ def read_again(loader: Any, indices: Sequence[Any] | None, left_out: Collection[
             bad = _misfits(loader, items)
             items = {position: item for position, item in items.items() if position not in bad}
             batch = _collated(loader, items) if bad else batch
-    kept = [indices[position] for position in items]
-    rows = tuple(indices[position] for position in bad)
+    kept = row_names(indices[position] for position in items)
+    rows = tuple(row_names(indices[position] for position in bad) or ())
     all_raise = bool(asked) and len(bad) == len(asked)
     explained = not bad and len(asked) < len(indices) and (batch is not NOTHING_LEFT or not asked)
     return ReadAgain(batch, kept, tuple(bad), rows, all_raise, explained)

@@ -173,7 +173,7 @@ class DataCursor(DataPosition):
             if told.fault is not DataFault.BAD_SAMPLE or self._recorder is None:
                 raise
             left_out = self.quarantined | self._untold.rows
-            again = read_again(self._recorder.loader, self._recorder.take(), left_out)
+            again = read_again(self._recorder.loader, self._recorder.take_as_asked(), left_out)
             self.batch_number += 1
             self.batch_in_epoch += 1
             if again.explained:

@@ -12,11 +12,9 @@ from torch.utils.data import IterableDataset
 
 from supervisor.training.containers import named_entries
 from supervisor.training.noted_reading import note_rows_of
+from supervisor.training.row_names import Index, row_name, row_names
 
-__all__ = ["Index", "IndexRecorder", "indices_in", "loader_of_rows"]
-
-Index = int | str
-"""What a data set is asked for a row by."""
+__all__ = ["IndexRecorder", "indices_in", "loader_of_rows"]
 
 KEYS = ("index", "indices")
 """Names under which a batch that is a dictionary, a dataclass or a named tuple may tell its own rows."""
@@ -70,8 +68,13 @@ class IndexRecorder:
         finally:
             held["batch_sampler"] = original
 
-    def take(self) -> list[Any] | None:
-        """The indices of the batch just drawn, to be asked for once a batch; None where they are not known."""
+    def take(self) -> list[Index] | None:
+        """The rows of the batch just drawn, by name, to be asked for once a batch; None where they are not known."""
+        asked = self.take_as_asked()
+        return None if asked is None else row_names(asked)
+
+    def take_as_asked(self) -> list[Any] | None:
+        """As `take`, with the rows as the sampler asks for them: NumPy's numbers, tensors, or keys without a name."""
         if not self._lists:
             return None
         if self._ahead:
@@ -139,10 +142,15 @@ class _Batches(_Overheard):
 
     def __next__(self) -> Any:
         indices = next(self._overheard)
-        if self._never and isinstance(indices, Sequence):
-            # A batch of nothing else counts as drawn all the same, so that it cannot be passed over here.
-            indices = [index for index in indices if index not in self._never] or indices
-        self._lists.append(list(indices) if isinstance(indices, Sequence) else [])
+        # An array or a tensor of NumPy's or torch's has a shape; the rows of anything else are not known.
+        if not (isinstance(indices, Sequence) or hasattr(indices, "shape")):
+            self._lists.append([])
+            return indices
+        kept = [position for position, index in enumerate(indices) if row_name(index) not in self._never]
+        # A batch of nothing else counts as drawn all the same, so that it cannot be passed over here.
+        if kept and len(kept) < len(indices):
+            indices = indices[kept] if hasattr(indices, "shape") else [indices[position] for position in kept]
+        self._lists.append(list(indices))
         return indices
 
 

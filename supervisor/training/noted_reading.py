@@ -11,7 +11,13 @@ from typing import Any, Protocol
 
 from torch.utils.data import get_worker_info
 
+from supervisor.training.row_names import row_name
+
 __all__ = ["LeftOut", "Note", "NotedRows", "Noting", "note_reading", "note_rows_of", "rows_of"]
+
+ENDS_NO_PROCESS = (Exception, KeyboardInterrupt)
+"""What a row raises is answered, and Ctrl-C is not the row's; anything else, `sys.exit` most often, is as deadly as
+`os._exit`: the note stays."""
 
 
 class Note(Protocol):
@@ -127,28 +133,34 @@ class NotedRows:
         self._refuse([index])
         self._note.begin(index)
         try:
-            return self._dataset[index]
-        finally:
+            row = self._dataset[index]
+        except ENDS_NO_PROCESS:
             self._note.end()
+            raise
+        self._note.end()
+        return row
 
     def _get_several(self, indices: Sequence[Any]) -> Any:
         self._refuse(indices)
-        if self._one_by_one and any(index in self._one_by_one for index in indices):
+        if self._one_by_one and any(row_name(index) in self._one_by_one for index in indices):
             return [self._read_several([index])[0] for index in indices]
         return self._read_several(indices)
 
     def _read_several(self, indices: Sequence[Any]) -> Any:
         self._note.begin_several(indices)
         try:
-            return self._dataset.__getitems__(indices)
-        finally:
+            rows = self._dataset.__getitems__(indices)
+        except ENDS_NO_PROCESS:
             self._note.end()
+            raise
+        self._note.end()
+        return rows
 
     def _refuse(self, indices: Sequence[Any]) -> None:
         if self._never:
             for index in indices:
-                if index in self._never:
-                    raise LeftOut(f"row {index} is left out")
+                if row_name(index) in self._never:
+                    raise LeftOut(f"row {row_name(index)} is left out")
 
 
 def _note() -> Note | None:

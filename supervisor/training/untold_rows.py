@@ -59,8 +59,7 @@ class UntoldRows:
         return [
             {
                 "told": {**asdict(bad.told), "fault": bad.told.fault.value},
-                # A sampler may give numbers of NumPy's, which no checkpoint takes.
-                "rows": [getattr(row, "tolist", lambda row=row: row)() for row in bad.again.rows],
+                "rows": list(bad.again.rows),
                 "bad": list(bad.again.bad),
                 "all_raise": bad.again.all_raise,
                 "taken": bad.again.taken,

@@ -331,3 +331,11 @@ def test_of_a_long_log_only_the_lines_that_matter_are_looked_into(tmp_path: Path
         found = [event.update for event, _ in read_sparsely(tmp_path)]
     assert found == [99, 99, 199, 199, 299, 299]
     assert parsed.call_count < 20
+
+
+@pytest.mark.parametrize("read", [read_events, read_sparsely, follow])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, read):
+    damaged = RunLayout(tmp_path).events / "rank1.jsonl"
+    damaged.mkdir(parents=True)
+    with pytest.raises(InputError, match=rf"^{damaged}: cannot be read \(Is a directory\): restore it"):
+        list(read(tmp_path))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from support.exact import assert_same
@@ -97,6 +99,59 @@ def test_a_row_that_raises_is_named_and_left_out_and_the_rest_of_its_batch_comes
     assert f"the data set raised ValueError: no such row at {RAISED_AT}, for row 13" in diagnosis.explanation
     (sample,) = read_quarantine(tmp_path / "run" / "quarantine.jsonl")
     assert (sample.index, sample.step, sample.batch_number) == (13, 1, 1)
+
+
+class Keyed(Rows):
+    """Rows that are asked for by keys of any kind."""
+
+    def __getitem__(self, index: Any) -> tuple[Tensor, Tensor]:
+        return super().__getitem__(
+            int(index["row"] if isinstance(index, dict) else torch.as_tensor(index).flatten()[0])
+        )
+
+
+NAMED_KEYS: dict[str, Any] = {
+    "NumPy's numbers": np.arange(ROWS),
+    "an array a batch": list(np.arange(ROWS).reshape(-1, SIZE)),
+    "tensors": torch.arange(ROWS),
+    "a tensor a batch": torch.arange(ROWS).split(SIZE),
+}
+OTHER_KEYS: dict[str, Any] = {
+    "tuples": [(row, 224) for row in range(ROWS)],
+    "lists": [[row, 224] for row in range(ROWS)],
+    "dictionaries": [{"row": row} for row in range(ROWS)],
+}
+
+
+def keyed(rows: Rows, kind: str) -> Any:
+    if kind.endswith("a batch"):
+        return DataLoader(rows, batch_sampler=NAMED_KEYS[kind], generator=torch.Generator().manual_seed(1))
+    return loader_of(rows, sampler=(NAMED_KEYS | OTHER_KEYS)[kind])
+
+
+@pytest.mark.parametrize("kind", NAMED_KEYS)
+def test_a_row_is_named_whatever_kind_of_number_the_sampler_gives_for_it(kind: str, tmp_path: Path) -> None:
+    training = build()
+    guard = guard_of(training, keyed(Keyed(13), kind), run_dir=tmp_path / "run", quiet=True)
+    summary = guard.run(3 * ROWS // SIZE + 1)
+    guard.close()
+    assert (summary.status, summary.quarantined, summary.incidents) == ("finished", (13,), 1)
+    assert_same(training.model.state_dict(), trained_on(without(13)))
+    assert [sample.index for sample in read_quarantine(tmp_path / "run/quarantine.jsonl")] == [13]
+    (incident,) = (tmp_path / "run").glob("incidents/*/incident.json")
+    assert json.loads(incident.read_text())["cause"]["dataset_indices"] == [13]
+
+
+@pytest.mark.parametrize("kind", OTHER_KEYS)
+def test_a_row_that_has_no_name_is_left_out_each_time(kind: str, tmp_path: Path) -> None:
+    training, heard = build(), EventList()
+    guard = guard_of(training, keyed(Keyed(13), kind), run_dir=tmp_path / "run", listeners=[heard], quiet=True)
+    # A step is used up for it in each of two epochs.
+    summary = guard.run(2 * ROWS // SIZE + 2)
+    guard.close()
+    assert (summary.status, summary.quarantined) == ("finished", ())
+    assert_same(training.model.state_dict(), trained_on(without(13, epochs=2)))
+    assert heard.named("diagnosis")[0].explanation.endswith("for sample 5 of the batch")
 
 
 @pytest.mark.parametrize("loader", NAMED)

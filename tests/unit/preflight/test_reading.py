@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -159,3 +160,20 @@ def test_data_without_a_length_are_read_as_far_as_the_run_needs() -> None:
     whole = reader_of([torch.zeros(4)] * 9, needed=3)
     assert len([*whole.read(None)]) == 9
     assert (whole.complete, whole.enough) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "keys", [np.arange(6), torch.arange(6), [(row, 224) for row in range(6)], [[row] for row in range(6)]]
+)
+def test_rows_are_read_by_whatever_keys_the_sampler_gives(keys: Any) -> None:
+    class Keyed(Dataset[Tensor]):
+        def __getitem__(self, index: Any) -> Tensor:
+            if torch.as_tensor(index).flatten()[0] == 3:
+                raise ValueError("no such row")
+            return torch.zeros(2)
+
+    reader = reader_of(DataLoader(Keyed(), 2, sampler=keys))
+    read = list(reader.read(None))
+    assert (reader.total, reader.complete) == (6, True)
+    (bad,) = [each for each in read if each.error is not None]
+    assert bad.rows == [RowName(position=3) if isinstance(keys, list) else RowName(3)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,33 @@ def test_the_row_that_ends_the_process_is_named(path: Path, kind: Any) -> None:
 
     assert exit_of_a_process_that(reads) == 7
     assert rows_being_read(path) == (6,)
+
+
+class Exiting(Rows):
+    """One of them leaves the program."""
+
+    def __getitem__(self, index: int) -> Any:
+        if index == 6:
+            sys.exit(7)
+        return super().__getitem__(index)
+
+
+class ExitingTogether(Exiting):
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        return [self[index] for index in indices]
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+@pytest.mark.parametrize(("rows", "named"), [(Exiting(), (6,)), (ExitingTogether(), (4, 5, 6, 7))])
+def test_so_is_one_that_leaves_the_program(path: Path, rows: Rows, named: tuple[int, ...], processes: int) -> None:
+    def reads() -> None:
+        note_reading(functools.partial(ReadingNote, path))
+        cursor = DataCursor(DataLoader(rows, batch_size=4, num_workers=processes))
+        while True:
+            cursor.next()
+
+    assert exit_of_a_process_that(reads) == 1
+    assert rows_being_read(path) == named
 
 
 @pytest.mark.parametrize("kind", [DataLoader, StatefulDataLoader])

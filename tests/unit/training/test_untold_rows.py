@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from supervisor.training.bad_rows import NOTHING_LEFT, BadSamples, ReadAgain
@@ -58,11 +57,8 @@ def test_data_that_are_gone_are_not_read_to_their_end() -> None:
 
 def test_plain_values_hold_what_is_to_be_told() -> None:
     untold, again = UntoldRows(), UntoldRows()
-    three: Any = np.int64(3)
-    untold.draw(giving(bad(three, left="b", number=4)))
+    untold.draw(giving(bad(3, left="b", number=4)))
     again.load_state_dict(untold.state_dict())
     (told,), (same,) = told_by(untold), told_by(again)
     assert (same.told, same.again, same.number) == (told.told, told.again, 4)
     assert str(same.error) == "OSError: torn"
-    # A checkpoint takes no numbers of NumPy's.
-    assert [type(row) for row in same.again.rows] == [int]
