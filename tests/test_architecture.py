@@ -57,6 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "diagnosis",
         "errors",
         "events",
+        "headroom",
         "policy",
         "records",
         "signals",

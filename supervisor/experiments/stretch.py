@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from supervisor.experiments.canaries import Canary
 from supervisor.experiments.kept_batches import from_checkpoint, to_checkpoint
+from supervisor.headroom import Headroom
 from supervisor.records import Observation
 from supervisor.training.state import TrainingState
 from supervisor.training.tree import clone
@@ -101,7 +102,7 @@ class Stretch:
         measured = frozenset(state["canaries"])
         pin = None if state["pin"] is None else TrainingState.from_tree(state["pin"])
         stretch = cls(tuple(canary for canary in kept if canary.update in measured), pin)
-        stretch.accepted = [Observation(**seen) for seen in state["accepted"]]
+        stretch.accepted = [_observed(seen) for seen in state["accepted"]]
         stretch.tried = [from_checkpoint(each) for each in state["tried"]]
         stretch.skipped = [from_checkpoint(each) for each in state["skipped"]]
         for name in ("extreme", "harmed", "skipping", "left_out", "asked_at"):
@@ -111,3 +112,9 @@ class Stretch:
 
 def _to_checkpoint(updates: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
     return [kept for kept in map(to_checkpoint, updates) if kept is not None]
+
+
+def _observed(plain: Mapping[str, Any]) -> Observation:
+    """The observation that `asdict` made plain."""
+    room = plain.get("headroom")
+    return Observation(**{**plain, "headroom": None if room is None else Headroom(**room)})

@@ -16,6 +16,8 @@ from supervisor.process.heartbeat import Heartbeat
 
 STEPS = 200
 VICTIMS = ("worker", "parent", "group", "loader")
+LOADER = "pt_data_worker"
+"""What torch calls the processes of a loader."""
 
 
 def children(pid: int) -> list[int]:
@@ -27,9 +29,16 @@ def children(pid: int) -> list[int]:
         return []
 
 
+def named_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 def strike(victim: str, worker: int, parent: subprocess.Popen[str]) -> list[int]:
     """Kill; gives the processes that must be gone afterwards."""
-    loaders = children(worker)
+    loaders = [pid for pid in children(worker) if named_of(pid) == LOADER]
     match victim:
         case "worker":
             os.kill(worker, signal.SIGKILL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from support.exact import assert_same
@@ -10,6 +12,7 @@ from support.parts import attempt_of
 
 from supervisor.experiments import Canary
 from supervisor.experiments.stretch import KEPT, Stretch
+from supervisor.headroom import Headroom
 from supervisor.training.tree import clone
 
 
@@ -60,6 +63,8 @@ class TestCheckpoint:
         stretch = Stretch(tuple(canaries[1:]), setting.pin())
         for number in range(3):
             stretch.accept(attempt_of(number).seen, ((torch.full((2,), float(number)),),))
+        room = Headroom({"w": 2.0}, {}, 1.5, "w", 1000.0)
+        stretch.accepted[1] = replace(stretch.accepted[1], weight_norms={"w": 3.0}, headroom=room)
         stretch.extreme, stretch.harmed = True, 2
         return stretch, canaries
 

@@ -58,20 +58,18 @@ def run(
         if update >= updates:
             raise TooLong(f"{update} updates, at step {guard.steps_done} of {STEPS}")
         value, kind = training.loss(batch), fault_of(update, guard)
-        with torch.no_grad():
-            match kind:
-                case "nan_loss":
-                    # With its graph: a loss without one is a mistake in the program, which halts.
-                    with torch.enable_grad():
-                        return value * math.nan
-                case "nan_gradient":
-                    return value + (parameters[0] * 0).sum().sqrt() * 0
-                case "nan_weight":
-                    parameters[0].view(-1)[0] = math.nan
-                case "nan_moment" if training.optimizer.state.get(parameters[0]):
-                    training.optimizer.state[parameters[0]]["exp_avg_sq"].view(-1)[0] = math.nan
-                case "exception":
-                    raise RuntimeError("a fault")
+        match kind:
+            # With their graph: a loss without one is a mistake in the program, which halts.
+            case "nan_loss":
+                return value * math.nan
+            case "nan_gradient":
+                return value + (parameters[0] * 0).sum().sqrt() * 0
+            case "nan_weight":
+                parameters[0].detach().view(-1)[0] = math.nan
+            case "nan_moment" if training.optimizer.state.get(parameters[0]):
+                training.optimizer.state[parameters[0]]["exp_avg_sq"].view(-1)[0] = math.nan
+            case "exception":
+                raise RuntimeError("a fault")
         return value
 
     guard = Guard(
@@ -82,7 +80,14 @@ def run(
         policy=quiet(**policy),
         listeners=[heard],
     )
-    summary = guard.run(STEPS)
+    try:
+        summary = guard.run(STEPS)
+    except RuntimeError as raised:
+        # What is raised for each of the first batches is the program's, and ends it.
+        if str(raised) != "a fault" or training.optimizer.state:
+            raise
+        assert_finite(training)
+        return guard, training, heard
     assert summary.status in ("finished", "halted")
     if summary.status == "finished":
         assert summary.steps == STEPS
