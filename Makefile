@@ -30,7 +30,7 @@ demo: ready
 	$(BIN)/supervisor run configs/jobs/demo.yaml --run-dir runs/demo-$(STAMP)
 
 test: ready
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 # The long tests, and examples of hypothesis that are not the same ones every time.
 torture: ready

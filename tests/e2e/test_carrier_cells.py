@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support.command import supervise, write_job
 
 CONFIG = {"lattice_width": 4, "lattice_height": 4, "lattice_depth": 4, "batch_size": 4}
 
 
+@pytest.mark.slow
 def test_another_cell_is_refused_at_a_resume_and_both_are_named(tmp_path: Path) -> None:
     """Also where the run was started without a word of a cell, as every run of the version before the cells."""
     trainer = "energy_flow.energy_trainer:EnergyTrainer"

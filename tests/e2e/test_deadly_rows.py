@@ -54,7 +54,7 @@ def deadly_job(folder: Path, ends: str = "os._exit(1)", *, row: int = 17, **valu
     ("ends", "config"),
     [
         ("os._exit(1)", {}),
-        ("os._exit(1)", {"processes": 2}),
+        pytest.param("os._exit(1)", {"processes": 2}, marks=pytest.mark.slow),
         pytest.param("os._exit(1)", {"subset": True}, marks=pytest.mark.slow),
         pytest.param("os.kill(os.getpid(), 11)", {}, marks=pytest.mark.slow),
         pytest.param("os.kill(os.getpid(), 11)", {"processes": 2, "subset": True}, marks=pytest.mark.slow),
@@ -83,6 +83,7 @@ def test_the_run_goes_on_without_it(tmp_path: Path, ends: str, config: dict[str,
         assert exits(run)[2:] == ["finished", "finished"]
 
 
+@pytest.mark.slow
 def test_where_no_row_may_be_left_out_the_message_names_it_and_what_to_do(tmp_path: Path) -> None:
     deadly_job(tmp_path, policy={"diagnose": {"quarantine": False}})
     done = supervise("run", "job.yaml", cwd=tmp_path)

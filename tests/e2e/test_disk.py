@@ -68,6 +68,7 @@ def test_a_full_disk(tmp_path: Path, unbroken: Path, small_disk: Path, left_byte
     assert_same_end(run, unbroken / "run", STEPS)
 
 
+@pytest.mark.slow
 def test_a_disk_that_refuses_in_the_middle_of_a_write(tmp_path: Path, unbroken: Path) -> None:
     steady_job(tmp_path, config={"faults": {"limit": SHUT, "lift": OPEN}}, log_every_steps=1000)
     run = tmp_path / "run"

@@ -82,7 +82,9 @@ def fault_free(tmp_path_factory: pytest.TempPathFactory) -> float:
     return held_out(read_lines(made_once(tmp_path_factory, "energy_flow_fault_free", make) / "run"))
 
 
-@pytest.mark.parametrize("action", FAULTS)
+@pytest.mark.parametrize(
+    "action", ["skip_batch", *(pytest.param(each, marks=pytest.mark.slow) for each in FAULTS if each != "skip_batch")]
+)
 def test_faults_end_in_a_finished_run_as_good_as_one_without(action: str, fault_free: float, tmp_path: Path) -> None:
     faults = FAULTS[action]
     lines, run_dir = run(tmp_path, [fault for fault, _ in faults])

@@ -61,6 +61,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_end_is_that_of_a_run_without_them(watched: Path, unbroken: Path) -> None:
     """Killed and resumed, with an evaluation that reads the training data, draws, and exits once."""
     but = (*BUT, "probation")

@@ -160,6 +160,7 @@ class Spoils:
 """
 
 
+@pytest.mark.slow
 def test_statistics_that_a_batch_spoilt_are_not_called_healthy(tmp_path: Path) -> None:
     """Loss and gradients are finite, then as now."""
     (tmp_path / "mine.py").write_text(STATISTICS, encoding="utf-8")

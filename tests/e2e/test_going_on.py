@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
 from support.command import COMMAND, PATIENCE_SECONDS, ask, environment, supervise, write_job, write_trainer
 from support.runs import checkpoints, exits, named
 
@@ -38,6 +39,7 @@ class Own(Tiny):
 '''
 
 
+@pytest.mark.slow
 def test_a_requeue_under_nohup_with_a_trainer_that_handles_sigterm_itself(tmp_path: Path) -> None:
     home, away = tmp_path / "home", tmp_path / "away"
     home.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support.command import supervise
 from support.runs import exits, named, steady_job
 
@@ -34,6 +35,7 @@ def told(run: Path) -> list[tuple[object, ...]]:
     return [tuple(getattr(event, name) for name in values) for event in events]
 
 
+@pytest.mark.slow
 def test_a_kill_on_the_way_changes_no_forecast(tmp_path: Path) -> None:
     expected = forecasts(tmp_path / "unbroken")
     assert len(expected) >= 2

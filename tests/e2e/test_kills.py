@@ -143,6 +143,7 @@ def unbroken_faulty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_kills_amid_skips_cuts_and_reloads(tmp_path: Path, unbroken_faulty: Path) -> None:
     """The first fits between a cut of the learning rate and its being taken back."""
     steady_job(tmp_path, **FAULTY)

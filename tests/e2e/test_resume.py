@@ -219,6 +219,7 @@ def test_a_halted_run(tmp_path: Path) -> None:
     assert checkpoints(run)[-1].name == "step-00000200"
 
 
+@pytest.mark.slow
 def test_loader_with_workers_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
     config = {"loader_workers": 1}
     steady_job(tmp_path / "whole", config=config, steps=80)

@@ -95,6 +95,7 @@ def test_a_job_with_an_option_skips_and_resumes_bit_for_bit(name: str, tmp_path:
     skips_and_resumes(tmp_path, OPTIONS[name])
 
 
+@pytest.mark.slow
 def test_a_job_with_all_of_them_does_and_its_averages_are_evaluated_and_exported(tmp_path: Path) -> None:
     run_dir = skips_and_resumes(tmp_path, ALL)
     training = end_of(run_dir, STEPS)["moment"]["training"]

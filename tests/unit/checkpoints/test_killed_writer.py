@@ -39,7 +39,9 @@ def assert_one_of(loaded: dict[int, Any], step: int, versions: list[int | None])
     assert torch.equal(held["weights"], tree(step, held["version"])["weights"])
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    "operation", ["write", *(pytest.param(each, marks=pytest.mark.slow) for each in OPERATIONS if each != "write")]
+)
 def test_a_kill_leaves_the_older_ones_whole_and_nothing_half(operation: str, tmp_path: Path) -> None:
     script = Path(killed_writer.__file__)
     done = subprocess.run(
