@@ -7,8 +7,12 @@ of hypothesis have no deadline, and are the same ones every time; `make torture`
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
+
+# Under nohup it is ignored, and the supervisor leaves an ignored signal as it is.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MKL_NUM_THREADS"] = "1"
