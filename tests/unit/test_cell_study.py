@@ -19,6 +19,9 @@ from energy_flow.config import CellName
 from supervisor.config.origins import Origins
 from supervisor.faults import load_faults
 
+# What benchmarks are made of breaks nothing that users run.
+pytestmark = pytest.mark.slow
+
 TINY = replace(QUICK, rounds=2, flow_steps=3, flows=16, training_steps=2)
 
 

@@ -22,6 +22,9 @@ from benchmarks.energy_flow_profile import Bound, profiled
 from energy_flow.config import EnergyConfig
 from energy_flow.model import EnergyFlow
 
+# What benchmarks are made of breaks nothing that users run.
+pytestmark = pytest.mark.slow
+
 
 def model() -> EnergyFlow:
     torch.manual_seed(0)

@@ -18,6 +18,9 @@ from supervisor.headroom import Forecast, Headroom, Quantity
 from supervisor.policy import HeadroomWatch
 from supervisor.records import Observation
 
+# What benchmarks are made of breaks nothing that users run.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 FORECAST = Forecast(Quantity.WEIGHT_NORM, "w", 1.0, 10.0, 0.01, 200)
 

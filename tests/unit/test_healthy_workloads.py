@@ -10,6 +10,9 @@ import pytest
 from benchmarks.curricula import CHANGED_AT, CURRICULA, run
 from benchmarks.method_workloads import METHODS
 
+# What benchmarks are made of breaks nothing that users run.
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", METHODS)
 def test_each_half_of_a_method_has_finite_losses_and_gradients_of_its_own(name: str) -> None:

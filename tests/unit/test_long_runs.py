@@ -14,6 +14,9 @@ import pytest
 from benchmarks.long_measure import LongRun, bad_rows, run_guarded, run_unguarded, table
 from benchmarks.long_workloads import LONG_WORKLOADS
 
+# What benchmarks are made of breaks nothing that users run.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "learnt by heart"
 

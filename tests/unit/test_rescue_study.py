@@ -14,6 +14,9 @@ from benchmarks.rescue_study.methods import METHODS
 from benchmarks.rescue_study.oracle import CURES, scores
 from benchmarks.rescue_study.table import CASES, MARGIN, Result, run_seed, table
 
+# What benchmarks are made of breaks nothing that users run.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
