@@ -10,6 +10,7 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
+import yaml
 from torch import Tensor, nn
 
 from energy_flow.config import EnergyConfig
@@ -107,7 +108,10 @@ def test_the_lines_in_the_documents_load_it(tmp_path: Path, monkeypatch: pytest.
     page = Path(__file__).parents[3] / "docs" / "evaluation.md"
     (lines,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert len([line for line in lines.splitlines() if line]) == 5
-    model = EnergyFlow(EnergyConfig.preset("small"))
+    job = yaml.safe_load(
+        Path(__file__).parents[3].joinpath("configs/jobs/energy_flow.yaml").read_text(encoding="utf-8")
+    )
+    model = EnergyFlow(EnergyConfig.model_validate(job["config"]))
     tensors, _ = tensors_of(model)
     monkeypatch.chdir(tmp_path)
     write_model(Path("model.safetensors"), tensors, ABOUT)
