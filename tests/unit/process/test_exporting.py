@@ -105,7 +105,8 @@ def test_a_disk_that_refuses_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_the_lines_in_the_documents_load_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = Path(__file__).parents[3] / "docs" / "evaluation.md"
+    root = Path(__file__).parents[3]
+    page = root / "docs" / "evaluation.md"
     (lines,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert len([line for line in lines.splitlines() if line]) == 5
     job = yaml.safe_load(
