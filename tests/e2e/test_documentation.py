@@ -15,9 +15,15 @@ FOUND = runpy.run_path(str(ROOT / "scripts" / "run_examples.py"), run_name="run_
 EXAMPLES = {page: FOUND["examples_in"](page.read_text(encoding="utf-8"), page.name) for page in FOUND["pages"]()}
 QUICK = [page for page, examples in EXAMPLES.items() if any(not each.slow for each in examples)]
 SLOW = [page for page, examples in EXAMPLES.items() if any(each.slow for each in examples)]
+FIRST = "your_own_trainer"
+"""The page of a newcomer, whose examples `make test` runs; `make torture` runs those of all."""
 
 
-@pytest.mark.parametrize("page", QUICK, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(each, marks=() if each.stem == FIRST else pytest.mark.slow) for each in QUICK],
+    ids=[each.stem for each in QUICK],
+)
 def test_the_quick_examples(page: Path) -> None:
     assert list(FOUND["wrong_in"](page)) == []
 

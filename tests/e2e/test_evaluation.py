@@ -68,6 +68,7 @@ def test_the_end_is_that_of_a_run_without_them(watched: Path, unbroken: Path) ->
     assert_same(end_of(watched / "run", STEPS), end_of(unbroken / "run", STEPS), but=but)
 
 
+@pytest.mark.slow
 def test_they_are_on_record_once_each(watched: Path) -> None:
     run = watched / "run"
     assert [event.step for event in named(run, "metrics")] == [25, 50, 75, 125, 150, 175, 200]

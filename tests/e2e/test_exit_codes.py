@@ -83,10 +83,10 @@ def test_3_halted_and_its_views_for_machines(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "code", "name", "classification"),
     [
-        ("os_exit_0", 0, None, "exception"),
-        ("sys_exit", 1, None, "exception"),
+        pytest.param("os_exit_0", 0, None, "exception", marks=pytest.mark.slow),
+        pytest.param("sys_exit", 1, None, "exception", marks=pytest.mark.slow),
         ("kill", None, "SIGKILL", "killed"),
-        ("crash_in_init", 1, None, "exception"),
+        pytest.param("crash_in_init", 1, None, "exception", marks=pytest.mark.slow),
     ],
 )
 def test_4_a_worker_that_dies(
@@ -103,7 +103,7 @@ def test_4_a_worker_that_dies(
     assert (last["exit_code"], last["signal"], last["classification"]) == (code, name, classification)
 
 
-@pytest.mark.parametrize("fault", ["sigterm", "sigint"])
+@pytest.mark.parametrize("fault", ["sigterm", pytest.param("sigint", marks=pytest.mark.slow)])
 def test_75_interrupted_after_its_step_and_a_checkpoint(fault: str, folder: Path) -> None:
     done = supervise("run", "job.yaml", "--set", f"config.fault={fault}", "--set", "config.at=25", cwd=folder)
     assert done.returncode == 75, done.stderr
@@ -132,7 +132,7 @@ def test_75_a_signal_while_the_worker_is_still_starting_is_not_lost(folder: Path
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("output", ["| head -1", "> /dev/full"])
+@pytest.mark.parametrize("output", [pytest.param("| head -1", marks=pytest.mark.slow), "> /dev/full"])
 def test_an_output_that_goes_nowhere_stops_nothing(output: str, folder: Path) -> None:
     supervisor = f'"{sys.executable}" -m supervisor'
     command = f'{supervisor} run job.yaml {output}; echo "${{PIPESTATUS[0]}}"'

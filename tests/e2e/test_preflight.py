@@ -63,6 +63,7 @@ def test_a_batch_that_batch_norm_cannot_take_is_told_for_machines(tmp_path: Path
     assert "Expected more than 1 value per channel" in warning
 
 
+@pytest.mark.slow
 def test_a_job_that_dies_or_takes_no_step_ends_with_two(tmp_path: Path) -> None:
     table_job(tmp_path, config={"fault": "kill"})
     done = supervise("preflight", "job.yaml", cwd=tmp_path)

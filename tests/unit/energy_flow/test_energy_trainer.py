@@ -182,7 +182,7 @@ def test_the_test_part_is_measured_only_where_asked_for(pairs_file: str) -> None
     assert torch.equal(trainer.pairs.validation[1], before[0])
 
 
-@pytest.mark.parametrize(("hidden", "said"), [(32, 0), (2048, 1)])
+@pytest.mark.parametrize(("hidden", "said"), [(32, 0), pytest.param(2048, 1, marks=pytest.mark.slow)])
 def test_a_model_that_takes_seconds_a_step_on_a_cpu_says_so_once_before_the_first(
     pairs_file: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, hidden: int, said: int
 ) -> None:

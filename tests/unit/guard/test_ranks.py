@@ -74,7 +74,11 @@ def said_by_ranks(ranks: int, folder: Path, *more: str) -> list[str]:
     return [process.communicate(timeout=300)[0].strip() for process in started]
 
 
-@pytest.mark.parametrize("when", [(), ("late",)], ids=["before", "after_the_guard_was_built"])
+@pytest.mark.parametrize(
+    "when",
+    [(), pytest.param(("late",), marks=pytest.mark.slow)],
+    ids=["before", "after_the_guard_was_built"],
+)
 def test_two_ranks_are_refused_alike_and_nothing_is_written(when: tuple[str, ...], tmp_path: Path) -> None:
     said = said_by_ranks(2, tmp_path, *when)
     expected = (
