@@ -32,8 +32,9 @@ from benchmarks.cell_study.common import QUICK, Plan  # noqa: E402
 from benchmarks.cell_study.cost import cost  # noqa: E402
 from benchmarks.cell_study.endurance import extremes, large_weights, long_flows  # noqa: E402
 from benchmarks.cell_study.faults import faults  # noqa: E402
+from benchmarks.pages import Marks, machine  # noqa: E402
 
-BEGIN, END = "<!-- cells table: begin -->", "<!-- cells table: end -->"
+MARKS = Marks.of("cells table")
 
 PARTS: dict[str, Callable[[Plan], list[str]]] = {
     "cost": cost,
@@ -51,16 +52,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed and next to no steps, to see that it works")
     parser.add_argument("--seeds", type=int, help="instead of three")
     parser.add_argument("--only", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="these parts")
-    parser.add_argument("--write", type=Path, metavar="FILE.md", help=f"put the tables between {BEGIN} and {END}")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE.md", help=f"put the tables between {MARKS.begin} and {MARKS.end}"
+    )
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else Plan()
     plan = plan if arguments.seeds is None else replace(plan, seeds=arguments.seeds)
-    before, after = _around(arguments.write, parser)
+    MARKS.check(arguments.write)
     torch.set_num_threads(1)
     command = " ".join(["python benchmarks/cells.py", *sys.argv[1:]])
     load = f"load average {os.getloadavg()[0]:.1f} before" if hasattr(os, "getloadavg") else ""
     lines = [
-        f"`{command}` on {_machine()}, {os.cpu_count()} cores, 1 thread; Python {platform.python_version()}, "
+        f"`{command}` on {machine()}, {os.cpu_count()} cores, 1 thread; Python {platform.python_version()}, "
         f"torch {torch.__version__}; {load}.",
         "",
     ]
@@ -70,30 +73,7 @@ def main() -> None:
         print("\n".join(found), flush=True)
         lines += found
     if arguments.write is not None:
-        text = "\n".join(lines).rstrip()
-        arguments.write.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-
-
-def _around(path: Path | None, parser: argparse.ArgumentParser) -> tuple[str, str]:
-    """What stands before and after the tables in the file; told before hours are spent."""
-    if path is None:
-        return "", ""
-    try:
-        before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    except OSError as error:
-        parser.error(f"--write {path}: {error.strerror}")
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        parser.error(f"--write {path}: lacks the marks {BEGIN} and {END}")
-    return before, after
-
-
-def _machine() -> str:
-    info = Path("/proc/cpuinfo")
-    for line in info.read_text(encoding="utf-8").splitlines() if info.exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+        MARKS.put(arguments.write, "\n".join(lines))
 
 
 if __name__ == "__main__":

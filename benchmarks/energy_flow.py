@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import platform
 import resource
 import statistics
@@ -26,11 +27,13 @@ from typing import Any
 # This file's own folder comes first on the path, where its name would hide the package it measures.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from benchmarks.pages import Marks, machine  # noqa: E402
+
 BATCHES = {"small": 32, "debug": 4, "experiment": 1}
 """Batch size for each preset: larger ones fit too, but these end in reasonable time on two cores."""
 
 
-BEGIN, END = "<!-- presets: begin -->", "<!-- presets: end -->"
+MARKS = Marks.of("presets")
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
@@ -99,19 +102,13 @@ def in_fresh_process(request: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def machine() -> str:
-    """Processor, cores, versions."""
+def _ran_on() -> str:
+    """Processor, cores, accelerator, versions and load."""
     import torch
 
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = f"{names[0]}, {len(names)} cores" if names else model
     accelerator = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{model}{accelerator}; Python {platform.python_version()}, torch {torch.__version__}"
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{machine()}, {os.cpu_count()} cores{accelerator}; {versions}; load average {os.getloadavg()[0]:.1f}"
 
 
 def exponent(sizes: list[int], seconds: list[float]) -> float:
@@ -128,13 +125,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write all measurements to this file")
     parser.add_argument("--cpu-time", action="store_true", help="CPU time, where the machine is loaded")
     parser.add_argument("--presets", action="store_true", help="the presets alone, not how time grows")
-    parser.add_argument("--write", metavar="FILE.md", type=Path, help=f"put the presets between {BEGIN} and {END}")
+    MARKS.add_option(parser)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
         print(json.dumps(measure(json.loads(arguments.measure))))
         return
 
+    MARKS.check(arguments.write)
+    where = (
+        f"{_ran_on()}; {arguments.threads} thread(s), device {arguments.device}; "
+        f"{'CPU' if arguments.cpu_time else 'wall'} time"
+    )
     results: list[dict[str, Any]] = []
 
     def run(
@@ -157,11 +159,10 @@ def main() -> None:
 
     from energy_flow.config import PRESETS, EnergyConfig
 
-    print(f"{machine()}; {arguments.threads} thread(s), device {arguments.device}\n")
+    print(f"{where}\n")
     print(f"{'preset':<12}{'batch':>6}{'flows':>8}  {'mode':<9}{'steps/s':>9}{'ms/step':>10}{'peak MB':>9}")
-    timed = "CPU time" if arguments.cpu_time else "wall time"
     lines = [
-        f"{machine()}; {arguments.threads} thread(s), device {arguments.device}; {timed}.",
+        f"{where}.",
         "",
         "| preset | batch | flows | forward, ms | training step, ms | ms a pair | peak MB | what bounds a step |",
         "|---|---|---|---|---|---|---|---|",
@@ -187,21 +188,11 @@ def main() -> None:
         each = f"{passes[0]:,.1f} | {passes[1]:,.1f} | {passes[1] / batch:,.1f}"
         lines.append(f"| `{name}` | {batch} | {flows:,} | {each} | {result['bytes'] / 1e6:,.0f} | {bound} |")
     if arguments.write:
-        put(arguments.write, lines)
+        MARKS.put(arguments.write, "\n".join(lines))
     if not arguments.presets:
         print_growth(run, quick=arguments.quick)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=1) + "\n")
-
-
-def put(path: Path, lines: list[str], begin_mark: str = BEGIN, end_mark: str = END) -> None:
-    """Put lines between the two marks of a page."""
-    before, begin, rest = path.read_text(encoding="utf-8").partition(begin_mark)
-    _, end, after = rest.partition(end_mark)
-    if not begin or not end:
-        raise SystemExit(f"{path}: needs the lines {begin_mark} and {end_mark}")
-    table = "\n".join(lines)
-    path.write_text(f"{before}{begin_mark}\n{table}\n{end_mark}{after}", encoding="utf-8")
+        arguments.json.write_text(json.dumps({"machine": where, "results": results}, indent=1) + "\n")
 
 
 def print_growth(run: Callable[[str, dict[str, Any], int, bool, int], dict[str, Any]], *, quick: bool) -> None:

@@ -26,11 +26,12 @@ import torch  # noqa: E402
 import yaml  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from benchmarks.pages import Marks  # noqa: E402
 from energy_flow.energy_trainer import EnergyTrainer  # noqa: E402
 from energy_flow.flow import FlowState  # noqa: E402
 from energy_flow.model import EnergyFlow, EnergyFlowOutput  # noqa: E402
 
-BEGIN, END = "<!-- held out: begin -->", "<!-- held out: end -->"
+MARKS = Marks.of("held out")
 
 METRICS = ("squared_error", "mrr", "top1", "top10")
 
@@ -138,8 +139,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="instead of the job's own")
     parser.add_argument("--part", choices=("test", "validation"), default="test", help="what to measure on")
     parser.add_argument("--without-ablations", action="store_true", help="the default job alone")
-    parser.add_argument("--write", metavar="FILE.md", type=Path, help=f"put the table between {BEGIN} and {END}")
+    parser.add_argument(
+        "--write", metavar="FILE.md", type=Path, help=f"put the table between {MARKS.begin} and {MARKS.end}"
+    )
     arguments = parser.parse_args()
+    MARKS.check(arguments.write)
 
     torch.set_num_threads(1)
     job = yaml.safe_load((ROOT / "configs" / "jobs" / "energy_flow.yaml").read_text(encoding="utf-8"))
@@ -187,9 +191,7 @@ def main() -> None:
         *map(str, rows),
     ]
     if arguments.write:
-        from benchmarks.energy_flow import put
-
-        put(arguments.write, lines, BEGIN, END)
+        MARKS.put(arguments.write, "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -18,9 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pages import Marks, machine
+
 ROOT = Path(__file__).resolve().parent.parent
 JOB = "configs/jobs/energy_flow.yaml"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+MARKS = Marks.of("measured")
 
 CLASSES: dict[str, tuple[tuple[str, ...], str]] = {
     "bad data": (
@@ -51,18 +52,17 @@ CLASSES: dict[str, tuple[tuple[str, ...], str]] = {
 def main() -> None:
     """Run, and print or write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", type=Path, help="a Markdown file whose measured part is replaced")
+    MARKS.add_option(parser)
     parser.add_argument("--keep", type=Path, help="keep the run directories here")
     parser.add_argument("--set", action="append", default=[], help="as `supervisor rehearse --set`, for a smaller job")
     arguments = parser.parse_args()
+    MARKS.check(arguments.write)
     with tempfile.TemporaryDirectory(prefix="ettr-") as temporary:
         text = measured(arguments.keep or Path(temporary), [part for each in arguments.set for part in ("--set", each)])
     if arguments.write is None:
         print(text)
         return
-    page = arguments.write.read_text(encoding="utf-8")
-    before, after = page.split(BEGIN)[0], page.split(END)[1]
-    arguments.write.write_text(f"{before}{BEGIN}\n{text}{END}{after}", encoding="utf-8")
+    MARKS.put(arguments.write, text)
 
 
 def measured(folder: Path, settings: Sequence[str]) -> str:
@@ -172,15 +172,6 @@ def words(counts: dict[str, int]) -> str:
     if len(counts) < 2:
         return next(iter(counts), "-")
     return ", ".join(f"{count} {name}" for name, count in counts.items())
-
-
-def machine() -> str:
-    """The processor's name."""
-    info = Path("/proc/cpuinfo")
-    for line in info.read_text().splitlines() if info.exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def version(package: str) -> str:

@@ -29,10 +29,11 @@ from benchmarks.headroom_score import FaultResult, Told, Truth, forecasts, of_fa
 from benchmarks.headroom_series import CHOOSING, REPORTED, Series  # noqa: E402
 from benchmarks.headroom_series import of_fault as series_of_fault  # noqa: E402
 from benchmarks.headroom_series import of_healthy as series_of_healthy  # noqa: E402
+from benchmarks.pages import Marks  # noqa: E402
 from supervisor.headroom import Quantity  # noqa: E402
 from supervisor.policy import HeadroomWatch  # noqa: E402
 
-BEGIN, END = "<!-- headroom: begin -->", "<!-- headroom: end -->"
+MARKS = Marks.of("headroom")
 
 CHOSEN_ON = ("clusters", "recall")
 """The workloads whose faults the settings are compared on; the others are reported."""
@@ -57,18 +58,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10_000, help="of each healthy run that is reported")
     parser.add_argument("--choosing-steps", type=int, default=3000, help="of each that settings are compared on")
     parser.add_argument("--keep", type=Path, help="a folder: what was measured is kept, and not measured again")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between the two marks in this file")
+    MARKS.add_option(parser)
     arguments = parser.parse_args()
+    MARKS.check(arguments.write)
     if arguments.keep is not None:
         arguments.keep.mkdir(parents=True, exist_ok=True)
     text = "\n".join([*_choice(arguments), "", *_report(arguments)])
     print(text)
     if arguments.write is not None:
-        before, begin, rest = arguments.write.read_text(encoding="utf-8").partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not (begin and end):
-            parser.error(f"--write {arguments.write}: lacks the marks {BEGIN} and {END}")
-        arguments.write.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+        MARKS.put(arguments.write, text)
 
 
 def _choice(arguments: argparse.Namespace) -> Iterable[str]:

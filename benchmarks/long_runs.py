@@ -26,8 +26,9 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["OPEN
 
 from benchmarks.long_measure import LongRun, run_guarded, run_unguarded, table  # noqa: E402
 from benchmarks.long_workloads import LONG_WORKLOADS  # noqa: E402
+from benchmarks.pages import Marks  # noqa: E402
 
-BEGIN, END = "<!-- long runs: begin -->", "<!-- long runs: end -->"
+MARKS = Marks.of("long runs")
 
 
 def main() -> None:
@@ -39,11 +40,11 @@ def main() -> None:
     parser.add_argument("--bad-rows", type=int, default=0, metavar="N", help="rows of the data that are NaN")
     parser.add_argument("--noise", action="store_true", help="two more seeds without a guard")
     parser.add_argument("--processes", type=int, default=1, help="runs at a time")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between the two marks in this file")
+    MARKS.add_option(parser)
     arguments = parser.parse_args()
     if arguments.steps < 2 or arguments.bad_rows < 0 or arguments.processes < 1:
         parser.error("--steps takes 2 or more, --bad-rows 0 or more, --processes 1 or more")
-    before, after = _around(arguments.write, parser)
+    MARKS.check(arguments.write)
     names, seed, steps = arguments.only or [*LONG_WORKLOADS], arguments.seed, arguments.steps
     seeds = range(seed, seed + (3 if arguments.noise else 1))
     # A new process for each run, so that its memory is its own.
@@ -66,7 +67,7 @@ def main() -> None:
     seconds = sum(run.seconds for run in [*guarded, *(run for runs in unguarded for run in runs)])
     print(f"{seconds:.0f} s of processor time in the steps, {arguments.processes} at a time")
     if arguments.write:
-        arguments.write.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+        MARKS.put(arguments.write, text)
 
 
 def _say(run: LongRun, plain: LongRun) -> None:
@@ -79,20 +80,6 @@ def _say(run: LongRun, plain: LongRun) -> None:
         print(f"  and {run.discarded - len(run.shown)} more", flush=True)
     if run.halted is not None:
         print(f"  halted at step {run.steps}: {run.halted}", flush=True)
-
-
-def _around(path: Path | None, parser: argparse.ArgumentParser) -> tuple[str, str]:
-    """What stands before and after the table in the file."""
-    if path is None:
-        return "", ""
-    try:
-        before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    except OSError as error:
-        parser.error(f"--write {path}: {error.strerror}")
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        parser.error(f"--write {path}: lacks the marks {BEGIN} and {END}")
-    return before, after
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import torch
 from overhead_workloads import WORKLOADS, Batch, Workload
+from pages import Marks, machine
 from torch import Tensor, nn
 
 from supervisor import Guard
@@ -42,7 +43,7 @@ UNIT_STEPS = 20
 LEAST_STEPS = 2 * UNIT_STEPS
 """A spread needs two ratios."""
 
-BEGIN, END = "<!-- overhead: begin -->", "<!-- overhead: end -->"
+MARKS = Marks.of("overhead")
 
 
 class Contender:
@@ -213,17 +214,6 @@ def _units(taken: list[float]) -> list[list[float]]:
     return [taken[start : start + UNIT_STEPS] for start in range(0, len(taken), UNIT_STEPS)]
 
 
-def write(path: Path, lines: list[str]) -> None:
-    """Put `lines` between the two marks of a document."""
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{path}: needs the lines {BEGIN} and {END}")
-    table_text = "\n".join(lines).rstrip()
-    path.write_text(f"{before}{BEGIN}\n{table_text}\n{END}{after}", encoding="utf-8")
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -240,15 +230,18 @@ def main() -> None:
         help=f"beside the bare loops only these, of {', '.join(CONTENDERS)} (`anomaly` takes longest)",
     )
     parser.add_argument("--cpu-time", action="store_true", help="of the training thread, where the machine is loaded")
-    parser.add_argument("--write", metavar="FILE.md", type=Path, help=f"put the table between {BEGIN} and {END}")
+    parser.add_argument(
+        "--write", metavar="FILE.md", type=Path, help=f"put the table between {MARKS.begin} and {MARKS.end}"
+    )
     arguments = parser.parse_args()
+    MARKS.check(arguments.write)
 
     torch.set_num_threads(1)
     clock = time.thread_time if arguments.cpu_time else time.perf_counter
     timed = "CPU time of the training thread" if arguments.cpu_time else "wall time"
     command = " ".join(["python benchmarks/overhead.py", *sys.argv[1:]])
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    lines = [f"`{command}` on {_machine()}, 1 thread; {versions}; {timed}.", ""]
+    lines = [f"`{command}` on {machine()}, 1 thread; {versions}; {timed}.", ""]
     print("\n".join(lines), flush=True)
     for workload in WORKLOADS:
         if arguments.only in workload.name:
@@ -257,7 +250,7 @@ def main() -> None:
             print("\n".join(rows), flush=True)
             lines += rows
     if arguments.write is not None:
-        write(arguments.write, lines)
+        MARKS.put(arguments.write, "\n".join(lines))
 
 
 def _pairs(text: str) -> int:
@@ -266,13 +259,6 @@ def _pairs(text: str) -> int:
     if number < LEAST_STEPS:
         raise argparse.ArgumentTypeError(f"{text}: write {LEAST_STEPS} or more")
     return -(-number // UNIT_STEPS) * UNIT_STEPS
-
-
-def _machine() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

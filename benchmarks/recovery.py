@@ -24,6 +24,8 @@ from typing import Any
 # This file's own folder comes first on the path, where a neighbour's name would hide the package energy_flow.
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from benchmarks.pages import machine  # noqa: E402
+
 SIZES = {"1M": (64, 320, 2), "10M": (128, 1024, 2)}
 """Input size, hidden size and layers of the GRU."""
 
@@ -73,7 +75,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    print(f"{_machine()}; Python {platform.python_version()}, torch {torch.__version__}; 1 thread")
+    print(f"{machine()}; Python {platform.python_version()}, torch {torch.__version__}; 1 thread")
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory(prefix="recovery-") as folder:
             print(f"\n{size} parameters")
@@ -316,13 +318,6 @@ def _report(
         median = statistics.median(taken)
         low, _, high = statistics.quantiles(taken, n=4)
         print(f"    {name:<46} {median * 1e3:9.2f} ms  ± {(high - low) / 2 * 1e3:7.2f}   x {median / base:.2f}")
-
-
-def _machine() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

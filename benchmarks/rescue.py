@@ -25,9 +25,10 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 # Before torch is loaded, here and in the processes started from here.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
+from benchmarks.pages import Marks  # noqa: E402
 from benchmarks.rescue_study.table import CASES, run_seed, table  # noqa: E402
 
-BEGIN, END = "<!-- rescue table: begin -->", "<!-- rescue table: end -->"
+MARKS = Marks.of("rescue table")
 
 
 def main() -> None:
@@ -38,12 +39,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--oracle", action="store_true", help="try each single cure on each wrong set-up too")
     parser.add_argument("--scores", action="store_true", help="print every score as it comes")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between the two marks in this file")
+    MARKS.add_option(parser)
     arguments = parser.parse_args()
     chosen = [i for i, case in enumerate(CASES) if arguments.only in f"{case.name} {case.kind} {case.workload}"]
     if not chosen:
         parser.error(f"--only {arguments.only}: no case has this in its name, kind or workload")
-    before, after = _around(arguments.write, parser)
+    MARKS.check(arguments.write)
     jobs = [(case, seed, arguments.oracle) for case in chosen for seed in range(arguments.seeds)]
     results = []
     context = multiprocessing.get_context("spawn")
@@ -57,21 +58,7 @@ def main() -> None:
     print(text)
     print(f"{sum(result.seconds for result in results):.0f} s of processor time, {arguments.workers} processes")
     if arguments.write:
-        arguments.write.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-
-
-def _around(path: Path | None, parser: argparse.ArgumentParser) -> tuple[str, str]:
-    """What stands before and after the table in the file."""
-    if path is None:
-        return "", ""
-    try:
-        before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    except OSError as error:
-        parser.error(f"--write {path}: {error.strerror}")
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        parser.error(f"--write {path}: lacks the marks {BEGIN} and {END}")
-    return before, after
+        MARKS.put(arguments.write, text)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from benchmarks.energy_flow import BEGIN, END, put
 from benchmarks.energy_flow_held_out import (
     Row,
     forget_memory,
@@ -79,16 +78,8 @@ def test_flows_without_memory_bring_their_energy_alone() -> None:
     assert torch.equal(answers(measured), before)
 
 
-def test_a_table_is_put_between_its_marks_alone(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
-    put(page, [str(Row("mine", (0.5, 0.25, 0.1, 0.2), 61.4))])
-    assert page.read_text(encoding="utf-8") == (
-        f"before\n{BEGIN}\n| mine | 0.500 | 0.250 | 0.100 | 0.200 | 61 |\n{END}\nafter\n"
-    )
-    page.write_text("no marks", encoding="utf-8")
-    with pytest.raises(SystemExit, match="needs the lines"):
-        put(page, [])
+def test_a_row_is_one_of_a_table() -> None:
+    assert str(Row("mine", (0.5, 0.25, 0.1, 0.2), 61.4)) == "| mine | 0.500 | 0.250 | 0.100 | 0.200 | 61 |"
 
 
 def test_what_bounds_a_step_is_told_from_where_its_time_goes() -> None:
