@@ -52,9 +52,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed and next to no steps, to see that it works")
     parser.add_argument("--seeds", type=int, help="instead of three")
     parser.add_argument("--only", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="these parts")
-    parser.add_argument(
-        "--write", type=Path, metavar="FILE.md", help=f"put the tables between {MARKS.begin} and {MARKS.end}"
-    )
+    MARKS.add_option(parser)
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else Plan()
     plan = plan if arguments.seeds is None else replace(plan, seeds=arguments.seeds)

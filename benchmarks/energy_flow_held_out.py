@@ -139,9 +139,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="instead of the job's own")
     parser.add_argument("--part", choices=("test", "validation"), default="test", help="what to measure on")
     parser.add_argument("--without-ablations", action="store_true", help="the default job alone")
-    parser.add_argument(
-        "--write", metavar="FILE.md", type=Path, help=f"put the table between {MARKS.begin} and {MARKS.end}"
-    )
+    MARKS.add_option(parser)
     arguments = parser.parse_args()
     MARKS.check(arguments.write)
 

@@ -230,9 +230,7 @@ def main() -> None:
         help=f"beside the bare loops only these, of {', '.join(CONTENDERS)} (`anomaly` takes longest)",
     )
     parser.add_argument("--cpu-time", action="store_true", help="of the training thread, where the machine is loaded")
-    parser.add_argument(
-        "--write", metavar="FILE.md", type=Path, help=f"put the table between {MARKS.begin} and {MARKS.end}"
-    )
+    MARKS.add_option(parser)
     arguments = parser.parse_args()
     MARKS.check(arguments.write)
 
