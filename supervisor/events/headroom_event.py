@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Literal
 
 from pydantic import NonNegativeInt
@@ -40,18 +41,7 @@ class HeadroomEvent(EventBase):
     @classmethod
     def from_forecast(cls, forecast: Forecast, *, step: int, update: int) -> HeadroomEvent:
         """The event for a forecast."""
-        return cls(
-            step=step,
-            update=update,
-            quantity=forecast.quantity,
-            parameter=forecast.parameter,
-            value=forecast.value,
-            bound=forecast.bound,
-            slope=forecast.slope,
-            horizon=forecast.horizon,
-            others=forecast.others,
-            bits=forecast.bits,
-        )
+        return cls(step=step, update=update, **asdict(forecast))
 
 
 _WORDS = {

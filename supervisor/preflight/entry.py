@@ -33,9 +33,8 @@ from supervisor.run_layout import RunLayout
 from supervisor.streams import end, tell
 from supervisor.tracebacks import users_frame
 from supervisor.training.data_indices import loader_of_rows
-from supervisor.training.end_of_data import raise_at_the_source
+from supervisor.training.fetching import tell_what_rows_raise
 from supervisor.training.samples import sample_count
-from supervisor.training.sendable_errors import send_every_error
 from supervisor.training.trainer import Trainer
 
 __all__ = ["JobTrial", "main"]
@@ -109,8 +108,7 @@ class JobTrial:
         self._enter("building the trainer")
         # Before the working directory comes onto the import path.
         refuse_shadows(Path.cwd())
-        raise_at_the_source()
-        send_every_error()
+        tell_what_rows_raise()
         started = self._clock.monotonic()
         try:
             trainer = ready_trainer(self._spec.worker.job, self._spec.worker.origins, device)

@@ -183,9 +183,12 @@ class Parent:
 
     def _spec(self, run_id: str, going_on: bool) -> WorkerSpec:
         if not going_on:
-            suspects = self._rows.suspects
             return WorkerSpec.of(
-                self._resolved, run_id=run_id, resume=False, evaluate=self._evaluate, one_by_one=suspects
+                self._resolved,
+                run_id=run_id,
+                resume=False,
+                evaluate=self._evaluate,
+                one_by_one=self._rows.suspects,
             )
         # Said by the first worker alone.
         changes, self._directory.changes = self._directory.changes, ()

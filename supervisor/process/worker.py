@@ -35,10 +35,9 @@ from supervisor.record.counters import Progress
 from supervisor.record.run_log import Evaluation
 from supervisor.streams import tell
 from supervisor.training.device import batch_to, choose_device
-from supervisor.training.end_of_data import raise_at_the_source
+from supervisor.training.fetching import tell_what_rows_raise
 from supervisor.training.loader_processes import tell_deaths_when_drawing
 from supervisor.training.noted_reading import note_reading
-from supervisor.training.sendable_errors import send_every_error
 from supervisor.training.trainer import Stateful, Trainer
 from supervisor.update import LossError
 
@@ -60,8 +59,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     job = spec.job
     device = device_of(spec)
     tell_deaths_when_drawing()
-    raise_at_the_source()
-    send_every_error()
+    tell_what_rows_raise()
     note_reading(partial(ReadingNote, spec.layout.reading), spec.one_by_one)
     faults = load_faults(spec.faults, spec.origins)
     # Before the working directory comes onto the import path.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import traceback
 from collections.abc import Iterator, Sized
@@ -13,7 +12,7 @@ from torch.utils.data._utils import fetch
 
 from supervisor.training.user_code import user_frame
 
-__all__ = ["END", "NotTheEnd", "begun", "draw", "raise_at_the_source", "why_short"]
+__all__ = ["END", "NotTheEnd", "begun", "draw", "not_the_end", "why_short"]
 
 END = object()
 """Stands for the batch after the last."""
@@ -47,28 +46,7 @@ def draw(iterator: Iterator[Any]) -> Any:
             return END
         if getattr(iterator, _FINISHED, None) is True:
             setattr(iterator, _FINISHED, False)
-        raise _not_the_end(stopped) from stopped
-
-
-def raise_at_the_source() -> None:
-    """Have torch's loaders raise `NotTheEnd` where a row raises `StopIteration`, in their processes too.
-
-    `draw` sees to the loader that it reads; a loop of the user's own around a loader would take it for the end. It
-    changes torch for the whole process, so that it is for one that the supervisor has started.
-    """
-    kind: Any = fetch._MapDatasetFetcher
-    original = kind.fetch
-    if hasattr(original, "__wrapped__"):
-        return
-
-    @functools.wraps(original)
-    def fetch_rows(self: Any, index: Any) -> Any:
-        try:
-            return original(self, index)
-        except StopIteration as stopped:
-            raise _not_the_end(stopped) from stopped
-
-    kind.fetch = fetch_rows
+        raise not_the_end(stopped) from stopped
 
 
 def why_short(data: object, batches: int) -> str | None:
@@ -86,7 +64,8 @@ def why_short(data: object, batches: int) -> str | None:
     )
 
 
-def _not_the_end(stopped: StopIteration) -> NotTheEnd:
+def not_the_end(stopped: StopIteration) -> NotTheEnd:
+    """What to raise from a `StopIteration` that is not the end of the data."""
     frames = traceback.extract_tb(stopped.__traceback__)
     where = user_frame((frame.filename, frame.lineno) for frame in reversed(frames))
     at = f" at {where}" if where else ""

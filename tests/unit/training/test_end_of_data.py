@@ -14,7 +14,8 @@ from torch.utils.data._utils import fetch
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from supervisor.training.data_cursor import DataCursor
-from supervisor.training.end_of_data import END, NotTheEnd, begun, draw, raise_at_the_source, why_short
+from supervisor.training.end_of_data import END, NotTheEnd, begun, draw, why_short
+from supervisor.training.fetching import tell_what_rows_raise
 from supervisor.training.loader_errors import DataFault, loader_error
 
 ROWS, TORN = 12, 5
@@ -166,12 +167,13 @@ def test_what_was_raised_is_its_cause() -> None:
 
 @pytest.fixture
 def at_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    kind: Any = vars(fetch)["_MapDatasetFetcher"]
-    monkeypatch.setattr(kind, "fetch", kind.fetch)
-    raise_at_the_source()
-    once = kind.fetch
-    raise_at_the_source()
-    assert kind.fetch is once
+    kinds: list[Any] = [vars(fetch)[name] for name in ("_MapDatasetFetcher", "_IterableDatasetFetcher")]
+    for kind in kinds:
+        monkeypatch.setattr(kind, "fetch", kind.fetch)
+    tell_what_rows_raise()
+    once = [kind.fetch for kind in kinds]
+    tell_what_rows_raise()
+    assert [kind.fetch for kind in kinds] == once
 
 
 @pytest.mark.usefixtures("at_the_source")

@@ -1,4 +1,7 @@
-"""A loader's process that cannot send what a row raised says so, and does not leave its reader waiting."""
+"""A loader's process that cannot send what a row raised says so, and does not leave its reader waiting.
+
+Of `StopIteration` test_end_of_data.py tells.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torch.utils.data._utils import fetch
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from supervisor.training.end_of_data import draw, raise_at_the_source
+from supervisor.training.end_of_data import draw
+from supervisor.training.fetching import tell_what_rows_raise
 from supervisor.training.loader_errors import DataFault, loader_error
-from supervisor.training.sendable_errors import send_every_error
 
 TORN = 1
 
@@ -52,8 +55,7 @@ def changed(monkeypatch: pytest.MonkeyPatch) -> None:
         kind: Any = vars(fetch)[name]
         monkeypatch.setattr(kind, "fetch", kind.fetch)
     for _ in range(2):
-        raise_at_the_source()
-        send_every_error()
+        tell_what_rows_raise()
 
 
 @pytest.mark.parametrize("kind", [DataLoader, StatefulDataLoader])
