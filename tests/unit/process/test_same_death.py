@@ -48,6 +48,12 @@ def codes(*ends: WorkerEnd, got_on: bool = False, resume: bool = False) -> list[
     return [None if told is None else told[0] for told in found]
 
 
+def test_a_process_that_a_row_has_ended_has_not_ended_itself() -> None:
+    """It is named twice before it is left out: the program is not told to be mended after the second death."""
+    end = WorkerEnd(1, Kind.EXCEPTION, pulse=FIRST_STEP, rows=(17,))
+    assert codes(end, end, end) == [None, None, ExitCode.RESTARTS_SPENT]
+
+
 def test_a_row_that_was_being_read_is_named_and_a_new_beginning_counts_anew() -> None:
     deaths = SameDeaths()
     end = WorkerEnd(1, Kind.EXCEPTION, pulse=at(7), rows=(17,))
