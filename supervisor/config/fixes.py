@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 import annotated_types
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from supervisor.config.origins import KeyPath, Origins, Problem, dotted
@@ -84,11 +84,11 @@ class _Site:
                 if tagged and len(self.models) > 1:
                     self.models = tagged
                     continue
-                owner = next((each for each in self.models if part in each.model_fields), None)
+                owner = next((each for each in self.models if part in _keys(each)), None)
                 if owner is None and part not in value:
                     continue
                 self.owners, self.section = self.models, self.field
-                self.field = owner.model_fields[str(part)] if owner else None
+                self.field = _keys(owner)[str(part)] if owner else None
                 self.models = _models_in(self.field)
                 value = value.get(part)
             elif isinstance(value, list | tuple) and isinstance(part, int):
@@ -171,7 +171,7 @@ def _translate(
 
 
 def _instead_of_key(key: str, value: Any, site: _Site, root: type[BaseModel]) -> str:
-    valid = sorted({name for owner in site.owners for name in owner.model_fields})
+    valid = sorted({name for owner in site.owners for name in _keys(owner)})
     near = difflib.get_close_matches(key.lower().replace("-", "_"), valid, n=1, cutoff=0.7)
     if near:
         return f"write `{near[0]}`"
@@ -185,7 +185,7 @@ def _instead_of_key(key: str, value: Any, site: _Site, root: type[BaseModel]) ->
         (path[:-1], owner)
         for path, owner in _all_paths(root)
         # What is a value of this section's own keys is meant to stand here, under another name.
-        if path[-1] == key and (str(value) not in own or str(value) in _choices(owner.model_fields[key]))
+        if path[-1] == key and (str(value) not in own or str(value) in _choices(_keys(owner)[str(key)]))
     ]
     for path, owner in elsewhere:
         if _tag(owner)[1]:
@@ -246,7 +246,7 @@ def _one_of(choices: list[str], value: Any) -> str:
 
 
 def _keys_of(site: _Site) -> str:
-    names = list(dict.fromkeys(name for model in site.models for name in model.model_fields))
+    names = list(dict.fromkeys(name for model in site.models for name in _keys(model)))
     return f" ({', '.join(names)})" if names else ""
 
 
@@ -277,9 +277,20 @@ def _models_in(field: FieldInfo | None) -> list[type[BaseModel]]:
     return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
 
 
+def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The keys that can be written for a model, with the field of each: its alias where it has one."""
+    keys = {}
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias or field.alias
+        if isinstance(alias, AliasChoices):
+            alias = next((choice for choice in alias.choices if isinstance(choice, str)), None)
+        keys[alias if isinstance(alias, str) else name] = field
+    return keys
+
+
 def _tag(model: type[BaseModel]) -> tuple[str, str]:
     """The key that tells a model from others in a list, which can have one value only, and that value; empty: none."""
-    for name, field in model.model_fields.items():
+    for name, field in _keys(model).items():
         if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
             return name, str(field.default)
     return "", ""
@@ -287,7 +298,7 @@ def _tag(model: type[BaseModel]) -> tuple[str, str]:
 
 def _all_paths(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[KeyPath, type[BaseModel]]]:
     """The path of every key that can be written, and the model it belongs to."""
-    for name, field in model.model_fields.items():
+    for name, field in _keys(model).items():
         yield (*path, name), model
         for inner in _models_in(field):
             yield from _all_paths(inner, (*path, name))

@@ -9,7 +9,7 @@ import enum
 from typing import Annotated, Any, Literal, Self
 
 import pytest
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, Field, ValidationError, model_validator
 
 from supervisor.config.fixes import problems_of, shown
 from supervisor.config.origins import Origins, Problem
@@ -221,3 +221,24 @@ def test_what_another_key_may_put_right_is_told_apart(raw: dict[str, Any], secti
 )
 def test_values_are_shown_as_they_are_written(value: Any, text: str) -> None:
     assert shown(value) == text
+
+
+class Aliased(Section):
+    colour_name: Colour | None = Field(None, alias="colour")
+    amount: Annotated[int, Field(strict=True, ge=1, validation_alias=AliasChoices("count", "n"))] = 1
+    inner: Pair | None = Field(None, alias="pair")
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        ({"colour": "blue"}, 'colour: "blue" is not one of its values: write one of: red, green'),
+        ({"colour_name": "red"}, "colour_name: no such key: write `colour`"),
+        ({"nothing": 1}, "nothing: no such key: remove it, or write one of: colour, count, pair"),
+        ({"count": 0}, "count: 0 is too small: write `count: 1` or more"),
+        ({"pair": {"lo": 1}}, "pair.lo: no such key: write `low`"),
+        ({"low": 1}, "low: no such key: write it under `pair`"),
+    ],
+)
+def test_a_key_is_named_as_it_is_written_and_not_as_the_field_behind_it(raw: dict[str, Any], said: str) -> None:
+    assert [str(each) for each in found(raw, Aliased)] == [f"f: {said}"]
