@@ -1,6 +1,6 @@
 """Write docs/reference/ from what the models, the events, the exit codes and the commands say of themselves.
 
-python scripts/make_reference.py           write the pages
+python scripts/make_reference.py           write the pages, and the tables on those of signals and actions
 python scripts/make_reference.py --check   write nothing; exit 1 where a page is stale
 
 A field without a docstring is an error, named. Nothing here imports torch.
@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 import typer  # noqa: E402
+from page_facts import stale as stale_facts  # noqa: E402
 from pydantic import TypeAdapter  # noqa: E402
 from reference_text import (  # noqa: E402
     Schema,
@@ -226,13 +227,20 @@ def event_lines() -> Iterator[str]:
         yield from adapter.about({"description": first_part(adapter.classes[name])}, name)
         yield from adapter.table({**schema, "properties": own}, name)
         adapter.done.add(name)
-    yield "# What they hold\n"
+    yield "## What they hold\n\nThe values of the fields above that have values of their own.\n"
     yield from adapter.rest()
 
 
 def command_lines() -> Iterator[str]:
-    """Every command with its arguments and options, then the exit codes."""
-    yield from commands_of(typer.main.get_command(app), "supervisor")
+    """Every command in one line, then each with its arguments and options, then the exit codes."""
+    whole_app = typer.main.get_command(app)
+    rows = [
+        (f"[{called}](#{anchor(called)})", inspect.cleandoc(command.help or "").split("\n\n")[0])
+        for called, command in named_commands(whole_app, "supervisor")
+    ]
+    yield table(("command", "what it does"), [*sorted(rows), *options_of(whole_app)])
+    for called, command in sorted(named_commands(whole_app, "supervisor"), key=lambda each: each[0]):
+        yield from lines_of(command, called)
     yield "## Exit codes\n"
     docs = member_docs(ExitCode)
     missing = [each.name for each in ExitCode if each.name not in docs]
@@ -243,18 +251,31 @@ def command_lines() -> Iterator[str]:
     )
 
 
-def commands_of(command: Any, called: str) -> Iterator[str]:
-    """One command, or all of a group."""
+def named_commands(command: Any, called: str) -> Iterator[tuple[str, Any]]:
+    """A command, or all of a group, each with what it is called by."""
     inside = getattr(command, "commands", None)
-    if inside:
-        for name, each in inside.items():
-            yield from commands_of(each, f"{called} {name}")
-        return
+    if not inside:
+        yield called, command
+    for name, each in (inside or {}).items():
+        yield from named_commands(each, f"{called} {name}")
+
+
+def options_of(command: Any) -> Iterator[tuple[str, str]]:
+    """The options of the program itself, one a row."""
+    for each in command.params:
+        if not getattr(each, "hidden", False) and each.name not in ("help", "install_completion", "show_completion"):
+            yield f"`supervisor {each.opts[0]}`", each.help
+
+
+def lines_of(command: Any, called: str) -> Iterator[str]:
+    """One command: how it is called, what it does, its arguments and options."""
     parameters = [each for each in command.params if each.name != "help" and not getattr(each, "hidden", False)]
     arguments = [each for each in parameters if each.param_type_name == "argument"]
     shown = [metavar(each) if each.required else f"[{metavar(each)}]" for each in arguments]
-    options = ["[OPTIONS]"] if len(parameters) > len(arguments) else []
-    yield f"## {called}\n\n```\n{' '.join([called, *options, *shown])}\n```\n"
+    needed = [each for each in parameters if each not in arguments and each.required]
+    written = [f"{each.opts[-1]} {metavar(each)}" for each in needed]
+    options = ["[OPTIONS]"] if len(parameters) > len(arguments) + len(needed) else []
+    yield f"## {called}\n\n```\n{' '.join([called, *options, *written, *shown])}\n```\n"
     if not command.help:
         raise Undocumented(f"{called}: has no docstring")
     yield inspect.cleandoc(command.help) + "\n"
@@ -287,14 +308,18 @@ def main(arguments: list[str], folder: Path = REFERENCE) -> int:
         if not (folder / name).is_file() or (folder / name).read_text("utf-8") != text
     ]
     unknown = [path.name for path in folder.glob("*.md") if path.name not in written]
+    tables = dict(stale_facts(folder.parent))
     if "--check" in arguments:
-        for name in (*stale, *unknown):
-            sys.stderr.write(f"{folder / name}: stale: run {COMMAND}\n")
-        return 1 if stale or unknown else 0
+        for path in (*(folder / name for name in (*stale, *unknown)), *tables):
+            sys.stderr.write(f"{path}: stale: run {COMMAND}\n")
+        return 1 if stale or unknown or tables else 0
     folder.mkdir(parents=True, exist_ok=True)
     for name in stale:
         (folder / name).write_text(written[name], encoding="utf-8")
         sys.stdout.write(f"{name}: written\n")
+    for path, text in tables.items():
+        path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{path.relative_to(folder.parent)}: written\n")
     return 0
 
 
