@@ -42,15 +42,20 @@ LINK = re.compile(r"\]\((?!https?:)(?P<page>[\w/]+\.md)\)")
 
 
 def table_of_contents(text: str) -> str:
-    """The `toctree` of a README.md: one for each of its headings, with the pages that are linked below it."""
+    """The `toctree` of a README.md: one for each of its headings, with the pages that are linked below it.
+
+    Where it has no headings it is one, without a caption.
+    """
     listed: set[str] = set()
     found = []
-    for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+    before, *parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    for part in parts or [f"\n{before}"]:
         caption, _, body = part.partition("\n")
         pages = [page for page in dict.fromkeys(LINK.findall(body)) if page not in listed]
         listed.update(pages)
         if pages:
-            found.append("\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```"]))
+            options = [":hidden:", f":caption: {caption}"] if caption else [":hidden:"]
+            found.append("\n".join(["```{toctree}", *options, "", *pages, "```"]))
     return "\n\n".join(found)
 
 

@@ -58,7 +58,7 @@ def _wrong_block(block: Block, commands: Commands, names: Names) -> Iterator[tup
         yield from ((block.line, said) for said in commands.wrong_line(block.comment.partition(": ")[2]))
     elif block.language in SHELL and block.comment != PRINTED:
         for number, line in lines_in(block.text):
-            said = [*commands.wrong_line(line), *names.wrong_paths(line)]
+            said = dict.fromkeys([*commands.wrong_line(line), *names.wrong_paths(line)])
             yield from ((block.line + number, each) for each in said)
     elif block.language in ("yaml", "yml"):
         yield from wrong_yaml(block.text, comment=block.comment, line=block.line)

@@ -60,13 +60,18 @@ def _all_actions() -> Iterator[str]:
 
 
 def _of_signal(signal: SignalName) -> Iterator[str]:
-    rows = [("what was found", member_docs(SignalName)[signal.name]), ("what follows by default", _answer(signal, "../"))]
+    rows = [
+        ("what was found", member_docs(SignalName)[signal.name]),
+        ("what follows by default", _answer(signal, "../")),
+    ]
     if signal.value in type(RecoveryPolicy().reactions).model_fields:
         may = "may" if signal in OBSERVABLE_SIGNALS else "may not"
-        text = f"`reactions: {{{signal}: ...}}`, the action of a rung; it {may} be `observe` (logged only)"
+        text = f"`reactions: {{{signal}: …}}`, the action of a rung; it {may} be `observe` (logged only)"
         rows.append(("to change that", text))
     place = list(SignalName).index(signal) + 1
-    rows.append(("among several findings", f"named as number {place} of {len(SignalName)}, the furthest upstream first"))
+    rows.append(
+        ("among several findings", f"named as number {place} of {len(SignalName)}, the furthest upstream first")
+    )
     kinds = [f"`{kind}`" for kind, expected in _faults().items() if signal.value in expected]
     if kinds:
         rows.append(("faults that bring it about", f"{', '.join(kinds)} ([faults file](../reference/faults.md))"))

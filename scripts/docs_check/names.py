@@ -36,11 +36,7 @@ class Names:
         yield from self.wrong_paths(code)
         if _FLAG.fullmatch(code) and code not in self.flags | self._flags_of_scripts():
             yield f"{code}: no command has such a flag"
-        if (
-            (key := _KEY.fullmatch(code))
-            and key["first"] in RecoveryPolicy.model_fields
-            and not code.endswith(_FILES)
-        ):
+        if (key := _KEY.fullmatch(code)) and key["first"] in RecoveryPolicy.model_fields and not code.endswith(_FILES):
             yield from wrong_key(code)
 
     def wrong_paths(self, code: str) -> Iterator[str]:

@@ -37,7 +37,7 @@ def commands_in(line: str) -> Iterator[list[str]]:
     """
     line = line.strip().removeprefix("$ ")
     line = re.split(r" {2,}(?=\S)", line)[0] if re.match(r"(supervisor|python|make) ", line) else line
-    if "'" not in line and '"' not in line:
+    if "'" not in line and '"' not in line and re.search(r"\s\[[-\w]", line):
         line = re.sub(r"(?<=\s)\[(?=[-\w])|(?<=\S)\](\.\.\.|…)?(?=\s|$)", " ", line)
     line = re.sub(r"(?<=[^\s|])\|(?=[^\s|])", "/", line)
     lexer = shlex.shlex(line, posix=True, punctuation_chars="();<>|&")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -38,7 +39,8 @@ def wrong_yaml(text: str, *, comment: str = "", line: int = 1) -> Iterator[tuple
     try:
         document = _read(text)
     except InputError as error:
-        yield line, f"is no YAML: {error}"
+        told = re.sub(r"\S*block\.yaml:", "", str(error))
+        yield line, f"is no YAML: {told}"
         return
     if comment == OTHERS or _is_of_kubernetes(document.value):
         return
@@ -51,7 +53,8 @@ def wrong_yaml(text: str, *, comment: str = "", line: int = 1) -> Iterator[tuple
     if problems is None:
         yield line, f"is no part of a job, a policy or faults: mend it, or write <!-- {OTHERS} --> above it"
     for problem in problems or ():
-        yield line, str(problem).removeprefix("block.yaml:")
+        place = re.match(r".*?block\.yaml:(\d+): ", str(problem))
+        yield (line + int(place[1]) - 1, str(problem)[place.end() :]) if place else (line, str(problem))
 
 
 def is_part_of_ours(text: str) -> bool:
@@ -83,7 +86,7 @@ def _read(text: str) -> Document:
         path.write_text(text, encoding="utf-8")
         document = read_yaml(str(path), "block")
     if document.problems:
-        raise InputError(*(str(each).removeprefix(f"{folder}/") for each in document.problems))
+        raise InputError(*map(str, document.problems))
     return document
 
 

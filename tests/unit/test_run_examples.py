@@ -124,3 +124,17 @@ def test_lines_that_were_cut_off_are_compared_as_far_as_they_go() -> None:
     assert agree([f"{line}…"], [f"{line[:-9]}…"])
     assert not agree([f"{line}…"], [f"another {line[:-9]}…"])
     assert not agree([f"{line}…"], [line])
+
+
+def test_the_line_of_the_command_is_for_the_reader_and_stays(page: Path) -> None:
+    text = marked("output: echo one", "$ echo one\none\n")
+    assert wrong(page, text) == []
+    (said,) = wrong(page, text.replace("\none\n", "\ntwo\n"))
+    assert said.endswith("prints\none\n\nwhere the page says\ntwo")
+    assert wrong(page, text.replace("\none\n", "\ntwo\n"), update=True) == []
+    assert page.read_text() == text
+
+
+def test_a_line_of_another_command_is_an_error(page: Path) -> None:
+    with pytest.raises(FOUND["WrongPage"], match=r"page\.md:3: the block shows another command .*: \$ echo two"):
+        wrong(page, marked("output: echo one", "$ echo two\none\n"))

@@ -1,0 +1,112 @@
+"""The site that `make docs` builds: its navigation is that of the pages, and a broken link is an error."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def conf() -> dict[str, Any]:
+    before = list(sys.path)
+    try:
+        return runpy.run_path(str(DOCS / "conf.py"))
+    finally:
+        sys.path[:] = before
+
+
+def build(pages: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sphinx", "--builder", "html", "--fail-on-warning", "--keep-going", "--quiet"]
+    return subprocess.run([*command, str(pages), str(site)], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All pages, built as `make docs` does."""
+    where = tmp_path_factory.mktemp("site")
+    done = build(DOCS, where)
+    assert (done.returncode, done.stderr) == (0, "")
+    return where
+
+
+def test_the_navigation_is_the_headings_and_links_of_an_index(conf: dict[str, Any]) -> None:
+    text = "# All\n\n[not](not.md)\n\n## First\n\n[a](a.md) [b](in/b.md#c) [c](c.md)\n\n## Second\n\n[c](c.md) [d](d.md)\n\n## None\n"
+    assert conf["table_of_contents"](text) == (
+        "```{toctree}\n:hidden:\n:caption: First\n\na.md\nc.md\n```\n\n"
+        "```{toctree}\n:hidden:\n:caption: Second\n\nd.md\n```"
+    )
+
+
+def test_an_index_without_headings_is_one_list(conf: dict[str, Any]) -> None:
+    text = "# Signals\n\n| [a](a.md) | [up](../up.md) |\n| [b](b.md) |\n"
+    assert conf["table_of_contents"](text) == "```{toctree}\n:hidden:\n\na.md\nb.md\n```"
+
+
+def test_it_builds_without_a_warning_and_has_every_page(site: Path) -> None:
+    pages = {str(page.relative_to(DOCS).with_suffix(".html")) for page in DOCS.rglob("*.md")}
+    built = {str(page.relative_to(site)) for page in site.rglob("*.html")}
+    assert pages - built == set()
+    assert "README.html" in (site / "index.html").read_text(encoding="utf-8")
+
+
+def test_nothing_of_it_comes_from_another_place(site: Path) -> None:
+    """Scripts, styles, fonts and pictures are beside the pages, so that it opens offline."""
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        loaded = re.findall(r"<(?:script|img|iframe)[^>]*?src=\"([^\"]+)\"|<link[^>]*?href=\"([^\"]+)\"", text)
+        assert [each for pair in loaded for each in pair if each.startswith(("http:", "https:", "//"))] == []
+
+
+def test_a_search_needs_no_server(site: Path) -> None:
+    """The index is a script, and no text is fetched."""
+    assert (site / "searchindex.js").read_text(encoding="utf-8").startswith("Search.setIndex(")
+    options = (site / "_static" / "documentation_options.js").read_text(encoding="utf-8")
+    assert "SHOW_SEARCH_SUMMARY: false" in options
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[gone](gone.md)", "gone.md"),
+        ("[a](a.md#gone)", "gone"),
+        ("[a](#gone)", "gone"),
+        ("| a |\n|---|\n\n![picture](images/gone.png)", "gone.png"),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_an_error(text: str, said: str, tmp_path: Path) -> None:
+    pages = tmp_path / "docs"
+    pages.mkdir()
+    for name in ("conf.py", "_static"):
+        source = DOCS / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, pages / name)
+    (pages / "conf.py").write_text((DOCS / "conf.py").read_text().replace("HERE.parent", f"Path({str(DOCS.parent)!r})"))
+    (pages / "README.md").write_text("# All\n\n## Pages\n\n[a](a.md)\n")
+    (pages / "a.md").write_text("# A page\n\n## A heading\n")
+    assert build(pages, tmp_path / "site").returncode == 0
+    (pages / "a.md").write_text(f"# A page\n\n## A heading\n\n{text}\n")
+    done = build(pages, tmp_path / "site")
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_a_page_that_is_in_no_index_is_an_error(tmp_path: Path) -> None:
+    pages = tmp_path / "docs"
+    pages.mkdir()
+    (pages / "conf.py").write_text((DOCS / "conf.py").read_text().replace("HERE.parent", f"Path({str(DOCS.parent)!r})"))
+    (pages / "_static").mkdir()
+    shutil.copy(DOCS / "_static" / "site.css", pages / "_static")
+    (pages / "README.md").write_text("# All\n\n## Pages\n\n[a](a.md)\n")
+    (pages / "a.md").write_text("# A page\n")
+    (pages / "b.md").write_text("# Another page\n")
+    done = build(pages, tmp_path / "site")
+    assert done.returncode != 0
+    assert "b.md" in done.stderr
