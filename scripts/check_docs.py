@@ -7,9 +7,13 @@ Looked at are README.md, CONTRIBUTING.md and docs/**/*.md. In their blocks: line
 part; Python, which has to compile and whose imports have to exist. In their sentences, what stands between backquotes:
 the same commands, YAML, flags, dotted keys of a policy, paths of the repository, files of a run directory.
 
-A block has one of these comments above it where it needs one: `<!-- yaml of another program -->`;
-`<!-- file exit 2: bad.yaml -->`, which is meant to be refused; `<!-- printed -->`, of text that begins like a command. What
-a command prints is compared by scripts/run_examples.py.
+A block has one of these comments above it where it needs one:
+
+    <!-- yaml of another program -->
+    <!-- file exit 2: bad.yaml -->      the file is meant to be refused
+    <!-- printed -->                    text of which a line begins like a command
+
+What a command prints is compared by scripts/run_examples.py.
 """
 
 from __future__ import annotations

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
+
 from docs_check.keys import wrong_setting
 from docs_check.shell import PLACEHOLDER, commands_in
-
 from supervisor.cli.app import app
 from supervisor.events import schema
 
@@ -87,7 +87,7 @@ class Commands:
         try:
             given, more, _ = command.make_parser(context).parse_args(list(words))
         except Exception as error:  # noqa: BLE001 - of whichever click it is that typer brings along
-            yield f"{called}: {getattr(error, 'format_message', lambda: error)()}"
+            yield f"{called}: {_words_of(error)}"
             return
         if more and not getattr(command, "commands", None):
             yield f"{called}: {more[0]}: one argument too many"
@@ -129,13 +129,18 @@ class Commands:
                     yield f"pip {word}: there is no extra {extra}"
 
 
+def _words_of(error: Exception) -> str:
+    words = getattr(error, "format_message", None)
+    return str(words() if words else error)
+
+
 def _wrong_value(parameter: Any, value: Any, context: Any) -> Iterator[str]:
     if not isinstance(value, str) or PLACEHOLDER.match(value):
         return
     try:
         parameter.process_value(context, [value] if getattr(parameter, "multiple", False) else value)
     except Exception as error:  # noqa: BLE001 - likewise
-        yield f"{value}: {getattr(error, 'format_message', lambda: error)()}"
+        yield f"{value}: {_words_of(error)}"
         return
     if parameter.name == "event" and (mend := schema.no_such_event(value)) is not None:
         yield f"--event {value}: there is no event of this name: {mend}"

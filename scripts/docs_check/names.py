@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 from docs_check.keys import wrong_key
-
 from supervisor.policy import RecoveryPolicy
 
 __all__ = ["Names"]

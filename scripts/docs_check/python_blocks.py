@@ -33,9 +33,8 @@ def wrong_python(text: str, line: int = 1) -> Iterator[tuple[int, str]]:
             yield from ((place, said) for name in ours for said in _wrong_import(name, []))
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Guard":
             yield from ((place, said) for said in _wrong_arguments(node))
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "guard":
-            if not _guard_has(node.attr):
-                yield place, f"guard.{node.attr}: a Guard has none"
+        elif isinstance(node, ast.Attribute) and _guard_lacks(node):
+            yield place, f"guard.{node.attr}: a Guard has none"
 
 
 def _is_ours(module: str) -> bool:
@@ -65,7 +64,10 @@ def _wrong_arguments(call: ast.Call) -> Iterator[str]:
             yield f"Guard({each.arg}=...): there is no such argument"
 
 
-def _guard_has(name: str) -> bool:
+def _guard_lacks(node: ast.Attribute) -> bool:
+    """Whether it is `guard.name`, of a name that no guard has."""
     from supervisor import Guard
 
-    return hasattr(Guard, name) or f"self.{name}" in inspect.getsource(Guard)
+    if not (isinstance(node.value, ast.Name) and node.value.id == "guard"):
+        return False
+    return not (hasattr(Guard, node.attr) or f"self.{node.attr}" in inspect.getsource(Guard))

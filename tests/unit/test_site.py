@@ -39,7 +39,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_navigation_is_the_headings_and_links_of_an_index(conf: dict[str, Any]) -> None:
-    text = "# All\n\n[not](not.md)\n\n## First\n\n[a](a.md) [b](in/b.md#c) [c](c.md)\n\n## Second\n\n[c](c.md) [d](d.md)\n\n## None\n"
+    first = "## First\n\n[a](a.md) [b](in/b.md#c) [c](c.md)\n\n"
+    text = f"# All\n\n[not](not.md)\n\n{first}## Second\n\n[c](c.md) [d](d.md)\n\n## None\n"
     assert conf["table_of_contents"](text) == (
         "```{toctree}\n:hidden:\n:caption: First\n\na.md\nc.md\n```\n\n"
         "```{toctree}\n:hidden:\n:caption: Second\n\nd.md\n```"
