@@ -4,8 +4,8 @@ python scripts/check_docs.py [PAGE.md ...]     all pages where none is named; ex
 
 Looked at are README.md, CONTRIBUTING.md and docs/**/*.md. In their blocks: lines that call `supervisor`, `python FILE`,
 `make` or `pip install`, by the command line's own parser; YAML, by the models of jobs, policies and faults, whole or in
-part; Python, which has to compile and whose imports have to exist. In their sentences, what stands between backquotes:
-the same commands, YAML, flags, dotted keys of a policy, paths of the repository, files of a run directory.
+part; Python, which has to compile and whose imports have to exist; JSON. In their sentences, what stands between
+backquotes: the same commands, YAML, flags, dotted keys of a policy, paths of the repository, files of a run directory.
 
 A block has one of these comments above it where it needs one:
 
@@ -18,6 +18,7 @@ What a command prints is compared by scripts/run_examples.py.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,16 @@ def _wrong_block(block: Block, commands: Commands, names: Names) -> Iterator[tup
             yield from ((block.line, said) for said in commands.wrong(words))
     elif block.language in ("python", "py"):
         yield from wrong_python(block.text, block.line)
+    elif block.language in ("json", "jsonl"):
+        lines = block.text.splitlines() if block.language == "jsonl" else [block.text]
+        yield from ((block.line, f"is no JSON: {said}") for line in lines for said in _wrong_json(line))
+
+
+def _wrong_json(text: str) -> Iterator[str]:
+    try:
+        json.loads(text)
+    except ValueError as error:
+        yield str(error)
 
 
 def main(arguments: list[str]) -> int:

@@ -167,6 +167,13 @@ def test_python_that_can_be_is_not(wrong: Callable[[str], list[str]]) -> None:
     assert wrong(block("python", text + "guard.run(steps=5)\nprint(guard.status)")) == []
 
 
+def test_json_that_is_none_is_found(wrong: Callable[[str], list[str]]) -> None:
+    assert wrong(block("json", '{"event": "step",\n "step": 20}')) == []
+    assert wrong(block("jsonl", '{"index": 3}\n{"index": 4}')) == []
+    (said,) = wrong(block("json", '{"event": "step",}'))
+    assert said.startswith("page.md:4: is no JSON")
+
+
 @pytest.mark.parametrize(
     ("code", "said"),
     [
