@@ -44,6 +44,7 @@ check: ready
 
 docs: ready
 	$(BIN)/python scripts/make_reference.py
+	rm -rf build/site
 	$(BIN)/sphinx-build --builder html --fail-on-warning --keep-going --quiet docs build/site
 	@echo "open build/site/index.html"
 
