@@ -49,9 +49,10 @@ _DIFFERS = (
     (r"  (?:\d+ (?:d|h|min|s) ?)+left\b", ""),
     # How the time was spent, largest share first, folded where the line is full.
     (r"(?m)^wall time .*(?:\n .*)*", "wall time"),
+    (r"(?m)^ *\d[\d. a-z]*: (?:start-up|training|other|down|wasted|checkpoints|recovery) [\d.]+%.*$", "wall time"),
     (r"\b\d\d:\d\d:\d\d(\.\d+)?\b", "TIME"),
     (r"\b[0-9a-f]{12}\b", "NAME"),
-    (r"\b(process|pid|PID)( |=)\d+", r"\1\2N"),
+    (r"\b(process|pid|PID|worker)( |=)\d+", r"\1\2N"),
     (r"\b\d+ (?:min|h|d)(?: \d+ (?:s|min|h))?\b", "# s"),
     (r"[-+]?\d+\.\d+(?:e[-+]?\d+)?|\b\d+e[-+]?\d+", "#"),
     (r"\b\d+ s\b", "# s"),

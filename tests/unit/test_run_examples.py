@@ -88,6 +88,8 @@ def test_a_comment_without_its_block_is_an_error(page: Path) -> None:
         ("after 3 min 20 s", "after 2 h 5 min"),
         ("goodput 80.8%", "goodput 79 %"),
         ("process 123 died", "process 7 died"),
+        ("worker 123 died: killed (SIGKILL)", "worker 7 died: killed (SIGKILL)"),
+        ("  14.3 s: start-up 55.3% (7.9 s), down 8.5% (1.2 s)", "  1 min 3 s: training 60.3% (8 s), other 2.5% (1 s)"),
         ("loss   0.2  ", "loss 0.31"),
     ],
 )
