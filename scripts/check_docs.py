@@ -5,7 +5,8 @@ python scripts/check_docs.py [PAGE.md ...]     all pages where none is named; ex
 Looked at are README.md, CONTRIBUTING.md and docs/**/*.md. In their blocks: lines that call `supervisor`, `python FILE`,
 `make` or `pip install`, by the command line's own parser; YAML, by the models of jobs, policies and faults, whole or in
 part; Python, which has to compile and whose imports have to exist; JSON. In their sentences, what stands between
-backquotes: the same commands, YAML, flags, dotted keys of a policy, paths of the repository, files of a run directory.
+backquotes: the same commands, YAML, calls of a guard, flags, dotted keys of a policy, paths of the repository, files of
+a run directory.
 
 A block has one of these comments above it where it needs one:
 
@@ -52,6 +53,8 @@ def wrong_in(page: Page, root: Path = ROOT) -> Iterator[str]:
     for span in page.spans():
         said = [*commands.wrong_line(span.text, whole=False)] if " " in span.text else []
         said += names.wrong(span.text)
+        if span.text.startswith(("Guard(", "guard.")) and "…" not in span.text:
+            said += (told for _, told in wrong_python(span.text.replace(", ...)", ")")))
         if is_part_of_ours(span.text):
             said += (told for _, told in wrong_yaml(span.text))
         yield from (f"{page.name}:{span.line}: {each}" for each in said)

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from docs_check.keys import wrong_key
+from docs_check.shell import PLACEHOLDER
 from supervisor.policy import RecoveryPolicy
 
 __all__ = ["Names"]
@@ -44,11 +45,13 @@ class Names:
             if _REPOSITORY.fullmatch(word) and not any(self.root.glob(word.rstrip("/.,"))):
                 yield f"{word}: there is no such file"
             of_a_run = _OF_A_RUN.fullmatch(word)
-            if of_a_run and not self._is_written(of_a_run["file"].rpartition("/")[2]):
+            if of_a_run and not self._is_written(of_a_run["file"]):
                 yield f"{word}: no run writes such a file"
 
-    def _is_written(self, name: str) -> bool:
-        return f'"{name}"' in self._sources() or f'"{Path(name).suffix}"' in self._sources()
+    def _is_written(self, path: str) -> bool:
+        """Whether the sources have the path or its name as a text; a name in capitals stands for others."""
+        name = path.rpartition("/")[2]
+        return bool(PLACEHOLDER.match(name)) or any(f'"{each}"' in self._sources() for each in (path, name))
 
     @cache  # noqa: B019 - one of them lives as long as the check
     def _sources(self) -> str:

@@ -186,6 +186,8 @@ def test_json_that_is_none_is_found(wrong: Callable[[str], list[str]]) -> None:
         ("tests/unit/gone.py", "there is no such file"),
         ("RUN_DIR/gone.jsonl", "no run writes such a file"),
         ("make docss", "there is no such target"),
+        ("Guard(..., resum=True)", "there is no such argument"),
+        ("guard.stop()", "a Guard has none"),
     ],
 )
 def test_code_in_a_sentence_that_names_nothing_is_found(
@@ -209,7 +211,10 @@ def test_code_in_a_sentence_that_names_nothing_is_found(
         "reactions: {loss_spike: observe, gradient_spike: observe}",
         "tests/unit/guard/",
         "RUN_DIR/quarantine.jsonl",
+        "RUN_DIR/incidents/0001/NAME.json",
         "checkpoint.md",
+        "Guard(..., resume=True, quarantine=...)",
+        "guard.request_stop()",
         "loss: a number",
     ],
 )
