@@ -3,7 +3,8 @@
 # make test   the tests, in a few minutes
 # make check  ruff and mypy
 # make torture   the long tests
-# make docs   write docs/reference/ and what the pages say that commands print, anew
+# make docs     docs/reference/ anew, and all of docs/ as a site in build/site
+# make examples  what the pages say that commands print, anew (minutes)
 #
 # Each works as the first command: it makes .venv and installs into it; a later one installs nothing again.
 
@@ -15,10 +16,10 @@ JOB ?= configs/jobs/energy_flow.yaml
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 RUN_DIR ?= runs/energy_flow-$(STAMP)
 
-.PHONY: ready run demo test check torture docs clean help
+.PHONY: ready run demo test check torture docs examples clean help
 
 help:
-	@sed -n '1,8s/^# \{0,1\}//p' Makefile
+	@sed -n '1,9s/^# \{0,1\}//p' Makefile
 
 ready:
 	@$(PYTHON) scripts/make_venv.py $(VENV)
@@ -43,6 +44,11 @@ check: ready
 
 docs: ready
 	$(BIN)/python scripts/make_reference.py
+	rm -rf build/site
+	$(BIN)/sphinx-build --builder html --fail-on-warning --keep-going --quiet docs build/site
+	@echo "open build/site/index.html"
+
+examples: ready
 	$(BIN)/python scripts/run_examples.py --slow --update
 
 clean:

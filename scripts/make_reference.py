@@ -1,6 +1,6 @@
 """Write docs/reference/ from what the models, the events, the exit codes and the commands say of themselves.
 
-python scripts/make_reference.py           write the pages
+python scripts/make_reference.py           write the pages, and the tables on those of signals and actions
 python scripts/make_reference.py --check   write nothing; exit 1 where a page is stale
 
 A field without a docstring is an error, named. Nothing here imports torch.
@@ -8,7 +8,6 @@ A field without a docstring is an error, named. Nothing here imports torch.
 
 from __future__ import annotations
 
-import inspect
 import re
 import sys
 import typing
@@ -19,10 +18,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-import typer  # noqa: E402
+from page_facts import stale as stale_facts  # noqa: E402
 from pydantic import TypeAdapter  # noqa: E402
+from reference_commands import command_lines  # noqa: E402
 from reference_text import (  # noqa: E402
     Schema,
+    Undocumented,
     anchor,
     as_json,
     attributes_of,
@@ -32,7 +33,6 @@ from reference_text import (  # noqa: E402
     first_part,
     flow,
     last,
-    member_docs,
     prose,
     refs,
     table,
@@ -40,8 +40,6 @@ from reference_text import (  # noqa: E402
     whole,
 )
 
-from supervisor.cli.app import app  # noqa: E402
-from supervisor.errors import ExitCode  # noqa: E402
 from supervisor.events.base import OtherEvent  # noqa: E402
 from supervisor.events.schema import KnownEvent  # noqa: E402
 from supervisor.faults.model import FaultScript  # noqa: E402
@@ -56,10 +54,6 @@ LONGEST_DEFAULT = 60
 
 LONGEST_ENUM = 4
 """An enumeration of more values than this has a list of its own."""
-
-
-class Undocumented(Exception):
-    """A field, a value or an option says nothing of itself."""
 
 
 def pages() -> dict[str, str]:
@@ -226,56 +220,8 @@ def event_lines() -> Iterator[str]:
         yield from adapter.about({"description": first_part(adapter.classes[name])}, name)
         yield from adapter.table({**schema, "properties": own}, name)
         adapter.done.add(name)
-    yield "# What they hold\n"
+    yield "## What they hold\n\nThe values of the fields above that have values of their own.\n"
     yield from adapter.rest()
-
-
-def command_lines() -> Iterator[str]:
-    """Every command with its arguments and options, then the exit codes."""
-    yield from commands_of(typer.main.get_command(app), "supervisor")
-    yield "## Exit codes\n"
-    docs = member_docs(ExitCode)
-    missing = [each.name for each in ExitCode if each.name not in docs]
-    if missing:
-        raise Undocumented(f"ExitCode.{missing[0]}: has no docstring: write one below the value")
-    yield table(
-        ("code", "name", "meaning"), [(f"{each.value}", each.name.lower(), docs[each.name]) for each in ExitCode]
-    )
-
-
-def commands_of(command: Any, called: str) -> Iterator[str]:
-    """One command, or all of a group."""
-    inside = getattr(command, "commands", None)
-    if inside:
-        for name, each in inside.items():
-            yield from commands_of(each, f"{called} {name}")
-        return
-    parameters = [each for each in command.params if each.name != "help" and not getattr(each, "hidden", False)]
-    arguments = [each for each in parameters if each.param_type_name == "argument"]
-    shown = [metavar(each) if each.required else f"[{metavar(each)}]" for each in arguments]
-    options = ["[OPTIONS]"] if len(parameters) > len(arguments) else []
-    yield f"## {called}\n\n```\n{' '.join([called, *options, *shown])}\n```\n"
-    if not command.help:
-        raise Undocumented(f"{called}: has no docstring")
-    yield inspect.cleandoc(command.help) + "\n"
-    rows = []
-    for each in parameters:
-        if not getattr(each, "help", None):
-            raise Undocumented(f"{called}: {each.name}: has no help")
-        names = f"`{metavar(each)}`" if each in arguments else ", ".join(f"`{name}`" for name in each.opts)
-        takes = "" if each in arguments or getattr(each, "is_flag", False) else f"`{metavar(each)}`"
-        plain = each.default in (None, False, ()) or callable(each.default) or "Sentinel" in type(each.default).__name__
-        default = "required" if each.required else "" if plain else f"`{each.default}`"
-        rows.append((names, takes, default, " ".join(each.help.split())))
-    if rows:
-        yield table(("", "takes", "default", "meaning"), rows)
-
-
-def metavar(parameter: Any) -> str:
-    """What stands for its value."""
-    if parameter.metavar:
-        return str(parameter.metavar)
-    return str(parameter.name).upper()
 
 
 def main(arguments: list[str], folder: Path = REFERENCE) -> int:
@@ -287,14 +233,18 @@ def main(arguments: list[str], folder: Path = REFERENCE) -> int:
         if not (folder / name).is_file() or (folder / name).read_text("utf-8") != text
     ]
     unknown = [path.name for path in folder.glob("*.md") if path.name not in written]
+    tables = dict(stale_facts(folder.parent))
     if "--check" in arguments:
-        for name in (*stale, *unknown):
-            sys.stderr.write(f"{folder / name}: stale: run {COMMAND}\n")
-        return 1 if stale or unknown else 0
+        for path in (*(folder / name for name in (*stale, *unknown)), *tables):
+            sys.stderr.write(f"{path}: stale: run {COMMAND}\n")
+        return 1 if stale or unknown or tables else 0
     folder.mkdir(parents=True, exist_ok=True)
     for name in stale:
         (folder / name).write_text(written[name], encoding="utf-8")
         sys.stdout.write(f"{name}: written\n")
+    for path, text in tables.items():
+        path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{path.relative_to(folder.parent)}: written\n")
     return 0
 
 

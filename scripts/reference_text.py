@@ -23,6 +23,10 @@ UNITS |= {"batches": "batches", "batch": "batch", "mb": "MiB", "bytes": "bytes",
 Schema = Mapping[str, Any]
 
 
+class Undocumented(Exception):
+    """A field, a value or an option says nothing of itself."""
+
+
 def classes_in(annotation: Any, found: dict[int, Any] | None = None) -> list[Any]:
     """Every model, record and enumeration that a type mentions, however deep."""
     found = {} if found is None else found

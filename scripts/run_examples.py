@@ -13,6 +13,8 @@ A page says it in a comment before a fenced block:
     <!-- before: supervisor run ... -->   a comment alone: run before the next output, its own is not shown;
                                           `before slow`, `before exit 3` as above
 
+The first line of an output may be the command behind a `$`, for who reads the page; it is then that of the comment.
+
 All files of a page are written first; then its commands run in order, in one fresh folder that sees `configs/` and
 `examples/`. A line of `…` alone stands for any number of lines (`--update` writes them all), and one that ends in `…`
 was cut off. Times, names of runs, process numbers and fractions differ from one run or machine to the next: they are
@@ -47,9 +49,10 @@ _DIFFERS = (
     (r"  (?:\d+ (?:d|h|min|s) ?)+left\b", ""),
     # How the time was spent, largest share first, folded where the line is full.
     (r"(?m)^wall time .*(?:\n .*)*", "wall time"),
+    (r"(?m)^ *\d[\d. a-z]*: (?:start-up|training|other|down|wasted|checkpoints|recovery) [\d.]+%.*$", "wall time"),
     (r"\b\d\d:\d\d:\d\d(\.\d+)?\b", "TIME"),
     (r"\b[0-9a-f]{12}\b", "NAME"),
-    (r"\b(process|pid|PID)( |=)\d+", r"\1\2N"),
+    (r"\b(process|pid|PID|worker)( |=)\d+", r"\1\2N"),
     (r"\b\d+ (?:min|h|d)(?: \d+ (?:s|min|h))?\b", "# s"),
     (r"[-+]?\d+\.\d+(?:e[-+]?\d+)?|\b\d+e[-+]?\d+", "#"),
     (r"\b\d+ s\b", "# s"),
@@ -68,7 +71,7 @@ class Example:
         what: the name of the file, or the command.
         slow: whether it takes its time.
         code: what the command ends in.
-        body: what the page says, without the fences; None where no block follows.
+        body: what the page says, without the fences and the line of the command; None where no block follows.
         start: where the body stands in the page.
         line: of the comment, from 1.
     """
@@ -100,6 +103,11 @@ def examples_in(text: str, page: str) -> list[Example]:
         if match["kind"] == "before":
             body = None
         start = -1 if body is None else match.start("body")
+        if body is not None and match["kind"] == "output" and body.startswith("$ "):
+            shown, _, body = body.partition("\n")
+            start += len(shown) + 1
+            if shown != f"$ {match['what']}":
+                raise WrongPage(f"{page}:{line}: the block shows another command than the comment: {shown}")
         slow, code = match["slow"] is not None, int(match["code"] or 0)
         found.append(Example(match["kind"], match["what"], slow, code, body, start, line))
     return found
@@ -207,7 +215,7 @@ def wrong_in(page: Path, *, slow: bool = False, update: bool = False) -> Iterato
 
 def pages() -> list[Path]:
     """The pages that have examples."""
-    return [page for page in sorted((ROOT / "docs").glob("*.md")) if examples_in(page.read_text("utf-8"), page.name)]
+    return [page for page in sorted((ROOT / "docs").rglob("*.md")) if examples_in(page.read_text("utf-8"), page.name)]
 
 
 def main(arguments: Iterable[str]) -> int:

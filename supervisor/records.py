@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from supervisor.headroom import Headroom
+from supervisor.names import ActionName as ActionName
+from supervisor.names import CauseKind as CauseKind
+from supervisor.names import Outcome as Outcome
+from supervisor.names import SignalName as SignalName
 
 Detail = float | int | str | bool | tuple[str, ...]
 """One number, name or short list of names that a detector reports with its signal."""
@@ -15,60 +18,6 @@ Detail = float | int | str | bool | tuple[str, ...]
 
 NOTHING_FOUND = "nothing that it looks for was found"
 """What is said of a diagnosis that did not fail, and found no cause."""
-
-
-class SignalName(enum.StrEnum):
-    """What a detector can find, furthest upstream first: that is the order in which they are named."""
-
-    STEP_EXCEPTION = "step_exception"
-    NONFINITE_OPTIMIZER_STATE = "nonfinite_optimizer_state"
-    NONFINITE_PARAMETER = "nonfinite_parameter"
-    NONFINITE_BUFFER = "nonfinite_buffer"
-    NONFINITE_LOSS = "nonfinite_loss"
-    NONFINITE_GRADIENT = "nonfinite_gradient"
-    GRADIENT_OVERFLOW = "gradient_overflow"
-    DIVERGENCE = "divergence"
-    LOSS_SPIKE = "loss_spike"
-    GRADIENT_SPIKE = "gradient_spike"
-    SANITIZED_VALUES = "sanitized_values"
-    ODD_UPDATE = "odd_update"
-    NOT_LEARNING = "not_learning"
-    DEAD_UNITS = "dead_units"
-    INITIAL_SCALE = "initial_scale"
-
-
-class CauseKind(enum.StrEnum):
-    """Why an update went wrong; where several apply, the first in this order is the cause."""
-
-    EXCEPTION = "exception"
-    POISONED_OPTIMIZER_STATE = "poisoned_optimizer_state"
-    POISONED_PARAMETER = "poisoned_parameter"
-    HIDDEN_STATE = "hidden_state"
-    BAD_INPUT = "bad_input"
-    NOT_REPRODUCIBLE = "not_reproducible"
-    NONFINITE_ACTIVATION = "nonfinite_activation"
-    LOSS_FUNCTION = "loss_function"
-    BACKWARD_ONLY = "backward_only"
-    GRADIENT_EXPLOSION = "gradient_explosion"
-
-
-class ActionName(enum.StrEnum):
-    """The recovery actions a rung of the ladder can name."""
-
-    SKIP_BATCH = "skip_batch"
-    LOWER_LR = "lower_lr"
-    RELOAD_CHECKPOINT = "reload_checkpoint"
-    TRY_CURES = "try_cures"
-    REINITIALIZE = "reinitialize"
-    HALT = "halt"
-
-
-class Outcome(enum.StrEnum):
-    """How an incident ended."""
-
-    OPEN = "open"
-    RECOVERED = "recovered"
-    HALTED = "halted"
 
 
 @dataclass(slots=True)

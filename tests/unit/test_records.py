@@ -19,31 +19,6 @@ MADE: dict[str, Any] = {
 }
 
 
-def test_signals_are_named_in_the_order_of_the_contract() -> None:
-    assert list(SignalName) == [
-        "step_exception",
-        "nonfinite_optimizer_state",
-        "nonfinite_parameter",
-        "nonfinite_buffer",
-        "nonfinite_loss",
-        "nonfinite_gradient",
-        "gradient_overflow",
-        "divergence",
-        "loss_spike",
-        "gradient_spike",
-        "sanitized_values",
-        "odd_update",
-        "not_learning",
-        "dead_units",
-        "initial_scale",
-    ]
-
-
-def test_actions_and_outcomes_are_spelt_as_policies_and_logs_spell_them() -> None:
-    assert list(ActionName) == ["skip_batch", "lower_lr", "reload_checkpoint", "try_cures", "reinitialize", "halt"]
-    assert list(Outcome) == ["open", "recovered", "halted"]
-
-
 @pytest.mark.parametrize("name", [name for name in MADE if name != "Observation"])
 def test_a_record_cannot_be_changed(name: str) -> None:
     """All but the observation, of which one is made at every step."""

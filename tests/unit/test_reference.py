@@ -48,6 +48,21 @@ def test_a_page_that_differs_is_missing_or_is_none_of_them_is_named(
     ]
 
 
+def test_the_tables_of_other_pages_are_looked_at_too(
+    script: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, page = tmp_path / "reference", tmp_path / "actions" / "lower_lr.md"
+    page.parent.mkdir()
+    page.write_text("<!-- facts: begin -->\nolder\n<!-- facts: end -->\n")
+    assert script["main"]([], folder) == 0
+    assert "`factor`" in page.read_text()
+    assert script["main"](["--check"], folder) == 0
+    page.write_text(page.read_text().replace("0.5", "0.7"))
+    capsys.readouterr()
+    assert script["main"](["--check"], folder) == 1
+    assert capsys.readouterr().err == f"{page}: stale: run python scripts/make_reference.py\n"
+
+
 class Inner(Section):
     """What is inside."""
 

@@ -88,6 +88,8 @@ def test_a_comment_without_its_block_is_an_error(page: Path) -> None:
         ("after 3 min 20 s", "after 2 h 5 min"),
         ("goodput 80.8%", "goodput 79 %"),
         ("process 123 died", "process 7 died"),
+        ("worker 123 died: killed (SIGKILL)", "worker 7 died: killed (SIGKILL)"),
+        ("  14.3 s: start-up 55.3% (7.9 s), down 8.5% (1.2 s)", "  1 min 3 s: training 60.3% (8 s), other 2.5% (1 s)"),
         ("loss   0.2  ", "loss 0.31"),
     ],
 )
@@ -124,3 +126,17 @@ def test_lines_that_were_cut_off_are_compared_as_far_as_they_go() -> None:
     assert agree([f"{line}…"], [f"{line[:-9]}…"])
     assert not agree([f"{line}…"], [f"another {line[:-9]}…"])
     assert not agree([f"{line}…"], [line])
+
+
+def test_the_line_of_the_command_is_for_the_reader_and_stays(page: Path) -> None:
+    text = marked("output: echo one", "$ echo one\none\n")
+    assert wrong(page, text) == []
+    (said,) = wrong(page, text.replace("\none\n", "\ntwo\n"))
+    assert said.endswith("prints\none\n\nwhere the page says\ntwo")
+    assert wrong(page, text.replace("\none\n", "\ntwo\n"), update=True) == []
+    assert page.read_text() == text
+
+
+def test_a_line_of_another_command_is_an_error(page: Path) -> None:
+    with pytest.raises(FOUND["WrongPage"], match=r"page\.md:3: the block shows another command .*: \$ echo two"):
+        wrong(page, marked("output: echo one", "$ echo two\none\n"))
