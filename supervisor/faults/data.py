@@ -35,7 +35,8 @@ class SpoiledData:
         self._data = data
         self._batch_faults = [(index, fault) for index, fault in enumerate(faults) if isinstance(fault, BatchFault)]
         self._row_faults = [(index, fault) for index, fault in enumerate(faults) if isinstance(fault, NanSample)]
-        self._factors = {index for index, fault in self._batch_faults if isinstance(fault, OutlierBatch)}
+        # What a factor has made of the samples: finite values, which only themselves tell from sound ones.
+        self._outliers: dict[tuple[int, int], list[Tensor]] = {}
         self._drawn = drawn
         if self._row_faults:
             _check_rows(data, self._row_faults)
@@ -54,16 +55,17 @@ class SpoiledData:
         """
         # A batch that comes again strikes again; the same update may be run several times, to diagnose it.
         met = (index, number, update)
-        if (index, number) not in self._bad or met in self._met or not self._shows(index, batch):
+        if (index, number) not in self._bad or met in self._met or not self._shows((index, number), batch):
             return False
         self._met.add(met)
         return True
 
-    def _shows(self, index: int, batch: Any) -> bool:
-        """Whether the values that the fault wrote are still there; for a factor, which leaves no trace, always True."""
-        if index in self._factors:
-            return True
-        return not all(bool(tensor.isfinite().all()) for tensor in _floating(batch))
+    def _shows(self, fault_at: tuple[int, int], batch: Any) -> bool:
+        """Whether values that the fault wrote are still there: samples that are left out are not."""
+        outliers = self._outliers.get(fault_at)
+        if outliers is None:
+            return not all(bool(tensor.isfinite().all()) for tensor in _floating(batch))
+        return _hold([tensor.cpu() for tensor in _floating(batch) if tensor.dim()], outliers)
 
     def __iter__(self) -> Iterator[Any]:
         # Begun now and not at the first batch: a cursor that goes back sets the generators just before this call.
@@ -89,6 +91,10 @@ class SpoiledData:
                 else:
                     values.fill_(math.inf if isinstance(fault, InfBatch) else math.nan)
                 self._bad.add((index, number))
+        for index, fault in bad:
+            if isinstance(fault, OutlierBatch):
+                written = [tensor[: fault.samples].clone() for tensor in _floating(batch) if tensor.dim()]
+                self._outliers[index, number] = written
         return batch
 
     def __len__(self) -> int:
@@ -139,6 +145,21 @@ def _check_rows(data: Any, faults: list[tuple[int, NanSample]]) -> None:
 
 def _floating(tree: Any) -> list[Tensor]:
     return [tensor for tensor in tensors_in(tree) if tensor.is_floating_point() and tensor.numel()]
+
+
+def _hold(tensors: list[Tensor], samples: list[Tensor]) -> bool:
+    """Whether one of the samples is in a batch: the same values in each of its tensors, in the same place."""
+    if [tensor.shape[1:] for tensor in tensors] != [values.shape[1:] for values in samples]:
+        return True
+    return not tensors or any(_at(tensors, each) for each in zip(*samples, strict=False))
+
+
+def _at(tensors: list[Tensor], sample: tuple[Tensor, ...]) -> bool:
+    rows = min(map(len, tensors))
+    same = [
+        (tensor[:rows] == values).reshape(rows, -1).all(dim=1) for tensor, values in zip(tensors, sample, strict=True)
+    ]
+    return bool(torch.stack(same).all(dim=0).any())
 
 
 def _all_spoiled(item: Any) -> Any:

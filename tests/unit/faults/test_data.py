@@ -88,6 +88,16 @@ class TestMeeting:
         assert torch.isfinite(batch[0]).all()
         assert self.met(counted.data, 1, 1, batch)
 
+    @pytest.mark.parametrize("tensors", ["values and labels", "values", "labels"])
+    def test_a_batch_without_the_samples_that_a_factor_was_for_is_not_met(self, tensors: str) -> None:
+        values_BF = torch.arange(1.0, 9.0).reshape(4, 2)
+        labels_B = torch.tensor([0.0, 5.0, 0.0, 1.0])
+        data = {"values and labels": (values_BF, labels_B), "values": (values_BF,), "labels": (labels_B + 2,)}[tensors]
+        counted = Counted(OutlierBatch(at_batch=0, samples=2), data=[data])
+        (batch,) = counted
+        assert not counted.data.meets(0, 0, 0, tuple(tensor[2:] for tensor in batch))
+        assert counted.data.meets(0, 0, 1, tuple(tensor[1:] for tensor in batch))
+
     def test_the_fault_that_is_asked_for_is_the_one_that_is_met(self) -> None:
         counted = Counted(NanGradient(at_batch=1), NanBatch(at_batch=1))
         batch = list(counted)[1]
