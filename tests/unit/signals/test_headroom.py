@@ -100,6 +100,30 @@ class TestWeights:
     def test_a_weight_that_began_at_zero_is_not_told_before_it_has_been_followed(self) -> None:
         assert told(lambda update: 0.0 if update < 400 else 1e-3 * (update - 399) ** 0.5) == []
 
+    @pytest.mark.parametrize("power", [1, 2], ids=["linear", "quadratic"])
+    @pytest.mark.parametrize("first", [0.0, 1e-3], ids=["from zero", "from little"])
+    def test_a_weight_that_is_trained_later_has_a_warm_up_of_its_own(self, first: float, power: int) -> None:
+        """As one that is unfrozen amid the run: it grows fast at first, like all weights at the start of a training."""
+
+        def unfrozen(update: int) -> float:
+            return first + 1e-3 * max(0, update - 1000) ** power
+
+        assert told(unfrozen, unfrozen, until=3000, watch=HeadroomWatch()) == []
+        assert told(unfrozen, unfrozen, until=3000, watch=HeadroomWatch(warmup_updates=0)) != []
+
+    def test_a_weight_that_was_trained_later_is_told_of_once_it_has_warmed_up(self) -> None:
+        norm = grows(0.01, 1000)
+        ((update, _),) = told(norm, norm, until=3000, watch=HeadroomWatch())
+        assert 1390 <= update <= 1420
+
+    def test_a_weight_that_comes_later_has_a_warm_up_of_its_own(self) -> None:
+        detector, found = HeadroomDetector(HeadroomWatch()), []
+        for update in range(9, 3000, 10):
+            held = {"w": 1.0} | ({"later": 1e-3 * (update - 1000)} if update > 1000 else {})
+            seen = Observation(update, update, 1.0, 1.0, weight_norms=held, headroom=Headroom(held, {}))
+            found += detector.accept(seen)
+        assert found == []
+
     def test_a_growth_that_ended_and_began_again_is_told_again_but_not_soon(self) -> None:
         def twice(again: int) -> Curve:
             return lambda update: grows(0.02, 100, 300)(update) * grows(0.02, again, again + 120)(update)
@@ -142,6 +166,12 @@ class TestHalfRange:
         assert forecast.bound == 65504.0
         assert forecast.bits == pytest.approx(math.log2(65504 / forecast.value))
         assert grows(0.03)(update + forecast.horizon) == pytest.approx(65504, rel=0.03)
+
+    @pytest.mark.parametrize("horizon", [300, 1_000_000])
+    def test_however_far_one_looks_ahead(self, horizon: int) -> None:
+        watch = WATCH.model_copy(update={"horizon_updates": horizon})
+        found = told(largest=lambda update: 1e-30 * math.exp(0.2 * update), limit=65504.0, until=250, watch=watch)
+        assert [each.quantity for _, each in found] == [Quantity.LARGEST_WEIGHT, Quantity.HALF_RANGE]
 
     def test_one_that_is_far_away_is_not_told_of(self) -> None:
         found = told(grows(0.001), grows(0.001), limit=65504.0)
