@@ -12,7 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from supervisor.errors import InputError
 from supervisor.training.modules import named_modules
 
-__all__ = ["OWN_CELL", "RECURRENT", "kind_of", "match_modules", "recurrent_modules", "whole_cell"]
+__all__ = ["OWN_CELL", "RECURRENT", "is_frozen", "kind_of", "match_modules", "recurrent_modules", "whole_cell"]
 
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
@@ -43,8 +43,17 @@ def match_modules(model: nn.Module, globs: Sequence[str]) -> dict[str, nn.Module
 
 def recurrent_modules(model: nn.Module) -> dict[str, nn.Module]:
     """Every GRU, LSTM and RNN of the model, cells and what derives from them included, and every module that has
-    `is_recurrent_cell = True`, by qualified name."""
-    return _outermost({name: m for name, m in named_modules(model) if _is_recurrent(m)})
+    `is_recurrent_cell = True`, by qualified name.
+
+    What is frozen is left out: nothing would train what was drawn in its place.
+    """
+    return _outermost({name: m for name, m in named_modules(model) if _is_recurrent(m) and not is_frozen(m)})
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Whether a module has parameters, and none of them is trained."""
+    trained = [parameter.requires_grad for parameter in module.parameters()]
+    return bool(trained) and not any(trained)
 
 
 def whole_cell(model: nn.Module, name: str) -> tuple[str, nn.Module]:

@@ -113,6 +113,14 @@ class TestMatching:
         assert recurrent_modules(nn.Linear(1, 1)) == {}
         assert list(recurrent_modules(nn.GRU(1, 1))) == [""]
 
+    def test_what_is_frozen_is_left_alone(self) -> None:
+        """A pretrained encoder that is drawn afresh would stay as it was drawn."""
+        model = Model()
+        model.Encoder.requires_grad_(False)
+        model.carrier.gru.bias_hh_l0.requires_grad_(False)
+        assert sorted(recurrent_modules(model)) == ["carrier.cell", "carrier.gru"]
+        assert sorted(match_modules(model, ["encoder.1"])) == ["Encoder.1"]
+
     def test_a_shared_module_is_found_once(self) -> None:
         model = nn.Module()
         model.a = model.b = nn.GRU(1, 1)
