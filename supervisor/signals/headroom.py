@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections import deque
@@ -176,7 +177,12 @@ class HeadroomDetector:
         if seen.energy_at is None or seen.memory_updates is None or len(energies) <= STRETCHES // 2:
             return
         energy = statistics.median(energies)
-        if energy < LEAST_ENERGY:
+        # All but one of them, so that the median is none of those after a jump alone.
+        if sorted(energies)[1] < LEAST_ENERGY:
+            return
+        # While gradients grow the moments stay behind; after a jump they catch up. By twos, since each one varies.
+        *earlier, last = (math.sqrt(one * other) for one, other in itertools.pairwise(energies))
+        if last < EBBING * max(earlier):
             return
         slope = (energy - 1) / (2 * seen.memory_updates)
         horizon = round(math.log(self._policy.factor) / slope)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -186,6 +187,21 @@ class TestGradients:
         assert forecast.slope == pytest.approx(0.01)
         assert (forecast.value, forecast.bound) == (3.0, 30.0)
         assert forecast.horizon == 230
+
+    @pytest.mark.parametrize("times", [2.0, 6.0, 10.0, 30.0, 1000.0])
+    @pytest.mark.parametrize("beta2", [0.9, 0.95, 0.999])
+    @pytest.mark.parametrize("at", [400, 403, 409])
+    def test_gradients_that_jump_and_stay_are_not_told(self, times: float, beta2: float, at: int) -> None:
+        """As where the loss is weighted otherwise from some update on: the moments catch up."""
+        detector, found = HeadroomDetector(HeadroomWatch(warmup_updates=0)), []
+        for update in range(9, 1000, 10):
+            size = times**2 if update >= at else 1.0
+            moment = 1.0 + (times**2 - 1) * (1 - beta2 ** max(0, update + 1 - at))
+            seen = check(update, energy=size / moment)
+            assert seen.headroom is not None
+            memory = replace(seen.headroom, memory_updates=1 / (1 - beta2))
+            found += detector.accept(replace(seen, headroom=memory))
+        assert found == []
 
     @pytest.mark.parametrize("energy", [None, 0.5, 1.0, 3.0, lambda update: 500.0 if update % 80 == 9 else 1.0])
     def test_gradients_that_are_as_usual_or_large_now_and_then_are_not_told(self, energy: Any) -> None:
