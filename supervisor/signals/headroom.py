@@ -177,12 +177,10 @@ class HeadroomDetector:
         if seen.energy_at is None or seen.memory_updates is None or len(energies) <= STRETCHES // 2:
             return
         energy = statistics.median(energies)
-        # All but one of them, so that the median is none of those after a jump alone.
-        if sorted(energies)[1] < LEAST_ENERGY:
-            return
-        # While gradients grow the moments stay behind; after a jump they catch up. By twos, since each one varies.
-        *earlier, last = (math.sqrt(one * other) for one, other in itertools.pairwise(energies))
-        if last < EBBING * max(earlier):
+        # While gradients grow the moments stay behind; after a jump they catch up, check by check.
+        since = energies[energies.index(max(energies)) :]
+        catches_up = len(since) > 2 and all(one > next_one for one, next_one in itertools.pairwise(since))
+        if energy < LEAST_ENERGY or catches_up:
             return
         slope = (energy - 1) / (2 * seen.memory_updates)
         horizon = round(math.log(self._policy.factor) / slope)
