@@ -139,9 +139,11 @@ class HeadroomDetector:
             (Quantity.WEIGHT_NORM, oldest.norms, now.norms),
             (Quantity.LARGEST_WEIGHT, oldest.largest, now.largest),
         ):
+            # A bias that wanders about zero may grow tenfold, and be as little as the others still.
+            usual = statistics.median(before.values()) if before and quantity is Quantity.LARGEST_WEIGHT else 0.0
             for name, value in after.items():
                 base = before.get(name, 0.0)
-                if value > least * base > 0:
+                if value > least * base > 0 and policy.factor * base > usual:
                     yield from self._continued(observation.step, quantity, name, policy.factor * base)
         for name, limit in seen.limits.items():
             value, base = now.largest.get(name, 0.0), oldest.largest.get(name, 0.0)

@@ -79,6 +79,21 @@ class TestWeights:
         ((_, forecast),) = told(largest=grows(0.02))
         assert (forecast.quantity, forecast.parameter) == (Quantity.LARGEST_WEIGHT, "w")
 
+    def test_a_parameter_that_stays_smaller_than_most_is_not_told_of(self) -> None:
+        """A bias that wanders about zero grows tenfold now and then, and adds next to nothing to anything."""
+
+        def found(first: float) -> list[Quantity]:
+            detector, told = HeadroomDetector(WATCH), []
+            for update in range(9, 400, 10):
+                largest = {"bias": first * math.exp(0.01 * update), "one": 0.5, "two": 0.7}
+                norms = {"one": 1.0, "two": 1.0}
+                seen = Observation(update, update, 1.0, 1.0, weight_norms=norms, headroom=Headroom(largest, {}))
+                told += [each.quantity for each in detector.accept(seen)]
+            return told
+
+        assert found(0.001) == []
+        assert found(0.1) == [Quantity.LARGEST_WEIGHT]
+
     def test_where_the_norm_was_told_of_its_largest_number_is_not(self) -> None:
         assert [each.quantity for _, each in told(grows(0.02), grows(0.02))] == [Quantity.WEIGHT_NORM]
 
@@ -172,7 +187,7 @@ class TestHalfRange:
     def test_however_far_one_looks_ahead(self, horizon: int) -> None:
         watch = WATCH.model_copy(update={"horizon_updates": horizon})
         found = told(largest=lambda update: 1e-30 * math.exp(0.2 * update), limit=65504.0, until=250, watch=watch)
-        assert [each.quantity for _, each in found] == [Quantity.LARGEST_WEIGHT, Quantity.HALF_RANGE]
+        assert [each.quantity for _, each in found] == [Quantity.HALF_RANGE]
 
     def test_one_that_is_far_away_is_not_told_of(self) -> None:
         found = told(grows(0.001), grows(0.001), limit=65504.0)
