@@ -131,7 +131,8 @@ class HeadroomReading:
                 group.names.append(self._names.get(parameter, ""))
                 group.gradients.append(parameter.grad)
                 group.moments.append(moment)
-                group.steps.append(step)
+                # On the host it is at hand, as most optimizers keep it.
+                group.steps.append(step.item() if isinstance(step, Tensor) and step.is_cpu else step)
             if group.names:
                 yield group
 
