@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from energy_flow.scaled_step import kept_where_skipped, overflow
+
 __all__ = ["AVERAGE", "WeightAverage", "weights_replaced"]
 
 AVERAGE = "average"
@@ -38,6 +40,7 @@ class WeightAverage:
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         averages, weights = [], []
+        skipped = overflow(optimizer)
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None and not optimizer.state.get(parameter):
@@ -46,8 +49,9 @@ class WeightAverage:
                 held = optimizer.state[parameter]
                 if AVERAGE in held:
                     averages.append(held[AVERAGE])
-                    weights.append(parameter.detach())
-                else:
+                    weights.append(kept_where_skipped(optimizer, held[AVERAGE], parameter.detach()))
+                # Waits for the device, once a parameter.
+                elif skipped is None or not bool(skipped > 0):
                     held[AVERAGE] = parameter.detach().clone(memory_format=torch.preserve_format)
         if averages:
             self._move(averages, weights, 0)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from energy_flow.clipping_rules import AdaGC, ZClip
+from energy_flow.scaled_step import kept_where_skipped, scale_left
 
 __all__ = ["ADAGC", "HISTORY", "ZCLIP", "clip_with_every_step"]
 
@@ -42,8 +43,22 @@ def _gradients(parameters: list[Tensor]) -> list[Tensor]:
     return [each.grad for each in parameters if each.grad is not None]
 
 
-def _norms(parameters: list[Tensor]) -> Tensor:
-    return torch.stack(list(torch._foreach_norm(_gradients(parameters), 2, dtype=torch.float32)))
+def _norms(optimizer: Optimizer, parameters: list[Tensor]) -> Tensor:
+    """Of each gradient, in float32; without the scale of the loss, where that is still in them."""
+    gradients = [_dense(each) for each in _gradients(parameters)]
+    if any(each.dtype is torch.float64 for each in gradients):
+        # Torch refuses to accumulate these in a narrower type.
+        norm_P = torch.stack([torch.linalg.vector_norm(each).float() for each in gradients])
+    else:
+        norm_P = torch.stack(list(torch._foreach_norm(gradients, 2, dtype=torch.float32)))
+    scale = scale_left(optimizer)
+    return norm_P if scale is None else norm_P / scale
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    """The numbers in a gradient: the values of a sparse one, both halves of a complex one."""
+    values = gradient.coalesce().values() if gradient.is_sparse else gradient
+    return torch.view_as_real(values) if values.is_complex() else values
 
 
 class _PerTensor:
@@ -63,12 +78,12 @@ class _PerTensor:
         self._parameters = parameters
         if not parameters:
             return
-        norm_P = _norms(parameters)
+        norm_P = _norms(optimizer, parameters)
         fresh = self.rule.fresh(norm_P.device)
         history_P2 = torch.stack([optimizer.state.get(each, {}).get(ADAGC, fresh) for each in parameters])
         scale_P, after_P2 = self.rule.scales(norm_P, history_P2)
         torch._foreach_mul_(_gradients(parameters), list(scale_P.unbind()))
-        self._after = after_P2.unbind()
+        self._after = kept_where_skipped(optimizer, history_P2, after_P2).unbind()
 
     def after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         for parameter, after in zip(self._parameters, self._after, strict=True):
@@ -88,12 +103,13 @@ class _Together:
         parameters, self._after = _with_gradients(optimizer), None
         if not parameters:
             return
-        norm = torch.linalg.vector_norm(_norms(parameters))
+        norm = torch.linalg.vector_norm(_norms(optimizer, parameters))
         state: Any = optimizer.state
         held = state.get(ZCLIP, {}).get(HISTORY)
         history = self.rule.fresh(norm.device) if held is None else held.to(norm.device)
-        scale, self._after = self.rule.scale(norm, history)
+        scale, after = self.rule.scale(norm, history)
         torch._foreach_mul_(_gradients(parameters), scale)
+        self._after = kept_where_skipped(optimizer, history, after)
 
     def after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         state: Any = optimizer.state

@@ -76,6 +76,9 @@ class ZClip:
     z = (‖g‖ - μ) / σ; beyond the threshold the norm becomes μ + σ · threshold² / z ("reciprocal clipping": the
     farther out, the nearer to the mean). μ and σ² follow the clipped norm by `smoothing`.
 
+    One departure. While σ is 0 nothing is clipped: norms that were all alike, as one is, or those of gradients that
+    were all zero, would hold every later one to μ for ever.
+
     Attributes:
         threshold: of z.
         smoothing: α, the share of the past in μ and σ².
@@ -105,7 +108,7 @@ class ZClip:
         deviation = variance.sqrt()
         z = (known - mean) / (deviation + self.epsilon)
         bounded = mean + deviation * self.threshold**2 / z.clamp(min=self.threshold)
-        clips = finite & ~warm & (z > self.threshold)
+        clips = finite & ~warm & (deviation > 0) & (z > self.threshold)
         followed = torch.where(clips, bounded, known)
         # While it warms up each norm has the same weight (Welford's sums), later the newest has 1 - smoothing.
         weight = torch.where(warm, 1.0 / (updates + 1.0), 1.0 - self.smoothing)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from energy_flow.config import EnergyConfig
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from energy_flow.config import CellName, EnergyConfig
 
 __all__ = ["cpu_seconds", "flow_step_multiplications"]
 
@@ -10,12 +13,19 @@ MULTIPLICATIONS_A_SECOND = 40e9
 """What one thread of a server CPU does of them, in float32, the other work of a step included. Chosen on the presets
 `debug` and `experiment`: estimated 0.44 s and 5.2 s, measured 0.52 s and 5.2 s (docs/energy_flow.md)."""
 
+PRODUCTS: Mapping[CellName, tuple[int, int]] = MappingProxyType(
+    {"gru": (3, 3), "layer_norm_gru": (3, 3), "mingru": (2, 0), "lru": (1, 1)}
+)
+"""How many matrices of h rows a layer of each cell multiplies what it reads with, and how many its state."""
+
 
 def flow_step_multiplications(config: EnergyConfig) -> int:
     """Multiplications to move one flow by one step: neuron, recurrent layers and heads."""
     hidden, neuron = config.carrier_hidden_size, config.neuron_hidden_dim
-    entering = config.neuron_output_dim + config.embedding_part_dim
-    recurrent = 3 * hidden * (entering + hidden) + (config.carrier_layers - 1) * 6 * hidden * hidden
+    # What the layers read, one after the other: the flow, then each the one below it.
+    read = config.neuron_output_dim + config.embedding_part_dim + (config.carrier_layers - 1) * hidden
+    of_input, of_state = PRODUCTS[config.carrier_cell]
+    recurrent = hidden * (of_input * read + of_state * config.carrier_layers * hidden)
     heads = hidden * (hidden // 2) + hidden // 2 + 64 * (hidden + 3)
     return neuron * (4 + neuron + config.neuron_output_dim) + recurrent + heads
 

@@ -102,6 +102,8 @@ def sanitize(values: Tensor, clip: float, replaced: DeviceTally) -> Tensor:
     """
     if _surely_within(values, clip):
         return values
+    # A bound beyond what the type holds is no number of that type.
+    clip = min(clip, torch.finfo(values.dtype).max)
     clean: Tensor
     clean, count = _Sanitize.apply(values, clip)  # type: ignore[no-untyped-call]
     replaced.add(count)
@@ -110,7 +112,8 @@ def sanitize(values: Tensor, clip: float, replaced: DeviceTally) -> Tensor:
 
 def count_extremes(values: Tensor, threshold: float, extremes: DeviceTally) -> None:
     """Add the number of finite elements beyond ±`threshold` to `extremes`."""
-    if _surely_within(values, threshold):
+    # Beyond what the type holds there is no finite value, and a threshold there is no number of that type.
+    if threshold >= torch.finfo(values.dtype).max or _surely_within(values, threshold):
         return
     beyond = nn.functional.hardshrink(values.detach(), threshold)
     # x / x is 1 where x is finite and not zero, and NaN elsewhere; comparisons are several times slower.

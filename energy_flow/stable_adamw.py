@@ -81,6 +81,9 @@ class StableAdamW(Optimizer):
         beta1, beta2 = group["betas"]
         lr, eps, decay = float(group["lr"]), group["eps"], group["weight_decay"]
         exp_avg, exp_avg_sq = state["exp_avg"], state["exp_avg_sq"]
+        if parameter.is_complex():
+            # As torch does: two numbers, each with its own moments.
+            parameter, grad, exp_avg, exp_avg_sq = map(torch.view_as_real, (parameter, grad, exp_avg, exp_avg_sq))
         state["step"] += 1
         step = state["step"].item()
         correction1, correction2 = 1 - beta1**step, 1 - beta2**step

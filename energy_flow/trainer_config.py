@@ -82,8 +82,10 @@ class EnergyTrainerConfig(StabilityOptions):
     @model_validator(mode="before")
     @classmethod
     def _start_from_preset(cls, values: object) -> object:
-        if isinstance(values, Mapping) and values.get("preset") in PRESETS:
-            return {**PRESETS[values["preset"]], **values}
+        name = values.get("preset") if isinstance(values, Mapping) else None
+        # What is no name is left to the field, which refuses it.
+        if isinstance(values, Mapping) and isinstance(name, str) and name in PRESETS:
+            return {**PRESETS[name], **values}
         return values
 
     @model_validator(mode="after")

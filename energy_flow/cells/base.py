@@ -22,6 +22,9 @@ class CarrierCell(nn.Module):
     them at fault then redraws the whole cell, by the cell's rule.
     """
 
+    hidden_size: int
+    num_layers: int
+
     is_recurrent_cell: ClassVar[bool] = True
     """How the supervisor's `modules: auto` knows a cell that is none of torch's."""
 
@@ -39,6 +42,16 @@ class CarrierCell(nn.Module):
         Returns:
             The output [F, h] and the next hidden state [L, F, h].
         """
+
+    def _states_before(self, input_FP: Tensor, hidden_LFh: Tensor | None) -> tuple[Tensor, ...]:
+        """The state of each layer [F, h] before a step; the arguments are those of `forward`.
+
+        It is in the type of the weights: under autocast in single precision, whatever type the flows came in.
+        """
+        dtype = next(self.parameters()).dtype
+        if hidden_LFh is None:
+            hidden_LFh = input_FP.new_zeros(self.num_layers, len(input_FP), self.hidden_size, dtype=dtype)
+        return hidden_LFh.to(dtype).unbind()
 
     @abstractmethod
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

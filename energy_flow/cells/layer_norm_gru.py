@@ -50,10 +50,8 @@ class LayerNormGru(CarrierCell):
 
     def forward(self, input_FP: Tensor, hidden_LFh: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Take one time step, as `CarrierCell.forward`."""
-        if hidden_LFh is None:
-            hidden_LFh = input_FP.new_zeros(self.num_layers, len(input_FP), self.hidden_size)
         below_Fx, after = input_FP, []
-        for layer, hidden_Fh in enumerate(hidden_LFh.unbind()):
+        for layer, hidden_Fh in enumerate(self._states_before(input_FP, hidden_LFh)):
             from_input_FGh = self._normalised("ih", layer, below_Fx, hidden_Fh.dtype)
             from_state_FGh = self._normalised("hh", layer, hidden_Fh, hidden_Fh.dtype)
             reset_Fh, update_Fh = (from_input_FGh[:, :2] + from_state_FGh[:, :2]).sigmoid().unbind(dim=1)

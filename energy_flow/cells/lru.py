@@ -62,10 +62,8 @@ class Lru(CarrierCell):
 
     def forward(self, input_FP: Tensor, hidden_LFh: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Take one time step, as `CarrierCell.forward`."""
-        if hidden_LFh is None:
-            hidden_LFh = input_FP.new_zeros(self.num_layers, len(input_FP), self.hidden_size)
         below_Fx, after = input_FP, []
-        for layer, hidden_Fh in enumerate(hidden_LFh.unbind()):
+        for layer, hidden_Fh in enumerate(self._states_before(input_FP, hidden_LFh)):
             drive_Fh = functional.linear(below_Fx, getattr(self, f"weight_ih_l{layer}")).to(hidden_Fh.dtype)
             state_Fh = self._turned(layer, hidden_Fh, drive_Fh)
             output_Fh = functional.linear(

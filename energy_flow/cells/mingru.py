@@ -44,10 +44,8 @@ class MinGru(CarrierCell):
 
     def forward(self, input_FP: Tensor, hidden_LFh: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Take one time step, as `CarrierCell.forward`."""
-        if hidden_LFh is None:
-            hidden_LFh = input_FP.new_zeros(self.num_layers, len(input_FP), self.hidden_size)
         below_Fx, after = input_FP, []
-        for layer, hidden_Fh in enumerate(hidden_LFh.unbind()):
+        for layer, hidden_Fh in enumerate(self._states_before(input_FP, hidden_LFh)):
             weight, bias = getattr(self, f"weight_ih_l{layer}"), getattr(self, f"bias_ih_l{layer}")
             update_Fh, new_Fh = functional.linear(below_Fx, weight, bias).to(hidden_Fh.dtype).chunk(2, dim=1)
             below_Fx = torch.lerp(hidden_Fh, new_Fh.tanh(), update_Fh.sigmoid())

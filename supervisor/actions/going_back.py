@@ -48,12 +48,12 @@ class Reinitialize(GoingBack):
         self._rung = rung
 
     def unavailable(self, context: Context) -> str | None:
-        """Without a good state, or with `modules: auto` on a model without recurrent modules."""
+        """Without a good state, or with `modules: auto` on a model that trains no recurrent module."""
         if not self._modules(context):
-            mend = "write `modules:` with the globs to redraw"
-            return (
-                f"the model has no recurrent module: {mend}, or `{OWN_CELL} = True` in the class of a cell of your own"
+            mend = (
+                f"write `modules:` with the globs to redraw, or `{OWN_CELL} = True` in the class of a cell of your own"
             )
+            return f"the model trains no recurrent module: {mend}"
         return super().unavailable(context)
 
     def apply(self, context: Context) -> Effect:

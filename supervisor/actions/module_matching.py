@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
@@ -12,7 +13,16 @@ from torch.nn.utils.parametrize import is_parametrized
 from supervisor.errors import InputError
 from supervisor.training.modules import named_modules
 
-__all__ = ["OWN_CELL", "RECURRENT", "kind_of", "match_modules", "recurrent_modules", "whole_cell"]
+__all__ = [
+    "OWN_CELL",
+    "RECURRENT",
+    "is_frozen",
+    "kind_of",
+    "match_modules",
+    "own_attribute",
+    "recurrent_modules",
+    "whole_cell",
+]
 
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
@@ -43,8 +53,17 @@ def match_modules(model: nn.Module, globs: Sequence[str]) -> dict[str, nn.Module
 
 def recurrent_modules(model: nn.Module) -> dict[str, nn.Module]:
     """Every GRU, LSTM and RNN of the model, cells and what derives from them included, and every module that has
-    `is_recurrent_cell = True`, by qualified name."""
-    return _outermost({name: m for name, m in named_modules(model) if _is_recurrent(m)})
+    `is_recurrent_cell = True`, by qualified name.
+
+    What is frozen is left out: nothing would train what was drawn in its place.
+    """
+    return _outermost({name: m for name, m in named_modules(model) if _is_recurrent(m) and not is_frozen(m)})
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Whether a module has parameters, and none of them is trained."""
+    trained = [parameter.requires_grad for parameter in module.parameters()]
+    return bool(trained) and not any(trained)
 
 
 def whole_cell(model: nn.Module, name: str) -> tuple[str, nn.Module]:
@@ -56,13 +75,21 @@ def whole_cell(model: nn.Module, name: str) -> tuple[str, nn.Module]:
     parts = name.split(".") if name else []
     for length in range(len(parts)):
         outer = ".".join(parts[:length])
-        if outer in modules and _is_recurrent(modules[outer]) and hasattr(modules[outer], "reset_parameters"):
+        if outer in modules and _is_recurrent(modules[outer]) and own_attribute(modules[outer], "reset_parameters"):
             return outer, modules[outer]
     return name, modules[name]
 
 
 def _is_recurrent(module: nn.Module) -> bool:
-    return isinstance(module, RECURRENT) or getattr(module, OWN_CELL, False) is True
+    return isinstance(module, RECURRENT) or own_attribute(module, OWN_CELL) is True
+
+
+def own_attribute(module: nn.Module, name: str) -> Any:
+    """What a module has on itself or in its class; None for what it only hands on from a module within it.
+
+    Wrappers do that by a `__getattr__`, as those of FSDP and of adapters, and would be taken for what they wrap.
+    """
+    return vars(module).get(name, getattr(type(module), name, None))
 
 
 def _matches(glob: str, name: str, module: nn.Module) -> bool:

@@ -11,7 +11,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from supervisor.actions.module_matching import RECURRENT, kind_of
+from supervisor.actions.module_matching import RECURRENT, kind_of, own_attribute
 from supervisor.errors import ActionError
 from supervisor.policy import RedrawMethod
 from supervisor.training.modules import COMPILED
@@ -67,7 +67,7 @@ def redraw_(name: str, module: nn.Module, method: RedrawMethod) -> None:
         redraw_recurrent_(module, method)
         return
     reset = getattr(module, "reset_parameters", None)
-    if callable(reset):
+    if callable(reset) and own_attribute(module, "reset_parameters") is not None:
         reset()
         return
     if next(module.parameters(recurse=False), None) is not None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import enum
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args, get_origin
+from collections.abc import Mapping
+from typing import Any
 
 import annotated_types
-from pydantic import AliasChoices, BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from supervisor.config.model_keys import all_paths, choices_of, keys_of, models_in, tag_of
 from supervisor.config.origins import KeyPath, Origins, Problem, dotted
 from supervisor.config.section import FORMAT_VERSION, Conflict, Section
 from supervisor.config.switching_off import instead_of_switch, instead_of_value, is_switch
+from supervisor.errors import text_of
 
 __all__ = ["problems_of", "shown"]
 
@@ -24,6 +25,7 @@ _NUMBER_TYPES = frozenset(
 _BOUNDS = frozenset({"greater_than", "greater_than_equal", "less_than", "less_than_equal"})
 _NOT_A_MAPPING = frozenset({"model_type", "model_attributes_type", "dict_type", "mapping_type"})
 _NOT_A_LIST = frozenset({"tuple_type", "list_type"})
+_OWN_WORDS = frozenset({"value_error", "assertion_error"})
 
 
 def problems_of(
@@ -80,16 +82,16 @@ class _Site:
         value = raw
         for part in location:
             if isinstance(value, Mapping):
-                tagged = [each for each in self.models if _tag(each)[1] == part]
+                tagged = [each for each in self.models if tag_of(each)[1] == part]
                 if tagged and len(self.models) > 1:
                     self.models = tagged
                     continue
-                owner = next((each for each in self.models if part in _keys(each)), None)
+                owner = next((each for each in self.models if part in keys_of(each)), None)
                 if owner is None and part not in value:
                     continue
                 self.owners, self.section = self.models, self.field
-                self.field = _keys(owner)[str(part)] if owner else None
-                self.models = _models_in(self.field)
+                self.field = keys_of(owner)[str(part)] if owner else None
+                self.models = models_in(self.field)
                 value = value.get(part)
             elif isinstance(value, list | tuple) and isinstance(part, int):
                 value = value[part]
@@ -131,9 +133,9 @@ def _translate(
     if kind in _NUMBER_TYPES:
         return path, *_not_the_number(kind, key, value, site)
     if kind in {"literal_error", "enum"}:
-        return path, f"{shown(value)} is not one of its values", _one_of(_choices(site.field), value)
+        return path, f"{shown(value)} is not one of its values", _one_of(choices_of(site.field), value)
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
-        tags = [tag for _, tag in map(_tag, site.models) if tag]
+        tags = [tag for _, tag in map(tag_of, site.models) if tag]
         name = context["discriminator"].strip("'")
         if kind == "union_tag_invalid":
             what = f"{shown(context['tag'])} is not {'an' if name.startswith('a') else 'a'} {name}"
@@ -143,7 +145,7 @@ def _translate(
         if value is None:
             written = f"write its keys below it{_keys_of(site)}, or leave `{key}` out"
             return path, "is empty", written if key else "write keys and values"
-        name = next((name for name, tag in map(_tag, site.models) if tag == value), None)
+        name = next((name for name, tag in map(tag_of, site.models) if tag == value), None)
         if name:
             noun = getattr(site.models[0], "noun", "mapping")
             return path, f"{shown(value)} is text, not a {noun}", f"write {{{name}: {value}}}"
@@ -167,11 +169,23 @@ def _translate(
         return path, f"{shown(value)} is not text", f"write {_example(key, site)}"
     if kind == "bool_type":
         return path, f"{shown(value)} is not true or false", "write `true` or `false`, without quotes"
+    if kind in _OWN_WORDS and isinstance(context.get("error"), Exception):
+        return _in_its_own_words(text_of(context["error"]), value, site)
     return path, f"{shown(value)} does not fit", message[:1].lower() + message[1:]
 
 
+def _in_its_own_words(said: str, value: Any, site: _Site) -> tuple[KeyPath, str, str]:
+    """What a validator of the user's has raised; about a whole section, it may begin with the key that it means."""
+    if not isinstance(value, Mapping):
+        return site.path, f"{shown(value)} does not fit", said
+    key, colon, rest = said.partition(": ")
+    if colon and any(key in keys_of(model) for model in site.models):
+        return (*site.path, key), rest, ""
+    return site.path, said or "does not fit", ""
+
+
 def _instead_of_key(key: str, value: Any, site: _Site, root: type[BaseModel]) -> str:
-    valid = sorted({name for owner in site.owners for name in _keys(owner)})
+    valid = sorted({name for owner in site.owners for name in keys_of(owner)})
     near = difflib.get_close_matches(key.lower().replace("-", "_"), valid, n=1, cutoff=0.7)
     if near:
         return f"write `{near[0]}`"
@@ -180,17 +194,17 @@ def _instead_of_key(key: str, value: Any, site: _Site, root: type[BaseModel]) ->
         return instead_of_switch(str(site.path[-2]) if len(site.path) > 1 else "", site.section, valid)
     hint = next((owner.unknown_key_hint for owner in site.owners if issubclass(owner, Section)), "")
     instead = f"remove it, or write one of: {', '.join(valid)}{hint}"
-    own = {choice for owner in site.owners for field in owner.model_fields.values() for choice in _choices(field)}
+    own = {choice for owner in site.owners for field in owner.model_fields.values() for choice in choices_of(field)}
     elsewhere = [
         (path[:-1], owner)
-        for path, owner in _all_paths(root)
+        for path, owner in all_paths(root)
         # What is a value of this section's own keys is meant to stand here, under another name.
-        if path[-1] == key and (str(value) not in own or str(value) in _choices(_keys(owner)[str(key)]))
+        if path[-1] == key and (str(value) not in own or str(value) in choices_of(keys_of(owner)[key]))
     ]
     for path, owner in elsewhere:
-        if _tag(owner)[1]:
+        if tag_of(owner)[1]:
             place = f"a {getattr(owner, 'noun', 'mapping')} of the `{dotted(path)}`"
-            return instead if any(_tag(each)[1] for each in site.owners) else f"write it in {place}"
+            return instead if any(tag_of(each)[1] for each in site.owners) else f"write it in {place}"
     if len(elsewhere) == 1:
         path, _ = elsewhere[0]
         return f"write it under `{dotted(path)}`" if path else "write it at the top level"
@@ -246,59 +260,10 @@ def _one_of(choices: list[str], value: Any) -> str:
 
 
 def _keys_of(site: _Site) -> str:
-    names = list(dict.fromkeys(name for model in site.models for name in _keys(model)))
+    names = list(dict.fromkeys(name for model in site.models for name in keys_of(model)))
     return f" ({', '.join(names)})" if names else ""
 
 
 def _example(key: str, site: _Site) -> str:
     examples = site.field.examples if site.field else None
     return f"`{key}: {examples[0]}`" if examples else f"`{key}: ...`"
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    """A type, and everything in its brackets."""
-    yield annotation
-    for argument in get_args(annotation):
-        yield from _parts(argument)
-
-
-def _choices(field: FieldInfo | None) -> list[str]:
-    choices: list[str] = []
-    for part in _parts(field.annotation) if field else ():
-        if isinstance(part, type) and issubclass(part, enum.Enum):
-            choices += [str(member.value) for member in part]
-        elif isinstance(part, str):
-            choices.append(part)
-    return choices
-
-
-def _models_in(field: FieldInfo | None) -> list[type[BaseModel]]:
-    parts = _parts(field.annotation) if field else ()
-    return [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
-
-
-def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The keys that can be written for a model, with the field of each: its alias where it has one."""
-    keys = {}
-    for name, field in model.model_fields.items():
-        alias = field.validation_alias or field.alias
-        if isinstance(alias, AliasChoices):
-            alias = next((choice for choice in alias.choices if isinstance(choice, str)), None)
-        keys[alias if isinstance(alias, str) else name] = field
-    return keys
-
-
-def _tag(model: type[BaseModel]) -> tuple[str, str]:
-    """The key that tells a model from others in a list, which can have one value only, and that value; empty: none."""
-    for name, field in _keys(model).items():
-        if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
-            return name, str(field.default)
-    return "", ""
-
-
-def _all_paths(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[KeyPath, type[BaseModel]]]:
-    """The path of every key that can be written, and the model it belongs to."""
-    for name, field in _keys(model).items():
-        yield (*path, name), model
-        for inner in _models_in(field):
-            yield from _all_paths(inner, (*path, name))

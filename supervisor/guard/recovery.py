@@ -94,12 +94,12 @@ class ActionContext:
 
     @property
     def blamed_module(self) -> str | None:
-        """The module that the last diagnosis blames: one with parameters of its own to draw afresh."""
+        """The module that the last diagnosis blames: one with parameters to draw afresh, and to train afterwards."""
         modules = dict(named_modules(self.model))
         for cause in reversed(self.causes):
             # What the data or a plain attribute do to a module is no fault of its weights.
             at_fault = cause.kind not in _NOT_THE_WEIGHTS and cause.module
-            if at_fault and next(modules[at_fault].parameters(), None) is not None:
+            if at_fault and any(parameter.requires_grad for parameter in modules[at_fault].parameters()):
                 return at_fault
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections import deque
@@ -60,6 +61,7 @@ class HeadroomDetector:
         self._spacing = max(1, policy.window_updates // STRETCHES)
         self._entries: deque[_Entry] = deque(maxlen=STRETCHES + 1)
         self._first_step: int | None = None
+        self._began: dict[str, int] = {}
         self._standing: set[tuple[Quantity, str]] = set()
         self._told: dict[tuple[Quantity, str], int] = {}
 
@@ -78,6 +80,7 @@ class HeadroomDetector:
         if not self.due(observation.update):
             return ()
         entries.append(_Entry(observation.update, dict(norms), dict(seen.largest), seen.energy))
+        self._note_beginners(observation.step)
         if len(entries) <= STRETCHES or observation.step - self._first_step < self._policy.warmup_updates:
             return ()
         return tuple(self._new(list(self._forecasts(observation, seen)), observation.update))
@@ -91,12 +94,14 @@ class HeadroomDetector:
         self._entries.clear()
         self._standing.clear()
         self._first_step = None
+        self._began.clear()
 
     def state_dict(self) -> dict[str, Any]:
         """The checks kept, and what was told, as plain values."""
         return {
             "entries": [[each.update, dict(each.norms), dict(each.largest), each.energy] for each in self._entries],
             "first_step": self._first_step,
+            "began": dict(self._began),
             "standing": sorted([quantity.value, name] for quantity, name in self._standing),
             "told": [[quantity.value, name, update] for (quantity, name), update in self._told.items()],
         }
@@ -108,9 +113,21 @@ class HeadroomDetector:
         )
         self._entries = deque(entries, maxlen=STRETCHES + 1)
         self._first_step = state["first_step"]
+        # Checkpoints of an earlier version have none.
+        self._began = dict(state.get("began", {}))
         self._standing = {(Quantity(quantity), name) for quantity, name in state["standing"]}
         told = {(Quantity(quantity), name): update for quantity, name, update in state["told"]}
         self._told = {**told, **{key: update for key, update in self._told.items() if update > told.get(key, -1)}}
+
+    def _note_beginners(self, step: int) -> None:
+        """Note which weights stood still until this check, or are new in it: they grow as at a training's start."""
+        if len(self._entries) < 2:
+            return
+        before, now = self._entries[-2], self._entries[-1]
+        for name, value in now.largest.items():
+            was = before.largest.get(name)
+            if was is None or (was == value and before.norms.get(name) == now.norms.get(name)):
+                self._began[name] = step
 
     def _forecasts(self, observation: Observation, seen: Headroom) -> Iterator[Forecast]:
         """Whatever is near a bound, also what was told of before; where nothing grows, no logarithm is taken."""
@@ -122,19 +139,24 @@ class HeadroomDetector:
             (Quantity.WEIGHT_NORM, oldest.norms, now.norms),
             (Quantity.LARGEST_WEIGHT, oldest.largest, now.largest),
         ):
+            # A bias that wanders about zero may grow tenfold, and be as little as the others still.
+            usual = statistics.median(before.values()) if before and quantity is Quantity.LARGEST_WEIGHT else 0.0
             for name, value in after.items():
                 base = before.get(name, 0.0)
-                if value > least * base > 0:
-                    yield from self._continued(quantity, name, policy.factor * base)
+                if value > least * base > 0 and policy.factor * base > usual:
+                    yield from self._continued(observation.step, quantity, name, policy.factor * base)
         for name, limit in seen.limits.items():
             value, base = now.largest.get(name, 0.0), oldest.largest.get(name, 0.0)
-            if value > base > 0 and limit / value < (value / base) ** (2 * reach / span):
-                yield from self._continued(Quantity.HALF_RANGE, name, limit)
+            # By logarithms: the power itself may be too large for a float.
+            if value > base > 0 and math.log(limit) - math.log(value) < math.log(value / base) * 2 * reach / span:
+                yield from self._continued(observation.step, Quantity.HALF_RANGE, name, limit)
         yield from self._of_gradients(observation, seen)
 
-    def _continued(self, quantity: Quantity, name: str, bound: float) -> Iterator[Forecast]:
+    def _continued(self, step: int, quantity: Quantity, name: str, bound: float) -> Iterator[Forecast]:
         """The line through a weight's logarithm, where it can be continued and comes near the bound."""
-        entries = self._entries
+        entries, began = self._entries, self._began.get(name)
+        if math.isinf(bound) or (began is not None and step - began < self._policy.warmup_updates):
+            return
         values = [(each.norms if quantity is Quantity.WEIGHT_NORM else each.largest).get(name, 0.0) for each in entries]
         if min(values) <= 0:
             return
@@ -157,7 +179,10 @@ class HeadroomDetector:
         if seen.energy_at is None or seen.memory_updates is None or len(energies) <= STRETCHES // 2:
             return
         energy = statistics.median(energies)
-        if energy < LEAST_ENERGY:
+        # While gradients grow the moments stay behind; after a jump they catch up, check by check.
+        since = energies[energies.index(max(energies)) :]
+        catches_up = len(since) > 2 and all(one > next_one for one, next_one in itertools.pairwise(since))
+        if energy < LEAST_ENERGY or catches_up:
             return
         slope = (energy - 1) / (2 * seen.memory_updates)
         horizon = round(math.log(self._policy.factor) / slope)

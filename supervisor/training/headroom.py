@@ -22,6 +22,9 @@ HALF_TYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 _SECOND_MOMENT = "exp_avg_sq"
 """What Adam and its kin call it in a parameter's state."""
 
+_STEP = "step"
+"""Likewise the number of updates that the moment has seen."""
+
 
 @dataclass(slots=True)
 class _Group:
@@ -31,7 +34,7 @@ class _Group:
     names: list[str] = field(default_factory=list)
     gradients: list[Tensor] = field(default_factory=list)
     moments: list[Tensor] = field(default_factory=list)
-    steps: Any = None
+    steps: list[Tensor | float] = field(default_factory=list)
 
 
 class HeadroomReading:
@@ -65,8 +68,7 @@ class HeadroomReading:
         self._groups = [*self._adam_like()]
         parts = extremes(self._held)
         for group in self._groups:
-            if isinstance(group.steps, Tensor):
-                parts.append(group.steps.detach().reshape(()))
+            parts += [each.detach().reshape(()) for each in group.steps if isinstance(each, Tensor)]
             parts += norms_in_order(group.gradients)
             parts += sums(group.moments)
         return parts
@@ -92,12 +94,13 @@ class HeadroomReading:
         squares = expected = 0.0
         most, at, memory = -math.inf, None, 0.0
         for group in self._groups:
-            steps = next(read) if isinstance(group.steps, Tensor) else float(group.steps)
-            correction = 1.0 - group.beta2**steps
+            steps = [next(read) if isinstance(each, Tensor) else each for each in group.steps]
             gradients = [next(read) for _ in group.names]
-            moments = [next(read) / correction if correction > 0 else math.nan for _ in group.names]
+            moments = [next(read) for _ in group.names]
             memory = max(memory, 1.0 / (1.0 - group.beta2))
-            for name, gradient, moment in zip(group.names, gradients, moments, strict=True):
+            for name, gradient, moment, step in zip(group.names, gradients, moments, steps, strict=True):
+                correction = 1.0 - group.beta2**step
+                moment = moment / correction if correction > 0 else math.nan
                 squares += gradient * gradient
                 expected += moment
                 if gradient * gradient - moment > most:
@@ -118,15 +121,19 @@ class HeadroomReading:
                 state = states.get(parameter)
                 if parameter.grad is None or not isinstance(state, Mapping):
                     continue
-                moment = state.get(_SECOND_MOMENT)
-                if not isinstance(moment, Tensor) or not can_rot(moment):
+                moment, step = state.get(_SECOND_MOMENT), state.get(_STEP)
+                # Some keep one number for a row or a matrix, which is a mean of squares and no sum.
+                if not isinstance(moment, Tensor) or moment.shape != parameter.shape or not can_rot(moment):
                     continue
-                if group.steps is None:
-                    group.steps = state.get("step")
+                # Of each parameter its own: one that was trained later than the rest of its group has taken fewer.
+                if not isinstance(step, (int, float)) and not (isinstance(step, Tensor) and step.numel() == 1):
+                    continue
                 group.names.append(self._names.get(parameter, ""))
                 group.gradients.append(parameter.grad)
                 group.moments.append(moment)
-            if isinstance(group.steps, (Tensor, int, float)):
+                # On the host it is at hand, as most optimizers keep it.
+                group.steps.append(step.item() if isinstance(step, Tensor) and step.is_cpu else step)
+            if group.names:
                 yield group
 
     def _limit(self, dtype: torch.dtype) -> float | None:

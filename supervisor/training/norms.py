@@ -54,9 +54,12 @@ def can_rot(tensor: Tensor) -> bool:
 
 
 def dense(tensor: Tensor) -> Tensor:
-    """The elements that count: the values of a sparse tensor, both halves of a complex one."""
+    """The elements that count: the values of a sparse tensor, both halves of a complex one; those of 8 bits wider."""
     if tensor.is_sparse:
         tensor = tensor.detach().coalesce().values()
+    if tensor.dtype.itemsize == 1 and tensor.is_floating_point():
+        # Next to nothing is computed in these types.
+        tensor = tensor.detach().float()
     return torch.view_as_real(tensor.detach().resolve_conj()) if tensor.is_complex() else tensor
 
 
@@ -97,7 +100,11 @@ def extremes(held: list[Tensor]) -> list[Tensor]:
     if not all(tensor.is_cpu for tensor in held):
         return [each for largest in norms_in_order(held, math.inf) for each in (largest, largest)]
     # On the host the norm of this order takes fifteen times as long.
-    return [each for tensor in held for each in dense(tensor).aminmax()]
+    found: list[Tensor] = []
+    for values in map(dense, held):
+        # A sparse tensor may hold no value.
+        found += values.aminmax() if values.numel() else (values.new_zeros(()), values.new_zeros(()))
+    return found
 
 
 @torch.no_grad()

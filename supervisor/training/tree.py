@@ -185,7 +185,7 @@ def plain(tree: Any, path: str = "state") -> Any:
 def comes_back(tree: Any) -> bool:
     """Whether a checkpoint gives back exactly `tree`, types included: a named tuple would come back as a tuple."""
     if type(tree) is dict:
-        return all(type(key) in (bool, int, float, str, type(None)) and comes_back(tree[key]) for key in tree)
+        return all(_key_comes_back(key) and comes_back(value) for key, value in tree.items())
     if type(tree) in (list, tuple):
         return all(comes_back(value) for value in tree)
     if isinstance(tree, Tensor):
@@ -203,7 +203,15 @@ def copies(tree: Any, _above: tuple[Any, ...] = ()) -> bool:
     return comes_back(tree)
 
 
+def _key_comes_back(key: Any) -> bool:
+    if type(key) is tuple:
+        return all(map(_key_comes_back, key))
+    return type(key) in (bool, int, float, str, type(None))
+
+
 def _plain_key(key: Any, path: str) -> Any:
+    if isinstance(key, tuple):
+        return tuple(_plain_key(part, path) for part in key)
     if isinstance(key, (bool, int, float, str)) or key is None:
         return key
     raise TypeError(f"{path}: a key of type {type(key).__qualname__} cannot stand in a checkpoint")

@@ -152,7 +152,7 @@ class TestReinitialize:
         assert Reinitialize(ReinitializeRung()).unavailable(Bench()) == "there is no good state to go back to"
         why = Reinitialize(ReinitializeRung()).unavailable(bench(Model(recurrent=False)))
         assert why == (
-            "the model has no recurrent module: write `modules:` with the globs to redraw, "
+            "the model trains no recurrent module: write `modules:` with the globs to redraw, "
             "or `is_recurrent_cell = True` in the class of a cell of your own"
         )
         assert Reinitialize(ReinitializeRung(modules=("head",))).unavailable(bench(Model(recurrent=False))) is None

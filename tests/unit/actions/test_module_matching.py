@@ -35,6 +35,20 @@ class OwnCell(nn.Module):
         """By a rule of its own."""
 
 
+class Wrapper(nn.Module):
+    """Looks like what it wraps, as the wrappers of FSDP and of adapters do, and has more in it."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.head = inner, nn.Linear(2, 2)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.inner, name)
+
+
 class TestOwnCells:
     def test_a_module_that_says_so_is_recurrent_and_is_found_as_a_whole(self) -> None:
         model = nn.Sequential(nn.Linear(2, 2), OwnCell(), nn.ModuleDict({"deep": OwnCell()}))
@@ -56,6 +70,12 @@ class TestOwnCells:
             pass
 
         assert list(recurrent_modules(nn.Sequential(Mine(2, 2)))) == ["0"]
+
+    def test_a_wrapper_that_hands_on_what_its_module_says_is_no_cell(self) -> None:
+        model = nn.Sequential(Wrapper(OwnCell()))
+        assert list(recurrent_modules(model)) == ["0.inner"]
+        assert whole_cell(model, "0.inner.inward")[0] == "0.inner"
+        assert whole_cell(model, "0.head")[0] == "0.head"
 
     def test_a_part_of_a_cell_that_draws_itself_stands_for_the_cell(self) -> None:
         model = nn.Sequential(nn.Linear(2, 2), OwnCell())
@@ -112,6 +132,14 @@ class TestMatching:
         assert sorted(recurrent_modules(Model())) == ["Encoder.1", "carrier.cell", "carrier.gru"]
         assert recurrent_modules(nn.Linear(1, 1)) == {}
         assert list(recurrent_modules(nn.GRU(1, 1))) == [""]
+
+    def test_what_is_frozen_is_left_alone(self) -> None:
+        """A pretrained encoder that is drawn afresh would stay as it was drawn."""
+        model = Model()
+        model.Encoder.requires_grad_(False)
+        model.carrier.gru.bias_hh_l0.requires_grad_(False)
+        assert sorted(recurrent_modules(model)) == ["carrier.cell", "carrier.gru"]
+        assert sorted(match_modules(model, ["encoder.1"])) == ["Encoder.1"]
 
     def test_a_shared_module_is_found_once(self) -> None:
         model = nn.Module()

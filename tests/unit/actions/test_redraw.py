@@ -146,6 +146,24 @@ class TestAnyModule:
         assert module.weight.tolist() == [7.0, 7.0]
         assert torch.equal(module.inner.weight, inner)
 
+    def test_a_wrapper_that_hands_on_the_rule_of_its_module_is_drawn_as_a_whole(self) -> None:
+        class Wrapper(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner, self.head = Own(), nn.Linear(2, 2)
+
+            def __getattr__(self, name: str) -> Any:
+                try:
+                    return super().__getattr__(name)
+                except AttributeError:
+                    return getattr(self.inner, name)
+
+        module = Wrapper()
+        spoil(module.head)
+        redraw_("wrapper", module, ORTHOGONAL)
+        assert module.inner.weight.tolist() == [7.0, 7.0]
+        assert all(bool(torch.isfinite(weight).all()) for weight in module.head.parameters())
+
     def test_a_gru_with_its_own_rule_keeps_to_it(self) -> None:
         module = OwnGru(2, 3)
         spoil(module)

@@ -9,7 +9,7 @@ import enum
 from typing import Annotated, Any, Literal, Self
 
 import pytest
-from pydantic import AliasChoices, BaseModel, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from supervisor.config.fixes import problems_of, shown
 from supervisor.config.origins import Origins, Problem
@@ -242,3 +242,51 @@ class Aliased(Section):
 )
 def test_a_key_is_named_as_it_is_written_and_not_as_the_field_behind_it(raw: dict[str, Any], said: str) -> None:
     assert [str(each) for each in found(raw, Aliased)] == [f"f: {said}"]
+
+
+class Sizes(BaseModel):
+    """As a trainer of the user's has it: with an alias, and with rules that raise in words of their own."""
+
+    model_config = ConfigDict(extra="forbid")
+    preset_name: Literal["small", "large"] | None = Field(None, alias="preset")
+    width: int = 8
+    depth: int = 8
+
+    @field_validator("width")
+    @classmethod
+    def _even(cls, width: int) -> int:
+        if width % 2:
+            raise ValueError("write an even number")
+        return width
+
+    @model_validator(mode="after")
+    def _flat(self) -> Self:
+        if self.depth > self.width:
+            raise ValueError(f"depth: {self.depth} is more than the width: write {self.width} or less")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"preset": "larg"}, 'preset: "larg" is not one of its values: write `large` (one of: small, large)'),
+        ({"preset": ["small"]}, "preset: a list is not one of its values: write `small` (one of: small, large)"),
+        ({"preset_name": "small"}, "preset_name: no such key: write `preset`"),
+        ({"colour": "red"}, "colour: no such key: remove it, or write one of: depth, preset, width"),
+        ({"width": 7}, "width: 7 does not fit: write an even number"),
+        ({"depth": 9}, "depth: 9 is more than the width: write 8 or less"),
+    ],
+)
+def test_a_model_of_the_users_is_spoken_of_in_its_own_words(raw: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Sizes.model_validate(raw)
+    (problem,) = problems_of(caught.value, Sizes, raw, Origins("job.yaml"))
+    assert str(problem) == f"job.yaml: {message}"
+
+
+def test_a_key_that_a_validator_names_is_looked_up_where_it_was_written() -> None:
+    origins = Origins("job.yaml", {("depth",): 3, ("width",): 2}).with_flag(("depth",), "--set config.depth=9")
+    with pytest.raises(ValidationError) as caught:
+        Sizes.model_validate({"width": 8, "depth": 9})
+    (problem,) = problems_of(caught.value, Sizes, {"width": 8, "depth": 9}, origins, prefix=("config",))
+    assert str(problem) == "--set config.depth=9: 9 is more than the width: write 8 or less"

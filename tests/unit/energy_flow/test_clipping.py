@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, AdamW, Optimizer, SparseAdam
 
 from energy_flow.clipping import ADAGC, HISTORY, ZCLIP, clip_with_every_step
 from energy_flow.clipping_rules import AdaGC, ZClip
@@ -97,6 +97,32 @@ def test_a_step_that_raises_writes_no_history(name: str) -> None:
     parameter.grad = None
     optimizer.step()
     assert not optimizer.state, "nor does the next one write that of the one that failed"
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.complex64])
+def test_parameters_of_any_type_are_clipped(name: str, dtype: torch.dtype) -> None:
+    parameter = nn.Parameter(torch.ones(4, dtype=dtype))
+    optimizer = SGD([parameter], lr=0.0)
+    clip_with_every_step(optimizer, RULES[name])
+    for size in (0.125, 0.1875, 0.125, 8.0):
+        parameter.grad = torch.full_like(parameter, size)
+        optimizer.step()
+    assert float(parameter.grad.abs().max()) < 0.3
+    assert all(held.dtype is torch.float32 and held.isfinite().all() for held in histories(optimizer))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_sparse_gradients_are_clipped(name: str) -> None:
+    table = nn.Embedding(5, 2, sparse=True)
+    optimizer = SparseAdam(table.parameters(), lr=1e-3)
+    clip_with_every_step(optimizer, RULES[name])
+    for size in (0.125, 0.1875, 0.125, 8.0):
+        optimizer.zero_grad()
+        (size * table(torch.tensor([1, 1, 2]))).sum().backward()
+        optimizer.step()
+    assert table.weight.grad is not None
+    assert float(table.weight.grad.to_dense().abs().max()) < 0.6
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -110,6 +110,16 @@ def test_the_farther_out_a_norm_the_nearer_to_the_mean_it_is_clipped() -> None:
     assert clipped[-1] == pytest.approx(1.1, rel=0.05)
 
 
+@pytest.mark.parametrize("warm", [[0.0], [0.0] * 4, [2.0], [2.0] * 4])
+def test_norms_without_any_spread_hold_no_later_one(warm: list[float]) -> None:
+    """As those of a model that gets no gradient at first, or the only one of a warm-up of one update."""
+    later = [2.0 + 0.1 * (-1) ** number for number in range(200)]
+    scales, history = zclip(ZClip(warmup_updates=len(warm)), [*warm, *later])
+    assert scales[len(warm)] == 1.0
+    assert scales[-20:] == [1.0] * 20
+    assert history[1].item() == pytest.approx(2.0, rel=0.05)
+
+
 @given(st.lists(ANY_NORMS, min_size=1, max_size=40), st.integers(1, 10))
 def test_zclip_never_takes_in_what_is_not_finite_and_never_enlarges(norms: list[float], warmup: int) -> None:
     rule = ZClip(warmup_updates=warmup)

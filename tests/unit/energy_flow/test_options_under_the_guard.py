@@ -46,6 +46,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "optimizer": "stable_adamw",
         "ema_decay": 0.9,
     },
+    # Torch's fused optimizer, which is called on the overflows of a scaler too.
+    "fused": {"precision": "float16", "gradient_clipping": "adagc", "clipping_warmup_updates": 5, "ema_decay": 0.9},
     **{
         f"{cell}-{precision}": {"carrier_cell": cell, "precision": precision}
         for cell, precision in [("mingru", "float16"), ("layer_norm_gru", "bfloat16"), ("lru", "float16")]

@@ -47,6 +47,21 @@ def test_the_short_way_on_the_cpu_changes_nothing(monkeypatch: pytest.MonkeyPatc
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
+@pytest.mark.parametrize("bound", [6e4, 1e5, 1e30])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_bound_beyond_what_the_type_holds_is_none(dtype: torch.dtype, bound: float) -> None:
+    """The config takes such bounds, and the heads of a carrier under autocast give numbers of 16 bits."""
+    values, tally, extremes = (
+        torch.tensor([torch.nan, torch.inf, -torch.inf, 4.0], dtype=dtype),
+        DeviceTally(),
+        DeviceTally(),
+    )
+    count_extremes(values, bound, extremes)
+    most = float(torch.tensor(min(bound, torch.finfo(dtype).max), dtype=dtype))
+    assert sanitize(values, bound, tally).tolist() == [0.0, most, -most, 4.0]
+    assert (tally.take(CPU).item(), extremes.take(CPU).item()) == (3, 0)
+
+
 def test_a_taken_tally_starts_again_from_zero() -> None:
     tally = DeviceTally()
     sanitize(torch.tensor([torch.nan, 1.0]), 10.0, tally)

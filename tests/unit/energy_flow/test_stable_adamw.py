@@ -14,19 +14,21 @@ from torch.optim import AdamW
 from energy_flow.stable_adamw import StableAdamW
 
 
-def parameters() -> list[nn.Parameter]:
+def parameters(dtype: torch.dtype = torch.float32) -> list[nn.Parameter]:
     generator = torch.Generator().manual_seed(0)
-    return [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((7, 3), (3,), (1,), (2, 3, 5))]
+    shapes = ((7, 3), (3,), (1,), (2, 3, 5))
+    return [nn.Parameter(torch.randn(shape, generator=generator, dtype=dtype)) for shape in shapes]
 
 
 def gradients(step: int, like: list[nn.Parameter], size: float = 1.0) -> list[Tensor]:
     generator = torch.Generator().manual_seed(100 + step)
-    return [size * torch.randn(each.shape, generator=generator) for each in like]
+    return [size * torch.randn(each.shape, generator=generator, dtype=each.dtype) for each in like]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64])
 @pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_without_the_bound_it_is_torchs_own_bit_for_bit(decay: float) -> None:
-    mine, torchs = parameters(), parameters()
+def test_without_the_bound_it_is_torchs_own_bit_for_bit(decay: float, dtype: torch.dtype) -> None:
+    mine, torchs = parameters(dtype), parameters(dtype)
     options: dict[str, Any] = {"lr": 0.03, "betas": (0.8, 0.97), "eps": 1e-6, "weight_decay": decay}
     groups = [[{"params": each[:2]}, {"params": each[2:], "weight_decay": 0.5, "lr": 0.01}] for each in (mine, torchs)]
     optimizers = StableAdamW(groups[0], **options, bound_updates=False), AdamW(groups[1], **options, foreach=False)
@@ -74,6 +76,20 @@ def test_what_a_gradient_adds_to_its_own_step_is_bounded(sizes: list[list[float]
         added = before - parameter.detach() - earlier / (root + 1e-8) / lag
         assert parameter.isfinite().all()
         assert added.square().mean().sqrt().item() <= (1 - beta1) / (1 - beta1**step) * (1 + 1e-6) + 1e-9
+
+
+def test_a_complex_number_steps_as_its_two_halves() -> None:
+    whole, halves = (
+        nn.Parameter(torch.tensor([1.0 + 2.0j, 3.0 - 1.0j])),
+        nn.Parameter(torch.tensor([[1.0, 2.0], [3.0, -1.0]])),
+    )
+    optimizers = StableAdamW([whole], lr=0.1), StableAdamW([halves], lr=0.1)
+    for size in (0.1, 0.1, 5.0):
+        halves.grad = torch.tensor([[size, -size], [2 * size, size]])
+        whole.grad = torch.view_as_complex(halves.grad.clone())
+        for optimizer in optimizers:
+            optimizer.step()
+    assert torch.equal(torch.view_as_real(whole.detach()), halves.detach())
 
 
 def test_a_spike_moves_less_than_under_adamw() -> None:

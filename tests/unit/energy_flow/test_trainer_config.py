@@ -19,9 +19,10 @@ def test_written_values_win_over_the_preset() -> None:
     assert (config.lattice_width, config.lattice_height, config.carrier_hidden_size) == (6, 20, 256)
 
 
-def test_an_unknown_preset_in_a_job_is_named_as_the_user_wrote_it() -> None:
+@pytest.mark.parametrize("name", ["huge", 3, ["small"], {"small": 1}])
+def test_an_unknown_preset_in_a_job_is_named_as_the_user_wrote_it(name: object) -> None:
     with pytest.raises(ValidationError) as caught:
-        EnergyTrainerConfig.model_validate({"preset": "huge"})
+        EnergyTrainerConfig.model_validate({"preset": name})
     assert [error["loc"] for error in caught.value.errors()] == [("preset",)]
 
 

@@ -297,6 +297,13 @@ class TestTheContext:
         found = (cause(CauseKind.NONFINITE_ACTIVATION, "act"),)
         assert ActionContext(points, setting.restoring, Redrawing(), None, found).blamed_module is None
 
+    def test_a_frozen_module_is_not_redrawn(self) -> None:
+        """Nothing would train what was drawn in the place of its weights."""
+        setting = Setting()
+        setting.trainer.model.requires_grad_(False)
+        found = (cause(CauseKind.NONFINITE_ACTIVATION, "inner"),)
+        assert ActionContext(setting.context.points, setting.restoring, Redrawing(), None, found).blamed_module is None
+
     def test_a_module_blamed_earlier_in_the_incident_is_redrawn_in_its_later_course(self) -> None:
         setting = Setting(SKIP, {"action": "reinitialize"})
         setting.flag(diagnosis=Diagnosis(cause(CauseKind.NONFINITE_ACTIVATION, "inner")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -78,6 +79,21 @@ class TestWeights:
         ((_, forecast),) = told(largest=grows(0.02))
         assert (forecast.quantity, forecast.parameter) == (Quantity.LARGEST_WEIGHT, "w")
 
+    def test_a_parameter_that_stays_smaller_than_most_is_not_told_of(self) -> None:
+        """A bias that wanders about zero grows tenfold now and then, and adds next to nothing to anything."""
+
+        def found(first: float) -> list[Quantity]:
+            detector, told = HeadroomDetector(WATCH), []
+            for update in range(9, 400, 10):
+                largest = {"bias": first * math.exp(0.01 * update), "one": 0.5, "two": 0.7}
+                norms = {"one": 1.0, "two": 1.0}
+                seen = Observation(update, update, 1.0, 1.0, weight_norms=norms, headroom=Headroom(largest, {}))
+                told += [each.quantity for each in detector.accept(seen)]
+            return told
+
+        assert found(0.001) == []
+        assert found(0.1) == [Quantity.LARGEST_WEIGHT]
+
     def test_where_the_norm_was_told_of_its_largest_number_is_not(self) -> None:
         assert [each.quantity for _, each in told(grows(0.02), grows(0.02))] == [Quantity.WEIGHT_NORM]
 
@@ -99,6 +115,30 @@ class TestWeights:
 
     def test_a_weight_that_began_at_zero_is_not_told_before_it_has_been_followed(self) -> None:
         assert told(lambda update: 0.0 if update < 400 else 1e-3 * (update - 399) ** 0.5) == []
+
+    @pytest.mark.parametrize("power", [1, 2], ids=["linear", "quadratic"])
+    @pytest.mark.parametrize("first", [0.0, 1e-3], ids=["from zero", "from little"])
+    def test_a_weight_that_is_trained_later_has_a_warm_up_of_its_own(self, first: float, power: int) -> None:
+        """As one that is unfrozen amid the run: it grows fast at first, like all weights at the start of a training."""
+
+        def unfrozen(update: int) -> float:
+            return first + 1e-3 * max(0, update - 1000) ** power
+
+        assert told(unfrozen, unfrozen, until=3000, watch=HeadroomWatch()) == []
+        assert told(unfrozen, unfrozen, until=3000, watch=HeadroomWatch(warmup_updates=0)) != []
+
+    def test_a_weight_that_was_trained_later_is_told_of_once_it_has_warmed_up(self) -> None:
+        norm = grows(0.01, 1000)
+        ((update, _),) = told(norm, norm, until=3000, watch=HeadroomWatch())
+        assert 1390 <= update <= 1420
+
+    def test_a_weight_that_comes_later_has_a_warm_up_of_its_own(self) -> None:
+        detector, found = HeadroomDetector(HeadroomWatch()), []
+        for update in range(9, 3000, 10):
+            held = {"w": 1.0} | ({"later": 1e-3 * (update - 1000)} if update > 1000 else {})
+            seen = Observation(update, update, 1.0, 1.0, weight_norms=held, headroom=Headroom(held, {}))
+            found += detector.accept(seen)
+        assert found == []
 
     def test_a_growth_that_ended_and_began_again_is_told_again_but_not_soon(self) -> None:
         def twice(again: int) -> Curve:
@@ -143,6 +183,12 @@ class TestHalfRange:
         assert forecast.bits == pytest.approx(math.log2(65504 / forecast.value))
         assert grows(0.03)(update + forecast.horizon) == pytest.approx(65504, rel=0.03)
 
+    @pytest.mark.parametrize("horizon", [300, 1_000_000])
+    def test_however_far_one_looks_ahead(self, horizon: int) -> None:
+        watch = WATCH.model_copy(update={"horizon_updates": horizon})
+        found = told(largest=lambda update: 1e-30 * math.exp(0.2 * update), limit=65504.0, until=250, watch=watch)
+        assert [each.quantity for _, each in found] == [Quantity.HALF_RANGE]
+
     def test_one_that_is_far_away_is_not_told_of(self) -> None:
         found = told(grows(0.001), grows(0.001), limit=65504.0)
         assert found == []
@@ -156,6 +202,21 @@ class TestGradients:
         assert forecast.slope == pytest.approx(0.01)
         assert (forecast.value, forecast.bound) == (3.0, 30.0)
         assert forecast.horizon == 230
+
+    @pytest.mark.parametrize("times", [2.0, 6.0, 10.0, 30.0, 1000.0])
+    @pytest.mark.parametrize("beta2", [0.9, 0.95, 0.999])
+    @pytest.mark.parametrize("at", [400, 403, 409])
+    def test_gradients_that_jump_and_stay_are_not_told(self, times: float, beta2: float, at: int) -> None:
+        """As where the loss is weighted otherwise from some update on: the moments catch up."""
+        detector, found = HeadroomDetector(HeadroomWatch(warmup_updates=0)), []
+        for update in range(9, 1000, 10):
+            size = times**2 if update >= at else 1.0
+            moment = 1.0 + (times**2 - 1) * (1 - beta2 ** max(0, update + 1 - at))
+            seen = check(update, energy=size / moment)
+            assert seen.headroom is not None
+            memory = replace(seen.headroom, memory_updates=1 / (1 - beta2))
+            found += detector.accept(replace(seen, headroom=memory))
+        assert found == []
 
     @pytest.mark.parametrize("energy", [None, 0.5, 1.0, 3.0, lambda update: 500.0 if update % 80 == 9 else 1.0])
     def test_gradients_that_are_as_usual_or_large_now_and_then_are_not_told(self, energy: Any) -> None:

@@ -386,7 +386,7 @@ class TestPuttingBack:
             Pair(torch.zeros(2), 1),
             np.zeros(2),
             {"x": object()},
-            {(1, 2): torch.zeros(2)},
+            {frozenset({1}): torch.zeros(2)},
             [torch.nn.Parameter(torch.zeros(2))],
             [torch.zeros(2), torch.zeros(2, device="meta")],
         ],

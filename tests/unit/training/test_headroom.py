@@ -75,6 +75,39 @@ def test_gradients_that_stay_as_large_have_an_energy_of_one_from_the_first_updat
         assert reading.made_of(on_host(reading.parts())).energy == pytest.approx(1.0, rel=1e-4)
 
 
+@pytest.mark.parametrize("options", [{}, {"foreach": True}, {"fused": True}])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_parameter_that_is_trained_later_is_corrected_by_the_updates_it_has_seen(
+    options: dict[str, Any], order: int
+) -> None:
+    """As a backbone that is unfrozen amid the run, in the group that it was in from the start."""
+    first, later = nn.Parameter(torch.ones(5)), nn.Parameter(torch.ones(5))
+    optimizer = Adam([first, later][::order], lr=0.0, **options)
+    reading = HeadroomReading({first: "first", later: "later"}, optimizer)
+    for update in range(60):
+        first.grad = torch.full((5,), 0.25)
+        later.grad = None if update < 50 else torch.full((5,), 3.0)
+        optimizer.step()
+    assert reading.made_of(on_host(reading.parts())).energy == pytest.approx(1.0, rel=1e-3)
+
+
+class RowMoments(torch.optim.Optimizer):
+    """Keeps one second moment for each row, as Adam-mini does, under the name that Adam gives its own."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params, {"betas": (0.9, 0.95)})
+
+    def step(self, closure: Any = None) -> None:
+        for parameter in self.param_groups[0]["params"]:
+            if parameter.grad is not None:
+                mean = parameter.grad.square().mean(dim=-1, keepdim=True)
+                self.state[parameter].update(step=7, exp_avg_sq=mean)
+
+
+def test_a_moment_of_another_shape_than_its_parameter_is_no_second_moment_of_adam() -> None:
+    assert read(*trained(lambda model: RowMoments(model.parameters()))).energy is None
+
+
 def test_groups_have_their_own_memory_and_several_optimizers_count_together() -> None:
     def two(model: nn.Module) -> AnyOptimizer:
         weight, *rest = model.parameters()

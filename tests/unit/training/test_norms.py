@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from supervisor.training.norms import all_finite, first_bad, norms_on_host
+from supervisor.training.norms import all_finite, extremes, first_bad, norms_on_host
 
 
 class TestAllFinite:
@@ -21,6 +21,15 @@ class TestAllFinite:
         assert all_finite([torch.ones(2), tensor])
         tensor[3] = math.nan
         assert not all_finite([torch.ones(2), tensor])
+
+    @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+    def test_numbers_of_8_bits_are_looked_at_too(self, dtype: torch.dtype) -> None:
+        """As frozen weights are kept in."""
+        tensor = torch.tensor([2.0, -4.0, 1.0])
+        assert all_finite([torch.ones(2), tensor.to(dtype)])
+        assert norms_on_host([torch.ones(1), tensor.to(dtype)]) == pytest.approx([1.0, 21**0.5])
+        assert [float(each) for each in extremes([tensor.to(dtype)])] == [-4.0, 2.0]
+        assert not all_finite([torch.ones(2), torch.tensor([1.0, math.nan]).to(dtype)])
 
     @pytest.mark.parametrize("value", [3.4e38, 1e30, -1e25])
     def test_large_finite_values_are_finite(self, value: float) -> None:
@@ -51,3 +60,8 @@ def test_those_that_are_bad_are_named_and_large_ones_are_not() -> None:
     held = [("good", torch.ones(2)), ("nan", torch.tensor([1.0, math.nan])), ("large", torch.full((3,), 1e30))]
     assert first_bad(held) == ("nan",)
     assert first_bad(held[::2]) == ()
+
+
+def test_a_sparse_tensor_without_a_value_has_nothing_large_in_it() -> None:
+    empty = torch.sparse_coo_tensor(torch.zeros(2, 0, dtype=torch.long), torch.zeros(0), (3, 3), check_invariants=True)
+    assert [float(each) for each in extremes([empty, torch.tensor([-3.0, 1.0])])] == [0.0, 0.0, -3.0, 1.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from supervisor.training.optimizer_state import (
     state_by_name,
 )
 from supervisor.training.optimizers import chained
-from supervisor.training.tree import copied
+from supervisor.training.tree import copied, plain
 
 
 def captured(optimizer: Any, names: Any, spare: Any = None) -> dict[str, Any]:
@@ -150,6 +151,22 @@ def test_groups_are_told_apart_by_their_first_parameter_or_their_place() -> None
     assert groups_by_name(groups, names) == {"other": groups[0], "param_groups.1": groups[1]}
     captured = [{"params": ["other", "one"]}, {"params": []}]
     assert list(groups_by_name(captured, names)) == ["other", "param_groups.1"]
+
+
+def test_what_belongs_to_no_parameter_of_several_optimizers_stands_in_a_checkpoint(tmp_path: Path) -> None:
+    """Two of a kind keep it under the same key, and each gets its own back."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    optimizers = [SGD(layer.parameters(), lr=0.1) for layer in model]
+    states: list[Any] = [each.state for each in optimizers]
+    for number, state in enumerate(states):
+        state["norms"] = {"mean": torch.tensor(float(number))}
+    both = chained(optimizers)
+    names = parameter_names(model, both)
+    torch.save(plain(captured(both, names)), tmp_path / "state.pt")
+    for state in states:
+        del state["norms"]
+    restore_optimizer(both, names, torch.load(tmp_path / "state.pt", weights_only=True))
+    assert [state["norms"]["mean"].item() for state in states] == [0.0, 1.0]
 
 
 def test_several_optimizers_are_captured_as_one() -> None:

@@ -174,6 +174,17 @@ def test_what_is_added_up_over_the_steps_stays_in_single_precision(name: CellNam
     assert name == "gru" or after.dtype == torch.float32
 
 
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("starts", [True, False])
+def test_flows_that_come_in_half_precision_are_taken_too(name: CellName, dtype: torch.dtype, starts: bool) -> None:
+    """As where what stands before the carrier is computed under autocast, and nothing has made it wider."""
+    cell = cell_of(name)
+    with torch.autocast("cpu", dtype):
+        output, after = cell(torch.randn(5, 65).to(dtype), None if starts else torch.rand(2, 5, 32).to(dtype))
+    assert output.isfinite().all()
+    assert name == "gru" or after.dtype == torch.float32
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("times", [1.0, 5.0])
 def test_a_long_journey_of_a_large_surface_stays_finite(name: CellName, times: float) -> None:
