@@ -55,7 +55,8 @@ def choose(run_dir: Path, wanted: str | None, keep_best: KeepBest | None) -> Cho
     good = next((info for info in found if info.good), None)
     if good is None:
         raise InputError(f"{run_dir}: none of its {len(found)} checkpoints is good yet: write --checkpoint last")
-    return Choice(good.path, "newest good one")
+    newer = "" if wanted is not None or good is found[0] else f"; {found[0].path.name} is newer: --checkpoint last"
+    return Choice(good.path, f"newest good one{newer}")
 
 
 def _best(found: list[CheckpointInfo], keep_best: KeepBest | None) -> Choice | None:

@@ -210,6 +210,10 @@ def test_shipped_jobs_load() -> None:
     assert main.job.run_dir == "runs/energy_flow"
     assert main.policy == load_policy(configs / "policies/default.yaml")
     assert load_job(str(configs / "jobs/energy_flow_debug.yaml")).job.config == {"preset": "debug"}
+    largest = load_job(str(configs / "jobs/energy_flow_experiment.yaml"))
+    assert largest.job.config["preset"] == "experiment"
+    assert largest.policy.restart.startup_timeout_seconds == 1800
+    assert largest.policy.ladder == main.policy.ladder
 
 
 REPLACED: dict[str, tuple[str, dict[str, Any], str]] = {
