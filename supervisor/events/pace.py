@@ -65,10 +65,10 @@ def time_left(steps: int, steps_a_second: float | None) -> str | None:
     return f"{hours // 24} d {hours % 24} h left"
 
 
-def resident_bytes() -> int | None:
-    """The memory that this process holds; None where the system does not say."""
+def resident_bytes(pid: int | str = "self") -> int | None:
+    """The memory that a process holds, this one where none is named; None where the system does not say."""
     try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return None
 
