@@ -20,6 +20,7 @@ from supervisor.cli.preflight_command import preflight
 from supervisor.cli.resume_command import AFTER_HALT, AfterHalt
 from supervisor.cli.resume_command import resume as resume_run
 from supervisor.cli.runs_command import runs
+from supervisor.cli.watch_command import watch
 from supervisor.errors import ExitCode, InputError
 from supervisor.events import follow, read_events, schema
 from supervisor.events.narration import describe_event
@@ -53,6 +54,7 @@ app.command()(evaluate)
 app.command()(export)
 app.command()(runs)
 app.command()(explain)
+app.command()(watch)
 
 
 def _print_version(wanted: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from supervisor.clock import Clock
 
-__all__ = ["Pace", "resident_bytes", "said_bytes", "time_left"]
+__all__ = ["Pace", "resident_bytes", "said_bytes", "said_left", "time_left"]
 
 WINDOW = 60
 """How many looks at the clock the speed is taken over."""
@@ -53,7 +53,12 @@ def time_left(steps: int, steps_a_second: float | None) -> str | None:
     """
     if steps <= 0 or not steps_a_second:
         return None
-    seconds = round(steps / steps_a_second)
+    return said_left(steps / steps_a_second)
+
+
+def said_left(seconds: float) -> str:
+    """`12 min left`, as a person would say it."""
+    seconds = round(seconds)
     if seconds < 90:
         return f"{seconds} s left"
     minutes = round(seconds / 60)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from rich.text import Text
 
 from supervisor.display import in_one_line
 from supervisor.events.narration import Tone
-from supervisor.events.pace import said_bytes, time_left
-from supervisor.events.step_line import counted
+from supervisor.events.pace import said_bytes, said_left
+from supervisor.events.step_line import counted, fitted
 from supervisor.live.glyphs import UNICODE, Glyphs
 from supervisor.live.picture import Picture
 from supervisor.live.track import bar, loss_track, marks_track
@@ -47,7 +45,7 @@ def draw(
         width: columns that a row may take.
         height: how many rows there may be; what matters least is left out. None are drawn for zero.
         glyphs: what to draw with.
-        unseen: how many of the newest lines about the run are out of sight by now, and told again.
+        unseen: how many of the last lines about the run are out of sight by now, and told again.
 
     Returns:
         Rows, the topmost first, each at most `width` columns wide.
@@ -60,7 +58,7 @@ def draw(
     rows = _narrow(picture, glyphs) if width < NARROW else _wide(picture, name, width, glyphs)
     kept = sorted((row for row in rows if row in _RANK), key=_RANK.index)[:height]
     room = height - len(kept)
-    told = [Text(f"  {line.text}", STYLES[line.tone]) for line in picture.recent[len(picture.recent) - unseen :]]
+    told = [Text(f"  {line.text}", STYLES[line.tone]) for line in picture.recent[:unseen]]
     shown = [rows[row] for row in rows if row in kept] + (told[-room:] if room > 0 else [])
     return [_cut(row, width, glyphs) for row in shown]
 
@@ -76,9 +74,9 @@ def _wide(picture: Picture, name: str, width: int, glyphs: Glyphs) -> dict[str, 
         "step": _tracked("step", bar(picture.step, picture.steps, track, glyphs), values["step"], told),
         "loss": _tracked("loss", loss_track(picture, track, glyphs), values["loss"], told),
         "incidents": _tracked("incidents", marks_track(picture, track, glyphs), values["incidents"], told),
-        "pace": _named("pace", _joined(_pace(picture), width - LABEL)),
+        "pace": _named("pace", fitted(_pace(picture), width - LABEL)),
         "ladder": _ladder(picture, width, glyphs),
-        "metrics": _named("metrics", _joined(_metrics(picture), width - LABEL)),
+        "metrics": _named("metrics", fitted(_metrics(picture), width - LABEL)),
         "reason": _named("why", in_one_line(picture.reason or "")),
     }
     return {row: text for row, text in rows.items() if text is not None and len(text) > LABEL}
@@ -123,9 +121,9 @@ def _of_steps(picture: Picture) -> str:
     if picture.steps is None:
         return str(picture.step)
     share = 100 * min(picture.step, picture.steps) // picture.steps
-    # What is left of it may be said in other words than before: its speed is that of late.
-    left = None if picture.seconds_left is None else time_left(1, 1 / max(picture.seconds_left, 0.5))
-    return f"{picture.step}/{picture.steps}  {share}%" + (f"  {left}" if left and picture.step < picture.steps else "")
+    known = picture.seconds_left is not None and picture.step < picture.steps
+    left = f"  {said_left(picture.seconds_left)}" if known and picture.seconds_left is not None else ""
+    return f"{picture.step}/{picture.steps}  {share}%{left}"
 
 
 def _losses(picture: Picture, glyphs: Glyphs) -> str:
@@ -158,7 +156,7 @@ def _pace(picture: Picture) -> list[str]:
         None if picture.goodput is None else f"goodput {picture.goodput:.0%}",
         None if picture.memory is None else said_bytes(picture.memory),
         None if picture.saved is None else f"saved at step {picture.saved}",
-        counted(picture.bad_batches, "bad batch").replace("batchs", "batches") if picture.bad_batches else None,
+        f"{picture.bad_batches} bad batch{'' if picture.bad_batches == 1 else 'es'}" if picture.bad_batches else None,
     ]
     return [part for part in parts if part is not None]
 
@@ -183,22 +181,11 @@ def _ladder(picture: Picture, width: int, glyphs: Glyphs) -> Text | None:
 
 
 def _tracked(name: str, track: Text, value: str, room: int) -> Text:
-    return _named(name, track + ("  " if track else "") + _joined(value.split("  "), room))
+    return _named(name, track + ("  " if track else "") + fitted(value.split("  "), room))
 
 
 def _named(name: str, rest: Text | str) -> Text:
     return Text(f"{name:<{LABEL}}", "dim", end="") + (Text(rest) if isinstance(rest, str) else rest)
-
-
-def _joined(parts: Iterable[str], columns: int) -> str:
-    """As many parts as fit side by side, at least the first."""
-    line = ""
-    for part in parts:
-        longer = f"{line}  {part}" if line else part
-        if line and len(longer) > columns:
-            break
-        line = longer
-    return line
 
 
 def _number(value: float | None) -> str:

@@ -15,9 +15,11 @@ from supervisor.live.picture import Picture, Signs
 from supervisor.report.run_facts import RunFacts
 from supervisor.report.run_status import RunState, Status
 
-__all__ = ["LiveFold"]
+__all__ = ["RECENT", "LiveFold"]
 
-_RECENT = 3
+RECENT = 3
+"""So many of the last lines about what went wrong are kept in sight."""
+
 _MARKS = 500
 """So many incidents have their mark, the newest."""
 
@@ -43,15 +45,17 @@ class LiveFold:
         curve: the losses of logged steps.
         summary: what the run came to, once it has ended.
         worker: the number of the worker's process; None while there is none.
+        steps: where the schedule ends; None where that is not known.
     """
 
     def __init__(self) -> None:
         self.curve = LossCurve()
         self.summary: schema.RunSummary | None = None
         self.worker: int | None = None
+        self.steps: int | None = None
         self._facts = RunFacts()
         self._narrator = Narrator()
-        self._recent: deque[Line] = deque(maxlen=_RECENT)
+        self._recent: deque[Line] = deque(maxlen=RECENT)
         self._incident_steps: deque[int] = deque(maxlen=_MARKS)
         self._restart_steps: deque[int] = deque(maxlen=_MARKS)
         self._restarts = 0
@@ -101,6 +105,8 @@ class LiveFold:
             self.curve.add(step, loss)
 
     def _tell_process(self, event: Event, position: int) -> None:
+        if isinstance(event, schema.WorkerStartedEvent | schema.RunStartedEvent | schema.RunResumedEvent):
+            self.steps = event.steps or self.steps
         match event:
             case schema.WorkerStartedEvent():
                 self._restarts += self._gone
@@ -148,7 +154,7 @@ class LiveFold:
         state, tone = self._state(status, signs)
         goes_on = signs.state in _GOES_ON and not signs.over
         step = self._position(status, signs.pulse) if goes_on else status.step or 0
-        speed = signs.speed if goes_on and signs.speed is not None else self._speed_by_log()
+        speed = signs.speed if goes_on and signs.speed is not None else self.speed
         left = None if status.steps is None or not speed or not goes_on else (status.steps - step) / speed
         return Picture(
             state=state,
@@ -210,7 +216,9 @@ class LiveFold:
             return position
         return pulse.step + 1
 
-    def _speed_by_log(self) -> float | None:
+    @property
+    def speed(self) -> float | None:
+        """Steps a second over the last logged ones; None before there are two."""
         if len(self._looks) < 2:
             return None
         (began, first), (now, last) = self._looks[0], self._looks[-1]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from supervisor.events.event_file import head_of
 from supervisor.events.reader import merged
 from supervisor.events.schema import Event, RunResumedEvent
 from supervisor.events.sparse_file import SparseFile
@@ -15,8 +14,6 @@ from supervisor.live.loss_curve import sampled_losses
 from supervisor.run_layout import RunLayout
 
 __all__ = ["FoldedLog", "LiveLog"]
-
-_HEAD_BYTES = 256
 
 
 class LiveLog:
@@ -59,7 +56,7 @@ class LiveLog:
 
     def _notice_another(self, path: Path) -> None:
         """A worker that begins anew writes another file of the same name."""
-        head = _head(path)
+        head = head_of(path)
         known = self._heads.get(path, b"")
         if path in self._files and not head.startswith(known):
             self._forget(path)
@@ -111,10 +108,3 @@ class FoldedLog:
 
 def _goes_back(event: Event) -> bool:
     return isinstance(event, RunResumedEvent)
-
-
-def _head(path: Path) -> bytes:
-    """The beginning of a file, by which it is known again: it holds the time at which it was begun."""
-    with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
-        return os.read(file.fileno(), _HEAD_BYTES)
-    return b""
