@@ -24,7 +24,10 @@ LABEL = 11
 NARROW = 44
 """Below so many columns there are numbers alone, without names and tracks."""
 
-WIDEST_TRACK = 72
+VALUES = 38
+"""Columns of the numbers on the right."""
+
+SHORTEST_TRACK, WIDEST_TRACK = 8, 72
 MOST_COLUMNS = 132
 """Wider rows are hard to read."""
 
@@ -64,16 +67,15 @@ def draw(
 
 
 def _wide(picture: Picture, name: str, width: int, glyphs: Glyphs) -> dict[str, Text]:
-    values = {"step": _of_steps(picture), "loss": _losses(picture, glyphs), "incidents": _incidents(picture)}
-    # The three tracks are of one length, so that a mark stands below its loss.
-    room = width - LABEL - max(len(value) for value in values.values()) - 2
-    track = min(WIDEST_TRACK, room) if room >= 8 else 0
+    # The three tracks are of one length, so that a mark stands below its loss; and of the same one in every picture.
+    track = min(WIDEST_TRACK, width - LABEL - 2 - VALUES)
+    track = track if track >= SHORTEST_TRACK else 0
     told = width - LABEL - track - (2 if track else 0)
     rows = {
         "state": _state(picture, name, width, glyphs),
-        "step": _tracked("step", bar(picture.step, picture.steps, track, glyphs), values["step"], told),
-        "loss": _tracked("loss", loss_track(picture, track, glyphs), values["loss"], told),
-        "incidents": _tracked("incidents", marks_track(picture, track, glyphs), values["incidents"], told),
+        "step": _tracked("step", bar(picture.step, picture.steps, track, glyphs), _of_steps(picture), told),
+        "loss": _tracked("loss", loss_track(picture, track, glyphs), _losses(picture, glyphs), told),
+        "incidents": _tracked("incidents", marks_track(picture, track, glyphs), _incidents(picture), told),
         "pace": _named("pace", fitted(_pace(picture), width - LABEL)),
         "ladder": _ladder(picture, width, glyphs),
         "metrics": _named("metrics", fitted(_metrics(picture), width - LABEL)),

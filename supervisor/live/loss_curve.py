@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -110,14 +111,10 @@ def sampled_losses(log: Path, samples: int = SAMPLES) -> Iterator[tuple[int, flo
         for number in range(samples):
             place = size * number // samples
             text = os.pread(descriptor, _LINE_BYTES, place)
-            begun = text.find(b'{"schema"')
-            if begun < 0 or (at := place + begun) <= seen:
-                continue
-            for line in text[begun:].split(b"\n")[:-1]:
-                if b'"event":"step"' in line and (point := _point(line)) is not None:
-                    seen = at
-                    yield point
-                    break
+            line = re.search(rb'\{"schema"[^\n]*"event":"step"[^\n]*\n', text)
+            if line is not None and (at := place + line.start()) > seen and (point := _point(line[0])) is not None:
+                seen = at
+                yield point
     except OSError:
         return
     finally:
