@@ -74,9 +74,9 @@ def _wide(picture: Picture, name: str, width: int, glyphs: Glyphs) -> dict[str, 
     rows = {
         "state": _state(picture, name, width, glyphs),
         "step": _tracked("step", bar(picture.step, picture.steps, track, glyphs), _of_steps(picture), told),
-        "loss": _tracked("loss", loss_track(picture, track, glyphs), _losses(picture, glyphs), told),
+        "loss": _tracked("loss", loss_track(picture, track, glyphs), _losses(picture), told),
         "incidents": _tracked("incidents", marks_track(picture, track, glyphs), _incidents(picture), told),
-        "pace": _named("pace", fitted(_pace(picture), width - LABEL)),
+        "pace": _named("pace", fitted(_pace(picture, glyphs), width - LABEL)),
         "ladder": _ladder(picture, width, glyphs),
         "metrics": _named("metrics", fitted(_metrics(picture), width - LABEL)),
         "reason": _named("why", in_one_line(picture.reason or "")),
@@ -88,9 +88,9 @@ def _narrow(picture: Picture, glyphs: Glyphs) -> dict[str, Text]:
     rows = {
         "state": _dotted(picture, glyphs),
         "step": Text(f"step {_of_steps(picture)}"),
-        "loss": Text(f"loss {_losses(picture, glyphs)}"),
+        "loss": Text(f"loss {_losses(picture)}"),
         "incidents": Text(f"incidents {_incidents(picture)}"),
-        "pace": Text("  ".join(_pace(picture))),
+        "pace": Text("  ".join(_pace(picture, glyphs))),
         "reason": Text(in_one_line(picture.reason or "")),
     }
     return {row: text for row, text in rows.items() if text}
@@ -128,13 +128,10 @@ def _of_steps(picture: Picture) -> str:
     return f"{picture.step}/{picture.steps}  {share}%{left}"
 
 
-def _losses(picture: Picture, glyphs: Glyphs) -> str:
+def _losses(picture: Picture) -> str:
     parts = [_number(picture.loss)]
     if picture.grad_norm is not None:
         parts.append(f"grad {picture.grad_norm:.3g}")
-    if picture.lr is not None:
-        cut = "" if picture.lr_scale == 1.0 else f" (cut {glyphs.times}{picture.lr_scale:.3g})"
-        parts.append(f"lr {picture.lr:.3g}{cut}")
     return "  ".join(parts)
 
 
@@ -142,18 +139,20 @@ def _incidents(picture: Picture) -> str:
     parts = [str(picture.incidents)]
     if picture.rung is not None:
         parts.append(f"rung {picture.rung} {picture.action or ''}".rstrip())
-    elif picture.cured:
-        parts.append(f"cured by {picture.cured}")
     elif picture.incidents == 0:
         parts = ["none"]
     if picture.restarts:
         parts.append(counted(picture.restarts, "restart"))
+    if picture.rung is None and picture.cured:
+        parts.append(f"cured by {picture.cured}")
     return "  ".join(parts)
 
 
-def _pace(picture: Picture) -> list[str]:
+def _pace(picture: Picture, glyphs: Glyphs) -> list[str]:
     rate = picture.speed
+    cut = "" if picture.lr_scale == 1.0 else f" (cut {glyphs.times}{picture.lr_scale:.3g})"
     parts = [
+        None if picture.lr is None else f"lr {picture.lr:.3g}{cut}",
         None if not rate else f"{rate:.3g} steps/s" if rate >= 1 else f"{1 / rate:.3g} s/step",
         None if picture.goodput is None else f"goodput {picture.goodput:.0%}",
         None if picture.memory is None else said_bytes(picture.memory),

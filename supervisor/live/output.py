@@ -17,7 +17,7 @@ _COLOUR = re.compile(r"(\x1b\[[\d;:]*m)")
 _OTHER = re.compile(
     r"\x1b\[[0-?]*[ -/]*(?!m)[@-~]"  # move, clear, switch
     r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\)"  # titles, links, and other strings
-    r"|\x1b[ -/]*[0-9=>@-OQ-WYZ\\]",
+    r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]",  # all others
     re.DOTALL,
 )
 # What a line that is written over consists of, beside its text.

@@ -25,6 +25,9 @@ __all__ = ["LiveView"]
 HISTORY = 10
 """So many lines of what has been before are printed at first."""
 
+ROWS_FOR_A_GAP = 16
+"""On a terminal of so many rows, an empty one stands above the view."""
+
 _LONG_AGO = -1_000_000
 
 _GOES_ON = (RunState.RUNNING, RunState.STALLED, RunState.UNKNOWN)
@@ -40,6 +43,9 @@ class LiveView:
         encoding: of the terminal.
         clock: says what time it is.
         stopping: whether the run was asked to stop.
+
+    Attributes:
+        screen: where the rows of the view belong.
     """
 
     def __init__(
@@ -52,7 +58,7 @@ class LiveView:
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._name = name
-        self._screen = screen
+        self.screen = screen
         self._glyphs = glyphs_for(encoding)
         self._stopping = stopping
         self._folded = FoldedLog(layout)
@@ -120,16 +126,18 @@ class LiveView:
             picture: what is shown; None: nothing.
             unfinished: a line of output that has not ended; it stands above the view.
         """
-        if self._screen.in_background:
+        if self.screen.in_background:
             return []
-        columns, rows = self._screen.size
+        columns, rows = self.screen.size
         height = view_fits(rows)
         # A line stays in sight until as many rows were printed after it as there are above the view.
         above = rows - 1 - min(height, 8)
-        unseen = sum(self._screen.rows_printed - at > above for at in self._told_at)
+        unseen = sum(self.screen.rows_printed - at > above for at in self._told_at)
         view: list[Text] = []
         if picture is not None:
             view = draw(picture, self._name, columns - 1, height, glyphs=self._glyphs, unseen=unseen)
+            if rows >= ROWS_FOR_A_GAP:
+                view.insert(0, Text())
         if unfinished.strip() and len(view) < rows - 1:
             view.insert(0, _cut(Text.from_ansi(unfinished), columns - 1))
         return view
@@ -142,9 +150,9 @@ class LiveView:
         return told
 
     def _printed(self, lines: Sequence[Line]) -> list[str]:
-        at = self._screen.rows_printed
+        at = self.screen.rows_printed
         self._told_at.extend(at for line in lines if line.tone is not Tone.PLAIN)
-        return [self._screen.styled(Text(line.text, STYLES[line.tone])) for line in lines]
+        return [self.screen.styled(Text(line.text, STYLES[line.tone])) for line in lines]
 
 
 def _cut(row: Text, columns: int) -> Text:

@@ -177,7 +177,7 @@ class RunDisplay:
         console = console_on_stdout(width=self._screen.size[0], force_terminal=True)
         with console.capture() as captured:
             console.print(Group(render_summary(summary, Path(self._shown))))
-        return captured.get().splitlines()
+        return ["", *captured.get().splitlines()]
 
     def _tried(self, part: str, work: Callable[[], T]) -> T | None:
         """What a part of the display gives; one that raises is said once, and left out from then on."""
