@@ -96,9 +96,10 @@ class Screen:
         self._view = []
 
     def whole(self) -> None:
-        """Show the cursor, wherever a frame was broken off."""
+        """Show the cursor, wherever a frame was broken off; not where the terminal takes nothing just now."""
         with contextlib.suppress(OSError):
-            self._write(_END)
+            if select.select([], [self._descriptor], [], 0)[1]:
+                self._write(_END)
 
     def _frame(self, lines: Sequence[str], view: Sequence[Text], width: int) -> None:
         if not lines and not view and not self._view:
