@@ -109,7 +109,9 @@ def damaged(path: Path, line: int, error: ValueError) -> InputError:
 def head_of(path: Path) -> bytes:
     """The beginning of a file, by which it is known again: it holds the time at which it was begun."""
     with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
-        return file.read(_HEAD_BYTES)
+        first, newline, _ = file.read(_HEAD_BYTES).partition(b"\n")
+        # What follows may be torn, and cut off by the next writer.
+        return first + newline
     return b""
 
 

@@ -143,7 +143,7 @@ def test_a_view_needs_a_terminal_that_moves_its_cursor(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, term: str, expected: bool
 ) -> None:
     monkeypatch.setenv("TERM", term)
-    with open(terminal.descriptor, "w", closefd=False) as stream:  # noqa: PTH123
+    with open(terminal.descriptor, "w", closefd=False) as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         assert shows_a_view() is expected
 

@@ -70,7 +70,7 @@ def test_on_a_terminal_it_is_drawn_until_it_has_ended(written: Any, monkeypatch:
     seen: list[list[str]] = []
     monkeypatch.setenv("TERM", "xterm")
     before = signal.getsignal(signal.SIGCONT)
-    with Terminal() as terminal, open(terminal.descriptor, "w", closefd=False) as stream:  # noqa: PTH123
+    with Terminal() as terminal, open(terminal.descriptor, "w", closefd=False) as stream:
 
         def go_on(_: float) -> None:
             seen.append(terminal.rows)

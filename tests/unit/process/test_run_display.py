@@ -40,9 +40,13 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
 @contextlib.contextmanager
 def shown(layout: RunLayout, terminal: Terminal) -> Iterator[RunDisplay]:
     """A run that is shown, on the standard output and error of this process."""
-    with open(terminal.descriptor, "w", closefd=False) as stream:  # noqa: PTH123
-        with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream), on_terminal(layout) as display:
-            yield display
+    with (
+        open(terminal.descriptor, "w", closefd=False) as stream,
+        contextlib.redirect_stdout(stream),
+        contextlib.redirect_stderr(stream),
+        on_terminal(layout) as display,
+    ):
+        yield display
 
 
 @pytest.fixture
@@ -114,7 +118,7 @@ def test_what_this_process_says_stands_above_the_view_too(layout: RunLayout, ter
         begin(log)
         terminal.until(lambda rows: any("● running" in row for row in rows))
         say("the restart budget is spent")
-        print("printed", end="")
+        sys.stdout.write("printed")
         print(" in pieces")  # noqa: T201
         rows = terminal.until(lambda rows: "printed in pieces" in rows)
         assert rows[1:3] == ["supervisor: the restart budget is spent", "printed in pieces"]
@@ -191,7 +195,7 @@ def test_a_terminal_that_is_gone_ends_nothing(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     master, end = os.openpty()
-    with open(end, "w", closefd=False) as stream:  # noqa: PTH123
+    with open(end, "w", closefd=False) as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         with on_terminal(layout) as display:
             os.close(master)
@@ -204,7 +208,7 @@ def test_a_terminal_that_is_gone_ends_nothing(
 def test_where_stderr_goes_elsewhere_it_goes_there_from_the_workers_too(
     layout: RunLayout, terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with (tmp_path / "err").open("w") as elsewhere, open(terminal.descriptor, "w", closefd=False) as out:  # noqa: PTH123
+    with (tmp_path / "err").open("w") as elsewhere, open(terminal.descriptor, "w", closefd=False) as out:
         monkeypatch.setattr(sys, "stdout", out)
         monkeypatch.setattr(sys, "stderr", elsewhere)
         with on_terminal(layout) as display:
@@ -229,7 +233,7 @@ def test_where_no_view_can_be_had_there_is_none(
     layout: RunLayout, terminal: Terminal, monkeypatch: pytest.MonkeyPatch, less: Callable[[Any], None]
 ) -> None:
     less(monkeypatch)
-    with open(terminal.descriptor, "w", closefd=False) as stream:  # noqa: PTH123
+    with open(terminal.descriptor, "w", closefd=False) as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         assert display_on_terminal(layout, "runs/mine", SystemClock(), lambda: False) is None
 
