@@ -2,8 +2,8 @@
 
 python scripts/picture.py RUN_DIR [--command "make demo"] -o docs/images/recovery.svg
 
-The run is a real one; its name in the picture is the last part of RUN_DIR, or what --name says. It is readable on a dark
-and on a light page, since the terminal brings its own background, and loads nothing from elsewhere.
+The run is a real one; its name in the picture is the last part of RUN_DIR, or what --name says. It is readable on a
+dark and on a light page, since the terminal brings its own background, and loads nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from supervisor.live.log import FoldedLog  # noqa: E402
 from supervisor.live.signs import SignsReader  # noqa: E402
 from supervisor.run_layout import RunLayout, replace_file  # noqa: E402
 
-COLUMNS = 104
+COLUMNS = 108
 """At a width of 900 pixels a character is as wide as in a page's own text."""
 
 FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace"

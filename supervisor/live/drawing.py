@@ -116,7 +116,7 @@ def _state(picture: Picture, name: str, width: int, glyphs: Glyphs) -> Text:
 
 
 def _dotted(picture: Picture, glyphs: Glyphs) -> Text:
-    return Text(f"{glyphs.dot} {picture.state}", STYLES[picture.tone])
+    return Text.assemble((f"{glyphs.dot} {picture.state}", STYLES[picture.tone]))
 
 
 def _of_steps(picture: Picture) -> str:
@@ -143,8 +143,8 @@ def _incidents(picture: Picture) -> str:
         parts = ["none"]
     if picture.restarts:
         parts.append(counted(picture.restarts, "restart"))
-    if picture.rung is None and picture.cured:
-        parts.append(f"cured by {picture.cured}")
+    if picture.bad_batches:
+        parts.append(f"{picture.bad_batches} bad batch{'' if picture.bad_batches == 1 else 'es'}")
     return "  ".join(parts)
 
 
@@ -157,7 +157,6 @@ def _pace(picture: Picture, glyphs: Glyphs) -> list[str]:
         None if picture.goodput is None else f"goodput {picture.goodput:.0%}",
         None if picture.memory is None else said_bytes(picture.memory),
         None if picture.saved is None else f"saved at step {picture.saved}",
-        f"{picture.bad_batches} bad batch{'' if picture.bad_batches == 1 else 'es'}" if picture.bad_batches else None,
     ]
     return [part for part in parts if part is not None]
 
@@ -167,18 +166,22 @@ def _metrics(picture: Picture) -> list[str]:
 
 
 def _ladder(picture: Picture, width: int, glyphs: Glyphs) -> Text | None:
-    """The rungs in their order, the one in use marked by brackets."""
-    if not picture.ladder:
-        return None
-    row = _named("ladder", Text())
-    for index, rung in enumerate(picture.ladder):
-        if index:
-            row.append(f" {glyphs.then} ", "dim")
-        if index == picture.rung:
-            row.append(f"[{rung}]", "bold yellow")
-        else:
-            row.append(rung, "dim")
-    return row if row.cell_len <= width else None
+    """The rungs in their order: the one in use in brackets, and beside each how many incidents it has cured."""
+    # As much of it as there is room for.
+    for between, counts in ((f" {glyphs.then} ", True), (glyphs.then, True), (glyphs.then, False)):
+        rungs = Text()
+        for index, rung in enumerate(picture.ladder):
+            rungs.append(between if index else "", "dim")
+            cured = picture.cured.get(rung, 0)
+            shown = f"{rung} {cured}" if cured and counts else rung
+            if index == picture.rung:
+                rungs.append(f"[{shown}]", "bold yellow")
+            else:
+                rungs.append(shown, "" if cured else "dim")
+        row = _named("ladder", rungs)
+        if rungs and row.cell_len <= width:
+            return row
+    return None
 
 
 def _tracked(name: str, track: Text, value: str, room: int) -> Text:
@@ -186,7 +189,7 @@ def _tracked(name: str, track: Text, value: str, room: int) -> Text:
 
 
 def _named(name: str, rest: Text | str) -> Text:
-    return Text(f"{name:<{LABEL}}", "dim", end="") + (Text(rest) if isinstance(rest, str) else rest)
+    return Text.assemble((f"{name:<{LABEL}}", "dim"), rest)
 
 
 def _number(value: float | None) -> str:

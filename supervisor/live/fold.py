@@ -175,7 +175,7 @@ class LiveFold:
             open_incident=status.open_incident,
             rung=status.rung,
             action=None if status.rung is None else self._action,
-            cured=", ".join(f"{name} {count}" for name, count in status.cured_by.items()),
+            cured={str(action): count for action, count in status.cured_by.items()},
             ladder=signs.ladder,
             restarts=self._restarts,
             restart_steps=tuple(self._restart_steps),

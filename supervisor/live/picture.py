@@ -64,7 +64,7 @@ class Picture:
         open_incident: number of the open one.
         rung: index of the rung used last in it.
         action: the action of that rung.
-        cured: closed incidents by what cured them, as `skip_batch 3`.
+        cured: how many incidents each action has cured.
         ladder: the rungs of the policy, from the lowest.
         restarts: how often the worker was started again.
         restart_steps: how far the run had got each time.
@@ -96,7 +96,7 @@ class Picture:
     open_incident: int | None
     rung: int | None
     action: str | None
-    cured: str
+    cured: dict[str, int]
     ladder: tuple[str, ...]
     restarts: int
     restart_steps: tuple[int, ...]

@@ -26,7 +26,7 @@ def test_all_that_is_known_has_its_place() -> None:
         "loss           ██████████▇▇▇▇▇▆▆▆▆▆▅▅▅▅▅▄▄▄▄▄▃▃▃▃▂▂▂▂▂▁▁▁▁▁▁  0.1311  grad 0.0762",
         "incidents         ▲                   ▲        ×              3  rung 2 reload_checkpoint  1 restart",
         "pace       lr 0.000767 (cut ×0.5)  8.26 steps/s  goodput 53%  485 MB  saved at step 160",
-        "ladder     skip_batch › lower_lr › [reload_checkpoint] › halt",
+        "ladder     skip_batch 2 › lower_lr › [reload_checkpoint] › halt",
         "metrics    mrr 0.25",
     ]
 
@@ -105,6 +105,16 @@ def test_the_pace_is_said_as_a_person_would(speed: float, said: str) -> None:
     assert said in plain(replace(RUNNING, speed=speed))[4]
 
 
+def test_where_there_is_little_room_the_ladder_is_closed_up() -> None:
+    ladder = ("skip_batch", "lower_lr", "reload_checkpoint", "try_cures", "reinitialize", "halt")
+    default = replace(RUNNING, ladder=ladder, rung=None, cured={"skip_batch": 3, "reload_checkpoint": 1})
+    row = "ladder     skip_batch 3 › lower_lr › reload_checkpoint 1 › try_cures › reinitialize › halt"
+    assert row in plain(default, 100)
+    assert row.replace(" › ", "›") in plain(default, 84)
+    assert "ladder     skip_batch›lower_lr›reload_checkpoint›try_cures›reinitialize›halt" in plain(default, 79)
+    assert not any(row.startswith("ladder") for row in plain(default, 60))
+
+
 def test_a_run_without_an_end_has_no_share_and_no_time_left() -> None:
     row = plain(replace(RUNNING, steps=None, seconds_left=None))[1]
     assert row.endswith("  200")
@@ -120,7 +130,8 @@ def test_a_healthy_run_says_so() -> None:
         restarts=0,
         rung=None,
         action=None,
-        cured="",
+        cured={},
+        bad_batches=0,
         ranks=16,
     )
     rows = plain(healthy)

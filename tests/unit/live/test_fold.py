@@ -79,7 +79,7 @@ def test_an_open_incident_shows_its_rung_and_a_closed_one_its_cure(written: Any)
     assert [line.text.split("  ")[0] for line in picture.recent] == ["step 30", "step 60"]
     written.close(9, 80, 2)
     picture = seen(written)
-    assert (picture.state, picture.rung, picture.action, picture.cured) == ("running", None, None, "skip_batch 2")
+    assert (picture.state, picture.rung, picture.action, picture.cured) == ("running", None, None, {"skip_batch": 2})
 
 
 def test_going_back_takes_the_losses_along(written: Any) -> None:
