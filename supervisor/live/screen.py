@@ -47,6 +47,7 @@ class Screen:
         self._encoding = encoding
         # The columns that each row of the view takes, as it stands there.
         self._view: list[int] = []
+        self._drawn: tuple[list[str], int] = ([], self.size[0])
         self._rows_printed = 0
 
     @property
@@ -87,13 +88,14 @@ class Screen:
             OSError: the terminal is gone.
         """
         width, _ = self.size
-        for begun in range(0, len(lines), MOST_LINES):
+        last = max(0, len(lines) - 1) // MOST_LINES * MOST_LINES
+        for begun in range(0, last, MOST_LINES):
             self._frame(lines[begun : begun + MOST_LINES], [], width)
-        self._frame((), view, width)
+        self._frame(lines[last:], view, width)
 
     def forget(self) -> None:
         """Leave the view where it stands: something else was written below it, and the next one comes after that."""
-        self._view = []
+        self._view, self._drawn = [], ([], 0)
 
     def whole(self) -> None:
         """Show the cursor, wherever a frame was broken off; not where the terminal takes nothing just now."""
@@ -102,7 +104,10 @@ class Screen:
                 self._write(_END)
 
     def _frame(self, lines: Sequence[str], view: Sequence[Text], width: int) -> None:
-        if not lines and not view and not self._view:
+        console = self._console(width)
+        rendered = [self._rendered(console, row) for row in view]
+        if not lines and (rendered, width) == self._drawn:
+            # A terminal that is just about to change its size is told as little as possible meanwhile.
             return
         # A terminal that has become narrower has broken rows that are too wide for it.
         up = sum(max(1, -(-columns // width)) for columns in self._view)
@@ -112,10 +117,8 @@ class Screen:
         for line in lines:
             parts.append(f"{fitting(line, self._encoding)}\r\n")
             self._rows_printed += max(1, -(-cell_len(_COLOURS.sub("", line)) // width))
-        console = self._console(width)
-        for row in view:
-            parts.append(f"{self._rendered(console, row)}\x1b[K\r\n")
-        self._view = [row.cell_len for row in view]
+        parts += [f"{row}\x1b[K\r\n" for row in rendered]
+        self._view, self._drawn = [row.cell_len for row in view], (rendered, width)
         self._write("".join([*parts, _END]))
 
     def _console(self, width: int) -> Console:

@@ -84,6 +84,19 @@ def test_rows_that_a_narrower_terminal_has_broken_are_gone_over(terminal: Termin
     assert b"\x1b[4A\x1b[J" in terminal.written[before:]
 
 
+def test_a_view_that_has_not_changed_is_not_written_again(terminal: Terminal, screen: Screen) -> None:
+    screen.draw([], view("the view"))
+    assert terminal.rows == ["the view"]
+    before = terminal.written
+    screen.draw([], view("the view"))
+    assert terminal.rows == ["the view"]
+    assert terminal.written == before
+    terminal.resize(50, 10)
+    screen.draw([], view("the view"))
+    assert terminal.rows == ["the view"]
+    assert terminal.written != before
+
+
 def test_after_a_stop_it_is_drawn_below_what_a_shell_has_written(terminal: Terminal, screen: Screen) -> None:
     screen.draw([], view("old"))
     os.write(terminal.descriptor, b"[1]+  Stopped\r\n$ fg\r\n")
