@@ -100,7 +100,7 @@ class Screen:
     def whole(self) -> None:
         """Show the cursor, wherever a frame was broken off; not where the terminal takes nothing just now."""
         with contextlib.suppress(OSError):
-            if select.select([], [self._descriptor], [], 0)[1]:
+            if not self.in_background and select.select([], [self._descriptor], [], 0)[1]:
                 self._write(_END)
 
     def _frame(self, lines: Sequence[str], view: Sequence[Text], width: int) -> None:

@@ -158,6 +158,17 @@ def test_ctrl_c_ends_a_watch_and_not_the_run(folder: Path, terminal: Terminal) -
 
 
 @pytest.mark.slow
+def test_a_terminal_that_is_closed_ends_the_run_after_a_checkpoint(folder: Path) -> None:
+    (folder / "died").touch()
+    with Terminal() as terminal:
+        run = terminal.start([*COMMAND, "run", "job.yaml"], folder, in_color())
+        terminal.until(lambda rows: (folder / "at_second").exists() and any("● running" in row for row in rows), run)
+    (folder / "second").touch()
+    assert run.wait() == 75
+    assert [line["status"] for line in read_lines(folder / "run") if line["event"] == "run_finished"] == ["interrupted"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [20, 1])
 def test_a_tiny_terminal_or_a_dumb_one_breaks_nothing(folder: Path, columns: int) -> None:
     (folder / "died").touch()
