@@ -201,6 +201,8 @@ class LiveFold:
         if self._gone:
             left = None if self._again_at is None else (self._again_at - signs.now).total_seconds()
             return f"restarting in {left:.0f} s" if left is not None and left >= 1 else "restarting", Tone.RECOVERY
+        if not self._begun and not self._life and signs.state is RunState.UNKNOWN:
+            return "nothing has begun yet", Tone.PLAIN
         if not self._begun:
             again = self._life > 1 and status.state is not RunState.UNKNOWN
             return "starting again" if again else "starting", Tone.RECOVERY if again else Tone.PLAIN

@@ -110,12 +110,13 @@ class WorkerProcess:
         watch = StallWatch(self._settings, self._clock.monotonic())
         while not self._gone(POLL_SECONDS):
             self._leftovers.reap(self._own)
-            if self._continued:
-                self._continued = False
-                watch = StallWatch(self._settings, self._clock.monotonic())
             pulse = self._heartbeat.read()
             silence = watch.silent_for(pulse, self._clock.monotonic())
-            if silence is not None and pulse.phase is Phase.ENDED:
+            if self._continued:
+                # Asked after the time was, which may have passed just before.
+                self._continued = False
+                watch = StallWatch(self._settings, self._clock.monotonic())
+            elif silence is not None and pulse.phase is Phase.ENDED:
                 self._end_lingering(silence)
             elif silence is not None:
                 self._end_stalled(silence, watch.key(pulse))

@@ -29,6 +29,7 @@ def seen(written: Any, **signs: Any) -> Picture:
 
 
 def test_nothing_is_known_of_a_run_that_has_not_begun(written: Any) -> None:
+    assert seen(written, state=RunState.UNKNOWN).state == "nothing has begun yet"
     written.at(0, schema.WorkerStartedEvent(pid=7, steps=100))
     fold = folded(written)
     assert not fold.begun
