@@ -16,7 +16,14 @@ import pytest
 from support.terminal import Terminal
 
 from supervisor.clock import SystemClock
-from supervisor.events.schema import RunFinishedEvent, RunStartedEvent, RunStatus, RunSummary, StepEvent
+from supervisor.events.schema import (
+    RunFinishedEvent,
+    RunStartedEvent,
+    RunStatus,
+    RunSummary,
+    StepEvent,
+    WorkerStartedEvent,
+)
 from supervisor.events.stderr import say
 from supervisor.events.writer import EventLog
 from supervisor.live.view import LiveView
@@ -106,7 +113,8 @@ def test_at_its_end_the_last_picture_and_the_summary_stay(layout: RunLayout, ter
 
 
 def test_of_a_run_that_never_began_nothing_but_what_was_said_stays(layout: RunLayout, terminal: Terminal) -> None:
-    with shown(layout, terminal) as display:
+    with shown(layout, terminal) as display, EventLog(layout.parent_events, "r", None) as parent:
+        parent.emit(WorkerStartedEvent(pid=1, steps=100))
         terminal.until(lambda rows: any("● starting" in row for row in rows))
         work(display, "print('job.yaml:3: config: no such key', file=sys.stderr)")
         say("that was all")
