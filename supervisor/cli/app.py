@@ -1,4 +1,7 @@
-"""The `supervisor` command."""
+"""The `supervisor` command.
+
+What a command needs is imported when it is called: a look at a run is not to wait for what trains one.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,8 @@ from supervisor.cli.preflight_command import preflight
 from supervisor.cli.resume_command import AFTER_HALT, AfterHalt
 from supervisor.cli.resume_command import resume as resume_run
 from supervisor.cli.runs_command import runs
+from supervisor.cli.watch_command import watch
 from supervisor.errors import ExitCode, InputError
-from supervisor.events import follow, read_events, schema
-from supervisor.events.narration import describe_event
-from supervisor.events.safe_console import SafeConsole
-from supervisor.job import load_job
-from supervisor.process.parent import Parent
-from supervisor.rehearsal import Rehearsal, render_score
-from supervisor.replay import plain_replay, render_replay, replay_run
-from supervisor.report.liveness import is_healthy
-from supervisor.report.status import read_status
-from supervisor.report.tables import render_status
-from supervisor.run_layout import RunLayout
 from supervisor.streams import leave_streams, ready_streams, tell
 from supervisor.version import __version__
 
@@ -53,6 +46,7 @@ app.command()(evaluate)
 app.command()(export)
 app.command()(runs)
 app.command()(explain)
+app.command()(watch)
 
 
 def _print_version(wanted: bool) -> None:
@@ -111,6 +105,9 @@ def run(
     Exit codes: 0 finished, 2 bad input, 3 halted by the policy, 4 restart budget spent, 5 ended, but its last state
     could not be written, 75 interrupted after a checkpoint.
     """
+    from supervisor.job import load_job
+    from supervisor.process.parent import Parent
+
     resolved = load_job(job, overrides=overrides or (), policy=policy, run_dir=run_dir, steps=steps)
     if after_halt and not (resume or auto_resume):
         raise InputError(f"{AFTER_HALT}: goes with --resume or --auto-resume: a new run has no halt behind it")
@@ -142,6 +139,12 @@ def status(
 
     With --healthy the exit code is 0 where it has finished, or runs with a heartbeat that is young enough, else 1.
     """
+    from supervisor.events.safe_console import SafeConsole
+    from supervisor.report.liveness import is_healthy
+    from supervisor.report.status import read_status
+    from supervisor.report.tables import render_status
+    from supervisor.run_layout import RunLayout
+
     if max_age is not None and not healthy:
         raise InputError("--max-age: is about --healthy: add it")
     try:
@@ -179,6 +182,9 @@ def events(
 
     Left out without --all: lines that a later resume made void, since their steps were done again.
     """
+    from supervisor.events import follow, read_events, schema
+    from supervisor.events.narration import describe_event
+
     if event is not None and (mend := schema.no_such_event(event)) is not None:
         raise InputError(f"--event {event}: there is no event of this name: {mend}")
     if follow_on and everything:
@@ -204,6 +210,8 @@ def replay(
 
     Nothing is trained. Another `detect` needs every observation: set `observations: true` in the job beforehand.
     """
+    from supervisor.replay import plain_replay, render_replay, replay_run
+
     replayed = replay_run(run_dir, policy)
     with reader_may_leave():
         if as_json:
@@ -241,6 +249,9 @@ def rehearse(
 
     Exit codes: as `run`, of the run with the faults.
     """
+    from supervisor.job import load_job
+    from supervisor.rehearsal import Rehearsal, render_score
+
     resolved = load_job(job, overrides=overrides or (), policy=policy, run_dir=run_dir, steps=steps)
     if run_dir is None:
         directory = f"{resolved.job.run_dir}-rehearsal"

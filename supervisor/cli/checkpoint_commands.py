@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from supervisor.process.checkpoint_commands import evaluate_checkpoint, export_checkpoint
-
 __all__ = ["evaluate", "export"]
 
 RunDir = Annotated[str, typer.Argument(help="The run directory.", metavar="RUN_DIR", show_default=False)]
@@ -34,6 +32,8 @@ def evaluate(
 
     Exit codes: 0 evaluated, 2 nothing there to evaluate, a damaged checkpoint, or a trainer that raises.
     """
+    from supervisor.process.checkpoint_commands import evaluate_checkpoint
+
     raise typer.Exit(evaluate_checkpoint(Path(run_dir), checkpoint, as_json=as_json))
 
 
@@ -55,4 +55,6 @@ def export(
 
     Exit codes: 0 written, 2 no such checkpoint, a damaged one, or a file that cannot be written.
     """
+    from supervisor.process.checkpoint_commands import export_checkpoint
+
     raise typer.Exit(export_checkpoint(Path(run_dir), checkpoint, Path(output), force=force))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,10 +12,10 @@ from supervisor.cli.output import print_json, print_text, reader_may_leave
 from supervisor.display import shortened
 from supervisor.errors import InputError
 from supervisor.events.safe_console import SafeConsole
-from supervisor.process.incident_rerun import rerun_incident
-from supervisor.report.process_story import ProcessStory
-from supervisor.report.story import RunStory, Story, plain_incident, plain_run, read_story
-from supervisor.report.story_view import render_incident, render_process, render_run, wrapped
+
+if TYPE_CHECKING:
+    from supervisor.report.process_story import ProcessStory
+    from supervisor.report.story import RunStory, Story
 
 __all__ = ["explain"]
 
@@ -40,11 +40,16 @@ def explain(
     ] = False,
 ) -> None:
     """What went wrong, where it comes from, what was tried and why, what it cost, and what to change."""
+    from supervisor.report.story import Story, plain_incident, plain_run, read_story
+    from supervisor.report.story_view import wrapped
+
     story = read_story(run_dir)
     found = None if incident is None else story.incident(incident, run_dir)
     if replay_step:
         if not isinstance(found, Story):
             raise InputError("--replay: say which incident of the training: supervisor explain RUN_DIR N --replay")
+        from supervisor.process.incident_rerun import rerun_incident
+
         raise typer.Exit(rerun_incident(Path(run_dir), found.folder, as_json=as_json))
     with reader_may_leave():
         if as_json:
@@ -58,6 +63,9 @@ def explain(
 
 
 def _told(story: RunStory, found: Story | ProcessStory | None, run_dir: str) -> list[str]:
+    from supervisor.report.story import Story
+    from supervisor.report.story_view import render_incident, render_process, render_run
+
     if found is None:
         return render_run(story, run_dir)
     return render_incident(found, run_dir) if isinstance(found, Story) else render_process(found)

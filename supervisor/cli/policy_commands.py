@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from supervisor.cli.output import print_json, print_text
-from supervisor.policy import load_policy, policy_json_schema, resolved_yaml
 
 __all__ = ["policy_app"]
 
@@ -22,6 +21,8 @@ def check(
     policy: Annotated[str, typer.Argument(help="The policy file.", metavar="P.yaml", show_default=False)],
 ) -> None:
     """Validate a policy: each mistake with file, line, key and what to write instead."""
+    from supervisor.policy import load_policy
+
     resolved = load_policy(policy)
     rungs = " -> ".join(rung.action.value for rung in resolved.ladder)
     print_text(f"{policy}: good: {rungs}")
@@ -30,6 +31,8 @@ def check(
 @policy_app.command()
 def schema() -> None:
     """The JSON Schema of policies, for editors."""
+    from supervisor.policy import policy_json_schema
+
     print_json(json.dumps(policy_json_schema(), indent=2))
 
 
@@ -40,4 +43,6 @@ def show(
     ] = None,
 ) -> None:
     """The policy as resolved: every default written out."""
+    from supervisor.policy import load_policy, resolved_yaml
+
     print_text(resolved_yaml(load_policy(policy)).rstrip("\n"))

@@ -9,9 +9,6 @@ from rich.console import Console
 
 from supervisor.cli.output import print_json, print_text, reader_may_leave
 from supervisor.errors import ExitCode, InputError
-from supervisor.job import load_job
-from supervisor.preflight import folded, render_preflight
-from supervisor.preflight import preflight as try_job
 from supervisor.streams import tell
 
 __all__ = ["preflight"]
@@ -60,8 +57,11 @@ def preflight(
     Exit codes: 0 the job can run (bad rows and warnings included, since a run survives them), 2 bad input, or the job
     cannot take a step, or its checkpoints do not fit on the disk.
     """
+    from supervisor.job import load_job
+    from supervisor.preflight import folded, launch, render_preflight
+
     resolved = load_job(job, overrides=overrides or (), policy=policy, run_dir=run_dir, steps=steps)
-    found = try_job(resolved, rows=_rows(rows), quarantine_out=quarantine_out)
+    found = launch.preflight(resolved, rows=_rows(rows), quarantine_out=quarantine_out)
     with reader_may_leave():
         if as_json:
             print_json(found.model_dump_json(indent=2))

@@ -7,11 +7,6 @@ from typing import Annotated
 
 import typer
 
-from supervisor.process.parent import Parent
-from supervisor.process.place import place_of
-from supervisor.process.run_again import job_of_run
-from supervisor.run_layout import RunLayout
-
 __all__ = ["AFTER_HALT", "AfterHalt", "resume"]
 
 AFTER_HALT = "--after-halt"
@@ -40,6 +35,11 @@ def resume(
 
     Exit codes: as `run`.
     """
+    from supervisor.process.parent import Parent
+    from supervisor.process.place import place_of
+    from supervisor.process.run_again import job_of_run
+    from supervisor.run_layout import RunLayout
+
     # Read before the working directory is another one: paths are relative to where the user is.
     resolved = job_of_run(run_dir, overrides=overrides or (), policy=policy, steps=steps)
     place = place_of(RunLayout(resolved.run_dir), run_dir)

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from supervisor.cli.output import console_for_tables, print_json, print_text, reader_may_leave
-from supervisor.report.runs import plain_runs, read_runs, render_runs
 
 __all__ = ["runs"]
 
@@ -19,6 +18,8 @@ def runs(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array, for machines.")] = False,
 ) -> None:
     """All runs below a directory, one line each: status, step, loss, incidents, restarts, age."""
+    from supervisor.report.runs import plain_runs, read_runs, render_runs
+
     found = read_runs(Path(directory))
     with reader_may_leave():
         if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -14,10 +15,11 @@ from pydantic import ValidationError
 from supervisor.errors import InputError
 from supervisor.events.schema import Event, parse_event
 
-__all__ = ["EventFile", "Resumes", "damaged"]
+__all__ = ["EventFile", "Resumes", "damaged", "head_of"]
 
 _NEWLINE = 0x0A
 _BLOCK_BYTES = 1 << 20
+_HEAD_BYTES = 256
 
 
 @dataclass
@@ -102,6 +104,15 @@ class EventFile:
 def damaged(path: Path, line: int, error: ValueError) -> InputError:
     """What to say of a line that is no event; `line` counts from 1."""
     return InputError(f"{path}:{line}: not an event: {_why(error)}: restore or delete it")
+
+
+def head_of(path: Path) -> bytes:
+    """The beginning of a file, by which it is known again: it holds the time at which it was begun."""
+    with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+        first, newline, _ = file.read(_HEAD_BYTES).partition(b"\n")
+        # What follows may be torn, and cut off by the next writer.
+        return first + newline
+    return b""
 
 
 class Resumes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from supervisor.clock import Clock
 
-__all__ = ["Pace", "resident_bytes", "said_bytes", "time_left"]
+__all__ = ["Pace", "resident_bytes", "said_bytes", "said_left", "time_left"]
 
 WINDOW = 60
 """How many looks at the clock the speed is taken over."""
@@ -53,7 +53,12 @@ def time_left(steps: int, steps_a_second: float | None) -> str | None:
     """
     if steps <= 0 or not steps_a_second:
         return None
-    seconds = round(steps / steps_a_second)
+    return said_left(steps / steps_a_second)
+
+
+def said_left(seconds: float) -> str:
+    """`12 min left`, as a person would say it."""
+    seconds = round(seconds)
     if seconds < 90:
         return f"{seconds} s left"
     minutes = round(seconds / 60)
@@ -65,10 +70,10 @@ def time_left(steps: int, steps_a_second: float | None) -> str | None:
     return f"{hours // 24} d {hours % 24} h left"
 
 
-def resident_bytes() -> int | None:
-    """The memory that this process holds; None where the system does not say."""
+def resident_bytes(pid: int | str = "self") -> int | None:
+    """The memory that a process holds, this one where none is named; None where the system does not say."""
     try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return None
 

@@ -71,6 +71,17 @@ class WorkerExitedEvent(EventBase):
     rows: tuple[int | str, ...] | None = None
 
 
+class WorkerRestartingEvent(EventBase):
+    """A worker has died, and the parent waits before it starts the next one.
+
+    Attributes:
+        seconds: how long.
+    """
+
+    event: Literal["worker_restarting"] = "worker_restarting"
+    seconds: Number
+
+
 class WorkerStalledEvent(EventBase):
     """A worker's heartbeat has been still for too long.
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import InputError
 from supervisor.events import schema
-from supervisor.events.event_file import EventFile
+from supervisor.events.event_file import EventFile, head_of
 from supervisor.events.owner_file import read_owner
 from supervisor.events.schema import Event
 from supervisor.events.sparse_file import SparseFile
 from supervisor.run_layout import RunLayout
 
-__all__ = ["follow", "merged", "read_events", "read_sparsely"]
+__all__ = ["check_run_dir", "follow", "merged", "read_events", "read_sparsely"]
 
 _FINAL_EXITS = schema.ORDERLY_EXITS | {schema.ExitClassification.BAD_INPUT}
 
@@ -39,7 +39,7 @@ def read_events(run_dir: Path, *, with_void: bool = False, named: str | None = N
         InputError: there is no run here (at once), a file cannot be read, or a line before its last is no event (when
             it is met).
     """
-    _check(run_dir)
+    check_run_dir(run_dir)
     files = [EventFile(path, with_void=with_void, named=named) for path in RunLayout(run_dir).event_files()]
     return (event for event, _ in merged(files))
 
@@ -56,7 +56,7 @@ def read_sparsely(run_dir: Path) -> Iterator[tuple[Event, bool]]:
     Raises:
         InputError: as `read_events`.
     """
-    _check(run_dir)
+    check_run_dir(run_dir)
     return merged([SparseFile(path) for path in RunLayout(run_dir).event_files()])
 
 
@@ -81,12 +81,13 @@ def follow(
     Raises:
         InputError: as `read_events`.
     """
-    _check(run_dir)
+    check_run_dir(run_dir)
     return _follow(run_dir, clock or SystemClock(), poll_seconds, stop)
 
 
 def _follow(run_dir: Path, clock: Clock, poll_seconds: float, stop: Callable[[], bool]) -> Iterator[Event]:
     files: dict[Path, EventFile] = {}
+    heads: dict[Path, bytes] = {}
     ended = False
     layout = RunLayout(run_dir)
     while True:
@@ -94,6 +95,11 @@ def _follow(run_dir: Path, clock: Clock, poll_seconds: float, stop: Callable[[],
         owner = read_owner(layout.lock)
         gone = owner is not None and owner.alive is False
         for path in layout.event_files():
+            head = head_of(path)
+            if not head.startswith(heads.get(path, b"")):
+                # A worker that begins anew writes another file of the same name.
+                del files[path]
+            heads[path] = head
             files.setdefault(path, EventFile(path))
         for event, _ in merged(files.values()):
             ended = _has_ended(event, ended)
@@ -116,7 +122,12 @@ def _has_ended(event: Event, before: bool) -> bool:
             return before
 
 
-def _check(run_dir: Path) -> None:
+def check_run_dir(run_dir: Path) -> None:
+    """Nothing where a folder holds the log of a run, however far it has got.
+
+    Raises:
+        InputError: it does not, and what to name instead.
+    """
     try:
         there, a_run, a_file = run_dir.is_dir(), RunLayout(run_dir).events.is_dir(), run_dir.is_file()
     except OSError as error:

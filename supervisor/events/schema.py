@@ -21,6 +21,7 @@ from supervisor.events.process_events import (
     ORDERLY_EXITS,
     ExitClassification,
     WorkerExitedEvent,
+    WorkerRestartingEvent,
     WorkerStalledEvent,
     WorkerStartedEvent,
 )
@@ -97,6 +98,7 @@ __all__ = [
     "StepEvent",
     "WarningEvent",
     "WorkerExitedEvent",
+    "WorkerRestartingEvent",
     "WorkerStalledEvent",
     "WorkerStartedEvent",
     "no_such_event",
@@ -128,6 +130,7 @@ KnownEvent = Annotated[
     | BestCheckpointEvent
     | WorkerStartedEvent
     | WorkerExitedEvent
+    | WorkerRestartingEvent
     | WorkerStalledEvent
     | RunHaltedEvent
     | RunFinishedEvent

@@ -14,7 +14,7 @@ from supervisor.errors import ExitCode, InputError
 from supervisor.events.console import ConsoleRenderer
 from supervisor.events.reading_file import said_of_rows
 from supervisor.events.safe_console import console_on_stdout
-from supervisor.events.schema import ExitClassification, WarningEvent
+from supervisor.events.schema import ExitClassification, WarningEvent, WorkerRestartingEvent
 from supervisor.events.stderr import say
 from supervisor.events.writer import EventLog
 from supervisor.job import ResolvedJob
@@ -24,6 +24,7 @@ from supervisor.process.ending import stopping_held_back, stopping_signals
 from supervisor.process.exits import WorkerEnd, write_process_incident
 from supervisor.process.leftovers import adopt_orphans
 from supervisor.process.run_directory import RunDirectory, run_lock
+from supervisor.process.run_display import RunDisplay, display_on_terminal
 from supervisor.process.same_death import SameDeaths
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.worker_process import WorkerProcess
@@ -75,6 +76,7 @@ class Parent:
         else:
             self._directory.open_new(leftovers=auto_resume)
         self._worker: WorkerProcess | None = None
+        self._display: RunDisplay | None = None
         self._stop_signals: list[int] = []
         self._evaluate = True
         self._rows = DeadlyRows(self._directory.layout.deadly_rows, enabled=resolved.policy.diagnose.quarantine)
@@ -93,9 +95,12 @@ class Parent:
             budget = RestartBudget(directory.layout.restarts, self._settings)
             if self._after_halt:
                 budget.begin_anew()
-            voice = ConsoleRenderer(None, console_on_stdout(), self._clock)
-            log = EventLog(directory.layout.parent_events, run_id, None, self._clock, [voice])
-            with log, self._signals_passed_on():
+            self._display = display_on_terminal(
+                directory.layout, directory.shown, self._clock, lambda: bool(self._stop_signals)
+            )
+            voices = [] if self._display is not None else [ConsoleRenderer(None, console_on_stdout(), self._clock)]
+            log = EventLog(directory.layout.parent_events, run_id, None, self._clock, voices)
+            with log, self._signals_passed_on(), self._display or contextlib.nullcontext():
                 if budget.spent(self._now()):
                     # A resume does not buy the run more restarts: it waits until old failures leave the window.
                     return self._give_up(
@@ -155,7 +160,9 @@ class Parent:
                 return end, self._what_was_tried(end, budget)
             # Failures far apart are separate incidents: each begins with the shortest pause.
             state.attempt_number = max(1, budget.failures(self._now()))
-            self._pause(min(backoff(state), longest))
+            pause = min(backoff(state), longest)
+            log.emit(WorkerRestartingEvent(seconds=pause))
+            self._pause(pause)
 
     def _work(self, run_id: str, budget: RestartBudget, log: EventLog) -> WorkerEnd:
         """One worker from start to end."""
@@ -169,7 +176,9 @@ class Parent:
         spec = self._spec(run_id, going_on)
         restarts = budget.failures(self._now())
         with stopping_held_back():
-            worker = self._worker = WorkerProcess(spec, self._settings, log, self._clock, restarts=restarts)
+            worker = self._worker = WorkerProcess(
+                spec, self._settings, log, self._clock, self._display, restarts=restarts
+            )
             # One that came before there was anyone to pass it on to. One that comes meanwhile is held back, or it would
             # be passed on here and by its handler: the second request of a user who has sent one.
             for number in self._stop_signals:
@@ -233,7 +242,14 @@ class Parent:
             if self._worker is not None:
                 self._worker.stop(number)
 
+        def continued(number: int, frame: FrameType | None) -> None:
+            if self._display is not None:
+                self._display.continued()
+            if self._worker is not None:
+                self._worker.go_on()
+
         before = {number: signal.signal(number, pass_on) for number in stopping_signals()}
+        before[signal.SIGCONT] = signal.signal(signal.SIGCONT, continued)
         try:
             yield
         finally:

@@ -47,6 +47,7 @@ class WorkerSpec(BaseModel):
         evaluate: whether the trainer's evaluation may be called; not where it has ended a worker.
         after_halt: where that is of a halted run, go on with a fresh ladder and no cuts of the learning rate.
         one_by_one: rows of the data set, of which one has ended the worker before: to be read one by one.
+        shown_by_parent: whether the parent shows the run on a terminal, so that the worker need not tell it.
         changes: settings that are others than when the run was started or resumed last, each with both values.
     """
 
@@ -63,6 +64,7 @@ class WorkerSpec(BaseModel):
     resume: bool
     evaluate: bool = True
     after_halt: bool = False
+    shown_by_parent: bool = False
     changes: tuple[str, ...] = ()
     one_by_one: tuple[int | str, ...] = ()
 

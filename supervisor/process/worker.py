@@ -18,8 +18,7 @@ from supervisor.errors import ExitCode, InputError, PolicyMisfit, traceback_of
 from supervisor.events.console import ConsoleRenderer
 from supervisor.events.reading_file import ReadingNote
 from supervisor.events.safe_console import console_on_stdout
-from supervisor.events.schema import SettingsChangedEvent
-from supervisor.events.step_line import Shown
+from supervisor.events.schema import Event, SettingsChangedEvent
 from supervisor.events.writer import Listener
 from supervisor.faults import FaultInjector, load_faults
 from supervisor.faults.load import fault_script
@@ -69,7 +68,7 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
     stop.stay()
     refuse(evaluation_misfits(job, trainer, spec.origins))
     console = console_on_stdout()
-    with ConsoleRenderer(job.steps, console) as renderer:
+    with _Untold() if spec.shown_by_parent else ConsoleRenderer(job.steps, console) as renderer:
         with misfits_told(spec):
             injector = FaultInjector(faults, trainer, run_dir=spec.run_dir) if faults else None
             guard = guard_of_job(spec, trainer, device, _Signs(heartbeat, renderer, stop), injector)
@@ -91,6 +90,8 @@ def run_job(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:
         heartbeat.end(code)
         _note_next_batch(guard)
         guard.close()
+    if spec.shown_by_parent:
+        return code
     # Not before the run: what it imports would delay the first step of a restart.
     from supervisor.report.tables import render_summary
 
@@ -158,10 +159,26 @@ class RunSigns(Protocol):
         """Do an evaluation."""
 
 
-class _Signs:
-    """The signs of life of a worker: a beat for the parent, a bar for a person, an ear for requests to stop."""
+class _Untold:
+    """Stands in for the console where the parent shows the run."""
 
-    def __init__(self, heartbeat: Heartbeat, renderer: ConsoleRenderer, stop: StopRequest) -> None:
+    def __call__(self, event: Event) -> None:
+        """Say nothing."""
+
+    def advance(self, goodput: float | None) -> None:
+        """Take no note of a step."""
+
+    def __enter__(self) -> _Untold:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is left to say."""
+
+
+class _Signs:
+    """The signs of life of a worker: a beat for the parent, lines for a person, an ear for requests to stop."""
+
+    def __init__(self, heartbeat: Heartbeat, renderer: ConsoleRenderer | _Untold, stop: StopRequest) -> None:
         self.renderer = renderer
         self._stop = stop
         self._heartbeat = heartbeat
@@ -174,18 +191,7 @@ class _Signs:
         now = time.monotonic()
         self._slowest, self._last = max(self._slowest, now - self._last), now
         self._heartbeat.beat(progress.step, self._slowest)
-        self.renderer.advance(
-            Shown(
-                step=progress.step,
-                loss=progress.loss,
-                grad_norm=progress.grad_norm,
-                lr=None if progress.lr is None else progress.lr * progress.lr_scale,
-                cut=progress.lr_scale != 1.0,
-                rung=progress.rung,
-                incidents=progress.incidents,
-                goodput=progress.goodput,
-            )
-        )
+        self.renderer.advance(progress.goodput)
 
     def evaluate(self, evaluation: Evaluation) -> object:
         """Do an evaluation, which may take its time, announced to the parent; the next step's beat ends that.

@@ -18,6 +18,7 @@ from supervisor.process.ending import ALSO_STOPPING, end_with_this_process, new_
 from supervisor.process.exits import WorkerEnd, classify, crashed, dead_loader_processes, oom_kills
 from supervisor.process.heartbeat import Heartbeat, Phase, StallWatch
 from supervisor.process.leftovers import Leftovers
+from supervisor.process.run_display import RunDisplay
 from supervisor.process.shadowing import command
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.stacks import ask_for_stacks
@@ -40,13 +41,23 @@ class WorkerProcess:
         settings: its timeouts.
         log: hears of its start, its stall and its end.
         clock: for the timeouts.
+        display: shows the run, and what the worker prints; None: it prints where this process does.
         restarts: restarts spent so far, for the record.
     """
 
     def __init__(
-        self, spec: WorkerSpec, settings: RestartSettings, log: EventLog, clock: Clock, *, restarts: int
+        self,
+        spec: WorkerSpec,
+        settings: RestartSettings,
+        log: EventLog,
+        clock: Clock,
+        display: RunDisplay | None = None,
+        *,
+        restarts: int,
     ) -> None:
         self._settings = settings
+        self._display = display
+        self._continued = False
         self._log = log
         self._clock = clock
         self._layout = spec.layout
@@ -63,10 +74,20 @@ class WorkerProcess:
         with stopping_held_back():
             mark = new_mark()
             environment = {**os.environ, mark: "1"}
-            self._process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, process_group=0, env=environment)
+            out, err = (None, None) if display is None else display.worker_streams
+            self._process = subprocess.Popen(
+                COMMAND, stdin=subprocess.PIPE, stdout=out, stderr=err, process_group=0, env=environment
+            )
             self._watchman = end_with_this_process(self._process.pid, mark)
         self._log.emit(WorkerStartedEvent(pid=self._process.pid, restarts=restarts, steps=spec.job.steps))
-        self._hand_over(spec)
+        self._hand_over(spec if display is None else spec.model_copy(update={"shown_by_parent": True}))
+
+    def go_on(self) -> None:
+        """This process was stopped and goes on: what a worker was silent for meanwhile is no stall of its own.
+
+        Safe in a signal handler.
+        """
+        self._continued = True
 
     def stop(self, number: int) -> None:
         """Ask it to finish its step and to write a checkpoint; the second time, end it at once.
@@ -91,7 +112,11 @@ class WorkerProcess:
             self._leftovers.reap(self._own)
             pulse = self._heartbeat.read()
             silence = watch.silent_for(pulse, self._clock.monotonic())
-            if silence is not None and pulse.phase is Phase.ENDED:
+            if self._continued:
+                # Asked after the time was, which may have passed just before.
+                self._continued = False
+                watch = StallWatch(self._settings, self._clock.monotonic())
+            elif silence is not None and pulse.phase is Phase.ENDED:
                 self._end_lingering(silence)
             elif silence is not None:
                 self._end_stalled(silence, watch.key(pulse))
@@ -107,6 +132,8 @@ class WorkerProcess:
         ended = self._leftovers.end(self._own, self._process.pid)
         if ended:
             self._log.emit(WarningEvent(message=f"left behind by the worker, and ended with it: {', '.join(ended)}"))
+        if self._display is not None:
+            self._display.worker_gone()
         pulse = self._heartbeat.read()
         self._heartbeat.close()
         code = ExitCode(pulse.code) if pulse.phase is Phase.ENDED else None

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+from typing import TYPE_CHECKING
 
 from supervisor.clock import Clock, SystemClock
 from supervisor.errors import InputError
 from supervisor.events.heartbeat_file import Pulse, read_pulse, silence_allowed
 from supervisor.events.owner_file import Owner, monotonic_since, read_owner
-from supervisor.policy import RestartSettings, load_policy
 from supervisor.report.durations import duration
 from supervisor.report.run_status import RunState, Status
 from supervisor.run_layout import RunLayout
 
-__all__ = ["as_it_lives", "is_healthy"]
+if TYPE_CHECKING:
+    from supervisor.policy import RestartSettings
+
+__all__ = ["as_it_lives", "is_healthy", "restart_settings"]
+
+_ALWAYS_ALLOWED = 1.0
+"""So many seconds of silence are nothing under any policy that makes sense, and worth no look into it."""
 
 _GOES_ON = (RunState.RUNNING, RunState.STALLED, RunState.UNKNOWN)
 
 
-def as_it_lives(status: Status, layout: RunLayout, clock: Clock | None = None) -> Status:
+def as_it_lives(
+    status: Status, layout: RunLayout, clock: Clock | None = None, settings: RestartSettings | None = None
+) -> Status:
     """The status, but `dead` where the process that ran it is gone, and `stalled` where its worker is silent.
 
     Args:
         status: by the log.
         layout: of the run directory.
         clock: says what time it is.
+        settings: how long its policy lets a worker be silent; None: read from the policy where that matters.
     """
     if status.state not in _GOES_ON:
         return status
@@ -36,11 +45,11 @@ def as_it_lives(status: Status, layout: RunLayout, clock: Clock | None = None) -
     if pulse is None or owner is None:
         state = RunState.RUNNING if alive else status.state
         return status.model_copy(update={"state": state})
-    age, allowed = _age(pulse, owner, clock), _allowed(pulse, layout)
+    age = _age(pulse, owner, clock)
     told: dict[str, object] = {"heartbeat_seconds": age}
     # A worker that is gone gives no signs, and its parent waits before it starts the next one.
     waits = status.reason is not None and status.state is RunState.RUNNING
-    if age > allowed and not waits:
+    if age > _ALWAYS_ALLOWED and not waits and age > _allowed(pulse, settings or restart_settings(layout)):
         where = "" if alive else f"; it runs on {owner.host}, whose processes cannot be seen from here"
         reason = status.reason or f"its worker has not given a sign of life for {duration(age)}{where}"
         told |= {"state": RunState.STALLED, "reason": reason}
@@ -77,11 +86,18 @@ def _age(pulse: Pulse, owner: Owner, clock: Clock) -> float:
     return max(0.0, age)
 
 
-def _allowed(pulse: Pulse, layout: RunLayout) -> float:
-    settings = RestartSettings()
+def restart_settings(layout: RunLayout) -> RestartSettings:
+    """Those of the policy of a run; the built-in ones where it cannot be read."""
+    # Takes a tenth of a second, which a look at a run that is well need not wait for.
+    from supervisor.policy import RestartSettings, load_policy
+
     with contextlib.suppress(InputError):
         if layout.policy.is_file():
-            settings = load_policy(str(layout.policy)).restart
+            return load_policy(str(layout.policy)).restart
+    return RestartSettings()
+
+
+def _allowed(pulse: Pulse, settings: RestartSettings) -> float:
     return silence_allowed(pulse, settings.stall_timeout_seconds, settings.startup_timeout_seconds)
 
 

@@ -88,6 +88,11 @@ class RunFacts:
         self._tell_incident(event)
         self._tell_checkpoint(event)
 
+    @property
+    def position(self) -> int:
+        """Steps used up so far: the schedule position that comes next."""
+        return self._times.position
+
     def status(self) -> Status:
         """Where the run stands, as far as the log tells."""
         account = self.accounting.account

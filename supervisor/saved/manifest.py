@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -57,5 +56,8 @@ def sha256_of(path: Path) -> FileRecord:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
+        # What it loads is not to be waited for by a look at a run.
+        import hashlib
+
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return FileRecord(sha256=digest, bytes=path.stat().st_size)

@@ -17,7 +17,18 @@ import yaml
 from supervisor.cli.app import main
 from supervisor.process.worker_process import WorkerProcess
 
-__all__ = ["PATIENCE_SECONDS", "ask", "read_lines", "start", "strict_json", "supervise", "write_job", "write_trainer"]
+__all__ = [
+    "COMMAND",
+    "PATIENCE_SECONDS",
+    "ask",
+    "environment",
+    "read_lines",
+    "start",
+    "strict_json",
+    "supervise",
+    "write_job",
+    "write_trainer",
+]
 
 PATIENCE_SECONDS = 400.0
 """How long a test waits for what takes seconds: only what never comes takes longer, however busy the machine."""

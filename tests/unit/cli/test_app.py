@@ -15,6 +15,7 @@ from support.command import write_job
 from support.one_incident import INCIDENT, PLACE
 from typer.testing import CliRunner
 
+from supervisor import rehearsal
 from supervisor.cli import app as commands
 from supervisor.cli.app import app, main
 from supervisor.errors import ExitCode, InputError
@@ -24,6 +25,7 @@ from supervisor.events.owner_file import claim
 from supervisor.faults import FaultScript
 from supervisor.job import ResolvedJob
 from supervisor.policy import RecoveryPolicy, resolved_yaml
+from supervisor.process import parent
 from supervisor.records import ActionName, Outcome, SignalName
 from supervisor.rehearsal import Score
 from supervisor.rehearsal.score import score
@@ -58,7 +60,7 @@ class Parent:
 
 @pytest.mark.parametrize("code", list(ExitCode))
 def test_run_ends_with_the_code_of_the_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: ExitCode) -> None:
-    monkeypatch.setattr(commands, "Parent", Parent)
+    monkeypatch.setattr(parent, "Parent", Parent)
     monkeypatch.setattr(Parent, "code", code)
     job = str(write_job(tmp_path, trainer="mine:Tiny", steps=20, run_dir="run"))
     assert RUNNER.invoke(app, ["run", job]).exit_code == code
@@ -66,7 +68,7 @@ def test_run_ends_with_the_code_of_the_parent(tmp_path: Path, monkeypatch: pytes
 
 
 def test_flags_of_run_change_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "Parent", Parent)
+    monkeypatch.setattr(parent, "Parent", Parent)
     monkeypatch.chdir(tmp_path)
     write_job(tmp_path, trainer="mine:Tiny", steps=20, run_dir="run")
     (tmp_path / "p.yaml").write_text("probation_steps: 9\n")
@@ -78,7 +80,7 @@ def test_flags_of_run_change_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_how_a_run_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "Parent", Parent)
+    monkeypatch.setattr(parent, "Parent", Parent)
     job = str(write_job(tmp_path, trainer="mine:Tiny", steps=20, run_dir="run"))
     said("run", job)
     assert Parent.how == (False, False)
@@ -168,6 +170,26 @@ def test_a_mistake_is_raised_before_anything_is_printed(run_dir: str, arguments:
         raise done.exception
 
 
+LOOK = """
+import sys
+from supervisor.cli.app import app
+app(["status", sys.argv[1]], standalone_mode=False)
+print([name for name in sys.argv[2:] if name in sys.modules], file=sys.stderr)
+"""
+UNWANTED = (
+    *("torch", "numpy", "structlog", "yaml", "rich.live", "rich.progress", "plotly", "bokeh", "altair", "asyncio"),
+    *(f"supervisor.{name}" for name in ("policy", "job", "process", "live", "replay", "rehearsal", "preflight")),
+)
+
+
+def test_a_look_at_a_run_waits_for_nothing_that_it_does_not_need(run_dir: str) -> None:
+    """It takes a quarter of a second; each of these would take a tenth or more on top of it."""
+    command = [sys.executable, "-c", LOOK, run_dir, *UNWANTED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "state" in done.stdout
+    assert done.stderr == "[]\n"
+
+
 def ended(raising: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> object:
     """What the command line ends with where a command does this."""
     monkeypatch.setattr(commands, "app", raising)
@@ -221,7 +243,7 @@ class Rehearsal:
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands, "Rehearsal", Rehearsal)
+    monkeypatch.setattr(rehearsal, "Rehearsal", Rehearsal)
     monkeypatch.setattr(Rehearsal, "outcome", (ExitCode.FINISHED, score((), (), ())))
     write_job(tmp_path, trainer="mine:Tiny", steps=20, run_dir="runs/mine")
     alone = typer.Typer()

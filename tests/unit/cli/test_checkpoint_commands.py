@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from supervisor.cli import checkpoint_commands
 from supervisor.cli.app import app
+from supervisor.cli.checkpoint_commands import evaluate, export
+from supervisor.process import checkpoint_commands
 
 RUNNER = CliRunner()
 
@@ -46,3 +47,4 @@ def test_the_help_says_which_checkpoint_is_taken_and_the_exit_codes(command: str
     shown = " ".join(RUNNER.invoke(app, [command, "--help"], env={"COLUMNS": "200"}).output.split())
     assert "without it the best where there is one, else the newest good one" in shown
     assert "Exit codes: 0" in shown
+    assert {"evaluate": evaluate, "export": export}[command].__doc__

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from supervisor.cli import explain_command
 from supervisor.cli.app import app
+from supervisor.cli.explain_command import explain
 from supervisor.errors import InputError
 from supervisor.events import schema
+from supervisor.process import incident_rerun
 from supervisor.process.exits import WorkerEnd, write_process_incident
 from supervisor.run_layout import RunLayout
 
@@ -23,6 +24,10 @@ def said(*arguments: str) -> str:
     done = RUNNER.invoke(app, arguments)
     assert done.exit_code == 0, done.output
     return done.stdout
+
+
+def test_its_help_says_what_it_tells() -> None:
+    assert str(explain.__doc__)[:20] in said("explain", "--help")
 
 
 def test_explain(run_dir: str) -> None:
@@ -52,7 +57,7 @@ def test_explain_runs_the_step_of_one_incident_again(
         given.append((run_dir, folder, as_json))
         return 2
 
-    monkeypatch.setattr(explain_command, "rerun_incident", rerun)
+    monkeypatch.setattr(incident_rerun, "rerun_incident", rerun)
     arguments = ["explain", run_dir, "1", "--replay", *(["--json"] if as_json else [])]
     assert RUNNER.invoke(app, arguments).exit_code == 2
     assert given == [(Path(run_dir), RunLayout(Path(run_dir)).incident(1), as_json)]

@@ -10,11 +10,11 @@ import pytest
 from support.command import write_job
 from typer.testing import CliRunner
 
-from supervisor.cli import preflight_command
 from supervisor.cli.app import app
+from supervisor.cli.preflight_command import ROWS
 from supervisor.errors import ExitCode, InputError
 from supervisor.job import ResolvedJob
-from supervisor.preflight import Preflight
+from supervisor.preflight import Preflight, launch
 
 RUNNER = CliRunner()
 
@@ -36,7 +36,7 @@ class Asked:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     stand_in = Asked()
-    monkeypatch.setattr(preflight_command, "try_job", stand_in)
+    monkeypatch.setattr(launch, "preflight", stand_in)
     return stand_in
 
 
@@ -50,7 +50,7 @@ def invoke(*arguments: str) -> Any:
 
 
 def test_it_looks_at_a_thousand_rows_unless_told_otherwise(asked: Asked, job: str) -> None:
-    for flags, rows in (((), 1000), (("--rows", "7"), 7), (("--rows", "all"), None)):
+    for flags, rows in (((), ROWS), (("--rows", "7"), 7), (("--rows", "all"), None)):
         assert invoke(job, *flags).exit_code == ExitCode.FINISHED
         assert asked.rows == rows
 

@@ -9,10 +9,11 @@ import pytest
 from support.command import write_job
 from typer.testing import CliRunner
 
-from supervisor.cli import resume_command
 from supervisor.cli.app import app
+from supervisor.cli.resume_command import AFTER_HALT
 from supervisor.errors import ExitCode, InputError
 from supervisor.job import ResolvedJob, load_job
+from supervisor.process import parent
 from supervisor.process.run_directory import RunDirectory
 
 RUNNER = CliRunner()
@@ -42,7 +43,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory.prepare()
     (tmp_path / "away").mkdir()
     monkeypatch.chdir(tmp_path / "away")
-    monkeypatch.setattr(resume_command, "Parent", Parent)
+    monkeypatch.setattr(parent, "Parent", Parent)
     return home
 
 
@@ -55,7 +56,7 @@ def test_from_anywhere_in_the_place_where_it_was_started(home: Path) -> None:
 
 def test_its_flags(home: Path, tmp_path: Path) -> None:
     (tmp_path / "away" / "p.yaml").write_text("probation_steps: 7\n")
-    flags = ["--after-halt", "--steps", "50", "--policy", "p.yaml", "--set", "policy.cooldown_steps=5"]
+    flags = [AFTER_HALT, "--steps", "50", "--policy", "p.yaml", "--set", "policy.cooldown_steps=5"]
     RUNNER.invoke(app, ["resume", "../home/run", *flags])
     resolved, how, _ = Parent.given
     assert (resolved.job.steps, resolved.policy.probation_steps, resolved.policy.cooldown_steps) == (50, 7, 5)

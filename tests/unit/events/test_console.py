@@ -1,4 +1,4 @@
-"""What a person sees of a run while it runs: recoveries as lines, and a bar on a terminal."""
+"""What a person is told of a run while it runs: steps and recoveries, as lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from rich.console import Console
 from supervisor.events import schema
 from supervisor.events.console import ConsoleRenderer
 from supervisor.events.schema import Event
-from supervisor.events.step_line import Shown
 from supervisor.records import ActionName, SignalName
 from supervisor.testing.clock import FakeClock
 
@@ -60,34 +59,10 @@ def test_names_in_square_brackets_are_printed_as_they_are():
     assert said == "warning: layers[0] [bold]is[/bold] [/odd]\n"
 
 
-def test_on_a_terminal_a_bar_shows_the_numbers_and_recoveries_stand_above_it():
-    shown = show(STEP, OPENED, LOSS, SKIP, SKIPPED, terminal=True)
-
-    recovery = shown.index("step 120  nonfinite_loss  loss nan  → skipped")
-    assert "141/2000" in shown
-    assert "  7%" in shown
-    assert re.search(r"loss 0\.7031  grad 1\.5  lr 0\.0005 \(cut\)  [\d.]+ [MG]B  1 incident  rung 2", shown)
-    assert "141/2000" in shown[recovery:], "the bar is drawn again below the recovery"
-    assert "step 141/2000  7%" not in shown, "no plain step lines beside a bar"
-
-
-def test_advance_redraws_ten_times_a_second_at_most():
-    out = io.StringIO()
-    clock = FakeClock()
-    with ConsoleRenderer(100, Console(file=out, force_terminal=True, width=150), clock) as renderer:
-        for step in range(50):
-            renderer.advance(Shown(step=step, loss=1.0, grad_norm=2.0))
-            clock.advance(0.01)
-        drawn = [step for step in range(50) if f" {step + 1}/100" in out.getvalue()]
-
-    assert 5 <= len(drawn) <= 6
-    assert drawn[0] == 0
-
-
-def test_advance_without_a_bar_prints_nothing():
+def test_a_step_by_itself_prints_nothing():
     out = io.StringIO()
     with ConsoleRenderer(100, Console(file=out, force_terminal=False)) as renderer:
-        renderer.advance(Shown(step=3, loss=1.0, grad_norm=2.0))
+        renderer.advance(None)
 
     assert out.getvalue() == ""
 
@@ -98,11 +73,10 @@ def test_a_reader_of_the_output_that_leaves_does_not_end_the_run():
         from rich.console import Console
         from supervisor.events.console import ConsoleRenderer
         from supervisor.events.schema import WarningEvent
-        from supervisor.events.step_line import Shown
         with ConsoleRenderer(10, Console(force_terminal=%s)) as renderer:
             for number in range(3):
                 renderer(WarningEvent(message="m"))
-                renderer.advance(Shown(number, 1.0, 1.0))
+                renderer.advance(None)
         sys.stderr.write("the run went on")
     """
     for terminal in (False, True):
@@ -120,28 +94,18 @@ def test_a_reader_of_the_output_that_leaves_does_not_end_the_run():
         assert (done.returncode, done.stderr) == (0, "the run went on")
 
 
-def test_the_bar_tells_how_fast_it_goes_and_how_long_it_takes():
+def test_a_step_tells_how_fast_it_goes_and_how_long_it_takes():
     out, clock = io.StringIO(), FakeClock()
-    with ConsoleRenderer(1000, Console(file=out, force_terminal=True, width=150, color_system=None), clock) as renderer:
-        for step in range(40):
+    with ConsoleRenderer(1000, Console(file=out, width=40, color_system=None), clock) as renderer:
+        for _ in range(40):
             clock.advance(0.5)
-            renderer.advance(Shown(step=step, loss=1.0, grad_norm=2.0, lr=1e-3, goodput=0.987))
-    assert re.search(
-        r"40/1000 +4% .+ loss 1  grad 2  lr 0\.001  2 steps/s  8 min left  goodput 99%  [\d.]+ [MG]B", out.getvalue()
-    )
+            renderer.advance(0.987)
+        renderer(STEP)
+    assert re.search(r"lr 0\.0005 \(cut\)  2 steps/s  7 min left  goodput 99%  [\d.]+ [MG]B", out.getvalue())
 
 
-def test_the_bar_fits_a_narrow_terminal():
-    out, clock = io.StringIO(), FakeClock()
-    with ConsoleRenderer(
-        10_000, Console(file=out, force_terminal=True, width=60, color_system=None), clock
-    ) as renderer:
-        for step in range(40):
-            clock.advance(0.5)
-            renderer.advance(Shown(step=step, loss=1.0, grad_norm=2.0, lr=1e-3, goodput=0.987))
-    drawn = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", out.getvalue()).replace("\r", "\n").splitlines()
-    assert max(len(line) for line in drawn) <= 60
-    assert any("loss 1  grad 2" in line for line in drawn)
+def test_on_a_terminal_too_each_step_is_a_line_where_no_view_can_be_shown():
+    assert show(STEP, terminal=True).splitlines()[0].startswith("step 141/2000  7%  loss 0.7031")
 
 
 class Tee:
@@ -154,16 +118,5 @@ class Tee:
 def test_a_display_that_breaks_is_said_once_and_left_out(capsys):
     with ConsoleRenderer(10, Console(file=Tee(), force_terminal=True), FakeClock()) as renderer:
         renderer(STEP)
-        renderer.advance(Shown(step=3, loss=1.0, grad_norm=2.0))
         renderer(schema.WarningEvent(message="m"))
     assert capsys.readouterr().err == "supervisor: the display is left out: RuntimeError: no such window\n"
-
-
-def test_a_worker_that_was_killed_behind_its_bar_leaves_a_terminal_with_a_cursor():
-    gone = schema.WorkerExitedEvent(
-        pid=7, exit_code=None, signal="SIGKILL", classification=schema.ExitClassification.KILLED
-    )
-    out = io.StringIO()
-    ConsoleRenderer(None, Console(file=out, force_terminal=True), FakeClock())(gone)
-    assert out.getvalue().endswith("\x1b[?25h")
-    assert "\x1b[?25h" not in show(gone, terminal=False)

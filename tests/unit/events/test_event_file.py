@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.errors import InputError
-from supervisor.events.event_file import EventFile
+from supervisor.events.event_file import EventFile, head_of
 from supervisor.events.schema import Event, RunResumedEvent, StepEvent, WarningEvent
 from supervisor.events.writer import EventLog
 from supervisor.testing.clock import FakeClock
@@ -87,3 +87,17 @@ def test_only_lines_of_the_name_are_looked_into(log: EventLog):
     log.emit(note_at(4))
     found = [event.update for event, _ in EventFile(log.path, named="warning").marked()]
     assert found == [1, 3, 4]
+
+
+def test_a_file_is_known_by_its_first_line(log: EventLog, tmp_path: Path):
+    """What follows may be torn and cut off; another file of the same name was begun at another time."""
+    assert head_of(tmp_path / "none") == b""
+    log.emit(note_at(1))
+    assert log.path is not None
+    before = head_of(log.path)
+    log.emit(note_at(2))
+    with log.path.open("a") as file:
+        file.write('{"torn')
+    assert head_of(log.path) == before
+    log.path.write_text(log.path.read_text().replace("2026", "2027"))
+    assert head_of(log.path) != before

@@ -27,7 +27,7 @@ NAMES = {
     *("run_started", "run_resumed", "step", "signal", "decision", "action_applied", "action_failed"),
     *("incident_opened", "incident_closed", "checkpoint_saved", "checkpoint_promoted", "checkpoint_rejected"),
     "checkpoint_best",
-    *("worker_started", "worker_exited", "worker_stalled", "run_halted", "run_finished"),
+    *("worker_started", "worker_exited", "worker_stalled", "worker_restarting", "run_halted", "run_finished"),
     *("lr_restored", "metrics", "buffer_exempt", "warning", "diagnosis", "quarantined", "canary"),
     *("experiment", "data_shift", "cure_tried", "cure_chosen", "settings_changed", "headroom"),
 }
@@ -214,6 +214,7 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
         "reason": text_or_none,
         "rows": st.none() | st.lists(st.integers(0, 9) | names, max_size=3).map(tuple),
     },
+    schema.WorkerRestartingEvent: {"seconds": numbers},
     schema.WorkerStalledEvent: {"pid": positive, "seconds": numbers, "limit": text_or_none},
     schema.RunHaltedEvent: {"reason": names, "summary": st.none() | summaries, **spent},
     schema.RunFinishedEvent: {

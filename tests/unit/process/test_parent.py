@@ -13,8 +13,8 @@ import pytest
 from support.whole_checkpoints import write_checkpoint
 
 from supervisor.errors import ExitCode, InputError
-from supervisor.events import EventLog, RunStatus, RunSummary
-from supervisor.events.schema import ExitClassification, RunFinishedEvent, WarningEvent
+from supervisor.events import EventLog, RunStatus, RunSummary, read_events
+from supervisor.events.schema import ExitClassification, RunFinishedEvent, WarningEvent, WorkerRestartingEvent
 from supervisor.job import ResolvedJob
 from supervisor.process import parent
 from supervisor.process.exits import WorkerEnd
@@ -45,6 +45,7 @@ class Workers:
         specs: what each was started with.
         restarts: the restarts that each was told of.
         stopped: the signals that were passed on.
+        continued: how often they were told that the parent goes on after a stop.
     """
 
     def __init__(self) -> None:
@@ -53,6 +54,7 @@ class Workers:
         self.specs: list[WorkerSpec] = []
         self.restarts: list[int] = []
         self.stopped: list[int] = []
+        self.continued = 0
 
     def start(self, spec: WorkerSpec, *_: Any, restarts: int) -> Workers:
         self.specs.append(spec)
@@ -66,6 +68,9 @@ class Workers:
 
     def stop(self, number: int) -> None:
         self.stopped.append(number)
+
+    def go_on(self) -> None:
+        self.continued += 1
 
     @property
     def stacks(self) -> None:
@@ -297,6 +302,25 @@ def test_a_signal_is_passed_on_to_the_worker(resolve: Resolve, workers: Workers,
     assert Parent(resolve(), clock=FakeClock()).run() is ExitCode.INTERRUPTED
     assert workers.stopped == [number]
     assert signal.getsignal(number) is before
+
+
+def test_a_parent_that_was_stopped_and_goes_on_tells_the_worker(resolve: Resolve, workers: Workers) -> None:
+    before = signal.getsignal(signal.SIGCONT)
+    workers.lives = {0: lambda: signal.raise_signal(signal.SIGCONT)}
+    workers.ends = [FINISHED]
+    assert Parent(resolve(), clock=FakeClock()).run() is ExitCode.FINISHED
+    assert (workers.continued, workers.stopped) == (1, [])
+    assert signal.getsignal(signal.SIGCONT) is before
+
+
+def test_how_long_it_waits_before_the_next_one_is_on_record(
+    resolve: Resolve, workers: Workers, layout: RunLayout
+) -> None:
+    workers.ends = [KILLED, FINISHED]
+    clock = FakeClock()
+    Parent(resolve(policy=RESTARTS), clock=clock).run()
+    (waits,) = [event for event in read_events(layout.root) if isinstance(event, WorkerRestartingEvent)]
+    assert waits.seconds == pytest.approx(sum(clock.sleeps))
 
 
 @pytest.mark.parametrize("saved", [True, False])

@@ -264,6 +264,29 @@ def test_one_that_stands_still_is_asked_where_and_ended(start: Start, spec: Work
     assert RunLayout(Path(spec.run_dir)).stacks.read_text() == worker.stacks
 
 
+def test_the_time_for_which_the_parent_was_stopped_is_no_stall(start: Start, spec: WorkerSpec) -> None:
+    """As by Ctrl-Z, or by a batch system that suspends a job: neither of them has run meanwhile."""
+    ready = spec.layout.heartbeats / "ready"
+
+    class Stopped(FakeClock):
+        """An hour passes at the first look at the worker at work, and then none."""
+
+        passed = False
+
+        def monotonic(self) -> float:
+            if ready.exists() and not self.passed:
+                self.passed = True
+                self.advance(3600)
+                worker.go_on()
+                (spec.layout.heartbeats / "go").touch()
+            return super().monotonic()
+
+    program = "say(2, 100)\nsay(3, 1)\n(folder / 'ready').touch()\n"
+    program += "while not (folder / 'go').exists(): pass\nend(0)"
+    worker = start(program, Stopped(), stall_timeout_seconds=100)
+    assert worker.wait() == WorkerEnd(0, ExitClassification.FINISHED, code=ExitCode.FINISHED)
+
+
 CRASHES = """
 import ctypes, faulthandler
 faulthandler.enable((folder / "rank0.stacks").open("a"))
