@@ -57,6 +57,7 @@ from supervisor.events.run_events import (
     StepEvent,
     WarningEvent,
 )
+from supervisor.events.sink_events import SinkFailedEvent, SinkReadyEvent
 from supervisor.records import SignalName
 
 __all__ = [
@@ -94,6 +95,8 @@ __all__ = [
     "RunSummary",
     "SettingsChangedEvent",
     "SignalEvent",
+    "SinkFailedEvent",
+    "SinkReadyEvent",
     "StepEvent",
     "WarningEvent",
     "WorkerExitedEvent",
@@ -134,6 +137,8 @@ KnownEvent = Annotated[
     | LrRestoredEvent
     | MetricsEvent
     | BufferExemptEvent
+    | SinkReadyEvent
+    | SinkFailedEvent
     | WarningEvent,
     Field(discriminator="event"),
 ]

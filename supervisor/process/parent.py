@@ -25,6 +25,8 @@ from supervisor.process.exits import WorkerEnd, write_process_incident
 from supervisor.process.leftovers import adopt_orphans
 from supervisor.process.run_directory import RunDirectory, run_lock
 from supervisor.process.same_death import SameDeaths
+from supervisor.process.sinks_process import sinks_beside
+from supervisor.process.sinks_spec import SinksSpec
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.worker_process import WorkerProcess
 from supervisor.saved import newest_verified
@@ -68,6 +70,8 @@ class Parent:
         self._settings = resolved.policy.restart
         self._clock = clock or SystemClock()
         self._directory = RunDirectory(resolved)
+        # What the sinks lack is told before anything is written.
+        self._sinks = SinksSpec.of(resolved, self._clock.now())
         self._resume = self._directory.begun if auto_resume else resume
         self._after_halt = after_halt
         if self._resume:
@@ -95,7 +99,7 @@ class Parent:
                 budget.begin_anew()
             voice = ConsoleRenderer(None, console_on_stdout(), self._clock)
             log = EventLog(directory.layout.parent_events, run_id, None, self._clock, [voice])
-            with log, self._signals_passed_on():
+            with log, self._signals_passed_on(), sinks_beside(self._sinks, run_id, log):
                 if budget.spent(self._now()):
                     # A resume does not buy the run more restarts: it waits until old failures leave the window.
                     return self._give_up(
