@@ -79,7 +79,8 @@ class WandbSink(Sink):
                 self._log({"step": event.step, **scalars_of(event)}, event)
             case schema.MetricsEvent():
                 named = {f"metrics/{writable(name)}": value for name, value in event.metrics.items()}
-                self._log({"step": event.step, **named}, event)
+                # It is in the row of the last step before it.
+                self._log({"step": (event.step or 1) - 1, **named}, event)
             case schema.RunStartedEvent():
                 self._run.config.update(
                     {"trainer": event.trainer, "seed": event.seed, "device": event.device}, allow_val_change=True
@@ -107,6 +108,8 @@ class WandbSink(Sink):
         if rows:
             self._run.log({"incident_table": wandb.Table(columns=_COLUMNS, data=rows)})
         self._run.finish()
+        # Its own process writes the file, and is not done when that returns.
+        wandb.teardown()
 
     def _log(self, numbers: dict[str, Any], event: Event) -> None:
         self._run.log(numbers, step=event.update)
