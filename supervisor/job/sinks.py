@@ -23,7 +23,7 @@ __all__ = [
     "WebhookSettings",
 ]
 
-_HTTP = re.compile(r"https?://[^\s\x00-\x1f/]+[^\s\x00-\x1f]*", re.ASCII)
+_HTTP = re.compile(r"https?://[!-.0-~][!-~]*")
 _WRITE_A_URL = "write `https://host/path`, in printable ASCII without blanks"
 
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=200)]

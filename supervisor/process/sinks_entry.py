@@ -37,8 +37,12 @@ def main() -> NoReturn:
     with contextlib.suppress(OSError):
         os.nice(POLITENESS)
     lifeline = sys.stdin.fileno()
-    spec = SinksSpec.model_validate_json(first_line(lifeline))
+    told, _, more = first_line(lifeline).partition(b"\n")
+    spec = SinksSpec.model_validate_json(told)
     ending = threading.Event()
+    if more:
+        # The run was over before this process had begun.
+        ending.set()
     end_with_parent(lifeline, ending.set)
     words = _Words()
     about = AboutRun(run_id=spec.run_id, name=spec.run_dir.name, run_dir=spec.run_dir, since=spec.since)

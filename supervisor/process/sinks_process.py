@@ -56,7 +56,7 @@ class _SinksProcess:
     def __init__(self, spec: SinksSpec, log: EventLog) -> None:
         self._log = log
         self._patience_seconds = spec.sinks.flush_seconds + GRACE_SECONDS
-        self._ending = False
+        self._ending = self._killed = False
         mark = new_mark()
         with _output(RunLayout(spec.run_dir)) as output, stopping_held_back():
             self._process = subprocess.Popen(
@@ -76,8 +76,10 @@ class _SinksProcess:
         """Let them finish, and kill what is left of them when their time is up."""
         self._ending = True
         self._write(END)
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
             self._process.wait(self._patience_seconds)
+        except subprocess.TimeoutExpired:
+            self._killed = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -102,7 +104,7 @@ class _SinksProcess:
                 else:
                     self._log.emit(SinkFailedEvent(sink=word.sink, error=word.text))
         code = self._process.wait()
-        if not self._ending:
+        if not self._ending or (code != 0 and not self._killed):
             how = WorkerEnd(code, ExitClassification.KILLED).how
             error = f"the process of the sinks has ended by {how}; a resume starts it again (sinks/output.txt)"
             self._log.emit(SinkFailedEvent(sink="all", error=error))
