@@ -92,6 +92,9 @@ class _SinksProcess:
             self._watchman.kill()
             self._watchman.wait()
         self._listener.join(GRACE_SECONDS)
+        if self._killed:
+            error = f"the process of the sinks was not done {self._patience_seconds:g} s after the run: it was ended"
+            self._log.emit(SinkFailedEvent(sink="all", error=error))
 
     def _listen(self) -> None:
         """Put on record what it says, until it is gone; and that it is gone, where nobody has ended it."""
