@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from supervisor.sinks.metric_names import METRICS
 
@@ -18,3 +19,12 @@ def test_names_follow_the_conventions() -> None:
 
 def test_each_name_is_there_once() -> None:
     assert len({metric.name for metric in METRICS}) == len(METRICS)
+
+
+def test_the_documentation_has_each_with_what_it_says() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`supervisor_.*) \|$", page, re.MULTILINE)
+    assert rows == [
+        f"`{name}` | {kind} | {', '.join(f'`{label}`' for label in labels)} | {told}"
+        for name, kind, told, labels in METRICS
+    ]
