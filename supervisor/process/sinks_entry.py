@@ -14,6 +14,7 @@ import threading
 from typing import NoReturn
 
 from supervisor.clock import SystemClock
+from supervisor.display import writable
 from supervisor.process.ending import STOPPING, end_with_parent, first_line
 from supervisor.process.sinks_spec import SinksSpec, SinksWord
 from supervisor.run_layout import RunLayout
@@ -38,7 +39,7 @@ def main() -> NoReturn:
         os.nice(POLITENESS)
     lifeline = sys.stdin.fileno()
     told, _, more = first_line(lifeline).partition(b"\n")
-    spec = SinksSpec.model_validate_json(told)
+    spec = SinksSpec.from_line(told)
     ending = threading.Event()
     if more:
         # The run was over before this process had begun.
@@ -63,9 +64,9 @@ class _Words:
 
     def tell(self, kind: str, sink: str, text: str) -> None:
         """Tell the parent of a sink."""
-        line = SinksWord.model_validate({"kind": kind, "sink": sink, "text": text}).model_dump_json() + "\n"
+        word = SinksWord.model_validate({"kind": kind, "sink": sink, "text": writable(text)})
         with self._lock, contextlib.suppress(OSError):
-            os.write(self._to, line.encode("utf-8", "backslashreplace"))
+            os.write(self._to, word.model_dump_json().encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import IO
 
+from supervisor.errors import said_by
 from supervisor.events.schema import ExitClassification, SinkFailedEvent, SinkReadyEvent
 from supervisor.events.writer import EventLog
 from supervisor.process.ending import end_with_this_process, new_mark, stopping_held_back
@@ -43,8 +44,8 @@ def sinks_beside(spec: SinksSpec | None, run_id: str, log: EventLog) -> Iterator
     if spec is not None:
         try:
             process = _SinksProcess(spec.model_copy(update={"run_id": run_id}), log)
-        except (OSError, subprocess.SubprocessError) as error:
-            log.emit(SinkFailedEvent(sink="all", error=f"{NOT_STARTED} ({error})"))
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is not worth a run)
+            log.emit(SinkFailedEvent(sink="all", error=f"{NOT_STARTED} ({said_by(error)})"))
     try:
         yield
     finally:
@@ -68,7 +69,7 @@ class _SinksProcess:
                 env={**os.environ, mark: "1", "OMP_NUM_THREADS": "1"},
             )
             self._watchman = end_with_this_process(self._process.pid, mark)
-        self._write(spec.model_dump_json().encode() + b"\n")
+        self._write(spec.to_line())
         self._listener = threading.Thread(target=self._listen, name="sinks", daemon=True)
         self._listener.start()
 

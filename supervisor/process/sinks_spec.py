@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -57,6 +58,15 @@ class SinksSpec(BaseModel):
             webhook = sinks.webhook.model_copy(update={"url": None, "url_env": None, "url_file": "-"})
             sinks = sinks.model_copy(update={"webhook": webhook})
         return cls(sinks=sinks, url=url, run_dir=resolved.run_dir, since=since)
+
+    def to_line(self) -> bytes:
+        """The line that it travels as: ASCII, in which a path that is not UTF-8 stays what it is."""
+        return json.dumps(self.model_dump(mode="json")).encode("ascii") + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> SinksSpec:
+        """The inverse."""
+        return cls.model_validate(json.loads(line))
 
 
 class SinksWord(BaseModel):

@@ -89,7 +89,7 @@ class Feeding:
             # To import a package may take long, and is no sign of anything.
             sink = self._build()
             address = sink.open(kept.memory)
-        except Exception as error:  # noqa: BLE001  (a package of others may raise anything)
+        except BaseException as error:  # noqa: BLE001  (a package of others may raise anything, SystemExit too)
             self._fail(f"{_told(error)}; it is left out")
             return None
         self._tail = Tail(self._layout, kept.places, again=sink.recalls)
@@ -136,7 +136,7 @@ class Feeding:
         self._busy = (self._clock.monotonic(), sink.patience_seconds)
         try:
             call(*arguments, **named)
-        except Exception as error:  # noqa: BLE001  (as above)
+        except BaseException as error:  # noqa: BLE001  (as above)
             self._failures += 1
             then = f"it is told what comes next, and is left out after {MOST_FAILURES} such in a row"
             self._fail(f"{_told(error)}; {then}")
@@ -153,5 +153,5 @@ class Feeding:
         self._report("failed", self.name, text)
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return text_of(error) if isinstance(error, SinkError) else f"raised {said_by(error)}"

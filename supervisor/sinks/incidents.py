@@ -12,6 +12,8 @@ from supervisor.records import Outcome
 
 __all__ = ["Incident", "Incidents"]
 
+MOST_KEPT = 500
+
 _OF_AN_UPDATE = (schema.SignalEvent, schema.ExperimentEvent)
 
 
@@ -85,19 +87,27 @@ class Incident:
 class Incidents:
     """Gathers incidents from the events of a run, told in order.
 
+    Of those that are over only the last are kept, for a resume may take them back.
+
     Attributes:
-        all: those that count so far, in order.
+        all: those that are kept, in order.
     """
 
     def __init__(self) -> None:
         self.all: list[Incident] = []
+        self._dropped = 0
         self._waiting: list[Event] = []
+
+    @property
+    def count(self) -> int:
+        """How many there were, those that are not kept any more included."""
+        return self._dropped + len(self.all)
 
     def tell(self, event: Event, *, void: bool = False) -> Incident | None:
         """Take in the next event; the incident that it ends, which is mostly none."""
         match event:
             case schema.RunStartedEvent():
-                self.all, self._waiting = [], []
+                self.all, self._waiting, self._dropped = [], [], 0
             case schema.RunResumedEvent():
                 self._take_back(event.update or 0)
         if void:
@@ -118,6 +128,9 @@ class Incidents:
         if incident is None:
             incident = Incident(number)
             self.all.append(incident)
+            if len(self.all) > MOST_KEPT:
+                del self.all[0]
+                self._dropped += 1
         if isinstance(event, schema.DecisionEvent):
             # The findings of an update come before what is decided about it.
             incident.events += [each for each in self._waiting if each.update == event.update]

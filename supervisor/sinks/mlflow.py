@@ -96,7 +96,7 @@ class MlflowSink(Sink):
         if ended is not None:
             text = "\n".join(visible(writable(line)) for line in ended.lines())
             self._ready.log_text(self._run, text + "\n", f"incidents/{ended.number:04d}.txt")
-            self._log({"incidents": len(self._incidents.all)}, event)
+            self._log({"incidents": self._incidents.count}, event)
 
     def flush(self) -> Memory:
         """Write what waits; which run it is."""

@@ -94,6 +94,8 @@ class TableSink(Sink):
     def __init__(self, store: TableStore) -> None:
         self._store = store
         self._incidents = Incidents()
+        # By number; of those that are not kept as incidents any more the rows stay.
+        self._rows: dict[int, Row] = {}
         self._changed = False
 
     def open(self, memory: Memory) -> str | None:
@@ -103,20 +105,18 @@ class TableSink(Sink):
 
     def recall(self, event: Event, *, void: bool) -> None:
         """Take note of what belongs to incidents."""
-        self._incidents.tell(event, void=void)
+        self._take_in(event, void)
 
     def tell(self, event: Event, *, void: bool) -> None:
         """Add the rows of an event."""
-        self._incidents.tell(event, void=void)
+        self._take_in(event, void)
         if void:
             return
         match event:
             case schema.RunStartedEvent():
                 self._store.take_back(0)
-                self._changed = True
             case schema.RunResumedEvent(update=int(update)):
                 self._store.take_back(update)
-                self._changed = True
             case schema.StepEvent():
                 at = (event.step, event.update, _time(event))
                 numbers = (event.loss, event.grad_norm, event.lr, event.lr_scale, event.step_seconds)
@@ -125,21 +125,31 @@ class TableSink(Sink):
                 for name, value in event.metrics.items():
                     row = (event.step, event.update, _time(event), writable(name), value)
                     self._store.append("evaluations", row)
-            case schema.RunHaltedEvent() | schema.IncidentOpenedEvent():
-                self._changed = True
-            case _ if hasattr(event, "incident"):
-                self._changed = True
 
     def flush(self) -> Memory:
         """Have the tables on the disk."""
         if self._changed:
-            self._store.replace("incidents", [_row(incident) for incident in self._incidents.all])
+            self._store.replace("incidents", [*self._rows.values()])
             self._changed = False
         return self._store.flush()
 
     def close(self) -> None:
         """Let go of the files."""
         self._store.close()
+
+    def _take_in(self, event: Event, void: bool) -> None:
+        self._incidents.tell(event, void=void)
+        if isinstance(event, schema.RunStartedEvent | schema.RunResumedEvent):
+            first = 0 if isinstance(event, schema.RunStartedEvent) else event.update or 0
+            self._rows = {number: row for number, row in self._rows.items() if not _at_or_above(row, first)}
+            touched = self._incidents.all
+        elif isinstance(event, schema.RunHaltedEvent):
+            touched = self._incidents.all[-1:]
+        else:
+            number = getattr(event, "incident", None)
+            touched = [each for each in self._incidents.all[-2:] if each.number == number]
+        self._rows |= {incident.number: _row(incident) for incident in touched}
+        self._changed = self._changed or bool(touched) or isinstance(event, schema.RunResumedEvent)
 
 
 def _row(incident: Incident) -> Row:
@@ -159,6 +169,11 @@ def _row(incident: Incident) -> Row:
         None if closed is None else closed.seconds,
         None if halted is None else writable(halted.reason),
     )
+
+
+def _at_or_above(row: Row, update: int) -> bool:
+    at = row[[*COLUMNS["incidents"]].index("update")]
+    return isinstance(at, int) and at >= update
 
 
 def _time(event: Event) -> str:

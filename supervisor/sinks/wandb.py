@@ -91,7 +91,7 @@ class WandbSink(Sink):
             case schema.RunHaltedEvent():
                 self._run.summary["status"] = "halted"
         if ended is not None or isinstance(event, schema.IncidentOpenedEvent):
-            self._run.summary["incidents"] = len(self._incidents.all)
+            self._run.summary["incidents"] = self._incidents.count
 
     def close(self) -> None:
         """Write the table of incidents, and end the run."""

@@ -32,7 +32,7 @@ def started(run: WrittenRun, **sinks: object) -> Iterator[subprocess.Popen[bytes
     ) as process:
         try:
             assert process.stdin is not None
-            process.stdin.write(spec.model_dump_json().encode() + b"\n")
+            process.stdin.write(spec.to_line())
             process.stdin.flush()
             yield process
         finally:

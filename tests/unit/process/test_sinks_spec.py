@@ -29,9 +29,9 @@ def test_it_travels_as_one_line(resolve: Resolve, tmp_path: Path) -> None:
     resolved = resolve(sinks={"csv": None, "webhook": {"url": SECRET, "events": ["run_halted"]}})
     spec = SinksSpec.of(resolved, NOW)
     assert spec is not None
-    line = spec.model_copy(update={"run_id": "abc"}).model_dump_json()
-    assert "\n" not in line
-    told = SinksSpec.model_validate_json(line)
+    line = spec.model_copy(update={"run_id": "abc"}).to_line()
+    assert line.count(b"\n") == 1
+    told = SinksSpec.from_line(line)
     assert [*told.sinks.on()] == ["webhook", "csv"]
     assert told.sinks.webhook is not None
     assert (told.sinks.webhook.events, told.url) == (("run_halted",), SECRET)
@@ -61,3 +61,10 @@ def test_the_worker_is_not_told_of_sinks(resolve: Resolve) -> None:
 def test_a_word_is_of_a_known_kind() -> None:
     with pytest.raises(ValueError, match="kind"):
         SinksWord.model_validate({"kind": "other", "sink": "csv", "text": "t"})
+
+
+def test_a_folder_whose_name_is_not_utf8_travels_as_it_is(resolve: Resolve) -> None:
+    spec = SinksSpec.of(resolve(sinks={"csv": None}), NOW)
+    assert spec is not None
+    odd = spec.model_copy(update={"run_dir": Path("/runs/\udcff")})
+    assert SinksSpec.from_line(odd.to_line()).run_dir == Path("/runs/\udcff")

@@ -8,7 +8,7 @@ from support.written_run import WrittenRun
 
 from supervisor.events import schema
 from supervisor.records import Outcome
-from supervisor.sinks.incidents import Incident, Incidents
+from supervisor.sinks.incidents import MOST_KEPT, Incident, Incidents
 from supervisor.sinks.tail import Tail
 
 
@@ -72,3 +72,10 @@ def test_a_run_that_begins_anew_has_none(tmp_path: Path) -> None:
     told(run, incidents)
     incidents.tell(schema.RunStartedEvent())
     assert incidents.all == []
+
+
+def test_of_a_run_with_very_many_only_the_last_are_kept(tmp_path: Path) -> None:
+    incidents = Incidents()
+    for number in range(1, MOST_KEPT + 11):
+        incidents.tell(schema.IncidentOpenedEvent(incident=number, step=number, update=number))
+    assert (len(incidents.all), incidents.count, incidents.all[0].number) == (MOST_KEPT, MOST_KEPT + 10, 11)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support.written_run import WrittenRun, feed, feed_on
 
 from supervisor.events import schema
+from supervisor.sinks import incidents
 from supervisor.sinks.base import Memory
 from supervisor.sinks.tables import COLUMNS, GROWING, UPDATE, Row, TableSink
 from supervisor.sinks.tail import Tail
@@ -72,3 +74,19 @@ def test_what_a_resume_takes_back_is_dropped(tmp_path: Path) -> None:
     run.resume(2)
     feed_on(sink, tail)
     assert ([row[0] for row in store.tables["steps"]], store.tables["incidents"]) == ([0, 1], [])
+
+
+def test_of_a_run_with_very_many_incidents_all_have_a_row_that_a_resume_can_take_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incidents, "MOST_KEPT", 2)
+    run = WrittenRun(tmp_path)
+    run.start()
+    for number in range(1, 7):
+        run.incident(number, 10 * number, closes_at=10 * number + 5)
+    store = Lists()
+    kept = feed(TableSink(store), run)
+    assert [row[0] for row in store.tables["incidents"]] == [1, 2, 3, 4, 5, 6]
+    run.resume(20)
+    feed(TableSink(store), run, kept)
+    assert [row[0] for row in store.tables["incidents"]] == [1]
