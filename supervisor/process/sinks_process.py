@@ -58,7 +58,7 @@ class _SinksProcess:
         self._log = log
         self._patience_seconds = spec.sinks.flush_seconds + GRACE_SECONDS
         self._ending = self._killed = False
-        mark = new_mark()
+        mark, line = new_mark(), spec.to_line()
         with _output(RunLayout(spec.run_dir)) as output, stopping_held_back():
             self._process = subprocess.Popen(
                 COMMAND,
@@ -69,7 +69,7 @@ class _SinksProcess:
                 env={**os.environ, mark: "1", "OMP_NUM_THREADS": "1"},
             )
             self._watchman = end_with_this_process(self._process.pid, mark)
-        self._write(spec.to_line())
+        self._write(line)
         self._listener = threading.Thread(target=self._listen, name="sinks", daemon=True)
         self._listener.start()
 

@@ -50,7 +50,7 @@ class Sink:
     """
 
     recalls = False
-    patience_seconds = 2.0
+    patience_seconds = 4.0
     cannot_wait = False
 
     def open(self, memory: Memory) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -67,7 +68,11 @@ class Feeding:
 
     def left_behind(self) -> None:
         """Report how much it was not told, where the time is up."""
-        lines = 0 if self._tail is None else self._tail.left()
+        lines = 0
+        if self._tail is not None:
+            # With a reader of its own: that one is at work in the thread.
+            with contextlib.suppress(OSError):
+                lines = Tail(self._layout, self._tail.places).left()
         what = f"{lines} lines of the log were not told" if lines else "it did not come to its end"
         self._fail(f"{what} within flush_seconds; a resume goes on from there", again=True)
 

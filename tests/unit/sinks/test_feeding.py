@@ -214,10 +214,10 @@ def test_a_call_that_takes_long_is_reported_once_while_it_lasts(run: WrittenRun)
     assert called.wait(PATIENCE_SECONDS)
     feeding.watch()
     assert reports.failures() == []
-    clock.advance(2.5)
+    clock.advance(4.5)
     feeding.watch()
     feeding.watch()
-    assert reports.failures() == ["is slow: one call takes more than 2 s; it is told the rest as it gets to it"]
+    assert reports.failures() == ["is slow: one call takes more than 4 s; it is told the rest as it gets to it"]
     run.steps(0, 1)
     feeding.left_behind()
     assert reports.failures()[1] == "3 lines of the log were not told within flush_seconds; a resume goes on from there"
