@@ -171,6 +171,11 @@ def _on_or_off(value: Any) -> Any:
     return None if value is False else value
 
 
+def _address_alone(value: Any) -> Any:
+    """An address in the place of the section is its `url`; no message quotes it then, as it would a wrong value."""
+    return {"url": value} if isinstance(value, str) else value
+
+
 def _is_none(value: object) -> bool:
     return value is None
 
@@ -189,7 +194,9 @@ class Sinks(Section):
     """Metrics for Prometheus."""
     opentelemetry: Annotated[OpentelemetrySettings | None, _Switch, NULL_IS_ON] = Field(None, exclude_if=_is_none)
     """Incidents as spans for OpenTelemetry."""
-    webhook: Annotated[WebhookSettings | None, _Switch, NULL_IS_ON] = Field(None, exclude_if=_is_none)
+    webhook: Annotated[WebhookSettings | None, BeforeValidator(_address_alone), _Switch, NULL_IS_ON] = Field(
+        None, exclude_if=_is_none
+    )
     """Messages to a webhook, as of Slack."""
     csv: Annotated[CsvSettings | None, _Switch, NULL_IS_ON] = Field(None, exclude_if=_is_none)
     """Tables as CSV."""

@@ -84,6 +84,26 @@ def test_a_mistake_in_the_address_does_not_tell_it(tmp_path: Path, url: str) -> 
     assert "SECRET" not in str(raised.value)
 
 
+def test_an_address_in_the_place_of_the_section_is_its_url(tmp_path: Path) -> None:
+    webhook = loaded(tmp_path, f"\n  webhook: {SECRET}").webhook
+    assert webhook is not None
+    assert webhook.url is not None
+    assert webhook.url.get_secret_value() == SECRET
+    with pytest.raises(InputError, match=r"job.yaml:4: sinks.webhook: is not the address of a webhook") as raised:
+        loaded(tmp_path, "\n  webhook: ftp://h/SECRET")
+    assert "SECRET" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["sinks.webhook.url=ftp://h/SECRET", "sinks.webhook={url: ftp://h/SECRET}", "sinks={webhook: ftp://h/SECRET}"],
+)
+def test_a_mistake_in_a_flag_does_not_tell_the_address(tmp_path: Path, flag: str) -> None:
+    with pytest.raises(InputError, match=r"--set sinks(.webhook(.url)?)?=\.\.\.: .*is not the address") as raised:
+        loaded(tmp_path, "", flag)
+    assert "SECRET" not in str(raised.value)
+
+
 def test_an_address_is_never_shown() -> None:
     settings = WebhookSettings.model_validate({"url": SECRET})
     assert "SECRET" not in f"{settings!r} {settings.model_dump()} {settings.model_dump_json()}"
