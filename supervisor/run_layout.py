@@ -60,6 +60,9 @@ class RunLayout:
     deadly_rows = _Entry("deadly_rows.jsonl")  # those of which the reading has ended two workers: not read any more
     next_batches = _Entry("next_batches.json")  # what followed each checkpoint, to tell whether it comes again
     observations = _Entry("observations.jsonl")  # what every update measured, where that is asked for
+    sinks = _Entry("sinks")  # the folder of the sinks: how far each was told, and what they write where nothing is said
+    webhook_url = _Entry("sinks/webhook.url")  # the address that the job holds, for a resume; its owner alone reads it
+    sinks_output = _Entry("sinks/output.txt")  # what the packages that the sinks use had to say
     faults = _Entry("faults.jsonl")  # the faults that a rehearsal injected
     score = _Entry("score.json")  # how the rehearsal was recovered from
     events = _Entry("events")  # the folder of the event logs
@@ -88,6 +91,10 @@ class RunLayout:
     def event_files(self) -> list[Path]:
         """The event logs that are there, the parent's first: it acts before the worker that it starts."""
         return sorted(self.events.glob("*.jsonl"), key=lambda path: (path != self.parent_events, path.name))
+
+    def sink_place(self, sink: str) -> Path:
+        """How far a sink was told, and what it keeps for a resume."""
+        return self.sinks / f"{sink}.json"
 
     def incident(self, number: int) -> Path:
         """The folder of an incident of the training, numbered from 1."""

@@ -10,7 +10,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-__all__ = ["instead_of_switch", "instead_of_value", "is_switch", "may_be_null"]
+__all__ = ["NULL_IS_ON", "instead_of_switch", "instead_of_value", "is_switch", "may_be_null"]
+
+NULL_IS_ON = "null is on"
+"""Marks a section that `null` switches on, with what holds by default, and `false` off."""
 
 _SWITCHES = frozenset({"active", "disable", "disabled", "enable", "enabled", "off", "on"})
 _OFF = frozenset({"", "0", "disable", "disabled", "false", "n", "never", "no", "none", "nothing", "null", "off", "~"})
@@ -23,7 +26,7 @@ def is_switch(key: str) -> bool:
 
 def may_be_null(field: FieldInfo | None) -> bool:
     """Whether a key takes `null`."""
-    if field is None:
+    if field is None or NULL_IS_ON in field.metadata:
         return False
     union = typing.get_origin(field.annotation) in (typing.Union, types.UnionType)
     return union and types.NoneType in typing.get_args(field.annotation)
@@ -42,6 +45,8 @@ def instead_of_value(
         keys: those that may be written, in words.
     """
     off = value is False or not value or (isinstance(value, str) and value.strip().lower() in _OFF)
+    if field is not None and NULL_IS_ON in field.metadata:
+        return f"write keys and values{keys}, `{key}: false` to switch it off, or nothing behind it for the defaults"
     if may_be_null(field):
         null = f"`{key}: null` to switch it off"
         return f"write {null}, or keys and values{keys}" if off else f"write keys and values{keys}, or {null}"
@@ -59,6 +64,8 @@ def instead_of_switch(section: str, field: FieldInfo | None, names: Sequence[str
         names: the keys that it has.
     """
     one_of = f"one of: {', '.join(names)}"
+    if field is not None and NULL_IS_ON in field.metadata:
+        return f"write `{section}: false` to switch it off; to have it on, remove the key, or write {one_of}"
     if may_be_null(field):
         return f"write `{section}: null` to switch it off; to have it on, remove the key, or write {one_of}"
     return f"remove it, or write {one_of}"

@@ -172,6 +172,10 @@ def _told(event: Event) -> Line | None:
             return Line(f"checkpoint {event.path} rejected: {event.reason}", Tone.BAD)
         case schema.BufferExemptEvent():
             return Line(f"non-finite from the start, so exempt: {names_of(event.buffers)}", Tone.PLAIN)
+        case schema.SinkReadyEvent():
+            return Line(f"sink {event.sink}: {event.address}", Tone.PLAIN)
+        case schema.SinkFailedEvent():
+            return Line(f"sink {event.sink}: {event.error}", Tone.BAD)
         case schema.WarningEvent() if event.spoken:
             return Line(f"{at}warning: {event.message}", Tone.BAD)
         case schema.MetricsEvent():

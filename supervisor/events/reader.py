@@ -15,7 +15,7 @@ from supervisor.events.schema import Event
 from supervisor.events.sparse_file import SparseFile
 from supervisor.run_layout import RunLayout
 
-__all__ = ["check_run_dir", "follow", "merged", "read_events", "read_sparsely"]
+__all__ = ["check_run_dir", "follow", "merged", "order_of", "read_events", "read_sparsely"]
 
 _FINAL_EXITS = schema.ORDERLY_EXITS | {schema.ExitClassification.BAD_INPUT}
 
@@ -156,7 +156,11 @@ def _marked(file: EventFile | SparseFile) -> Iterator[tuple[Event, bool]]:
 
 
 def _place(marked: tuple[Event, bool]) -> tuple[int, int, float]:
-    event, _ = marked
+    return order_of(marked[0])
+
+
+def order_of(event: Event) -> tuple[int, int, float]:
+    """What the events of several files are sorted by."""
     if not event.life:
         return 0, 0, event.time.timestamp()
     if event.rank is not None:

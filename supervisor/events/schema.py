@@ -58,6 +58,7 @@ from supervisor.events.run_events import (
     StepEvent,
     WarningEvent,
 )
+from supervisor.events.sink_events import SinkFailedEvent, SinkReadyEvent
 from supervisor.records import SignalName
 
 __all__ = [
@@ -95,6 +96,8 @@ __all__ = [
     "RunSummary",
     "SettingsChangedEvent",
     "SignalEvent",
+    "SinkFailedEvent",
+    "SinkReadyEvent",
     "StepEvent",
     "WarningEvent",
     "WorkerExitedEvent",
@@ -137,6 +140,8 @@ KnownEvent = Annotated[
     | LrRestoredEvent
     | MetricsEvent
     | BufferExemptEvent
+    | SinkReadyEvent
+    | SinkFailedEvent
     | WarningEvent,
     Field(discriminator="event"),
 ]

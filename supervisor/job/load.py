@@ -128,8 +128,26 @@ def dump_job(resolved: ResolvedJob, directory: Path) -> Path:
     values["run_dir"] = str(resolved.run_dir)
     values["faults"] = str(resolved.faults) if isinstance(resolved.faults, Path) else resolved.faults
     values["quarantine"] = None if resolved.quarantine is None else str(resolved.quarantine)
+    if values["sinks"] is not None and "webhook" in values["sinks"]:
+        values["sinks"]["webhook"] |= _address_kept(resolved, layout)
     replace_file(layout.job, plain_yaml({key: values[key] for key in Job.model_fields}), durable=True)
     return layout.job
+
+
+def _address_kept(resolved: ResolvedJob, layout: RunLayout) -> dict[str, str | None]:
+    """What the file says of the address of the webhook: never the address, which lies in a file of its owner's."""
+    settings = None if resolved.job.sinks is None else resolved.job.sinks.webhook
+    if settings is None or settings.url_env is not None:
+        return {}
+    kept = {"url": None, "url_file": str(layout.webhook_url.relative_to(layout.root))}
+    if settings.url is None:
+        path = Path(os.path.dirname(resolved.source), str(settings.url_file)).absolute()  # noqa: PTH120  (as above)
+        return kept if path == layout.webhook_url.absolute() else {"url_file": str(path)}
+    layout.sinks.mkdir(parents=True, exist_ok=True)
+    layout.webhook_url.unlink(missing_ok=True)
+    with os.fdopen(os.open(layout.webhook_url, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(settings.url.get_secret_value() + "\n")
+    return kept
 
 
 def _parse_all(texts: Sequence[str]) -> list[Override]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from supervisor.config.section import FormatVersion, Section, Steps, conflict
+from supervisor.job.sinks import Sinks
 
 __all__ = ["BestMode", "Device", "Job", "KeepBest"]
 
@@ -70,6 +71,8 @@ class Job(Section):
     the end of the run only."""
     keep_best: KeepBest | None = None
     """The checkpoint to keep beside the newest ones, as `{metric: mrr, mode: max}`; null: none."""
+    sinks: Sinks | None = None
+    """Where the run is shown beside its log, as `{tensorboard: }`; null: nowhere."""
     observations: Annotated[bool, Field(strict=True)] = False
     """Keep what every update measured in `observations.jsonl`, so that `supervisor replay` can try other detectors."""
     cpu_threads: Annotated[int, Field(strict=True, ge=0, le=1024)] = 1

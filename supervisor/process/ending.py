@@ -20,6 +20,7 @@ __all__ = [
     "StopRequest",
     "end_with_parent",
     "end_with_this_process",
+    "first_line",
     "new_mark",
     "stopping_held_back",
     "stopping_signals",
@@ -163,11 +164,23 @@ def end_with_this_process(group: int, mark: str) -> subprocess.Popen[bytes] | No
     return None
 
 
-def end_with_parent(lifeline: int) -> None:
-    """Kill the worker's whole process group as soon as the parent is gone.
+def first_line(descriptor: int) -> bytes:
+    """What the parent hands over on the pipe that is the lifeline: unbuffered, for a thread waits on it later."""
+    read = b""
+    while not read.endswith(b"\n"):
+        part = os.read(descriptor, 1 << 16)
+        if not part:
+            break
+        read += part
+    return read
+
+
+def end_with_parent(lifeline: int, told: Callable[[], object] = lambda: None) -> None:
+    """Kill this process's whole group as soon as the parent is gone.
 
     Args:
         lifeline: descriptor of the read end of a pipe whose write end the parent alone holds: its end is the parent's.
+        told: called when the parent writes something into it.
 
     A thread waits on the pipe. Where the kernel offers it, the worker itself is also killed by the kernel, for a
     loop in native code that never lets the thread run.
@@ -175,10 +188,10 @@ def end_with_parent(lifeline: int) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_wait_for_the_end, args=(lifeline,), name="lifeline", daemon=True).start()
+    threading.Thread(target=_wait_for_the_end, args=(lifeline, told), name="lifeline", daemon=True).start()
 
 
-def _wait_for_the_end(lifeline: int) -> None:
+def _wait_for_the_end(lifeline: int, told: Callable[[], object]) -> None:
     while os.read(lifeline, 4096):
-        pass
+        told()
     os.killpg(os.getpgrp(), signal.SIGKILL)

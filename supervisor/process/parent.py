@@ -26,6 +26,8 @@ from supervisor.process.leftovers import adopt_orphans
 from supervisor.process.run_directory import RunDirectory, run_lock
 from supervisor.process.run_display import RunDisplay, display_on_terminal
 from supervisor.process.same_death import SameDeaths
+from supervisor.process.sinks_process import sinks_beside
+from supervisor.process.sinks_spec import SinksSpec
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.worker_process import WorkerProcess
 from supervisor.saved import newest_verified
@@ -69,6 +71,8 @@ class Parent:
         self._settings = resolved.policy.restart
         self._clock = clock or SystemClock()
         self._directory = RunDirectory(resolved)
+        # What the sinks lack is told before anything is written.
+        self._sinks = SinksSpec.of(resolved, self._clock.now())
         self._resume = self._directory.begun if auto_resume else resume
         self._after_halt = after_halt
         if self._resume:
@@ -100,7 +104,8 @@ class Parent:
             )
             voices = [] if self._display is not None else [ConsoleRenderer(None, console_on_stdout(), self._clock)]
             log = EventLog(directory.layout.parent_events, run_id, None, self._clock, voices)
-            with log, self._signals_passed_on(), self._display or contextlib.nullcontext():
+            shown = self._display or contextlib.nullcontext()
+            with log, self._signals_passed_on(), shown, sinks_beside(self._sinks, run_id, log):
                 if budget.spent(self._now()):
                     # A resume does not buy the run more restarts: it waits until old failures leave the window.
                     return self._give_up(

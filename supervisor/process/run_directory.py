@@ -36,8 +36,8 @@ MAY_DIFFER = frozenset(
 )
 """What may change between a start and a resume: everything else decides what comes out."""
 
-_SAID_ELSEWHERE = frozenset({"policy", "run_dir"})
-"""The policy is compared where it is resolved; a directory that was moved is the same run."""
+_SAID_ELSEWHERE = frozenset({"policy", "run_dir", "sinks"})
+"""The policy is compared where it is resolved; a directory that was moved is the same run; sinks change nothing."""
 
 _LONGEST_REASON = 300
 """How much of the reason of a halt is said, in characters."""
@@ -247,7 +247,7 @@ class RunDirectory:
                 for above in self._created[1:]:
                     above.rmdir()
             return
-        for folder in (layout.events, layout.heartbeats, layout.checkpoints, layout.incidents):
+        for folder in (layout.events, layout.heartbeats, layout.checkpoints, layout.incidents, layout.sinks):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (
             layout.job,

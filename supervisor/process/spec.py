@@ -82,7 +82,8 @@ class WorkerSpec(BaseModel):
     ) -> WorkerSpec:
         """The spec for a resolved job."""
         return cls(
-            job=resolved.job,
+            # Its sinks are none of the worker's business, and may hold a secret.
+            job=resolved.job.model_copy(update={"sinks": None}),
             policy=resolved.policy,
             run_dir=resolved.run_dir,
             faults=str(resolved.faults) if isinstance(resolved.faults, Path) else resolved.faults,

@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import gc
-import os
 import sys
 from collections.abc import Iterator
 from typing import IO
 
 from supervisor.errors import ExitCode, InputError, traceback_of
-from supervisor.process.ending import StopRequest, end_with_parent
+from supervisor.process.ending import StopRequest, end_with_parent, first_line
 from supervisor.process.heartbeat import Heartbeat
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.stacks import STACK_SIGNAL
@@ -29,7 +28,7 @@ def main() -> int:
     stop = StopRequest()
     # Unbuffered: a buffered reader's lock would be held by the thread that waits on it when the interpreter ends.
     lifeline = sys.stdin.fileno()
-    spec = WorkerSpec.from_line(_first_line(lifeline))
+    spec = WorkerSpec.from_line(first_line(lifeline))
     end_with_parent(lifeline)
     heartbeat = Heartbeat(spec.layout.heartbeat)
     with _stacks_on_demand(spec):
@@ -62,16 +61,6 @@ def _stacks_on_demand(spec: WorkerSpec) -> Iterator[None]:
         if ours:
             faulthandler.disable()
         faulthandler.unregister(STACK_SIGNAL)
-
-
-def _first_line(descriptor: int) -> bytes:
-    read = b""
-    while not read.endswith(b"\n"):
-        part = os.read(descriptor, 1 << 16)
-        if not part:
-            break
-        read += part
-    return read
 
 
 def _work(spec: WorkerSpec, stop: StopRequest, heartbeat: Heartbeat) -> int:

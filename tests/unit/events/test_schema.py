@@ -29,6 +29,7 @@ NAMES = {
     "checkpoint_best",
     *("worker_started", "worker_exited", "worker_stalled", "worker_restarting", "run_halted", "run_finished"),
     *("lr_restored", "metrics", "buffer_exempt", "warning", "diagnosis", "quarantined", "canary"),
+    *("sink_ready", "sink_failed"),
     *("experiment", "data_shift", "cure_tried", "cure_chosen", "settings_changed", "headroom"),
 }
 
@@ -224,6 +225,8 @@ FIELDS: dict[type[EventBase], dict[str, Any]] = {
     },
     schema.LrRestoredEvent: {"lr_scale": numbers},
     schema.MetricsEvent: {"metrics": metrics, "seconds": numbers},
+    schema.SinkReadyEvent: {"sink": names, "address": names},
+    schema.SinkFailedEvent: {"sink": names, "error": names},
     schema.BufferExemptEvent: {"buffers": st.lists(names, max_size=3).map(tuple)},
     schema.WarningEvent: {"message": names, "spoken": st.just(True), "traceback": st.none() | names},
 }

@@ -22,6 +22,7 @@ from supervisor.process.heartbeat import Phase, Pulse
 from supervisor.process.parent import Parent
 from supervisor.process.spec import WorkerSpec
 from supervisor.run_layout import RunLayout
+from supervisor.sinks.choice import NEEDS, Needs
 from supervisor.testing.clock import FakeClock
 
 Resolve = Callable[..., ResolvedJob]
@@ -418,3 +419,12 @@ def test_a_directory_that_does_not_fit_is_refused_before_anything_starts(
     with pytest.raises(InputError, match="holds no run"):
         Parent(resolve(), resume=True)
     assert workers.specs == []
+
+
+def test_a_sink_without_its_package_is_bad_input_before_anything_is_written(
+    resolve: Resolve, layout: RunLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(NEEDS, "mlflow", Needs("mlflow-skinny", "mlflow", ("no_such_module",)))
+    with pytest.raises(InputError, match=r"sinks.mlflow: needs the package mlflow-skinny, .*\[mlflow\]"):
+        Parent(resolve(sinks={"mlflow": None}), clock=FakeClock())
+    assert not layout.root.exists()

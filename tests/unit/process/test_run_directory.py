@@ -332,3 +332,12 @@ def test_a_file_system_without_locks_refuses_nothing(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(fcntl, "flock", refuses)
     hold_and_let_go(tmp_path)
+
+
+def test_a_run_is_resumed_with_other_sinks_and_nothing_is_said_of_it(resolve: Resolve) -> None:
+    directory = RunDirectory(resolve(sinks={"csv": None, "webhook": {"url": "https://example.com/SECRET"}}))
+    directory.open_new()
+    directory.prepare()
+    again = RunDirectory(resolve(sinks={"tensorboard": None, "webhook": {"url": "https://example.com/OTHER"}}))
+    again.open_again()
+    assert again.changes == ()

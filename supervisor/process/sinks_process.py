@@ -1,0 +1,128 @@
+"""The process of the sinks as the parent sees it: started beside the run, listened to, ended with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from typing import IO
+
+from supervisor.errors import said_by
+from supervisor.events.schema import ExitClassification, SinkFailedEvent, SinkReadyEvent
+from supervisor.events.writer import EventLog
+from supervisor.process.ending import end_with_this_process, new_mark, stopping_held_back
+from supervisor.process.exits import WorkerEnd
+from supervisor.process.shadowing import command
+from supervisor.process.sinks_spec import SinksSpec, SinksWord
+from supervisor.run_layout import RunLayout
+
+__all__ = ["sinks_beside"]
+
+COMMAND = command("supervisor.process.sinks_entry")
+"""What it is started as."""
+
+GRACE_SECONDS = 2.0
+"""How long it may take beyond what the sinks may: to say what they were not told, and to end."""
+
+END = b"end\n"
+NOT_STARTED = "the process of the sinks could not be started"
+
+
+@contextlib.contextmanager
+def sinks_beside(spec: SinksSpec | None, run_id: str, log: EventLog) -> Iterator[None]:
+    """Have sinks fed as long as the block lasts, and a bounded time longer; without a spec nothing is done.
+
+    Args:
+        spec: which sinks, and of which run.
+        run_id: that run's name.
+        log: hears what they have to say.
+    """
+    process = None
+    if spec is not None:
+        try:
+            process = _SinksProcess(spec.model_copy(update={"run_id": run_id}), log)
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is not worth a run)
+            log.emit(SinkFailedEvent(sink="all", error=f"{NOT_STARTED} ({said_by(error)})"))
+    try:
+        yield
+    finally:
+        if process is not None:
+            process.end()
+
+
+class _SinksProcess:
+    def __init__(self, spec: SinksSpec, log: EventLog) -> None:
+        self._log = log
+        self._patience_seconds = spec.sinks.flush_seconds + GRACE_SECONDS
+        self._ending = self._killed = False
+        mark, line = new_mark(), spec.to_line()
+        with _output(RunLayout(spec.run_dir)) as output, stopping_held_back():
+            self._process = subprocess.Popen(
+                COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                process_group=0,
+                env={**os.environ, mark: "1", "OMP_NUM_THREADS": "1"},
+            )
+            self._watchman = end_with_this_process(self._process.pid, mark)
+        self._write(line)
+        self._listener = threading.Thread(target=self._listen, name="sinks", daemon=True)
+        self._listener.start()
+
+    def end(self) -> None:
+        """Let them finish, and kill what is left of them when their time is up."""
+        self._ending = True
+        self._write(END)
+        try:
+            self._process.wait(self._patience_seconds)
+        except subprocess.TimeoutExpired:
+            self._killed = True
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        if self._watchman is not None:
+            # It kills by the mark too what a package has started in a session of its own, as it loses this process.
+            if self._watchman.stdin is not None:
+                self._watchman.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._watchman.wait(GRACE_SECONDS)
+            self._watchman.kill()
+            self._watchman.wait()
+        self._listener.join(GRACE_SECONDS)
+        if self._killed:
+            error = f"the process of the sinks was not done {self._patience_seconds:g} s after the run: it was ended"
+            self._log.emit(SinkFailedEvent(sink="all", error=error))
+
+    def _listen(self) -> None:
+        """Put on record what it says, until it is gone; and that it is gone, where nobody has ended it."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with contextlib.suppress(ValueError):
+                word = SinksWord.model_validate_json(line)
+                if word.kind == "ready":
+                    self._log.emit(SinkReadyEvent(sink=word.sink, address=word.text))
+                else:
+                    self._log.emit(SinkFailedEvent(sink=word.sink, error=word.text))
+        code = self._process.wait()
+        if not self._ending or (code != 0 and not self._killed):
+            how = WorkerEnd(code, ExitClassification.KILLED).how
+            error = f"the process of the sinks has ended by {how}; a resume starts it again (sinks/output.txt)"
+            self._log.emit(SinkFailedEvent(sink="all", error=error))
+
+    def _write(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(data)
+            self._process.stdin.flush()
+
+
+def _output(layout: RunLayout) -> contextlib.AbstractContextManager[IO[bytes] | int]:
+    """Where the packages print to: a file of the run, or nowhere where it cannot be written."""
+    with contextlib.suppress(OSError):
+        layout.sinks.mkdir(parents=True, exist_ok=True)
+        return layout.sinks_output.open("wb")
+    return contextlib.nullcontext(subprocess.DEVNULL)
