@@ -15,7 +15,21 @@ from supervisor.report.process_story import ProcessStory, told_of_each
 from supervisor.report.story import RunStory, Story, Taken
 from supervisor.tracebacks import last_line
 
-__all__ = ["render_incident", "render_process", "render_run", "wrapped"]
+__all__ = [
+    "TO_CHANGE",
+    "headline",
+    "incident_sections",
+    "process_headline",
+    "process_sections",
+    "render_incident",
+    "render_process",
+    "render_run",
+    "wrapped",
+]
+
+TO_CHANGE = "What to change"
+"""The title of the section with the advice."""
+
 
 _KINDS = {
     CauseKind.EXCEPTION: "the step raised an exception",
@@ -47,16 +61,29 @@ def render_incident(story: Story, run_dir: str) -> list[str]:
         run_dir: as the user typed it.
     """
     when = "" if story.opened_at is None else f", {story.opened_at:%Y-%m-%d %H:%M:%S} UTC"
-    return [
-        f"Incident {story.record.id}: {_headline(story)}{when}",
-        *_section("What was seen", _seen(story.taken)),
-        *_section("Where it comes from", [*_why(story), *_later(story.record)]),
-        *_section("What was tried, and why", _tried(story.taken)),
-        *_section("Cures of the set-up, each tried on a fork", _cures(story.record.cures)),
-        *_section("How it ended, and what it cost", [*_end(story), *_left_behind(story)]),
-        *_section("What to change", [f"- {line}" for line in story.advice]),
-        *_section("Evidence", _evidence(story, run_dir)),
-    ]
+    lines = [f"Incident {story.record.id}: {headline(story)}{when}"]
+    for title, body in incident_sections(story, run_dir):
+        lines += _section(title, [f"- {line}" for line in body] if title == TO_CHANGE else body)
+    return lines
+
+
+def incident_sections(story: Story, run_dir: str) -> Iterator[tuple[str, list[str]]]:
+    """What `render_incident` tells below its first line: title and lines of each section that has any.
+
+    Args:
+        story: the incident.
+        run_dir: as the user typed it.
+    """
+    sections = {
+        "What was seen": _seen(story.taken),
+        "Where it comes from": [*_why(story), *_later(story.record)],
+        "What was tried, and why": _tried(story.taken),
+        "Cures of the set-up, each tried on a fork": _cures(story.record.cures),
+        "How it ended, and what it cost": [*_end(story), *_left_behind(story)],
+        TO_CHANGE: [*story.advice],
+        "Evidence": [*_evidence(story, run_dir)],
+    }
+    return ((title, lines) for title, lines in sections.items() if lines)
 
 
 def render_run(story: RunStory, run_dir: str) -> list[str]:
@@ -77,26 +104,34 @@ def render_run(story: RunStory, run_dir: str) -> list[str]:
     lines += [*_account(story), *_headroom(story)]
     for each in story.in_time:
         if isinstance(each, Story):
-            lines += _section(f"{each.name}. {_headline(each)}", [*_why(each), *_end(each)])
+            lines += _section(f"{each.name}. {headline(each)}", [*_why(each), *_end(each)])
         else:
-            lines += _section(_process(each), _process_details(each))
-    lines += _section("What to change", [*_shared_advice(story.incidents), *told_of_each(story.processes)])
+            lines += _section(process_headline(each), _process_details(each))
+    lines += _section(TO_CHANGE, [*_shared_advice(story.incidents), *told_of_each(story.processes)])
     lines += _warnings(story, run_dir)
     return [*lines, "", f"The whole of one: supervisor explain {run_dir} {story.in_time[0].name}"]
 
 
 def render_process(story: ProcessStory) -> list[str]:
     """One death or stall of the worker process, line by line."""
+    lines = [f"Incident {process_headline(story)}"]
+    for title, body in process_sections(story):
+        lines += _section(title, [f"- {line}" for line in body] if title == TO_CHANGE else body)
+    return lines
+
+
+def process_sections(story: ProcessStory) -> Iterator[tuple[str, list[str]]]:
+    """What `render_process` tells below its first line: title and lines of each section that has any."""
     evidence = [f"{story.folder}/incident.json"]
     if story.record.stacks:
         evidence.append(f"{story.folder / story.record.stacks}: what its threads were at")
-    return [
-        f"Incident {_process(story)}",
-        *_section("What it left behind", (story.record.reason or "no traceback").splitlines()),
-        *_section("What followed", [story.followed]),
-        *_section("What to change", [f"- {line}" for line in story.advice]),
-        *_section("Evidence", evidence),
-    ]
+    sections = {
+        "What it left behind": (story.record.reason or "no traceback").splitlines(),
+        "What followed": [story.followed],
+        TO_CHANGE: [*story.advice],
+        "Evidence": evidence,
+    }
+    return ((title, lines) for title, lines in sections.items() if lines)
 
 
 def _account(story: RunStory) -> list[str]:
@@ -130,7 +165,8 @@ def _section(title: str, lines: Iterable[str]) -> list[str]:
     return ["", title, *body] if body else []
 
 
-def _headline(story: Story) -> str:
+def headline(story: Story) -> str:
+    """What was found, where, and how it ended: `nonfinite_loss at step 98: recovered by skip_batch`."""
     record = story.record
     names = ", ".join(record.signals) or "no signal"
     end = {
@@ -247,7 +283,8 @@ def _evidence(story: Story, run_dir: str) -> Iterator[str]:
         yield "look into them with torch.load(path, weights_only=True)"
 
 
-def _process(story: ProcessStory) -> str:
+def process_headline(story: ProcessStory) -> str:
+    """Which worker was gone, when, and how: `process-1: the worker was gone at 12:03:41 UTC: killed (SIGKILL)`."""
     record = story.record
     how = record.signal or f"exit code {record.exit_code}"
     return f"{story.name}: the worker was gone at {record.time:%H:%M:%S} UTC: {record.classification} ({how})"

@@ -1,0 +1,157 @@
+"""Open a page of `supervisor report` in headless Chromium, and see that it is as it should be.
+
+python scripts/check_page.py PAGE.html [--pictures FOLDER] [--axe axe.min.js]
+
+It is opened in the light theme, in the dark one, on a phone and for printing. Wrong is: a message on the console, a
+request, a page wider than a phone, an incident that the keyboard does not reach and open, a text of the page that runs
+as a script, a serious finding of axe-core, a first paint after 2 s. Exit 1 where anything is wrong.
+
+It needs the Python package playwright and a Chromium (`--chromium`, else /usr/bin/chromium); axe-core is the file
+`axe.min.js` of the npm package `axe-core`, and is left out where it is not given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --force-color-profile=srgb"
+).split()
+VIEWS: dict[str, dict[str, Any]] = {
+    "light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", "device_scale_factor": 2},
+    "narrow": {"viewport": {"width": 360, "height": 780}, "color_scheme": "dark", "has_touch": True},
+}
+FIRST_PAINT_MS = 2000
+DRAWN = "document.documentElement.dataset.drawn"
+MOST_INCIDENTS = 40
+"""How many incidents are walked to by the keyboard."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check a page, and print what is wrong with it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("--pictures", type=Path, help="a folder for screenshots")
+    parser.add_argument("--axe", type=Path, help="axe.min.js")
+    parser.add_argument("--chromium", default="/usr/bin/chromium")
+    options = parser.parse_args(arguments)
+    from playwright.sync_api import sync_playwright
+
+    problems: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=options.chromium, args=FLAGS)
+        for name, view in VIEWS.items():
+            found = Opened(browser, options.page, view)
+            problems += [f"{name}: {each}" for each in found.check(options.axe)]
+            print(f"{name:<8}first paint {found.first_paint:.0f} ms, all charts drawn {found.drawn:.0f} ms")  # noqa: T201
+            if options.pictures is not None:
+                options.pictures.mkdir(parents=True, exist_ok=True)
+                found.picture(options.pictures / f"{name}.png")
+            if name == "light" and options.pictures is not None:
+                found.print_to(options.pictures / "print.pdf")
+            found.close()
+        browser.close()
+    for problem in problems:
+        print(problem)  # noqa: T201
+    return 1 if problems else 0
+
+
+class Opened:
+    """A page in one view.
+
+    Args:
+        browser: of playwright.
+        path: the page.
+        view: what its context is made with.
+    """
+
+    def __init__(self, browser: Any, path: Path, view: dict[str, Any]) -> None:
+        self._said: list[str] = []
+        self._context = browser.new_context(**view)
+        self._page = self._context.new_page()
+        own = path.resolve().as_uri()
+        self._page.on("console", lambda message: self._said.append(f"console: {message.type}: {message.text[:300]}"))
+        self._page.on("pageerror", lambda error: self._said.append(f"error: {str(error)[:300]}"))
+        self._page.on("dialog", lambda dialog: (self._said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        self._page.on(
+            "request",
+            lambda request: (
+                None if request.url.split("#")[0] == own or request.url.startswith(("data:", "blob:")) else self._said.append(f"request: {request.url[:200]}")
+            ),
+        )
+        self._page.goto(own)
+        self._page.wait_for_function(DRAWN, timeout=30_000)
+        self.drawn = float(self._page.evaluate(DRAWN))
+        self.first_paint = float(
+            self._page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN")
+        )
+
+    def check(self, axe: Path | None) -> Iterator[str]:
+        """What is wrong with it."""
+        if not self.first_paint < FIRST_PAINT_MS:
+            yield f"first paint after {self.first_paint:.0f} ms"
+        wide = self._page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if wide > 0:
+            yield f"the page is {wide} px wider than the window"
+        yield from self._walk()
+        if axe is not None:
+            yield from self._axe(axe)
+        yield from self._said
+
+    def _walk(self) -> Iterator[str]:
+        """From incident to incident by Tab, each opened by Enter."""
+        summaries = ".incidents .more summary"
+        count = self._page.locator(summaries).count()
+        if not count:
+            return
+        self._page.evaluate("document.querySelector('button.all').focus()")
+        for index in range(min(count, MOST_INCIDENTS)):
+            for _ in range(12):
+                self._page.keyboard.press("Tab")
+                if self._page.evaluate(f"document.activeElement === document.querySelectorAll('{summaries}')[{index}]"):
+                    break
+            else:
+                yield f"Tab does not reach incident {index + 1}"
+                return
+            self._page.keyboard.press("Enter")
+            if not self._page.evaluate("document.activeElement.parentElement.open"):
+                yield f"Enter does not open incident {index + 1}"
+            self._page.keyboard.press("Enter")
+            if self._page.evaluate("document.activeElement.parentElement.open"):
+                yield f"Enter does not close incident {index + 1}"
+
+    def _axe(self, axe: Path) -> Iterator[str]:
+        # What is closed is looked at too.
+        self._page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        self._page.evaluate(axe.read_text(encoding="utf-8"))
+        found = self._page.evaluate("axe.run().then((result) => result.violations)")
+        for each in found:
+            if each["impact"] in ("serious", "critical", "moderate"):
+                nodes = "; ".join(node["html"][:120] for node in each["nodes"][:3])
+                yield f"axe: {each['impact']}: {each['id']}: {each['help']} ({len(each['nodes'])}): {nodes}"
+        self._page.evaluate("document.querySelectorAll('.incidents details').forEach((each) => { each.open = false; })")
+
+    def picture(self, path: Path) -> None:
+        """A screenshot of all of it, the first incident open."""
+        self._page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+        self._page.evaluate("const first = document.querySelector('.incidents details'); if (first) first.open = true")
+        self._page.screenshot(path=path, full_page=True)
+
+    def print_to(self, path: Path) -> None:
+        """As it is printed."""
+        self._page.pdf(path=path, format="A4", margin={"top": "15mm", "bottom": "15mm", "left": "12mm", "right": "12mm"}, print_background=True)
+
+    def close(self) -> None:
+        """Close it."""
+        self._context.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""A chart as Plotly takes it, and what all charts of a page share.
+
+A chart is data: what is drawn, and where. A text `color:NAME` in it stands for a colour of `looks`, which the page puts
+in, so that one chart serves the light and the dark theme.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["OVERLAY", "Chart", "axis", "frame", "line", "shown_axis"]
+
+_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+OVERLAY = {
+    "overlaying": "y",
+    "range": [0, 1],
+    "fixedrange": True,
+    "visible": False,
+}
+"""An axis beside another one for marks at its top or its foot, whatever the values are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One figure of a page.
+
+    Attributes:
+        title: its heading.
+        summary: what it shows, for those who do not see it.
+        height: in pixels.
+        data: its traces.
+        layout: its axes and the rest.
+        notes: what a reader has to know of how it was drawn.
+        linked: whether its horizontal axis counts steps, and moves with those of the other charts of its run.
+    """
+
+    title: str
+    summary: str
+    height: int
+    data: list[dict[str, Any]]
+    layout: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    linked: bool = True
+
+    def plain(self) -> dict[str, Any]:
+        """What the page's script draws."""
+        return {"data": self.data, "layout": {**self.layout, "height": self.height}, "linked": self.linked}
+
+
+def frame(**more: Any) -> dict[str, Any]:
+    """The layout that all charts share."""
+    return {
+        "margin": {"l": 64, "r": 12, "t": 34, "b": 44},
+        "paper_bgcolor": "color:ground",
+        "plot_bgcolor": "color:ground",
+        "font": {"family": _FONT, "size": 12, "color": "color:quiet"},
+        "hovermode": "closest",
+        "hoverdistance": 24,
+        "hoverlabel": {
+            "align": "left",
+            "bgcolor": "color:panel",
+            "bordercolor": "color:line",
+            "font": {"family": _FONT, "size": 12, "color": "color:ink"},
+        },
+        "legend": {"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom", "itemsizing": "constant"},
+        "dragmode": "zoom",
+        "uirevision": "kept",
+        **more,
+    }
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """An axis, named."""
+    return {
+        "title": {"text": title, "standoff": 8},
+        "gridcolor": "color:grid",
+        "linecolor": "color:line",
+        "tickcolor": "color:line",
+        "zeroline": False,
+        "automargin": True,
+        **more,
+    }
+
+
+def shown_axis(title: str, *, log: bool, **more: Any) -> dict[str, Any]:
+    """A vertical axis that a reader does not zoom: the steps alone are."""
+    scale: dict[str, Any] = {"type": "log", "dtick": 1, "exponentformat": "power"} if log else {"nticks": 6}
+    return axis(title, fixedrange=True, **scale, **more)
+
+
+def line(name: str, x: Any, y: Any, color: str, told: str, **more: Any) -> dict[str, Any]:
+    """A curve.
+
+    Args:
+        name: of it, as the legend has it; escaped already where it is a text of others.
+        x: its steps, packed.
+        y: its values, likewise.
+        color: name of its colour.
+        told: what is said of a point: a template of Plotly's.
+        more: what else is to be said of it.
+    """
+    style = {"color": f"color:{color}", "width": 1.4, **more.pop("line", {})}
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": x,
+        "y": y,
+        "line": style,
+        "connectgaps": False,
+        "hovertemplate": f"{told}<extra></extra>",
+        **more,
+    }

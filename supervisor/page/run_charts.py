@@ -1,0 +1,283 @@
+"""The charts of one run over its steps: loss and gradient norm, learning rate, ladder, time of a step."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from supervisor.page.chart import OVERLAY, Chart, axis, frame, line, shown_axis
+from supervisor.page.gathering import RunData
+from supervisor.page.labels import hover, label, number, packed
+from supervisor.page.looks import SHAPES, rung_color
+from supervisor.page.marks import incident_marks, nonfinite_marks, process_marks
+from supervisor.page.thinning import MOST_POINTS, thinned
+from supervisor.records import ActionName
+
+__all__ = ["curve", "ladder_chart", "may_be_log", "rate_chart", "step_time_chart", "training_chart"]
+
+_NO_RUNG = -1
+
+
+def training_chart(run: RunData, prefix: str) -> Chart:
+    """Loss above gradient norm, each with every incident."""
+    data: list[dict[str, Any]] = []
+    notes: list[str] = []
+    logs = {name: may_be_log(run.curves.values[name]) for name in ("loss", "grad_norm")}
+    for name, said, y, beside in (("loss", "loss", "y", "y3"), ("grad_norm", "gradient norm", "y2", "y4")):
+        traces, note = curve(run, name, said, y, always=_at_incidents(run))
+        data += [{**trace, "showlegend": trace["showlegend"] and y == "y"} for trace in traces]
+        notes += note
+        steps, values = _standing(run, name)
+        data += [{**trace, "showlegend": y == "y"} for trace in nonfinite_marks(steps, values, beside, said)]
+    data += incident_marks(run, prefix, {"loss": "y", "grad_norm": "y2"})
+    data += process_marks(run, prefix, "y3")
+    count = len(run.story.incidents)
+    layout = frame(
+        xaxis=axis("step", anchor="y2"),
+        yaxis=shown_axis("loss", log=logs["loss"], domain=[0.54, 1]),
+        yaxis2=shown_axis("gradient norm", log=logs["grad_norm"], domain=[0, 0.46]),
+        yaxis3={**OVERLAY, "overlaying": "y"},
+        yaxis4={**OVERLAY, "overlaying": "y2"},
+    )
+    _, losses = _standing(run, "loss")
+    summary = f"Loss and gradient norm over {len(losses)} logged steps. {_course('The loss', losses)} "
+    summary += f"{count} incidents are marked; the table of incidents below has each of them."
+    return Chart("Loss and gradient norm", summary, 520, data, layout, tuple(dict.fromkeys(notes)))
+
+
+def rate_chart(run: RunData, prefix: str) -> Chart:
+    """The learning rate as the schedule has it and as it was used, above the scale of the cuts."""
+    del prefix
+    curves = run.curves
+    told, notes = curve(run, "lr", "nominal rate", "y", dotted=True, stands_alone=True)
+    steps, rates = _standing(run, "lr")
+    _, scales = _standing(run, "lr_scale")
+    used = array("d", (rate * scale for rate, scale in zip(rates, scales, strict=True)))
+    changed = [index for index in range(1, len(scales)) if scales[index] != scales[index - 1]]
+    kept = thinned(used, always={*changed, *(index - 1 for index in changed)})
+    told.append(
+        line(
+            "rate in use",
+            packed([steps[index] for index in kept], "i"),
+            packed([used[index] for index in kept]),
+            "accent",
+            "step %{x}<br>rate in use %{y:.4g}",
+            showlegend=True,
+        )
+    )
+    scale = curves.scale()
+    told.append(
+        line(
+            "scale of the cuts",
+            packed([step for step, _ in scale], "i"),
+            packed([value for _, value in scale]),
+            "lower_lr",
+            "step %{x}<br>scale %{y:.4g}",
+            yaxis="y2",
+            line={"shape": "hv", "width": 2},
+            showlegend=True,
+        )
+    )
+    layout = frame(
+        xaxis=axis("step", anchor="y2"),
+        yaxis=axis("rate", fixedrange=True, domain=[0.42, 1], rangemode="tozero", exponentformat="power", nticks=5),
+        yaxis2=axis("scale", fixedrange=True, domain=[0, 0.32], rangemode="tozero", nticks=3),
+    )
+    lowest = min((value for _, value in scale), default=1.0)
+    summary = f"Learning rate over the steps. Cuts by the supervisor took it down to {number(lowest)} of the nominal rate."
+    if lowest == 1.0:
+        summary = "Learning rate over the steps. The supervisor cut it at no time that the log tells of."
+    return Chart("Learning rate and its scale", summary, 360, told, layout, tuple(notes))
+
+
+def ladder_chart(run: RunData, prefix: str) -> Chart | None:
+    """Which rung of the ladder was in use at which step; None where there was no incident of the training."""
+    incidents = run.story.incidents
+    if not incidents:
+        return None
+    x: list[int | None] = [min(story.record.opened_at_step for story in incidents)]
+    y: list[int | None] = [_NO_RUNG]
+    marks: dict[ActionName, list[tuple[int, int, str, str]]] = {}
+    names = dict(enumerate(run.ladder))
+    for story in incidents:
+        last = story.record.opened_at_step
+        for (rung, action), uses in groupby(story.taken, key=lambda taken: (taken.decision.rung, taken.decision.action)):
+            group = [*uses]
+            steps = [taken.decision.step or 0 for taken in group]
+            names.setdefault(rung, str(action))
+            often = f" {len(group)} times" if len(group) > 1 else ""
+            told = hover([f"incident {story.name}, step {steps[0]}: {action}{often}", group[0].decision.reason])
+            marks.setdefault(action, []).append((steps[0], rung, told, f"{prefix}incident-{story.name}"))
+            x += [steps[0], steps[-1]]
+            y += [rung, rung]
+            last = max(last, steps[-1])
+        closed = story.record.closed_at_step
+        x.append(last if closed is None else max(closed, last))
+        y.append(_NO_RUNG)
+    data = [
+        line("rung in use", x, y, "undone", "step %{x}", line={"shape": "hv", "width": 1.6}, hoverinfo="skip", showlegend=False)
+    ]
+    data[0].pop("hovertemplate")
+    for action, uses_of in marks.items():
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": str(action),
+                "x": [step for step, _, _, _ in uses_of],
+                "y": [rung for _, rung, _, _ in uses_of],
+                "marker": {
+                    "symbol": SHAPES[action],
+                    "size": 10,
+                    "color": rung_color(action),
+                    "line": {"width": 1.5, "color": "color:ground"},
+                },
+                "cliponaxis": False,
+                "hovertext": [told for _, _, told, _ in uses_of],
+                "hovertemplate": "%{hovertext}<extra></extra>",
+                "customdata": [anchor for _, _, _, anchor in uses_of],
+                "showlegend": False,
+            }
+        )
+    rungs = sorted(names)
+    layout = frame(
+        margin={"l": 64, "r": 12, "t": 12, "b": 44},
+        xaxis=axis("step"),
+        yaxis=axis(
+            "",
+            fixedrange=True,
+            tickmode="array",
+            tickvals=[_NO_RUNG, *rungs],
+            ticktext=["no incident", *(label(f"{rung} {names[rung]}") for rung in rungs)],
+            range=[_NO_RUNG - 0.4, max(rungs) + 0.5],
+        ),
+    )
+    used = sum(len(each) for each in marks.values())
+    summary = f"The rung of the ladder that was in use at each step: {used} uses in {len(incidents)} incidents."
+    return Chart("The ladder over time", summary, 90 + 38 * (len(rungs) + 1), data, layout)
+
+
+def step_time_chart(run: RunData, prefix: str) -> Chart:
+    """How long a step took, with each worker that was lost."""
+    data, notes = curve(run, "step_seconds", "time of a step, in seconds", "y")
+    data += process_marks(run, prefix, "y3")
+    for life in run.lives:
+        if not life.orderly and life.last_step is not None:
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "x": [life.last_step, life.last_step],
+                    "y": [0, 1],
+                    "yaxis": "y3",
+                    "line": {"color": "color:ink", "width": 1, "dash": "dot"},
+                    "hoverinfo": "skip",
+                    "showlegend": False,
+                }
+            )
+    log = may_be_log(run.curves.values["step_seconds"])
+    layout = frame(
+        xaxis=axis("step"), yaxis=shown_axis("seconds", log=log), yaxis3={**OVERLAY, "overlaying": "y"}
+    )
+    _, seconds = _standing(run, "step_seconds")
+    finite = sorted(value for value in seconds if math.isfinite(value))
+    lost = sum(not life.orderly for life in run.lives)
+    middle = number(finite[len(finite) // 2], 3) if finite else "–"
+    summary = f"Wall time of each logged step: {middle} s in the middle. {lost} workers were lost."
+    return Chart("Time of a step, and restarts", summary, 300, data, layout, tuple(notes))
+
+
+def curve(
+    run: RunData,
+    name: str,
+    said: str,
+    yaxis: str,
+    *,
+    always: Sequence[int] = (),
+    dotted: bool = False,
+    stands_alone: bool = False,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """One measured number over the steps, and what was gone back over beside it.
+
+    Args:
+        run: the run.
+        name: of the number, as events call it.
+        said: as the page calls it.
+        yaxis: where it is drawn.
+        always: standing entries, by their place in their order, that are drawn whatever they are.
+        dotted: draw it as a dotted line.
+        stands_alone: leave out what was gone back over.
+
+    Returns:
+        Its traces, and what has to be said of how they were drawn.
+    """
+    curves, notes = run.curves, []
+    steps, values = _standing(run, name)
+    kept = thinned(values, always)
+    if len(kept) < len(values):
+        notes.append(f"{len(values):,} logged steps; each curve is drawn with the points that the rule below keeps")
+    told = f"step %{{x}}<br>{said} %{{y:.5g}}"
+    traces = [
+        line(
+            said,
+            packed([steps[index] for index in kept], "i"),
+            packed([values[index] for index in kept]),
+            "curve",
+            told,
+            yaxis=yaxis,
+            showlegend=stands_alone,
+            line={"dash": "dot"} if dotted else {},
+        )
+    ]
+    x, y = array("q"), array("d")
+    for stretch in curves.gone_back_over():
+        x.extend([*curves.step[stretch.start : stretch.stop], curves.step[stretch.stop - 1]])
+        y.extend([*curves.values[name][stretch.start : stretch.stop], math.nan])
+    if len(y) and not stands_alone:
+        kept = thinned(y, most=MOST_POINTS // 2)
+        traces.append(
+            line(
+                "gone back over",
+                packed([x[index] for index in kept], "i"),
+                packed([y[index] for index in kept]),
+                "undone",
+                f"{told}<br>gone back over since",
+                yaxis=yaxis,
+                legendgroup="gone back over",
+                showlegend=True,
+                mode="lines+markers",
+                marker={"size": 3, "color": "color:undone"},
+                line={"dash": "dot"},
+            )
+        )
+    return traces, notes
+
+
+def may_be_log(values: Sequence[float]) -> bool:
+    """Whether a logarithmic axis shows every finite value."""
+    finite = [value for value in values if math.isfinite(value)]
+    return bool(finite) and min(finite) > 0
+
+
+def _standing(run: RunData, name: str) -> tuple[list[int], list[float]]:
+    standing = run.curves.standing()
+    return [run.curves.step[index] for index in standing], [run.curves.values[name][index] for index in standing]
+
+
+def _at_incidents(run: RunData) -> list[int]:
+    """The places, among the standing entries, of those that incidents are marked at."""
+    found = (run.curves.place(story.record.opened_at_step) for story in run.story.incidents)
+    return [place for place in found if place is not None]
+
+
+def _course(what: str, values: Sequence[float]) -> str:
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return f"{what} was finite at none of them."
+    return (
+        f"{what} went from {number(finite[0])} to {number(finite[-1])}; lowest {number(min(finite))}, "
+        f"highest {number(max(finite))}; {len(values) - len(finite)} values were not finite."
+    )
