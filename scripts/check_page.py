@@ -18,10 +18,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --force-color-profile=srgb"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--force-color-profile=srgb",
+]
 VIEWS: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
@@ -83,7 +90,9 @@ class Opened:
         self._page.on(
             "request",
             lambda request: (
-                None if request.url.split("#")[0] == own or request.url.startswith(("data:", "blob:")) else self._said.append(f"request: {request.url[:200]}")
+                None
+                if request.url.split("#")[0] == own or request.url.startswith(("data:", "blob:"))
+                else self._said.append(f"request: {request.url[:200]}")
             ),
         )
         self._page.goto(own)
@@ -129,14 +138,16 @@ class Opened:
 
     def _axe(self, axe: Path) -> Iterator[str]:
         # What is closed is looked at too.
-        self._page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        self._page.evaluate(
+            "document.querySelectorAll('details:not([open])').forEach((it) => { it.open = true; it.dataset.was = 1; })"
+        )
         self._page.evaluate(axe.read_text(encoding="utf-8"))
         found = self._page.evaluate("axe.run().then((result) => result.violations)")
         for each in found:
             if each["impact"] in ("serious", "critical", "moderate"):
                 nodes = "; ".join(node["html"][:120] for node in each["nodes"][:3])
                 yield f"axe: {each['impact']}: {each['id']}: {each['help']} ({len(each['nodes'])}): {nodes}"
-        self._page.evaluate("document.querySelectorAll('.incidents details').forEach((each) => { each.open = false; })")
+        self._page.evaluate("document.querySelectorAll('details[data-was]').forEach((each) => { each.open = false; })")
 
     def picture(self, path: Path) -> None:
         """A screenshot of all of it, the first incident open."""
@@ -146,7 +157,12 @@ class Opened:
 
     def print_to(self, path: Path) -> None:
         """As it is printed."""
-        self._page.pdf(path=path, format="A4", margin={"top": "15mm", "bottom": "15mm", "left": "12mm", "right": "12mm"}, print_background=True)
+        self._page.pdf(
+            path=path,
+            format="A4",
+            margin={"top": "15mm", "bottom": "15mm", "left": "12mm", "right": "12mm"},
+            print_background=True,
+        )
 
     def close(self) -> None:
         """Close it."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import BarColumn, Progress, TextColumn
 
 from supervisor.cli.output import print_text, reader_may_leave
 from supervisor.display import in_one_line, writable
 from supervisor.errors import InputError
+from supervisor.events.safe_console import SafeConsole
 from supervisor.run_layout import RunLayout, replace_file
 from supervisor.streams import tell
 
@@ -27,14 +29,16 @@ STDOUT = "-"
 def report(
     run_dirs: Annotated[
         list[str],
-        typer.Argument(help="The run directory; several of them are compared.", metavar="RUN_DIR...", show_default=False),
+        typer.Argument(
+            help="The run directory; several of them are compared.", metavar="RUN_DIR...", show_default=False
+        ),
     ],
     output: Annotated[
         str | None,
         typer.Option(
             "--output",
             "-o",
-            help="Where the page goes; `-` is the standard output. Without it report.html in the (first) run directory.",
+            help="Where the page goes; `-` is the standard output. Without it report.html in the first run directory.",
             metavar="FILE.html",
             show_default=False,
         ),
@@ -59,8 +63,8 @@ def report(
     path = RunLayout(Path(run_dirs[0])).report if output is None else Path(output)
     if output != STDOUT and path.is_dir():
         raise InputError(f"{path}: is a folder: write the name of a file, as -o {path / 'report.html'}")
-    with _told_of(run_dirs):
-        page = writable(build_page(run_dirs))
+    with _read(run_dirs) as progress:
+        page = writable(build_page(run_dirs, progress=progress))
     if output == STDOUT:
         with reader_may_leave():
             sys.stdout.buffer.write(page.encode())
@@ -76,11 +80,20 @@ def report(
 
 
 @contextlib.contextmanager
-def _told_of(run_dirs: list[str]) -> Iterator[None]:
-    """Long logs take some seconds: says so on stderr, where nobody takes it for the page."""
+def _read(run_dirs: list[str]) -> Iterator[Callable[[int], None] | None]:
+    """Long logs take some seconds: says on stderr how far they are read; a line where that is no terminal."""
     from supervisor.page.gathering import log_bytes
 
     size = sum(log_bytes(run_dir) for run_dir in run_dirs)
-    if size >= LONG_LOG:
-        tell(f"reading {size / 2**20:.0f} MB of events ...")
-    yield
+    if size < LONG_LOG:
+        yield None
+        return
+    said = f"reading {size / 2**20:.0f} MB of events"
+    console = SafeConsole(stderr=True, highlight=False)
+    if not console.is_terminal:
+        tell(f"{said} ...")
+        yield None
+        return
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(said, total=size)
+        yield lambda read: bar.update(task, completed=read)

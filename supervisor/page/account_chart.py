@@ -52,7 +52,13 @@ def account_chart(runs: Sequence[tuple[str, RunData]]) -> Chart | None:
                 "marker": {
                     "color": f"color:{part}",
                     "line": {"width": 1, "color": "color:ground"},
-                    "pattern": {"shape": _HATCHES.get(part, ""), "fgcolor": "color:ground", "size": 6, "solidity": 0.25},
+                    "pattern": {
+                        "fillmode": "overlay",
+                        "shape": _HATCHES.get(part, ""),
+                        "fgcolor": "color:ground",
+                        "size": 6,
+                        "solidity": 0.25,
+                    },
                 },
                 "hovertext": [
                     label(f"{part.replace('_', '-')}: {duration(each)} ({share:.1%})")
@@ -63,11 +69,14 @@ def account_chart(runs: Sequence[tuple[str, RunData]]) -> Chart | None:
         )
     layout = frame(
         barmode="stack",
+        margin={"l": 6 if len(runs) == 1 else 128, "r": 12, "t": 34, "b": 44},
         bargap=0.35,
         dragmode=False,
         xaxis=axis("seconds of wall time", fixedrange=True),
         yaxis=axis("", fixedrange=True, autorange="reversed", visible=len(runs) > 1),
         legend={"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom", "traceorder": "normal"},
     )
-    summary = " ".join(f"{name}: {told_account(account)}." if len(runs) > 1 else f"{told_account(account)}." for name, account in known)
+    summary = " ".join(
+        f"{name}: {told_account(account)}." if len(runs) > 1 else f"{told_account(account)}." for name, account in known
+    )
     return Chart("Wall time by account", summary, 150 + 44 * len(known), data, layout, linked=False)

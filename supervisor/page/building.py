@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from supervisor.clock import Clock, SystemClock
 from supervisor.page.account_chart import MEANINGS, account_chart
 from supervisor.page.chart import Chart
 from supervisor.page.comparing import comparing_charts, names_of
-from supervisor.page.gathering import Progress, RunData, gather
+from supervisor.page.gathering import Progress, RunData, gather, log_bytes
 from supervisor.page.headline import SIGN_OF_STATE, compared, facts, figures
 from supervisor.page.incident_rows import incident_rows
 from supervisor.page.looks import SIGNS
@@ -28,14 +28,17 @@ def build_page(run_dirs: Sequence[str], clock: Clock | None = None, progress: Pr
     Args:
         run_dirs: the run directories as the user typed them, one or more.
         clock: says when the page was made.
-        progress: is told how many bytes of the logs have been read, of one run after the other.
+        progress: is told how many bytes of the logs have been read.
 
     Raises:
         InputError: one of them holds no run, or its log or a record in it is damaged.
     """
-    runs = [gather(run_dir, progress) for run_dir in run_dirs]
+    runs = [*_gathered(run_dirs, progress)]
     pictures: dict[str, Any] = {}
-    views = [_view(run, name, f"r{index}-", pictures) for index, (run, name) in enumerate(zip(runs, names_of(runs), strict=True))]
+    views = [
+        _view(run, name, f"r{index}-", pictures)
+        for index, (run, name) in enumerate(zip(runs, names_of(runs), strict=True))
+    ]
     several = len(runs) > 1
     return rendered(
         pictures,
@@ -53,6 +56,14 @@ def build_page(run_dirs: Sequence[str], clock: Clock | None = None, progress: Pr
     )
 
 
+def _gathered(run_dirs: Sequence[str], progress: Progress | None) -> Iterator[RunData]:
+    before = 0
+    for run_dir in run_dirs:
+        read = before
+        yield gather(run_dir, None if progress is None else lambda here, read=read: progress(read + here))
+        before += log_bytes(run_dir)
+
+
 def _comparing(runs: Sequence[RunData]) -> list[Chart]:
     if len(runs) < 2:
         return []
@@ -68,10 +79,19 @@ def _view(run: RunData, name: str, prefix: str, pictures: dict[str, Any]) -> dic
     charts += [] if ladder is None else [ladder]
     charts += [step_time_chart(run, prefix)] if measured else []
     account = account_chart([(name, run)])
-    parts = [] if status.account is None or not status.account.seconds else [
-        (part, meaning, duration(status.account.parts[part]), f"{status.account.parts[part] / status.account.seconds:.1%}")
-        for part, meaning in MEANINGS.items()
-    ]
+    parts = (
+        []
+        if status.account is None or not status.account.seconds
+        else [
+            (
+                part,
+                meaning,
+                duration(status.account.parts[part]),
+                f"{status.account.parts[part] / status.account.seconds:.1%}",
+            )
+            for part, meaning in MEANINGS.items()
+        ]
+    )
     return {
         "name": name,
         "run_dir": run.run_dir,

@@ -51,7 +51,7 @@ class Chart:
 def frame(**more: Any) -> dict[str, Any]:
     """The layout that all charts share."""
     return {
-        "margin": {"l": 64, "r": 12, "t": 34, "b": 44},
+        "margin": {"l": 128, "r": 12, "t": 34, "b": 44},
         "paper_bgcolor": "color:ground",
         "plot_bgcolor": "color:ground",
         "font": {"family": _FONT, "size": 12, "color": "color:quiet"},
@@ -63,7 +63,14 @@ def frame(**more: Any) -> dict[str, Any]:
             "bordercolor": "color:line",
             "font": {"family": _FONT, "size": 12, "color": "color:ink"},
         },
-        "legend": {"orientation": "h", "x": 0, "y": 1.0, "xanchor": "left", "yanchor": "bottom", "itemsizing": "constant"},
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": 1.0,
+            "xanchor": "left",
+            "yanchor": "bottom",
+            "itemsizing": "constant",
+        },
         "dragmode": "zoom",
         "uirevision": "kept",
         **more,
@@ -85,7 +92,7 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 
 def shown_axis(title: str, *, log: bool, **more: Any) -> dict[str, Any]:
     """A vertical axis that a reader does not zoom: the steps alone are."""
-    scale: dict[str, Any] = {"type": "log", "dtick": 1, "exponentformat": "power"} if log else {"nticks": 6}
+    scale: dict[str, Any] = {"type": "log", "nticks": 6, "exponentformat": "power"} if log else {"nticks": 6}
     return axis(title, fixedrange=True, **scale, **more)
 
 

@@ -9,8 +9,7 @@ from supervisor.page.chart import Chart, axis, frame, line, shown_axis
 from supervisor.page.gathering import RunData
 from supervisor.page.labels import label, packed
 from supervisor.page.looks import DASHES
-from supervisor.page.marks import incident_marks
-from supervisor.page.run_charts import may_be_log
+from supervisor.page.marks import incident_marks, may_be_log
 from supervisor.page.thinning import MOST_POINTS, thinned
 
 __all__ = ["comparing_charts", "names_of"]

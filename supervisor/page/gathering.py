@@ -114,7 +114,11 @@ def _read(layout: RunLayout, progress: Progress | None) -> Iterable[tuple[Event,
 
 def _ladder(layout: RunLayout) -> tuple[str, ...]:
     try:
-        return tuple(str(rung.action) for rung in load_policy(str(layout.policy)).ladder) if layout.policy.is_file() else ()
+        return (
+            tuple(str(rung.action) for rung in load_policy(str(layout.policy)).ladder)
+            if layout.policy.is_file()
+            else ()
+        )
     except InputError:
         return ()
 

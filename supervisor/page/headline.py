@@ -50,7 +50,9 @@ def _figures(run: RunData) -> Iterator[Figure]:
     status, story = run.story.status, run.story
     of_steps = "" if status.steps is None else f"of {status.steps:,}"
     yield Figure("Steps", "–" if status.step is None else f"{status.step:,}", of_steps)
-    yield Figure("Goodput", "–" if status.goodput is None else f"{status.goodput:.1%}", f"of {duration(status.seconds)}")
+    yield Figure(
+        "Goodput", "–" if status.goodput is None else f"{status.goodput:.1%}", f"of {duration(status.seconds)}"
+    )
     of_process = f"and {len(story.processes)} of its process" if story.processes else ""
     yield Figure("Incidents", f"{status.incidents:,}", of_process or _some(status.incidents_by_signal))
     recovered = sum(status.cured_by.values())
@@ -58,7 +60,9 @@ def _figures(run: RunData) -> Iterator[Figure]:
     lost = sum(each.record.cost.steps_lost for each in story.incidents)
     seconds = sum(each.record.cost.seconds for each in story.incidents)
     yield Figure("Steps lost", f"{lost:,}", f"and {duration(seconds)} in incidents")
-    yield Figure("Loss", number(status.loss), "" if status.grad_norm is None else f"gradient norm {number(status.grad_norm, 3)}")
+    yield Figure(
+        "Loss", number(status.loss), "" if status.grad_norm is None else f"gradient norm {number(status.grad_norm, 3)}"
+    )
     if status.mttr_seconds is not None:
         yield Figure("Time to recover", duration(status.mttr_seconds), "on average")
     lives = len(run.lives)

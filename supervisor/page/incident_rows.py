@@ -14,8 +14,9 @@ from supervisor.page.marks import answer_of
 from supervisor.records import Outcome
 from supervisor.report.durations import duration
 from supervisor.report.process_story import ProcessStory
+from supervisor.report.process_view import TO_CHANGE, process_sections
 from supervisor.report.story import Story
-from supervisor.report.story_view import TO_CHANGE, incident_sections, process_sections
+from supervisor.report.story_view import incident_sections
 
 __all__ = ["MOST_TOLD", "ExperimentRow", "IncidentRow", "Section", "incident_rows"]
 

@@ -42,7 +42,9 @@ def packed(values: Sequence[float], kind: str = "f") -> dict[str, Any]:
     names = {"f": "f4", "d": "f8", "i": "i4"}
     if kind == "f":
         # A float of 32 bits holds no more than 3.4e38: what is larger would become infinite, and vanish.
-        kind = "d" if any(math.isfinite(each) and (abs(each) > 1e38 or 0 < abs(each) < 1e-37) for each in values) else kind
+        kind = (
+            "d" if any(math.isfinite(each) and (abs(each) > 1e38 or 0 < abs(each) < 1e-37) for each in values) else kind
+        )
     if kind == "i" and any(abs(each) >= 2**31 for each in values):
         kind = "d"
     return {"dtype": names[kind], "bdata": b64encode(array(kind, values).tobytes()).decode("ascii")}

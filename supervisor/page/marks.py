@@ -16,7 +16,7 @@ from supervisor.report.durations import duration
 from supervisor.report.story import Story
 from supervisor.report.story_view import headline
 
-__all__ = ["answer_of", "incident_marks", "nonfinite_marks", "process_marks"]
+__all__ = ["answer_of", "incident_marks", "may_be_log", "nonfinite_marks", "process_marks"]
 
 
 def answer_of(story: Story) -> ActionName | None:
@@ -27,7 +27,15 @@ def answer_of(story: Story) -> ActionName | None:
     return record.decisions[-1].action if record.decisions else None
 
 
-def incident_marks(run: RunData, prefix: str, values: dict[str, str], *, color: str | None = None) -> list[dict[str, Any]]:
+def may_be_log(values: Sequence[float]) -> bool:
+    """Whether a logarithmic axis shows every finite value."""
+    finite = [value for value in values if math.isfinite(value)]
+    return bool(finite) and min(finite) > 0
+
+
+def incident_marks(
+    run: RunData, prefix: str, values: dict[str, str], *, color: str | None = None
+) -> list[dict[str, Any]]:
     """A mark for each incident of the training on each curve, in a trace for each rung.
 
     Args:
@@ -159,10 +167,30 @@ def _told(story: Story) -> str:
 
 
 def _values_at(run: RunData, name: str, steps: Iterable[int]) -> Iterator[float | None]:
-    """For each step the last finite value of a curve up to it, else the next one after it."""
+    """For each step the value that the line of a curve has there, so that a mark lies on it.
+
+    Where one of the two logged values around it is not finite, it is the nearest finite one.
+    """
     curves = run.curves
-    values = [curves.values[name][entry] for entry in curves.standing()]
+    standing = curves.standing()
+    values = [curves.values[name][entry] for entry in standing]
+    log = may_be_log(curves.values[name])
     for step in steps:
         place = curves.place(step)
-        around = () if place is None else chain(range(place, -1, -1), range(place + 1, len(values)))
+        if place is None:
+            yield None
+            continue
+        before, after = place, min(place + 1, len(values) - 1)
+        low, high = curves.step[standing[before]], curves.step[standing[after]]
+        if low <= step < high and math.isfinite(values[before]) and math.isfinite(values[after]):
+            share = (step - low) / (high - low)
+            yield _between(values[before], values[after], share, log=log)
+            continue
+        around = chain(range(place, -1, -1), range(place + 1, len(values)))
         yield next((values[each] for each in around if math.isfinite(values[each])), None)
+
+
+def _between(before: float, after: float, share: float, *, log: bool) -> float:
+    if log:
+        return math.exp((1 - share) * math.log(before) + share * math.log(after))
+    return (1 - share) * before + share * after

@@ -25,8 +25,8 @@ _CONTENT_POLICY = "; ".join(
         "form-action 'none'",
     )
 )
-"""What a browser lets the page do: use what is in it, and fetch nothing at all. (Its scripts do without `eval`, which the
-tools that look into a page need.)"""
+"""What a browser lets the page do: use what is in it, and fetch nothing at all. Its own scripts do without `eval`, which
+tools that look into a page need."""
 
 
 def require_extra() -> None:
@@ -56,6 +56,7 @@ def rendered(pictures: dict[str, Any], made: datetime, **values: Any) -> str:
         values: what its template shows.
     """
     import jinja2
+    import markupsafe
 
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(asset),
@@ -73,10 +74,10 @@ def rendered(pictures: dict[str, Any], made: datetime, **values: Any) -> str:
         **values,
         made=made,
         policy_of_content=_CONTENT_POLICY,
-        style=jinja2.utils.markupsafe.Markup(_style()),
-        library=jinja2.utils.markupsafe.Markup(library),
-        script=jinja2.utils.markupsafe.Markup(script),
-        data=jinja2.utils.markupsafe.Markup(data),
+        style=markupsafe.Markup(_style()),
+        library=markupsafe.Markup(library),
+        script=markupsafe.Markup(script),
+        data=markupsafe.Markup(data),
     )
 
 

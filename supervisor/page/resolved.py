@@ -57,7 +57,9 @@ def without_secrets(value: Any, *, in_sinks: bool = False) -> Any:
     """
     if isinstance(value, Mapping):
         return {
-            key: HIDDEN if _is_secret(str(key), each, in_sinks) else without_secrets(each, in_sinks=in_sinks or key == _SINKS)
+            key: HIDDEN
+            if _is_secret(str(key), each, in_sinks)
+            else without_secrets(each, in_sinks=in_sinks or key == _SINKS)
             for key, each in value.items()
         }
     if isinstance(value, list | tuple):

@@ -12,11 +12,11 @@ from supervisor.page.chart import OVERLAY, Chart, axis, frame, line, shown_axis
 from supervisor.page.gathering import RunData
 from supervisor.page.labels import hover, label, number, packed
 from supervisor.page.looks import SHAPES, rung_color
-from supervisor.page.marks import incident_marks, nonfinite_marks, process_marks
+from supervisor.page.marks import incident_marks, may_be_log, nonfinite_marks, process_marks
 from supervisor.page.thinning import MOST_POINTS, thinned
 from supervisor.records import ActionName
 
-__all__ = ["curve", "ladder_chart", "may_be_log", "rate_chart", "step_time_chart", "training_chart"]
+__all__ = ["curve", "ladder_chart", "rate_chart", "step_time_chart", "training_chart"]
 
 _NO_RUNG = -1
 
@@ -36,7 +36,7 @@ def training_chart(run: RunData, prefix: str) -> Chart:
     data += process_marks(run, prefix, "y3")
     count = len(run.story.incidents)
     layout = frame(
-        xaxis=axis("step", anchor="y2"),
+        xaxis=steps_axis(run, anchor="y2"),
         yaxis=shown_axis("loss", log=logs["loss"], domain=[0.54, 1]),
         yaxis2=shown_axis("gradient norm", log=logs["grad_norm"], domain=[0, 0.46]),
         yaxis3={**OVERLAY, "overlaying": "y"},
@@ -82,12 +82,14 @@ def rate_chart(run: RunData, prefix: str) -> Chart:
         )
     )
     layout = frame(
-        xaxis=axis("step", anchor="y2"),
+        xaxis=steps_axis(run, anchor="y2"),
         yaxis=axis("rate", fixedrange=True, domain=[0.42, 1], rangemode="tozero", exponentformat="power", nticks=5),
         yaxis2=axis("scale", fixedrange=True, domain=[0, 0.32], rangemode="tozero", nticks=3),
     )
     lowest = min((value for _, value in scale), default=1.0)
-    summary = f"Learning rate over the steps. Cuts by the supervisor took it down to {number(lowest)} of the nominal rate."
+    summary = (
+        f"Learning rate over the steps. Cuts by the supervisor took it down to {number(lowest)} of the nominal rate."
+    )
     if lowest == 1.0:
         summary = "Learning rate over the steps. The supervisor cut it at no time that the log tells of."
     return Chart("Learning rate and its scale", summary, 360, told, layout, tuple(notes))
@@ -104,7 +106,9 @@ def ladder_chart(run: RunData, prefix: str) -> Chart | None:
     names = dict(enumerate(run.ladder))
     for story in incidents:
         last = story.record.opened_at_step
-        for (rung, action), uses in groupby(story.taken, key=lambda taken: (taken.decision.rung, taken.decision.action)):
+        for (rung, action), uses in groupby(
+            story.taken, key=lambda taken: (taken.decision.rung, taken.decision.action)
+        ):
             group = [*uses]
             steps = [taken.decision.step or 0 for taken in group]
             names.setdefault(rung, str(action))
@@ -118,7 +122,16 @@ def ladder_chart(run: RunData, prefix: str) -> Chart | None:
         x.append(last if closed is None else max(closed, last))
         y.append(_NO_RUNG)
     data = [
-        line("rung in use", x, y, "undone", "step %{x}", line={"shape": "hv", "width": 1.6}, hoverinfo="skip", showlegend=False)
+        line(
+            "rung in use",
+            x,
+            y,
+            "undone",
+            "step %{x}",
+            line={"shape": "hv", "width": 1.6},
+            hoverinfo="skip",
+            showlegend=False,
+        )
     ]
     data[0].pop("hovertemplate")
     for action, uses_of in marks.items():
@@ -144,11 +157,12 @@ def ladder_chart(run: RunData, prefix: str) -> Chart | None:
         )
     rungs = sorted(names)
     layout = frame(
-        margin={"l": 64, "r": 12, "t": 12, "b": 44},
-        xaxis=axis("step"),
+        xaxis=steps_axis(run),
         yaxis=axis(
             "",
             fixedrange=True,
+            automargin=False,
+            tickfont={"size": 11},
             tickmode="array",
             tickvals=[_NO_RUNG, *rungs],
             ticktext=["no incident", *(label(f"{rung} {names[rung]}") for rung in rungs)],
@@ -179,9 +193,7 @@ def step_time_chart(run: RunData, prefix: str) -> Chart:
                 }
             )
     log = may_be_log(run.curves.values["step_seconds"])
-    layout = frame(
-        xaxis=axis("step"), yaxis=shown_axis("seconds", log=log), yaxis3={**OVERLAY, "overlaying": "y"}
-    )
+    layout = frame(xaxis=steps_axis(run), yaxis=shown_axis("seconds", log=log), yaxis3={**OVERLAY, "overlaying": "y"})
     _, seconds = _standing(run, "step_seconds")
     finite = sorted(value for value in seconds if math.isfinite(value))
     lost = sum(not life.orderly for life in run.lives)
@@ -256,10 +268,13 @@ def curve(
     return traces, notes
 
 
-def may_be_log(values: Sequence[float]) -> bool:
-    """Whether a logarithmic axis shows every finite value."""
-    finite = [value for value in values if math.isfinite(value)]
-    return bool(finite) and min(finite) > 0
+def steps_axis(run: RunData, **more: Any) -> dict[str, Any]:
+    """The horizontal axis that all charts of a run share: from its first step to the last one on record."""
+    steps = [*run.curves.step, *(story.record.opened_at_step for story in run.story.incidents)]
+    steps += [story.record.closed_at_step or 0 for story in run.story.incidents]
+    first, last = min(steps, default=0), max(steps, default=1)
+    room = max(1.0, 0.01 * (last - first))
+    return axis("step", range=[first - room, last + room], **more)
 
 
 def _standing(run: RunData, name: str) -> tuple[list[int], list[float]]:
@@ -270,7 +285,8 @@ def _standing(run: RunData, name: str) -> tuple[list[int], list[float]]:
 def _at_incidents(run: RunData) -> list[int]:
     """The places, among the standing entries, of those that incidents are marked at."""
     found = (run.curves.place(story.record.opened_at_step) for story in run.story.incidents)
-    return [place for place in found if place is not None]
+    # With the next one, so that the line goes where the mark lies.
+    return [each for place in found if place is not None for each in (place, place + 1)]
 
 
 def _course(what: str, values: Sequence[float]) -> str:

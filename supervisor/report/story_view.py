@@ -8,27 +8,20 @@ from itertools import groupby
 
 from supervisor.events.incident_file import CureRow, IncidentFile
 from supervisor.events.narration import counted, describe_outcome, describe_signal
-from supervisor.events.reading_file import said_of_rows
 from supervisor.records import ActionName, CauseKind, Outcome
 from supervisor.report.durations import duration, told_account
 from supervisor.report.process_story import ProcessStory, told_of_each
+from supervisor.report.process_view import TO_CHANGE, process_details, process_headline, process_sections
 from supervisor.report.story import RunStory, Story, Taken
-from supervisor.tracebacks import last_line
 
 __all__ = [
-    "TO_CHANGE",
     "headline",
     "incident_sections",
-    "process_headline",
-    "process_sections",
     "render_incident",
     "render_process",
     "render_run",
     "wrapped",
 ]
-
-TO_CHANGE = "What to change"
-"""The title of the section with the advice."""
 
 
 _KINDS = {
@@ -106,7 +99,7 @@ def render_run(story: RunStory, run_dir: str) -> list[str]:
         if isinstance(each, Story):
             lines += _section(f"{each.name}. {headline(each)}", [*_why(each), *_end(each)])
         else:
-            lines += _section(process_headline(each), _process_details(each))
+            lines += _section(process_headline(each), process_details(each))
     lines += _section(TO_CHANGE, [*_shared_advice(story.incidents), *told_of_each(story.processes)])
     lines += _warnings(story, run_dir)
     return [*lines, "", f"The whole of one: supervisor explain {run_dir} {story.in_time[0].name}"]
@@ -118,20 +111,6 @@ def render_process(story: ProcessStory) -> list[str]:
     for title, body in process_sections(story):
         lines += _section(title, [f"- {line}" for line in body] if title == TO_CHANGE else body)
     return lines
-
-
-def process_sections(story: ProcessStory) -> Iterator[tuple[str, list[str]]]:
-    """What `render_process` tells below its first line: title and lines of each section that has any."""
-    evidence = [f"{story.folder}/incident.json"]
-    if story.record.stacks:
-        evidence.append(f"{story.folder / story.record.stacks}: what its threads were at")
-    sections = {
-        "What it left behind": (story.record.reason or "no traceback").splitlines(),
-        "What followed": [story.followed],
-        TO_CHANGE: [*story.advice],
-        "Evidence": evidence,
-    }
-    return ((title, lines) for title, lines in sections.items() if lines)
 
 
 def _account(story: RunStory) -> list[str]:
@@ -281,24 +260,6 @@ def _evidence(story: Story, run_dir: str) -> Iterator[str]:
         yield f"run the step again: supervisor explain {run_dir} {story.record.id} --replay"
     elif bundle.batch or bundle.state:
         yield "look into them with torch.load(path, weights_only=True)"
-
-
-def process_headline(story: ProcessStory) -> str:
-    """Which worker was gone, when, and how: `process-1: the worker was gone at 12:03:41 UTC: killed (SIGKILL)`."""
-    record = story.record
-    how = record.signal or f"exit code {record.exit_code}"
-    return f"{story.name}: the worker was gone at {record.time:%H:%M:%S} UTC: {record.classification} ({how})"
-
-
-def _process_details(story: ProcessStory) -> Iterator[str]:
-    yield story.followed
-    why = last_line(story.record.reason)
-    if why is not None and why not in story.followed:
-        yield why
-    if story.record.rows:
-        yield said_of_rows(story.record.rows)
-    if story.record.stacks:
-        yield f"what its threads were at: {story.folder / story.record.stacks}"
 
 
 def _shared_advice(incidents: tuple[Story, ...]) -> Iterator[str]:

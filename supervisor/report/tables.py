@@ -59,9 +59,7 @@ def status_facts(status: Status) -> dict[str, str | None]:
         "state": state,
         "step": None if status.step is None else f"{status.step}{of_steps}",
         "updates": attempted,
-        "loss": _number(status.loss)
-        if status.state in _SUMMED_UP
-        else _at_logged_step(_number(status.loss), status),
+        "loss": _number(status.loss) if status.state in _SUMMED_UP else _at_logged_step(_number(status.loss), status),
         "gradient norm": _at_logged_step(_number(status.grad_norm), status),
         "learning rate": _learning_rate(status),
         "incidents": f"{status.incidents}{f' ({kinds})' if kinds else ''}",

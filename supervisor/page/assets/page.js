@@ -21,8 +21,9 @@
     // A finger that goes over a chart is there to scroll the page.
     if (coarse.matches) layout.dragmode = false;
     if (width < 520) {
-      layout.margin = { ...layout.margin, l: 48, r: 4 };
+      layout.margin = { ...layout.margin, l: Math.min(48, layout.margin.l), r: 4 };
       layout.font = { ...layout.font, size: 11 };
+      layout.yaxis = { ...layout.yaxis, automargin: true };
     }
     const range = drawn.get(place)?.range;
     if (range) layout.xaxis = { ...layout.xaxis, range, autorange: false };
@@ -44,9 +45,11 @@
     });
     div.on("plotly_relayout", (change) => {
       if (moving || !charts[place].linked) return;
+      const whole = charts[place].layout.xaxis.range;
       const low = change["xaxis.range[0]"] ?? change["xaxis.range"]?.[0];
       const high = change["xaxis.range[1]"] ?? change["xaxis.range"]?.[1];
-      if (low !== undefined) show(groupOf(place), [low, high]);
+      if (low !== undefined && low === whole?.[0] && high === whole[1]) show(groupOf(place), null);
+      else if (low !== undefined) show(groupOf(place), [low, high]);
       else if (change["xaxis.autorange"]) show(groupOf(place), null);
     });
   };
@@ -59,7 +62,8 @@
     for (const [place, state] of drawn) {
       if (!charts[place].linked || groupOf(place) !== group) continue;
       state.range = range;
-      const change = range ? { "xaxis.range": range, "xaxis.autorange": false } : { "xaxis.autorange": true };
+      const whole = charts[place].layout.xaxis.range;
+      const change = range || whole ? { "xaxis.range": range ?? [...whole], "xaxis.autorange": false } : { "xaxis.autorange": true };
       Plotly.relayout(place, change);
     }
     moving = false;
