@@ -106,13 +106,22 @@ class Opened:
         """What is wrong with it."""
         if not self.first_paint < FIRST_PAINT_MS:
             yield f"first paint after {self.first_paint:.0f} ms"
-        wide = self._page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        if wide > 0:
-            yield f"the page is {wide} px wider than the window"
+        yield from self._width("")
         yield from self._walk()
+        # What is closed is looked at too.
+        self._page.evaluate(
+            "document.querySelectorAll('details:not([open])').forEach((it) => { it.open = true; it.dataset.was = 1; })"
+        )
+        yield from self._width(", all of it open,")
         if axe is not None:
             yield from self._axe(axe)
+        self._page.evaluate("document.querySelectorAll('details[data-was]').forEach((it) => { it.open = false; })")
         yield from self._said
+
+    def _width(self, how: str) -> Iterator[str]:
+        wide = self._page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if wide > 0:
+            yield f"the page{how} is {wide} px wider than the window"
 
     def _walk(self) -> Iterator[str]:
         """From incident to incident by Tab, each opened by Enter."""
@@ -137,17 +146,12 @@ class Opened:
                 yield f"Enter does not close incident {index + 1}"
 
     def _axe(self, axe: Path) -> Iterator[str]:
-        # What is closed is looked at too.
-        self._page.evaluate(
-            "document.querySelectorAll('details:not([open])').forEach((it) => { it.open = true; it.dataset.was = 1; })"
-        )
         self._page.evaluate(axe.read_text(encoding="utf-8"))
         found = self._page.evaluate("axe.run().then((result) => result.violations)")
         for each in found:
             if each["impact"] in ("serious", "critical", "moderate"):
                 nodes = "; ".join(node["html"][:120] for node in each["nodes"][:3])
                 yield f"axe: {each['impact']}: {each['id']}: {each['help']} ({len(each['nodes'])}): {nodes}"
-        self._page.evaluate("document.querySelectorAll('details[data-was]').forEach((each) => { each.open = false; })")
 
     def picture(self, path: Path) -> None:
         """A screenshot of all of it, the first incident open."""

@@ -6,10 +6,12 @@ in, so that one chart serves the light and the dark theme.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["OVERLAY", "Chart", "axis", "frame", "line", "shown_axis"]
+__all__ = ["OVERLAY", "Chart", "axis", "frame", "line", "may_be_log", "shown_axis"]
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 OVERLAY = {
@@ -90,10 +92,26 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def shown_axis(title: str, *, log: bool, **more: Any) -> dict[str, Any]:
-    """A vertical axis that a reader does not zoom: the steps alone are."""
-    scale: dict[str, Any] = {"type": "log", "nticks": 6, "exponentformat": "power"} if log else {"nticks": 6}
-    return axis(title, fixedrange=True, **scale, **more)
+def shown_axis(title: str, values: Sequence[float], **more: Any) -> dict[str, Any]:
+    """A vertical axis that a reader does not zoom: the steps alone are. It is logarithmic where that shows every value.
+
+    Args:
+        title: what is measured.
+        values: all that is drawn.
+        more: what else is to be said of it.
+    """
+    if not may_be_log(values):
+        return axis(title, fixedrange=True, nticks=6, **more)
+    finite = [value for value in values if math.isfinite(value)]
+    decades = math.log10(max(finite)) - math.log10(min(finite))
+    ticks: dict[str, Any] = {"nticks": 5} if decades < 0.6 else {"dtick": "D2"} if decades < 2.5 else {"dtick": 1}
+    return axis(title, fixedrange=True, type="log", tickformat="~g", **ticks, **more)
+
+
+def may_be_log(values: Sequence[float]) -> bool:
+    """Whether a logarithmic axis shows every finite value."""
+    finite = [value for value in values if math.isfinite(value)]
+    return bool(finite) and min(finite) > 0
 
 
 def line(name: str, x: Any, y: Any, color: str, told: str, **more: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from supervisor.page.chart import Chart, axis, frame, line, shown_axis
 from supervisor.page.gathering import RunData
 from supervisor.page.labels import label, packed
 from supervisor.page.looks import DASHES
-from supervisor.page.marks import incident_marks, may_be_log
+from supervisor.page.marks import incident_marks
 from supervisor.page.thinning import MOST_POINTS, thinned
 
 __all__ = ["comparing_charts", "names_of"]
@@ -49,8 +49,8 @@ def comparing_charts(runs: Sequence[RunData]) -> list[Chart]:
             )
             if name == "loss":
                 data += incident_marks(run, f"r{index}-", {"loss": "y"}, color=color)
-        log = all(may_be_log(run.curves.values[name]) or not len(run.curves) for run in runs)
-        layout = frame(xaxis=axis("step"), yaxis=shown_axis(said, log=log))
+        every = [value for run in runs for value in run.curves.values[name]]
+        layout = frame(xaxis=axis("step"), yaxis=shown_axis(said, every))
         notes = ("each curve is drawn with the points that the rule below keeps",) if thin else ()
         summary = f"{said} over the steps of {len(runs)} runs"
         found.append(Chart(said[0].upper() + said[1:], summary, 360, data, layout, notes))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from supervisor.page.chart import may_be_log
 from supervisor.page.gathering import RunData
 from supervisor.page.labels import hover
 from supervisor.page.looks import SHAPES, rung_color
@@ -16,7 +17,7 @@ from supervisor.report.durations import duration
 from supervisor.report.story import Story
 from supervisor.report.story_view import headline
 
-__all__ = ["answer_of", "incident_marks", "may_be_log", "nonfinite_marks", "process_marks"]
+__all__ = ["answer_of", "incident_marks", "nonfinite_marks", "process_marks"]
 
 
 def answer_of(story: Story) -> ActionName | None:
@@ -25,12 +26,6 @@ def answer_of(story: Story) -> ActionName | None:
     if record.cured_by is not None:
         return record.cured_by
     return record.decisions[-1].action if record.decisions else None
-
-
-def may_be_log(values: Sequence[float]) -> bool:
-    """Whether a logarithmic axis shows every finite value."""
-    finite = [value for value in values if math.isfinite(value)]
-    return bool(finite) and min(finite) > 0
 
 
 def incident_marks(

@@ -25,8 +25,8 @@ _CONTENT_POLICY = "; ".join(
         "form-action 'none'",
     )
 )
-"""What a browser lets the page do: use what is in it, and fetch nothing at all. Its own scripts do without `eval`, which
-tools that look into a page need."""
+"""What a browser lets the page do: use what is in it, and fetch nothing at all. Its own scripts do without
+`eval`, which tools that look into a page need."""
 
 
 def require_extra() -> None:

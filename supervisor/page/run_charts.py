@@ -12,7 +12,7 @@ from supervisor.page.chart import OVERLAY, Chart, axis, frame, line, shown_axis
 from supervisor.page.gathering import RunData
 from supervisor.page.labels import hover, label, number, packed
 from supervisor.page.looks import SHAPES, rung_color
-from supervisor.page.marks import incident_marks, may_be_log, nonfinite_marks, process_marks
+from supervisor.page.marks import incident_marks, nonfinite_marks, process_marks
 from supervisor.page.thinning import MOST_POINTS, thinned
 from supervisor.records import ActionName
 
@@ -25,7 +25,6 @@ def training_chart(run: RunData, prefix: str) -> Chart:
     """Loss above gradient norm, each with every incident."""
     data: list[dict[str, Any]] = []
     notes: list[str] = []
-    logs = {name: may_be_log(run.curves.values[name]) for name in ("loss", "grad_norm")}
     for name, said, y, beside in (("loss", "loss", "y", "y3"), ("grad_norm", "gradient norm", "y2", "y4")):
         traces, note = curve(run, name, said, y, always=_at_incidents(run))
         data += [{**trace, "showlegend": trace["showlegend"] and y == "y"} for trace in traces]
@@ -37,8 +36,8 @@ def training_chart(run: RunData, prefix: str) -> Chart:
     count = len(run.story.incidents)
     layout = frame(
         xaxis=steps_axis(run, anchor="y2"),
-        yaxis=shown_axis("loss", log=logs["loss"], domain=[0.54, 1]),
-        yaxis2=shown_axis("gradient norm", log=logs["grad_norm"], domain=[0, 0.46]),
+        yaxis=shown_axis("loss", run.curves.values["loss"], domain=[0.54, 1]),
+        yaxis2=shown_axis("gradient norm", run.curves.values["grad_norm"], domain=[0, 0.46]),
         yaxis3={**OVERLAY, "overlaying": "y"},
         yaxis4={**OVERLAY, "overlaying": "y2"},
     )
@@ -100,12 +99,11 @@ def ladder_chart(run: RunData, prefix: str) -> Chart | None:
     incidents = run.story.incidents
     if not incidents:
         return None
-    x: list[int | None] = [min(story.record.opened_at_step for story in incidents)]
-    y: list[int | None] = [_NO_RUNG]
+    x: list[int] = [min([*run.curves.step, *(story.record.opened_at_step for story in incidents)])]
+    y: list[int] = [_NO_RUNG]
     marks: dict[ActionName, list[tuple[int, int, str, str]]] = {}
     names = dict(enumerate(run.ladder))
     for story in incidents:
-        last = story.record.opened_at_step
         for (rung, action), uses in groupby(
             story.taken, key=lambda taken: (taken.decision.rung, taken.decision.action)
         ):
@@ -115,11 +113,16 @@ def ladder_chart(run: RunData, prefix: str) -> Chart | None:
             often = f" {len(group)} times" if len(group) > 1 else ""
             told = hover([f"incident {story.name}, step {steps[0]}: {action}{often}", group[0].decision.reason])
             marks.setdefault(action, []).append((steps[0], rung, told, f"{prefix}incident-{story.name}"))
-            x += [steps[0], steps[-1]]
-            y += [rung, rung]
-            last = max(last, steps[-1])
+            # A reload goes back, and the line with it.
+            restored = [taken.applied.restored_step for taken in group if taken.applied is not None]
+            path = [steps[0], steps[-1], *(step for step in restored[-1:] if step is not None)]
+            x += path
+            y += [rung] * len(path)
         closed = story.record.closed_at_step
-        x.append(last if closed is None else max(closed, last))
+        x.append(x[-1] if closed is None else closed)
+        y.append(_NO_RUNG)
+    if story.record.closed_at_step is not None:
+        x.append(max([*run.curves.step, *x]))
         y.append(_NO_RUNG)
     data = [
         line(
@@ -157,6 +160,7 @@ def ladder_chart(run: RunData, prefix: str) -> Chart | None:
         )
     rungs = sorted(names)
     layout = frame(
+        margin={"l": 128, "r": 12, "t": 10, "b": 44},
         xaxis=steps_axis(run),
         yaxis=axis(
             "",
@@ -192,8 +196,11 @@ def step_time_chart(run: RunData, prefix: str) -> Chart:
                     "showlegend": False,
                 }
             )
-    log = may_be_log(run.curves.values["step_seconds"])
-    layout = frame(xaxis=steps_axis(run), yaxis=shown_axis("seconds", log=log), yaxis3={**OVERLAY, "overlaying": "y"})
+    layout = frame(
+        xaxis=steps_axis(run),
+        yaxis=shown_axis("seconds", run.curves.values["step_seconds"]),
+        yaxis3={**OVERLAY, "overlaying": "y"},
+    )
     _, seconds = _standing(run, "step_seconds")
     finite = sorted(value for value in seconds if math.isfinite(value))
     lost = sum(not life.orderly for life in run.lives)
