@@ -131,7 +131,7 @@ class Opened:
             return
         self._page.evaluate("document.querySelector('button.all').focus()")
         for index in range(min(count, MOST_INCIDENTS)):
-            for _ in range(12):
+            for _ in range(100):
                 self._page.keyboard.press("Tab")
                 if self._page.evaluate(f"document.activeElement === document.querySelectorAll('{summaries}')[{index}]"):
                     break

@@ -34,12 +34,12 @@ def build_page(run_dirs: Sequence[str], clock: Clock | None = None, progress: Pr
         InputError: one of them holds no run, or its log or a record in it is damaged.
     """
     runs = [*_gathered(run_dirs, progress)]
+    several = len(runs) > 1
     pictures: dict[str, Any] = {}
     views = [
-        _view(run, name, f"r{index}-", pictures)
+        _view(run, name, f"r{index}-", pictures, several=several)
         for index, (run, name) in enumerate(zip(runs, names_of(runs), strict=True))
     ]
-    several = len(runs) > 1
     return rendered(
         pictures,
         (clock or SystemClock()).now(),
@@ -71,7 +71,7 @@ def _comparing(runs: Sequence[RunData]) -> list[Chart]:
     return [*comparing_charts(runs), *([] if account is None else [account])]
 
 
-def _view(run: RunData, name: str, prefix: str, pictures: dict[str, Any]) -> dict[str, Any]:
+def _view(run: RunData, name: str, prefix: str, pictures: dict[str, Any], *, several: bool) -> dict[str, Any]:
     status = run.story.status
     measured = len(run.curves) > 0
     charts = [training_chart(run, prefix), rate_chart(run, prefix)] if measured else []
@@ -96,6 +96,9 @@ def _view(run: RunData, name: str, prefix: str, pictures: dict[str, Any]) -> dic
         "name": name,
         "run_dir": run.run_dir,
         "prefix": prefix,
+        # Of several runs each part is called by its run too.
+        "labelled": f"{prefix}name " if several else "",
+        "of": f" of {name}" if several else "",
         "status": status,
         "sign": SIGN_OF_STATE[status.state],
         "figures": figures(run),

@@ -14,12 +14,13 @@ from supervisor.display import in_one_line, shortened
 __all__ = ["hover", "label", "number", "packed"]
 
 _LONGEST = 160
+# Of the named entities Plotly knows few: a quotation mark stays as it is, which is no order in a text.
 _ENTITIES = str.maketrans({"{": "&#123;", "%": "&#37;", "$": "&#36;"})
 
 
 def label(text: object, longest: int = _LONGEST) -> str:
     """A text as a chart shows it: one line, nothing in it read as HTML, as a template or as a formula."""
-    return html.escape(in_one_line(shortened(str(text), longest))).translate(_ENTITIES)
+    return html.escape(in_one_line(shortened(str(text), longest)), quote=False).translate(_ENTITIES)
 
 
 def hover(lines: Iterable[object]) -> str:

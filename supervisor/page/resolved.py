@@ -25,6 +25,7 @@ _ANYWHERE = re.compile(
     r"|(?:^|[_\-. ])(?:api|access|auth|private|signing|bot|refresh)[_\-. ]?(?:key|token)s?$|^tokens?$|dsn$",
     re.IGNORECASE,
 )
+_MAPPINGS = re.compile(r"header|cookie|auth|credential|secret", re.IGNORECASE)
 _NAMES_ONE = re.compile(r"_(?:env|name)$", re.IGNORECASE)
 # The user and the password of an address: https://user:password@host.
 _IN_AN_ADDRESS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
@@ -70,6 +71,9 @@ def without_secrets(value: Any, *, in_sinks: bool = False) -> Any:
 def _is_secret(key: str, value: Any, in_sinks: bool) -> bool:
     if value is None or isinstance(value, bool) or _NAMES_ONE.search(key):
         return False
+    if isinstance(value, Mapping):
+        # The settings of a sink have its name, as `webhook`; what is in them is looked at.
+        return in_sinks and bool(_MAPPINGS.search(key))
     return bool((_OF_SINKS if in_sinks else _ANYWHERE).search(key))
 
 
