@@ -13,10 +13,11 @@ from supervisor.page.gathering import RunData
 from supervisor.page.labels import hover, label, number, packed
 from supervisor.page.looks import SHAPES, rung_color
 from supervisor.page.marks import incident_marks, nonfinite_marks, process_marks
-from supervisor.page.thinning import MOST_POINTS, thinned
+from supervisor.page.run_curves import at_incidents, curve, standing, steps_axis
+from supervisor.page.thinning import thinned
 from supervisor.records import ActionName
 
-__all__ = ["curve", "ladder_chart", "rate_chart", "step_time_chart", "training_chart"]
+__all__ = ["ladder_chart", "rate_chart", "step_time_chart", "training_chart"]
 
 _NO_RUNG = -1
 
@@ -26,10 +27,10 @@ def training_chart(run: RunData, prefix: str) -> Chart:
     data: list[dict[str, Any]] = []
     notes: list[str] = []
     for name, said, y, beside in (("loss", "loss", "y", "y3"), ("grad_norm", "gradient norm", "y2", "y4")):
-        traces, note = curve(run, name, said, y, always=_at_incidents(run))
+        traces, note = curve(run, name, said, y, always=at_incidents(run))
         data += [{**trace, "showlegend": trace["showlegend"] and y == "y"} for trace in traces]
         notes += note
-        steps, values = _standing(run, name)
+        steps, values = standing(run, name)
         data += [{**trace, "showlegend": y == "y"} for trace in nonfinite_marks(steps, values, beside, said)]
     data += incident_marks(run, prefix, {"loss": "y", "grad_norm": "y2"})
     data += process_marks(run, prefix, "y3")
@@ -41,7 +42,7 @@ def training_chart(run: RunData, prefix: str) -> Chart:
         yaxis3={**OVERLAY, "overlaying": "y"},
         yaxis4={**OVERLAY, "overlaying": "y2"},
     )
-    _, losses = _standing(run, "loss")
+    _, losses = standing(run, "loss")
     summary = f"Loss and gradient norm over {len(losses)} logged steps. {_course('The loss', losses)} "
     summary += f"{count} incidents are marked; the table of incidents below has each of them."
     return Chart("Loss and gradient norm", summary, 520, data, layout, tuple(dict.fromkeys(notes)))
@@ -52,8 +53,8 @@ def rate_chart(run: RunData, prefix: str) -> Chart:
     del prefix
     curves = run.curves
     told, notes = curve(run, "lr", "nominal rate", "y", dotted=True, stands_alone=True)
-    steps, rates = _standing(run, "lr")
-    _, scales = _standing(run, "lr_scale")
+    steps, rates = standing(run, "lr")
+    _, scales = standing(run, "lr_scale")
     used = array("d", (rate * scale for rate, scale in zip(rates, scales, strict=True)))
     changed = [index for index in range(1, len(scales)) if scales[index] != scales[index - 1]]
     kept = thinned(used, always={*changed, *(index - 1 for index in changed)})
@@ -201,99 +202,12 @@ def step_time_chart(run: RunData, prefix: str) -> Chart:
         yaxis=shown_axis("seconds", run.curves.values["step_seconds"]),
         yaxis3={**OVERLAY, "overlaying": "y"},
     )
-    _, seconds = _standing(run, "step_seconds")
+    _, seconds = standing(run, "step_seconds")
     finite = sorted(value for value in seconds if math.isfinite(value))
     lost = sum(not life.orderly for life in run.lives)
     middle = number(finite[len(finite) // 2], 3) if finite else "–"
     summary = f"Wall time of each logged step: {middle} s in the middle. {lost} workers were lost."
     return Chart("Time of a step, and restarts", summary, 300, data, layout, tuple(notes))
-
-
-def curve(
-    run: RunData,
-    name: str,
-    said: str,
-    yaxis: str,
-    *,
-    always: Sequence[int] = (),
-    dotted: bool = False,
-    stands_alone: bool = False,
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """One measured number over the steps, and what was gone back over beside it.
-
-    Args:
-        run: the run.
-        name: of the number, as events call it.
-        said: as the page calls it.
-        yaxis: where it is drawn.
-        always: standing entries, by their place in their order, that are drawn whatever they are.
-        dotted: draw it as a dotted line.
-        stands_alone: leave out what was gone back over.
-
-    Returns:
-        Its traces, and what has to be said of how they were drawn.
-    """
-    curves, notes = run.curves, []
-    steps, values = _standing(run, name)
-    kept = thinned(values, always)
-    if len(kept) < len(values):
-        notes.append(f"{len(values):,} logged steps; each curve is drawn with the points that the rule below keeps")
-    told = f"step %{{x}}<br>{said} %{{y:.5g}}"
-    traces = [
-        line(
-            said,
-            packed([steps[index] for index in kept], "i"),
-            packed([values[index] for index in kept]),
-            "curve",
-            told,
-            yaxis=yaxis,
-            showlegend=stands_alone,
-            line={"dash": "dot"} if dotted else {},
-        )
-    ]
-    x, y = array("q"), array("d")
-    for stretch in curves.gone_back_over():
-        x.extend([*curves.step[stretch.start : stretch.stop], curves.step[stretch.stop - 1]])
-        y.extend([*curves.values[name][stretch.start : stretch.stop], math.nan])
-    if len(y) and not stands_alone:
-        kept = thinned(y, most=MOST_POINTS // 2)
-        traces.append(
-            line(
-                "gone back over",
-                packed([x[index] for index in kept], "i"),
-                packed([y[index] for index in kept]),
-                "undone",
-                f"{told}<br>gone back over since",
-                yaxis=yaxis,
-                legendgroup="gone back over",
-                showlegend=True,
-                mode="lines+markers",
-                marker={"size": 3, "color": "color:undone"},
-                line={"dash": "dot"},
-            )
-        )
-    return traces, notes
-
-
-def steps_axis(run: RunData, **more: Any) -> dict[str, Any]:
-    """The horizontal axis that all charts of a run share: from its first step to the last one on record."""
-    steps = [*run.curves.step, *(story.record.opened_at_step for story in run.story.incidents)]
-    steps += [story.record.closed_at_step or 0 for story in run.story.incidents]
-    first, last = min(steps, default=0), max(steps, default=1)
-    room = max(1.0, 0.01 * (last - first))
-    return axis("step", range=[first - room, last + room], **more)
-
-
-def _standing(run: RunData, name: str) -> tuple[list[int], list[float]]:
-    standing = run.curves.standing()
-    return [run.curves.step[index] for index in standing], [run.curves.values[name][index] for index in standing]
-
-
-def _at_incidents(run: RunData) -> list[int]:
-    """The places, among the standing entries, of those that incidents are marked at."""
-    found = (run.curves.place(story.record.opened_at_step) for story in run.story.incidents)
-    # With the next one, so that the line goes where the mark lies.
-    return [each for place in found if place is not None for each in (place, place + 1)]
 
 
 def _course(what: str, values: Sequence[float]) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 from hypothesis import given
@@ -23,7 +24,7 @@ def test_what_matters_is_always_drawn(values: list[float], most: int, always: se
     drawn = [values[index] for index in kept if math.isfinite(values[index])]
     if finite:
         assert (min(drawn), max(drawn)) == (min(finite), max(finite))
-    for first, second in zip(kept, kept[1:], strict=False):
+    for first, second in itertools.pairwise(kept):
         # The line is never drawn across a gap.
         between = values[first : second + 1]
         assert all(map(math.isfinite, between)) or not all(math.isfinite(values[each]) for each in (first, second))
