@@ -3,8 +3,9 @@
 python scripts/check_page.py PAGE.html [--pictures FOLDER] [--axe axe.min.js]
 
 It is opened in the light theme, in the dark one, on a phone and for printing. Wrong is: a message on the console, a
-request, a page wider than a phone, an incident that the keyboard does not reach and open, a text of the page that runs
-as a script, a serious finding of axe-core, a first paint after 2 s. Exit 1 where anything is wrong.
+request, a page wider than a phone, a zoom that the charts of a run do not follow, an incident that the keyboard does
+not reach and open, a text of the page that runs as a script, a finding of axe-core, a first paint after 2 s. Exit 1
+where anything is wrong.
 
 It needs the Python package playwright and a Chromium (`--chromium`, else /usr/bin/chromium); axe-core is the file
 `axe.min.js` of the npm package `axe-core`, and is left out where it is not given.
@@ -83,6 +84,7 @@ class Opened:
         self._said: list[str] = []
         self._context = browser.new_context(**view)
         self._page = self._context.new_page()
+        self._page.set_default_timeout(20_000)
         own = path.resolve().as_uri()
         self._page.on("console", lambda message: self._said.append(f"console: {message.type}: {message.text[:300]}"))
         self._page.on("pageerror", lambda error: self._said.append(f"error: {str(error)[:300]}"))
@@ -108,6 +110,7 @@ class Opened:
             yield f"first paint after {self.first_paint:.0f} ms"
         yield from self._width("")
         yield from self._walk()
+        yield from self._zoom()
         # What is closed is looked at too.
         self._page.evaluate(
             "document.querySelectorAll('details:not([open])').forEach((it) => { it.open = true; it.dataset.was = 1; })"
@@ -144,6 +147,48 @@ class Opened:
             self._page.keyboard.press("Enter")
             if self._page.evaluate("document.activeElement.parentElement.open"):
                 yield f"Enter does not close incident {index + 1}"
+
+    def _zoom(self) -> Iterator[str]:
+        """Drags across the first chart: all charts of the run follow, keep it in another theme, and come back."""
+        first = ".plot[id$='-chart-0']"
+        if not self._page.locator(f"{first} .nsewdrag").count():
+            return
+        ranges = f"""(() => {{
+            const group = document.querySelector("{first}").id.replace("chart-0", "chart-");
+            return [...document.querySelectorAll(`.plot[id^="${{group}}"]`)].map((each) => each.layout.xaxis.range);
+        }})()"""
+        whole = self._page.evaluate(ranges)
+        self._page.evaluate(
+            f'scrollTo({{top: scrollY + document.querySelector("{first}").getBoundingClientRect().top - 120,'
+            " behavior: 'instant'})"
+        )
+        self._page.wait_for_timeout(100)
+        box = self._page.locator(f"{first} .nsewdrag").first.bounding_box()
+        self._page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 40)
+        self._page.mouse.down()
+        self._page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 42, steps=4)
+        self._page.mouse.up()
+        self._page.wait_for_timeout(500)
+        zoomed = self._page.evaluate(ranges)
+        if zoomed == whole or any(each != zoomed[0] for each in zoomed):
+            yield f"a drag across the first chart does not zoom all charts of its run alike: {zoomed}"
+        dark = self._page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        self._page.emulate_media(color_scheme="light" if dark else "dark")
+        self._page.wait_for_timeout(300)
+        if self._page.evaluate(ranges) != zoomed:
+            yield "another theme loses what was zoomed to"
+        self._page.emulate_media(color_scheme="dark" if dark else "light")
+        # The button that shows all of the same run.
+        self._page.evaluate(
+            f"""(() => {{
+                const group = document.querySelector("{first}").id.replace("chart-0", "");
+                document.querySelector(`form[data-charts="${{group}}"] button[type=reset]`).focus();
+            }})()"""
+        )
+        self._page.keyboard.press("Enter")
+        self._page.wait_for_timeout(300)
+        if self._page.evaluate(ranges) != whole:
+            yield "`Show all` does not show all"
 
     def _axe(self, axe: Path) -> Iterator[str]:
         self._page.evaluate(axe.read_text(encoding="utf-8"))

@@ -59,9 +59,12 @@ def build_page(run_dirs: Sequence[str], clock: Clock | None = None, progress: Pr
 def _gathered(run_dirs: Sequence[str], progress: Progress | None) -> Iterator[RunData]:
     before = 0
     for run_dir in run_dirs:
-        read = before
-        yield gather(run_dir, None if progress is None else lambda here, read=read: progress(read + here))
+        yield gather(run_dir, None if progress is None else _after(before, progress))
         before += log_bytes(run_dir)
+
+
+def _after(before: int, progress: Progress) -> Progress:
+    return lambda read: progress(before + read)
 
 
 def _comparing(runs: Sequence[RunData]) -> list[Chart]:

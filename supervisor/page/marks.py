@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from supervisor.events.step_line import counted
 from supervisor.page.chart import may_be_log
 from supervisor.page.gathering import RunData
 from supervisor.page.labels import hover
@@ -79,12 +80,13 @@ def process_marks(run: RunData, prefix: str, yaxis: str) -> list[dict[str, Any]]
 
     Args:
         run: the run.
-        prefix: of the anchors of its processes.
+        prefix: of the anchors of its incidents and processes.
         yaxis: an axis from 0 to 1.
     """
     lost = [life for life in run.lives if not life.orderly]
     if not lost:
         return []
+    incidents = {story.record.life: story.name for story in run.story.processes}
     return [
         {
             "type": "scatter",
@@ -108,7 +110,7 @@ def process_marks(run: RunData, prefix: str, yaxis: str) -> list[dict[str, Any]]
                 for life in lost
             ],
             "hovertemplate": "%{hovertext}<extra></extra>",
-            "customdata": [f"{prefix}process-{life.number}" for life in lost],
+            "customdata": [f"{prefix}{incidents.get(life.number, f'life-{life.number}')}" for life in lost],
         }
     ]
 
@@ -156,7 +158,7 @@ def _told_gap(gap: Gap, steps: Sequence[int], name: str) -> str:
 
 def _told(story: Story) -> str:
     record = story.record
-    cost = f"{record.cost.steps_lost} steps and {duration(record.cost.seconds)}"
+    cost = f"{counted(record.cost.steps_lost, 'step')} and {duration(record.cost.seconds)}"
     cause = [] if record.cause is None else [f"cause: {record.cause.kind}"]
     return hover([f"incident {record.id}: {headline(story)}", *cause, f"cost: {cost}"])
 

@@ -5,7 +5,6 @@
   const coarse = matchMedia("(pointer: coarse)");
   const drawn = new Map();
   let printing = false;
-  let moving = false;
 
   // A text `color:NAME` stands for a colour of the theme.
   const inColors = (value, palette) => {
@@ -44,21 +43,23 @@
       if (anchor) open(anchor);
     });
     div.on("plotly_relayout", (change) => {
-      if (moving || !charts[place].linked) return;
-      const whole = charts[place].layout.xaxis.range;
+      if (!charts[place].linked) return;
+      const whole = charts[place].layout.xaxis.range ?? null;
       const low = change["xaxis.range[0]"] ?? change["xaxis.range"]?.[0];
       const high = change["xaxis.range[1]"] ?? change["xaxis.range"]?.[1];
-      if (low !== undefined && low === whole?.[0] && high === whole[1]) show(groupOf(place), null);
-      else if (low !== undefined) show(groupOf(place), [low, high]);
-      else if (change["xaxis.autorange"]) show(groupOf(place), null);
+      let range = drawn.get(place).range;
+      if (low !== undefined) range = same([low, high], whole) ? null : [low, high];
+      else if (change["xaxis.autorange"]) range = null;
+      // What this script itself has changed is told too, and later.
+      if (!same(range, drawn.get(place).range)) show(groupOf(place), range);
     });
   };
 
+  const same = (one, other) => one === other || (one !== null && other !== null && one[0] === other[0] && one[1] === other[1]);
   const groupOf = (place) => place.slice(0, place.indexOf("-") + 1);
 
   // All charts of a run show the same steps.
   const show = (group, range) => {
-    moving = true;
     for (const [place, state] of drawn) {
       if (!charts[place].linked || groupOf(place) !== group) continue;
       state.range = range;
@@ -66,7 +67,6 @@
       const change = range || whole ? { "xaxis.range": range ?? [...whole], "xaxis.autorange": false } : { "xaxis.autorange": true };
       Plotly.relayout(place, change);
     }
-    moving = false;
     const form = document.querySelector(`form[data-charts="${group}"]`);
     if (form) {
       form.elements.from.value = range ? Math.max(0, Math.round(range[0])) : "";

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -29,7 +30,17 @@ def test_a_mark_lies_on_the_line(run: RunData) -> None:
 def test_a_worker_that_was_lost_is_marked_where_it_last_was(run: RunData) -> None:
     (trace,) = process_marks(run, "r0-", "y3")
     assert (trace["x"], trace["yaxis"]) == ([44], "y3")
+    # Its record does not say which worker it was, as those of before.
+    assert trace["customdata"] == ["r0-life-1"]
     assert "killed (SIGKILL)" in trace["hovertext"][0]
+
+
+def test_a_mark_of_a_lost_worker_leads_to_its_incident(run: RunData) -> None:
+    (process,) = run.story.processes
+    known = dataclasses.replace(process, record=process.record.model_copy(update={"life": 1}))
+    story = dataclasses.replace(run.story, in_time=(*run.story.incidents, known))
+    (trace,) = process_marks(dataclasses.replace(run, story=story), "r0-", "y3")
+    assert trace["customdata"] == ["r0-process-1"]
 
 
 def test_values_that_are_not_finite_are_marked_with_their_steps() -> None:
