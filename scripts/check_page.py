@@ -151,6 +151,9 @@ class Opened:
     def _zoom(self) -> Iterator[str]:
         """Drags across the first chart: all charts of the run follow, keep it in another theme, and come back."""
         first = ".plot[id$='-chart-0']"
+        if self._page.evaluate("matchMedia('(pointer: coarse)').matches"):
+            # A finger scrolls the page.
+            return
         if not self._page.locator(f"{first} .nsewdrag").count():
             return
         ranges = f"""(() => {{
