@@ -20,6 +20,9 @@ from supervisor.report.story_view import headline
 
 __all__ = ["answer_of", "incident_marks", "nonfinite_marks", "process_marks"]
 
+MANY = 60
+"""From how many incidents on their marks are smaller."""
+
 
 def answer_of(story: Story) -> ActionName | None:
     """The rung that an incident is marked by: the one used last, which cured it where it is cured."""
@@ -62,7 +65,7 @@ def incident_marks(
                     "yaxis": yaxis,
                     "marker": {
                         "symbol": SHAPES[action] if action else "circle-open",
-                        "size": 10,
+                        "size": 10 if len(run.story.incidents) <= MANY else 7,
                         "color": f"color:{color}" if color else rung_color(action),
                         "line": {"width": 1.5, "color": "color:ground"},
                     },

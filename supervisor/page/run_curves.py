@@ -10,7 +10,7 @@ from typing import Any
 from supervisor.page.chart import axis, line
 from supervisor.page.gathering import RunData
 from supervisor.page.labels import packed
-from supervisor.page.thinning import MOST_POINTS, thinned
+from supervisor.page.thinning import MOST_POINTS, medians, thinned
 
 __all__ = ["at_incidents", "curve", "standing", "steps_axis"]
 
@@ -42,7 +42,8 @@ def curve(
     curves, notes = run.curves, []
     steps, values = standing(run, name)
     kept = thinned(values, always)
-    if len(kept) < len(values):
+    dense = len(kept) < len(values)
+    if dense:
         notes.append(f"{len(values):,} logged steps; each curve is drawn with the points that the rule below keeps")
     told = f"step %{{x}}<br>{said} %{{y:.5g}}"
     traces = [
@@ -55,8 +56,24 @@ def curve(
             yaxis=yaxis,
             showlegend=stands_alone,
             line={"dash": "dot"} if dotted else {},
+            **({"opacity": 0.4} if dense and not stands_alone else {}),
         )
     ]
+    if dense and not stands_alone:
+        course = medians(values)
+        traces.append(
+            line(
+                "median",
+                packed([steps[index] for index, _ in course], "i"),
+                packed([value for _, value in course]),
+                "curve",
+                f"around step %{{x}}<br>median of {said} %{{y:.5g}}",
+                yaxis=yaxis,
+                legendgroup="median",
+                showlegend=True,
+                line={"width": 2},
+            )
+        )
     x, y = array("q"), array("d")
     for stretch in curves.gone_back_over():
         x.extend([*curves.step[stretch.start : stretch.stop], curves.step[stretch.stop - 1]])

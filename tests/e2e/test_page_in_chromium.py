@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support.page_runs import HOSTILE, eventful
 
 from supervisor.page.building import build_page
-from support.page_runs import HOSTILE, eventful
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"

@@ -6,7 +6,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.page.thinning import Gap, gaps, thinned
+from supervisor.page.thinning import Gap, gaps, medians, thinned
 
 VALUES = st.lists(st.floats(width=32), max_size=300)
 
@@ -49,3 +49,10 @@ def test_a_curve_that_is_long_has_no_more_points_than_allowed() -> None:
 
 def test_values_in_a_row_are_one_gap_with_what_they_are() -> None:
     assert gaps([1.0, math.nan, math.inf, 2.0, -math.inf]) == [Gap(1, 2, 2, ("nan", "inf")), Gap(4, 4, 1, ("-inf",))]
+
+
+def test_the_course_of_a_dense_curve() -> None:
+    values = [1.0, 5.0, 2.0, math.nan, math.nan, math.nan, 7.0, math.inf, 9.0]
+    (first, one), (second, none), (third, two) = medians(values, 3)
+    assert (first, one, second, math.isnan(none), third, two) == (1, 2.0, 4, True, 7, 9.0)
+    assert medians([], 3) == []
