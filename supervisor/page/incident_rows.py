@@ -14,7 +14,7 @@ from supervisor.page.marks import answer_of
 from supervisor.records import Outcome
 from supervisor.report.durations import duration
 from supervisor.report.process_story import ProcessStory
-from supervisor.report.process_view import TO_CHANGE, process_sections
+from supervisor.report.process_view import LEFT_BEHIND, TO_CHANGE, process_sections
 from supervisor.report.story import Story
 from supervisor.report.story_view import incident_sections
 
@@ -30,11 +30,19 @@ _SHORT = (TO_CHANGE, "Where it comes from", "What followed")
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of what is told: its title and its lines, as a list where `listed`."""
+    """A part of what is told.
+
+    Attributes:
+        title: of it.
+        lines: what is told.
+        listed: whether they are a list.
+        as_it_is: whether they are one text, whose blanks and line ends mean something, as those of a traceback.
+    """
 
     title: str
     lines: tuple[str, ...]
     listed: bool = False
+    as_it_is: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +151,12 @@ def _of_process(story: ProcessStory, prefix: str, cut: bool) -> IncidentRow:
 
 def _sections(told: Iterable[tuple[str, list[str]]], cut: bool) -> tuple[Section, ...]:
     return tuple(
-        Section(title, tuple(shortened(each, _LONGEST_TRACEBACK) for each in lines), listed=title == TO_CHANGE)
+        Section(
+            title,
+            tuple(shortened(each, _LONGEST_TRACEBACK) for each in lines),
+            listed=title == TO_CHANGE,
+            as_it_is=title == LEFT_BEHIND and len(lines) > 1,
+        )
         for title, lines in told
         if not cut or title in _SHORT
     )

@@ -8,7 +8,10 @@ from supervisor.events.reading_file import said_of_rows
 from supervisor.report.process_story import ProcessStory
 from supervisor.tracebacks import last_line
 
-__all__ = ["TO_CHANGE", "process_details", "process_headline", "process_sections"]
+__all__ = ["LEFT_BEHIND", "TO_CHANGE", "process_details", "process_headline", "process_sections"]
+
+LEFT_BEHIND = "What it left behind"
+"""The title of the section with the traceback of a process."""
 
 TO_CHANGE = "What to change"
 """The title of the section with the advice, here and in the story of an incident of the training."""
@@ -39,7 +42,7 @@ def process_sections(story: ProcessStory) -> Iterator[tuple[str, list[str]]]:
     if story.record.stacks:
         evidence.append(f"{story.folder / story.record.stacks}: what its threads were at")
     sections = {
-        "What it left behind": (story.record.reason or "no traceback").splitlines(),
+        LEFT_BEHIND: (story.record.reason or "no traceback").splitlines(),
         "What followed": [story.followed],
         TO_CHANGE: [*story.advice],
         "Evidence": evidence,

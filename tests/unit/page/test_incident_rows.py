@@ -25,6 +25,16 @@ def test_a_row_tells_what_explain_tells(run: RunData) -> None:
     assert (process.anchor, process.answer) == ("r0-process-1", "restart")
 
 
+def test_a_traceback_of_a_process_keeps_its_lines(tmp_path: Path) -> None:
+    run = PageRun(tmp_path)
+    run.worker(step_event(0, 0, 1.0))
+    run.dies("Traceback\n  File x\nValueError: y")
+    (row,) = incident_rows(gather(str(tmp_path)), "")
+    assert [(each.title, each.lines) for each in row.sections if each.as_it_is] == [
+        ("What it left behind", ("Traceback", "  File x", "ValueError: y"))
+    ]
+
+
 @pytest.mark.slow
 def test_of_very_many_incidents_the_last_are_told_in_short(tmp_path: Path) -> None:
     run = PageRun(tmp_path)
