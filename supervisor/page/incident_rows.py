@@ -133,6 +133,7 @@ def _of_training(run: RunData, story: Story, prefix: str, cut: bool) -> Incident
 def _of_process(story: ProcessStory, prefix: str, cut: bool) -> IncidentRow:
     record = story.record
     how = record.signal or f"exit code {record.exit_code}"
+    again = "not started again" not in story.followed
     return IncidentRow(
         anchor=f"{prefix}{story.name}",
         name=story.name,
@@ -140,9 +141,9 @@ def _of_process(story: ProcessStory, prefix: str, cut: bool) -> IncidentRow:
         what=f"worker lost: {record.classification}",
         cause=how,
         blame="process",
-        answer="restart" if "started again" in story.followed and "not started" not in story.followed else "",
+        answer="restart" if again else "",
         sign="▽",
-        outcome=story.followed,
+        outcome="restarted" if again else "not restarted",
         cost="–",
         sections=_sections(process_sections(story), cut),
         cut=cut,

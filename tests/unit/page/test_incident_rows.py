@@ -22,7 +22,7 @@ def test_a_row_tells_what_explain_tells(run: RunData) -> None:
         ("canaries", "1.25", "1.5", "unharmed")
     ]
     assert second.answer == "reload_checkpoint"
-    assert (process.anchor, process.answer) == ("r0-process-1", "restart")
+    assert (process.anchor, process.answer, process.outcome) == ("r0-process-1", "restart", "restarted")
 
 
 def test_a_traceback_of_a_process_keeps_its_lines(tmp_path: Path) -> None:
@@ -30,6 +30,7 @@ def test_a_traceback_of_a_process_keeps_its_lines(tmp_path: Path) -> None:
     run.worker(step_event(0, 0, 1.0))
     run.dies("Traceback\n  File x\nValueError: y")
     (row,) = incident_rows(gather(str(tmp_path)), "")
+    assert (row.answer, row.outcome) == ("", "not restarted")
     assert [(each.title, each.lines) for each in row.sections if each.as_it_is] == [
         ("What it left behind", ("Traceback", "  File x", "ValueError: y"))
     ]
