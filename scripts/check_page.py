@@ -14,6 +14,7 @@ It needs the Python package playwright and a Chromium (`--chromium`, else /usr/b
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,7 +83,8 @@ class Opened:
 
     def __init__(self, browser: Any, path: Path, view: dict[str, Any]) -> None:
         self._said: list[str] = []
-        self._context = browser.new_context(**view)
+        # A page that is still scrolling has its charts elsewhere.
+        self._context = browser.new_context(reduced_motion="reduce", **view)
         self._page = self._context.new_page()
         self._page.set_default_timeout(20_000)
         own = path.resolve().as_uri()
@@ -171,7 +173,7 @@ class Opened:
         self._page.mouse.down()
         self._page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 42, steps=4)
         self._page.mouse.up()
-        self._page.wait_for_timeout(500)
+        self._until(f"!{_is(ranges, whole)}")
         zoomed = self._page.evaluate(ranges)
         if zoomed == whole or any(each != zoomed[0] for each in zoomed):
             yield f"a drag across the first chart does not zoom all charts of its run alike: {zoomed}"
@@ -189,9 +191,18 @@ class Opened:
             }})()"""
         )
         self._page.keyboard.press("Enter")
-        self._page.wait_for_timeout(300)
-        if self._page.evaluate(ranges) != whole:
+        if not self._until(_is(ranges, whole)):
             yield "`Show all` does not show all"
+
+    def _until(self, condition: str) -> bool:
+        """Whether a condition holds within some seconds."""
+        from playwright.sync_api import TimeoutError as NotWithin
+
+        try:
+            self._page.wait_for_function(condition, timeout=5000)
+        except NotWithin:
+            return False
+        return True
 
     def _axe(self, axe: Path) -> Iterator[str]:
         self._page.evaluate(axe.read_text(encoding="utf-8"))
@@ -219,6 +230,11 @@ class Opened:
     def close(self) -> None:
         """Close it."""
         self._context.close()
+
+
+def _is(expression: str, value: Any) -> str:
+    """The expression that tells whether another one has a value."""
+    return f"(JSON.stringify({expression}) === {json.dumps(json.dumps(value, separators=(',', ':')))})"
 
 
 if __name__ == "__main__":
