@@ -65,6 +65,7 @@ class RunLayout:
     sinks_output = _Entry("sinks/output.txt")  # what the packages that the sinks use had to say
     faults = _Entry("faults.jsonl")  # the faults that a rehearsal injected
     score = _Entry("score.json")  # how the rehearsal was recovered from
+    report = _Entry("report.html")  # the page that `supervisor report` draws where it is not told where to
     events = _Entry("events")  # the folder of the event logs
     rank_events = _Entry("events/rank{rank}.jsonl")  # the log of this rank
     writer = _Entry("events/rank{rank}.lock")  # held by the one guard that writes it; says whose it is

@@ -20,6 +20,7 @@ from supervisor.cli.init_command import init
 from supervisor.cli.output import console_for_tables, output_on_stderr, print_json, print_text, reader_may_leave
 from supervisor.cli.policy_commands import policy_app
 from supervisor.cli.preflight_command import preflight
+from supervisor.cli.report_command import report
 from supervisor.cli.resume_command import AFTER_HALT, AfterHalt
 from supervisor.cli.resume_command import resume as resume_run
 from supervisor.cli.runs_command import runs
@@ -47,6 +48,7 @@ app.command()(export)
 app.command()(runs)
 app.command()(explain)
 app.command()(watch)
+app.command()(report)
 
 
 def _print_version(wanted: bool) -> None:

@@ -8,14 +8,21 @@ from itertools import groupby
 
 from supervisor.events.incident_file import CureRow, IncidentFile
 from supervisor.events.narration import counted, describe_outcome, describe_signal
-from supervisor.events.reading_file import said_of_rows
 from supervisor.records import ActionName, CauseKind, Outcome
 from supervisor.report.durations import duration, told_account
 from supervisor.report.process_story import ProcessStory, told_of_each
+from supervisor.report.process_view import TO_CHANGE, process_details, process_headline, process_sections
 from supervisor.report.story import RunStory, Story, Taken
-from supervisor.tracebacks import last_line
 
-__all__ = ["render_incident", "render_process", "render_run", "wrapped"]
+__all__ = [
+    "headline",
+    "incident_sections",
+    "render_incident",
+    "render_process",
+    "render_run",
+    "wrapped",
+]
+
 
 _KINDS = {
     CauseKind.EXCEPTION: "the step raised an exception",
@@ -47,16 +54,29 @@ def render_incident(story: Story, run_dir: str) -> list[str]:
         run_dir: as the user typed it.
     """
     when = "" if story.opened_at is None else f", {story.opened_at:%Y-%m-%d %H:%M:%S} UTC"
-    return [
-        f"Incident {story.record.id}: {_headline(story)}{when}",
-        *_section("What was seen", _seen(story.taken)),
-        *_section("Where it comes from", [*_why(story), *_later(story.record)]),
-        *_section("What was tried, and why", _tried(story.taken)),
-        *_section("Cures of the set-up, each tried on a fork", _cures(story.record.cures)),
-        *_section("How it ended, and what it cost", [*_end(story), *_left_behind(story)]),
-        *_section("What to change", [f"- {line}" for line in story.advice]),
-        *_section("Evidence", _evidence(story, run_dir)),
-    ]
+    lines = [f"Incident {story.record.id}: {headline(story)}{when}"]
+    for title, body in incident_sections(story, run_dir):
+        lines += _section(title, [f"- {line}" for line in body] if title == TO_CHANGE else body)
+    return lines
+
+
+def incident_sections(story: Story, run_dir: str) -> Iterator[tuple[str, list[str]]]:
+    """What `render_incident` tells below its first line: title and lines of each section that has any.
+
+    Args:
+        story: the incident.
+        run_dir: as the user typed it.
+    """
+    sections = {
+        "What was seen": _seen(story.taken),
+        "Where it comes from": [*_why(story), *_later(story.record)],
+        "What was tried, and why": _tried(story.taken),
+        "Cures of the set-up, each tried on a fork": _cures(story.record.cures),
+        "How it ended, and what it cost": [*_end(story), *_left_behind(story)],
+        TO_CHANGE: [*story.advice],
+        "Evidence": [*_evidence(story, run_dir)],
+    }
+    return ((title, lines) for title, lines in sections.items() if lines)
 
 
 def render_run(story: RunStory, run_dir: str) -> list[str]:
@@ -77,26 +97,20 @@ def render_run(story: RunStory, run_dir: str) -> list[str]:
     lines += [*_account(story), *_headroom(story)]
     for each in story.in_time:
         if isinstance(each, Story):
-            lines += _section(f"{each.name}. {_headline(each)}", [*_why(each), *_end(each)])
+            lines += _section(f"{each.name}. {headline(each)}", [*_why(each), *_end(each)])
         else:
-            lines += _section(_process(each), _process_details(each))
-    lines += _section("What to change", [*_shared_advice(story.incidents), *told_of_each(story.processes)])
+            lines += _section(process_headline(each), process_details(each))
+    lines += _section(TO_CHANGE, [*_shared_advice(story.incidents), *told_of_each(story.processes)])
     lines += _warnings(story, run_dir)
     return [*lines, "", f"The whole of one: supervisor explain {run_dir} {story.in_time[0].name}"]
 
 
 def render_process(story: ProcessStory) -> list[str]:
     """One death or stall of the worker process, line by line."""
-    evidence = [f"{story.folder}/incident.json"]
-    if story.record.stacks:
-        evidence.append(f"{story.folder / story.record.stacks}: what its threads were at")
-    return [
-        f"Incident {_process(story)}",
-        *_section("What it left behind", (story.record.reason or "no traceback").splitlines()),
-        *_section("What followed", [story.followed]),
-        *_section("What to change", [f"- {line}" for line in story.advice]),
-        *_section("Evidence", evidence),
-    ]
+    lines = [f"Incident {process_headline(story)}"]
+    for title, body in process_sections(story):
+        lines += _section(title, [f"- {line}" for line in body] if title == TO_CHANGE else body)
+    return lines
 
 
 def _account(story: RunStory) -> list[str]:
@@ -130,7 +144,8 @@ def _section(title: str, lines: Iterable[str]) -> list[str]:
     return ["", title, *body] if body else []
 
 
-def _headline(story: Story) -> str:
+def headline(story: Story) -> str:
+    """What was found, where, and how it ended: `nonfinite_loss at step 98: recovered by skip_batch`."""
     record = story.record
     names = ", ".join(record.signals) or "no signal"
     end = {
@@ -245,23 +260,6 @@ def _evidence(story: Story, run_dir: str) -> Iterator[str]:
         yield f"run the step again: supervisor explain {run_dir} {story.record.id} --replay"
     elif bundle.batch or bundle.state:
         yield "look into them with torch.load(path, weights_only=True)"
-
-
-def _process(story: ProcessStory) -> str:
-    record = story.record
-    how = record.signal or f"exit code {record.exit_code}"
-    return f"{story.name}: the worker was gone at {record.time:%H:%M:%S} UTC: {record.classification} ({how})"
-
-
-def _process_details(story: ProcessStory) -> Iterator[str]:
-    yield story.followed
-    why = last_line(story.record.reason)
-    if why is not None and why not in story.followed:
-        yield why
-    if story.record.rows:
-        yield said_of_rows(story.record.rows)
-    if story.record.stacks:
-        yield f"what its threads were at: {story.folder / story.record.stacks}"
 
 
 def _shared_advice(incidents: tuple[Story, ...]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from supervisor.report.durations import duration, told_account
 from supervisor.report.run_status import RunState, Status
 from supervisor.run_layout import RunLayout
 
-__all__ = ["compare_metrics", "render_status", "render_summary"]
+__all__ = ["compare_metrics", "render_status", "render_summary", "status_facts"]
 
 LONGEST_CELL = 2000
 """How much of a value is shown, in characters."""
@@ -40,6 +40,13 @@ _ENDED = {
 
 def render_status(status: Status) -> RenderableType:
     """A table of what is known; what is not known is left out."""
+    facts: dict[str, str | Text | None] = {**status_facts(status)}
+    facts["state"] = Text(str(facts["state"]), style=_STYLES.get(status.state, ""))
+    return _facts(facts)
+
+
+def status_facts(status: Status) -> dict[str, str | None]:
+    """What is known of where a run stands, each with its name; None for what is not known."""
     of_steps = "" if status.steps is None else f" of {status.steps}"
     applied = (status.applied_updates or 0) - status.undone_updates
     judged = f"{applied} applied, {status.flagged_updates} flagged and discarded"
@@ -47,34 +54,30 @@ def render_status(status: Status) -> RenderableType:
     attempted = None if status.update is None else f"{status.update + 1} attempted: {judged}"
     state = f"{status.state}: {status.reason}" if status.reason else str(status.state)
     kinds = _counts(status.incidents_by_signal)
-    return _facts(
-        {
-            "run": status.run_id,
-            "state": Text(state, style=_STYLES.get(status.state, "")),
-            "step": None if status.step is None else f"{status.step}{of_steps}",
-            "updates": attempted,
-            "loss": _number(status.loss)
-            if status.state in _SUMMED_UP
-            else _at_logged_step(_number(status.loss), status),
-            "gradient norm": _at_logged_step(_number(status.grad_norm), status),
-            "learning rate": _learning_rate(status),
-            "incidents": f"{status.incidents}{f' ({kinds})' if kinds else ''}",
-            "cured by": _counts(status.cured_by),
-            "headroom": status.headroom,
-            "warnings": _warnings(status),
-            **_bad_batches(status),
-            "cures in force": ", ".join(status.cures) or None,
-            "rung": None if status.rung is None else f"{status.rung} (incident {status.open_incident} is open)",
-            "last checkpoint": status.last_checkpoint,
-            "last good": status.last_good_checkpoint,
-            "metrics": ", ".join(f"{name} {value:.4g}" for name, value in status.metrics.items()),
-            "wall time": _wall_time(status.account),
-            "goodput": _share(status.goodput),
-            "time to recover": None if status.mttr_seconds is None else f"{status.mttr_seconds:.3g} s",
-            "heartbeat": None if status.heartbeat_seconds is None else f"{duration(status.heartbeat_seconds)} ago",
-            "last event": None if status.updated is None else f"{status.updated:%Y-%m-%d %H:%M:%S} UTC",
-        }
-    )
+    return {
+        "run": status.run_id,
+        "state": state,
+        "step": None if status.step is None else f"{status.step}{of_steps}",
+        "updates": attempted,
+        "loss": _number(status.loss) if status.state in _SUMMED_UP else _at_logged_step(_number(status.loss), status),
+        "gradient norm": _at_logged_step(_number(status.grad_norm), status),
+        "learning rate": _learning_rate(status),
+        "incidents": f"{status.incidents}{f' ({kinds})' if kinds else ''}",
+        "cured by": _counts(status.cured_by),
+        "headroom": status.headroom,
+        "warnings": _warnings(status),
+        **_bad_batches(status),
+        "cures in force": ", ".join(status.cures) or None,
+        "rung": None if status.rung is None else f"{status.rung} (incident {status.open_incident} is open)",
+        "last checkpoint": status.last_checkpoint,
+        "last good": status.last_good_checkpoint,
+        "metrics": ", ".join(f"{name} {value:.4g}" for name, value in status.metrics.items()),
+        "wall time": _wall_time(status.account),
+        "goodput": _share(status.goodput),
+        "time to recover": None if status.mttr_seconds is None else f"{status.mttr_seconds:.3g} s",
+        "heartbeat": None if status.heartbeat_seconds is None else f"{duration(status.heartbeat_seconds)} ago",
+        "last event": None if status.updated is None else f"{status.updated:%Y-%m-%d %H:%M:%S} UTC",
+    }
 
 
 def _at_logged_step(value: str | None, status: Status) -> str | None:

@@ -1,0 +1,120 @@
+"""A measured number of a run over its steps, as charts draw it: what stands, and what was gone back over."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+from supervisor.page.chart import axis, line
+from supervisor.page.gathering import RunData
+from supervisor.page.labels import packed
+from supervisor.page.thinning import MOST_POINTS, medians, thinned
+
+__all__ = ["at_incidents", "curve", "standing", "steps_axis"]
+
+
+def curve(
+    run: RunData,
+    name: str,
+    said: str,
+    yaxis: str,
+    *,
+    always: Sequence[int] = (),
+    dotted: bool = False,
+    stands_alone: bool = False,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """One measured number over the steps, and what was gone back over beside it.
+
+    Args:
+        run: the run.
+        name: of the number, as events call it.
+        said: as the page calls it.
+        yaxis: where it is drawn.
+        always: standing entries, by their place in their order, that are drawn whatever they are.
+        dotted: draw it as a dotted line.
+        stands_alone: leave out what was gone back over.
+
+    Returns:
+        Its traces, and what has to be said of how they were drawn.
+    """
+    curves, notes = run.curves, []
+    steps, values = standing(run, name)
+    kept = thinned(values, always)
+    dense = len(kept) < len(values)
+    if dense:
+        notes.append(f"{len(values):,} logged steps; each curve is drawn with the points that the rule below keeps")
+    told = f"step %{{x}}<br>{said} %{{y:.5g}}"
+    traces = [
+        line(
+            said,
+            packed([steps[index] for index in kept], "i"),
+            packed([values[index] for index in kept]),
+            "curve",
+            told,
+            yaxis=yaxis,
+            showlegend=stands_alone,
+            line={"dash": "dot"} if dotted else {},
+            **({"opacity": 0.4} if dense and not stands_alone else {}),
+        )
+    ]
+    if dense and not stands_alone:
+        course = medians(values)
+        traces.append(
+            line(
+                "median",
+                packed([steps[index] for index, _ in course], "i"),
+                packed([value for _, value in course]),
+                "curve",
+                f"around step %{{x}}<br>median of {said} %{{y:.5g}}",
+                yaxis=yaxis,
+                legendgroup="median",
+                showlegend=True,
+                line={"width": 2},
+            )
+        )
+    x, y = array("q"), array("d")
+    for stretch in curves.gone_back_over():
+        x.extend([*curves.step[stretch.start : stretch.stop], curves.step[stretch.stop - 1]])
+        y.extend([*curves.values[name][stretch.start : stretch.stop], math.nan])
+    if len(y) and not stands_alone:
+        kept = thinned(y, most=MOST_POINTS // 2)
+        traces.append(
+            line(
+                "gone back over",
+                packed([x[index] for index in kept], "i"),
+                packed([y[index] for index in kept]),
+                "undone",
+                f"{told}<br>gone back over since",
+                yaxis=yaxis,
+                legendgroup="gone back over",
+                showlegend=True,
+                mode="lines+markers",
+                marker={"size": 3, "color": "color:undone"},
+                line={"dash": "dot"},
+            )
+        )
+    return traces, notes
+
+
+def steps_axis(run: RunData, **more: Any) -> dict[str, Any]:
+    """The horizontal axis that all charts of a run share: from its first step to the last one on record."""
+    steps = [*run.curves.step, *(story.record.opened_at_step for story in run.story.incidents)]
+    steps += [story.record.closed_at_step or 0 for story in run.story.incidents]
+    first, last = min(steps, default=0), max(steps, default=1)
+    room = max(1.0, 0.01 * (last - first))
+    return axis("step", range=[first - room, last + room], **more)
+
+
+def standing(run: RunData, name: str) -> tuple[list[int], list[float]]:
+    """The steps that stand, and a number measured at each."""
+    entries = run.curves.standing()
+    return [run.curves.step[index] for index in entries], [run.curves.values[name][index] for index in entries]
+
+
+def at_incidents(run: RunData) -> list[int]:
+    """The places, among the standing entries, of those that incidents are marked at."""
+    found = (run.curves.place(story.record.opened_at_step) for story in run.story.incidents)
+    # With the next one, so that the line goes where the mark lies.
+    return [each for place in found if place is not None for each in (place, place + 1)]
