@@ -97,6 +97,9 @@ class Commands:
                 if each.required and whole:
                     yield f"{called}: {each.name}: is missing"
                 continue
+            if each.nargs != 1:
+                yield from (f"{called}: {said}" for said in _wrong_value(each, value, context))
+                continue
             for one in value if isinstance(value, list | tuple) else [value]:
                 yield from (f"{called}: {said}" for said in _wrong_value(each, one, context))
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn
 
 from supervisor.cli.output import print_text, reader_may_leave
 from supervisor.display import in_one_line, writable
@@ -82,6 +81,8 @@ def report(
 @contextlib.contextmanager
 def _read(run_dirs: list[str]) -> Iterator[Callable[[int], None] | None]:
     """Long logs take some seconds: says on stderr how far they are read; a line where that is no terminal."""
+    from rich.progress import BarColumn, Progress, TextColumn
+
     from supervisor.page.gathering import log_bytes
 
     size = sum(log_bytes(run_dir) for run_dir in run_dirs)
