@@ -40,6 +40,7 @@ from reference_text import (  # noqa: E402
     whole,
 )
 
+from energy_flow.trainer_config import EnergyTrainerConfig  # noqa: E402
 from supervisor.events.base import OtherEvent  # noqa: E402
 from supervisor.events.schema import KnownEvent  # noqa: E402
 from supervisor.faults.model import FaultScript  # noqa: E402
@@ -63,6 +64,7 @@ def pages() -> dict[str, str]:
         "policy.md": page("The policy file", Page(RecoveryPolicy, "policy").lines()),
         "faults.md": page("The faults file", Page(FaultScript, "faults").lines()),
         "events.md": page("Events", event_lines()),
+        "energy_flow.md": page("EnergyFlow's `config`", Page(EnergyTrainerConfig, "config").lines()),
         "cli.md": page("Commands and exit codes", command_lines()),
     }
 
