@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from supervisor.events import schema
 from supervisor.events.headroom_event import describe_headroom
+from supervisor.events.incident_line import names_of
 from supervisor.events.reading_file import said_of_rows
 from supervisor.events.schema import Event, RunStatus, RunSummary
 from supervisor.evidence import Blame
@@ -208,6 +211,8 @@ class RunFacts:
                 self._fields["lr_scale"] = event.lr_scale
             case schema.MetricsEvent():
                 self._fields["metrics"] = event.metrics
+            case schema.SignalEvent() if event.signal is SignalName.INITIAL_SCALE:
+                self._fields["initial_scale"] = _described(event.model_extra or {})
             case schema.HeadroomEvent():
                 self._fields["headroom"] = f"step {event.step}: {describe_headroom(event)}"
 
@@ -256,3 +261,10 @@ class RunFacts:
             case schema.CheckpointRejectedEvent():
                 self._checkpoints.pop(event.path, None)
                 self.rejected.add(event.path)
+
+
+def _described(scales: Mapping[str, Any]) -> str:
+    """`weights of an unusual scale (19.5): a.weight, b.weight`, by the details of the signal."""
+    scale = scales.get("scale")
+    number = f" ({scale:.3g})" if isinstance(scale, int | float) else ""
+    return f"weights of an unusual scale{number}: {names_of(tuple(scales.get('tensors') or ()))}"

@@ -65,6 +65,7 @@ class Status(BaseModel):
         mttr_seconds: mean time from detection to the next healthy applied step; see `RunTimes`.
         heartbeat_seconds: how long ago its worker gave its last sign of life, where it runs and that is known.
         cures: the cures of the set-up in force, in the order in which they were chosen.
+        initial_scale: the weights that began with an unusual scale, as the signal of that name told of them.
         headroom: the last forecast of a bound that is passed soon, with its step.
         warnings: how many the log holds.
         last_warnings: the last few of them, those that differ in numbers alone once.
@@ -104,6 +105,7 @@ class Status(BaseModel):
     mttr_seconds: Number | None = None
     heartbeat_seconds: Number | None = None
     cures: tuple[str, ...] = ()
+    initial_scale: str | None = None
     headroom: str | None = None
     warnings: int = 0
     last_warnings: tuple[str, ...] = ()

@@ -87,14 +87,14 @@ def render_run(story: RunStory, run_dir: str) -> list[str]:
         run_dir: as the user typed it.
     """
     if not story.in_time:
-        return [f"{run_dir}: no incidents", *_account(story), *_headroom(story), *_warnings(story, run_dir)]
+        return [f"{run_dir}: no incidents", *_account(story), *_hints(story), *_warnings(story, run_dir)]
     lost = sum(each.record.cost.steps_lost for each in story.incidents)
     seconds = sum(each.record.cost.seconds for each in story.incidents)
     total = counted(len(story.in_time), "incident")
     if story.processes:
         total += f" ({len(story.incidents)} of the training, {len(story.processes)} of its process)"
     lines = [f"{run_dir}: {total}, {counted(lost, 'step')} lost and {duration(seconds)} spent in those of the training"]
-    lines += [*_account(story), *_headroom(story)]
+    lines += [*_account(story), *_hints(story)]
     for each in story.in_time:
         if isinstance(each, Story):
             lines += _section(f"{each.name}. {headline(each)}", [*_why(each), *_end(each)])
@@ -119,10 +119,10 @@ def _account(story: RunStory) -> list[str]:
     return [] if account is None or not account.seconds else [f"{_INDENT}{told_account(account)}"]
 
 
-def _headroom(story: RunStory) -> list[str]:
-    """What was forecast last, in one line."""
-    said = story.status.headroom
-    return [] if said is None else [f"{_INDENT}headroom: {said}"]
+def _hints(story: RunStory) -> list[str]:
+    """What was noticed and changed nothing, one line each: weights at the start, what was forecast last."""
+    said = {"at the start": story.status.initial_scale, "headroom": story.status.headroom}
+    return [f"{_INDENT}{name}: {text}" for name, text in said.items() if text is not None]
 
 
 def _warnings(story: RunStory, run_dir: str) -> list[str]:

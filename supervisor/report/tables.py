@@ -64,6 +64,7 @@ def status_facts(status: Status) -> dict[str, str | None]:
         "learning rate": _learning_rate(status),
         "incidents": f"{status.incidents}{f' ({kinds})' if kinds else ''}",
         "cured by": _counts(status.cured_by),
+        "at the start": status.initial_scale,
         "headroom": status.headroom,
         "warnings": _warnings(status),
         **_bad_batches(status),

@@ -10,6 +10,7 @@ from supervisor.events import schema
 from supervisor.events.headroom_event import HeadroomEvent
 from supervisor.events.schema import ExitClassification
 from supervisor.headroom import Forecast, Quantity
+from supervisor.records import Signal, SignalName
 from supervisor.report.run_facts import RunFacts
 from supervisor.report.status import RunState
 
@@ -90,3 +91,10 @@ def test_the_last_forecast_is_told_and_one_that_a_resume_made_void_is_not(run: A
     facts = RunFacts()
     facts.tell(HeadroomEvent.from_forecast(of_weights, step=3, update=4), void=True)
     assert facts.status().headroom is None
+
+
+def test_weights_that_began_with_an_unusual_scale_are_told(run: Any) -> None:
+    assert run.status().initial_scale is None
+    found = Signal(SignalName.INITIAL_SCALE, {"tensors": ("a.weight", "b.weight"), "tensor_count": 2, "scale": 19.5})
+    run.at(1, schema.SignalEvent.from_signal(found, step=0, update=0))
+    assert run.status().initial_scale == "weights of an unusual scale (19.5): a.weight, b.weight"
