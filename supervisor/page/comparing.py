@@ -7,7 +7,7 @@ from typing import Any
 
 from supervisor.page.chart import Chart, axis, frame, line, shown_axis
 from supervisor.page.gathering import RunData
-from supervisor.page.labels import label, packed
+from supervisor.page.labels import BEYOND, beyond, label, packed
 from supervisor.page.looks import DASHES
 from supervisor.page.marks import incident_marks
 from supervisor.page.thinning import MOST_POINTS, thinned
@@ -51,7 +51,8 @@ def comparing_charts(runs: Sequence[RunData]) -> list[Chart]:
                 data += incident_marks(run, f"r{index}-", {"loss": "y"}, color=color)
         every = [value for run in runs for value in run.curves.values[name]]
         layout = frame(xaxis=axis("step"), yaxis=shown_axis(said, every))
-        notes = ("each curve is drawn with the points that the rule below keeps",) if thin else ()
+        notes = ["each curve is drawn with the points that the rule below keeps"] if thin else []
+        notes += [BEYOND] if beyond(every) else []
         summary = f"{said} over the steps of {len(runs)} runs"
-        found.append(Chart(said[0].upper() + said[1:], summary, 360, data, layout, notes))
+        found.append(Chart(said[0].upper() + said[1:], summary, 360, data, layout, tuple(notes)))
     return found

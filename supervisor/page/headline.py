@@ -53,8 +53,13 @@ def _figures(run: RunData) -> Iterator[Figure]:
     yield Figure(
         "Goodput", "–" if status.goodput is None else f"{status.goodput:.1%}", f"of {duration(status.seconds)}"
     )
-    of_process = f"and {len(story.processes)} of its process" if story.processes else ""
-    yield Figure("Incidents", f"{status.incidents:,}", of_process or _some(status.incidents_by_signal))
+    gone = len(story.incidents) - status.incidents
+    beside = [
+        f"{gone:,} that a resume went back over" if gone > 0 else "",
+        f"{len(story.processes):,} of its process" if story.processes else "",
+    ]
+    more = ", ".join(each for each in beside if each)
+    yield Figure("Incidents", f"{status.incidents:,}", f"and {more}" if more else _some(status.incidents_by_signal))
     recovered = sum(status.cured_by.values())
     yield Figure("Cured", f"{recovered:,}", _some(status.cured_by) or "by no rung")
     lost = sum(each.record.cost.steps_lost for each in story.incidents)
@@ -63,7 +68,10 @@ def _figures(run: RunData) -> Iterator[Figure]:
     yield Figure(
         "Loss", number(status.loss), "" if status.grad_norm is None else f"gradient norm {number(status.grad_norm, 3)}"
     )
-    if status.mttr_seconds is not None:
+    # There are always eight figures, so that their rows are full.
+    if status.mttr_seconds is None:
+        yield Figure("Time to recover", "–", "nothing to recover from" if not status.incidents else "not yet")
+    else:
         yield Figure("Time to recover", duration(status.mttr_seconds), "on average")
     lives = len(run.lives)
     lost_workers = sum(not life.orderly for life in run.lives)

@@ -9,10 +9,10 @@ from typing import Any
 
 from supervisor.page.chart import axis, line
 from supervisor.page.gathering import RunData
-from supervisor.page.labels import packed
+from supervisor.page.labels import BEYOND, beyond, packed
 from supervisor.page.thinning import MOST_POINTS, medians, thinned
 
-__all__ = ["at_incidents", "curve", "standing", "steps_axis"]
+__all__ = ["at_incidents", "curve", "lone", "standing", "steps_axis"]
 
 
 def curve(
@@ -45,6 +45,8 @@ def curve(
     dense = len(kept) < len(values)
     if dense:
         notes.append(f"{len(values):,} logged steps; each curve is drawn with the points that the rule below keeps")
+    if beyond(curves.values[name]):
+        notes.append(BEYOND)
     told = f"step %{{x}}<br>{said} %{{y:.5g}}"
     traces = [
         line(
@@ -59,6 +61,21 @@ def curve(
             **({"opacity": 0.4} if dense and not stands_alone else {}),
         )
     ]
+    alone = lone([values[index] for index in kept])
+    if alone:
+        traces.append(
+            line(
+                said,
+                packed([steps[kept[place]] for place in alone], "i"),
+                packed([values[kept[place]] for place in alone]),
+                "curve",
+                told,
+                yaxis=yaxis,
+                showlegend=False,
+                mode="markers",
+                marker={"size": 4, "color": "color:curve"},
+            )
+        )
     if dense and not stands_alone:
         course = medians(values)
         traces.append(
@@ -96,6 +113,12 @@ def curve(
             )
         )
     return traces, notes
+
+
+def lone(values: Sequence[float]) -> list[int]:
+    """The places of values that a line does not show: finite, with none before and none after to draw a line to."""
+    known = [False, *map(math.isfinite, values), False]
+    return [place for place in range(len(values)) if known[place + 1] and not (known[place] or known[place + 2])]
 
 
 def steps_axis(run: RunData, **more: Any) -> dict[str, Any]:

@@ -104,3 +104,13 @@ def test_the_charts_of_a_page_are_strict_json(pages: dict[str, str]) -> None:
 def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
     eventful(tmp_path)
     assert build_page([str(tmp_path)], FakeClock()) == build_page([str(tmp_path)], FakeClock())
+
+
+def test_no_text_of_a_run_makes_the_page_large(tmp_path: Path) -> None:
+    eventful(tmp_path / "plain")
+    eventful(tmp_path / "long", "<b>&" + "x" * 1_000_000)
+    plain, long = (build_page([str(tmp_path / name)], FakeClock()) for name in ("plain", "long"))
+    assert len(long) - len(plain) < 300_000
+    assert "characters more)" in long
+    # A cut text, and escapes on top of it.
+    assert max(map(len, Seen(long[: long.index("<script")]).text)) < 13_000
