@@ -86,11 +86,16 @@ def facts(run: RunData) -> list[tuple[str, str]]:
 def compared(runs: Sequence[RunData]) -> list[tuple[str, list[str]]]:
     """The figures of several runs: a row for each figure, a value for each run."""
     rows = [("State", [str(run.story.status.state) for run in runs])]
-    told = [{figure.name: figure for figure in figures(run)} for run in runs]
-    for name in dict.fromkeys(name for each in told for name in each):
-        values = [each.get(name) for each in told]
-        rows.append((name, ["–" if value is None else f"{value.value} {value.beside}".strip() for value in values]))
+    for values in zip(*(figures(run) for run in runs), strict=True):
+        rows.append((values[0].name, [_with_beside(value) for value in values]))
     return rows
+
+
+def _with_beside(figure: Figure) -> str:
+    goes_on = figure.beside.startswith(("of ", "and ", "on ", "by "))
+    if not figure.beside:
+        return figure.value
+    return f"{figure.value} {figure.beside}" if goes_on else f"{figure.value} ({figure.beside})"
 
 
 def _some(counts: object, most: int = 3) -> str:

@@ -58,7 +58,8 @@ def incident_marks(
                     "type": "scatter",
                     "mode": "markers",
                     "name": str(action or "no answer"),
-                    "legendgroup": str(action),
+                    # Beside one that has a group, Plotly writes all names that have none under each other.
+                    **({} if color else {"legendgroup": str(action)}),
                     "showlegend": index == 0 and color is None,
                     "x": steps,
                     "y": [*_values_at(run, name, steps)],

@@ -28,6 +28,7 @@ def test_several_runs_side_by_side(run: RunData) -> None:
     rows = dict(compared([run, run]))
     assert rows["State"] == ["running", "running"]
     assert rows["Steps"] == ["60 of 100"] * 2
+    assert rows["Cured"] == ["1 (skip_batch 1)"] * 2
 
 
 def test_incidents_that_a_resume_went_back_over_are_told_beside_those_that_stand(tmp_path: Path) -> None:
