@@ -114,3 +114,11 @@ def test_no_text_of_a_run_makes_the_page_large(tmp_path: Path) -> None:
     assert "characters more)" in long
     # A cut text, and escapes on top of it.
     assert max(map(len, Seen(long[: long.index("<script")]).text)) < 13_000
+
+
+def test_what_is_to_be_typed_stands_as_code(tmp_path: Path) -> None:
+    eventful(tmp_path / "a", " `detect: {}` ")
+    eventful(tmp_path / "b", " one ` alone ")
+    advice = [re.findall(r"<li>(.*?)</li>", build_page([str(tmp_path / name)])) for name in ("a", "b")]
+    assert all("<code>detect: {}</code>" in line for line in advice[0])
+    assert all("one ` alone" in line for line in advice[1])
