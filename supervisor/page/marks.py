@@ -97,7 +97,7 @@ def process_marks(run: RunData, prefix: str, yaxis: str) -> list[dict[str, Any]]
             "mode": "markers",
             "name": "worker lost",
             "x": [life.last_step if life.last_step is not None else (life.from_step or 0) for life in lost],
-            "y": [0.985] * len(lost),
+            "y": [0.96] * len(lost),
             "yaxis": yaxis,
             "marker": {"symbol": "triangle-down-open", "size": 11, "color": "color:ink", "line": {"width": 1.6}},
             "cliponaxis": False,
