@@ -79,5 +79,5 @@ def lines_of(command: Any, called: str) -> Iterator[str]:
 def metavar(parameter: Any) -> str:
     """What stands for its value."""
     if parameter.metavar:
-        return str(parameter.metavar)
+        return str(parameter.metavar) + ("..." if parameter.nargs == -1 else "")
     return str(parameter.name).upper()

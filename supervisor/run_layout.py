@@ -137,6 +137,9 @@ def replace_file_with(path: Path, write: Callable[[BinaryIO], object], *, durabl
         OSError: as `replace_file`.
         Exception: whatever `write` raises; the file is as it was.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        # A new file in its place would take a device from the whole machine: /dev/null, where root says so.
+        raise OSError(errno.EINVAL, "a device or a pipe, no file")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}")
     try:

@@ -22,15 +22,13 @@ __all__ = ["report"]
 LONG_LOG = 8 * 2**20
 """From how many bytes of logs on the reading is told of on the way."""
 
-STDOUT = "-"
+STDOUT = ("-", "/dev/stdout")
 
 
 def report(
     run_dirs: Annotated[
         list[str],
-        typer.Argument(
-            help="The run directory; several of them are compared.", metavar="RUN_DIR...", show_default=False
-        ),
+        typer.Argument(help="The run directory; several of them are compared.", metavar="RUN_DIR", show_default=False),
     ],
     output: Annotated[
         str | None,
@@ -60,11 +58,11 @@ def report(
 
     require_extra()
     path = RunLayout(Path(run_dirs[0])).report if output is None else Path(output)
-    if output != STDOUT and path.is_dir():
+    if output not in STDOUT and path.is_dir():
         raise InputError(f"{path}: is a folder: write the name of a file, as -o {path / 'report.html'}")
     with _read(run_dirs) as progress:
         page = writable(build_page(run_dirs, progress=progress))
-    if output == STDOUT:
+    if output in STDOUT:
         with reader_may_leave():
             sys.stdout.buffer.write(page.encode())
             sys.stdout.buffer.flush()

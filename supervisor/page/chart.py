@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from supervisor.page.labels import drawable
+
 __all__ = ["OVERLAY", "Chart", "axis", "frame", "line", "may_be_log", "shown_axis"]
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -21,6 +23,10 @@ OVERLAY = {
     "visible": False,
 }
 """An axis beside another one for marks at its top or its foot, whatever the values are."""
+
+
+_LISTS = ("x", "hovertext", "customdata")
+_LONG = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +52,14 @@ class Chart:
     linked: bool = True
 
     def plain(self) -> dict[str, Any]:
-        """What the page's script draws."""
-        return {"data": self.data, "layout": {**self.layout, "height": self.height}, "linked": self.linked}
+        """What the page's script draws; a long list that the trace before has too stands there alone."""
+        before: dict[str, Any] = {}
+        data = []
+        for trace in self.data:
+            same = [key for key in _LISTS if key in trace and trace[key] == before.get(key) and len(trace[key]) > _LONG]
+            data.append({**{key: value for key, value in trace.items() if key not in same}, "asBefore": same})
+            before = trace
+        return {"data": data, "layout": {**self.layout, "height": self.height}, "linked": self.linked}
 
 
 def frame(**more: Any) -> dict[str, Any]:
@@ -100,11 +112,14 @@ def shown_axis(title: str, values: Sequence[float], **more: Any) -> dict[str, An
         values: all that is drawn.
         more: what else is to be said of it.
     """
+    if values and not any(map(math.isfinite, values)):
+        return axis(f"{title} (never finite)", fixedrange=True, showticklabels=False, range=[0, 1], **more)
     if not may_be_log(values):
         return axis(title, fixedrange=True, nticks=6, **more)
-    finite = [value for value in values if math.isfinite(value)]
+    finite = [drawable(value) for value in values if math.isfinite(value)]
     decades = math.log10(max(finite)) - math.log10(min(finite))
-    ticks: dict[str, Any] = {"nticks": 5} if decades < 0.6 else {"dtick": "D2"} if decades < 2.5 else {"dtick": 1}
+    ticks: dict[str, Any] = {"nticks": 5} if decades < 0.6 else {"dtick": "D2"} if decades < 2.5 else {}
+    ticks = ticks or {"dtick": math.ceil(decades / 10)}
     return axis(title, fixedrange=True, type="log", tickformat="~g", **ticks, **more)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from supervisor.page.chart import Chart, axis, frame, line, shown_axis
 from supervisor.page.gathering import RunData
-from supervisor.page.labels import label, packed
+from supervisor.page.labels import BEYOND, beyond, label, packed
 from supervisor.page.looks import DASHES
 from supervisor.page.marks import incident_marks
+from supervisor.page.run_curves import alone, steps_axis
 from supervisor.page.thinning import MOST_POINTS, thinned
 
 __all__ = ["comparing_charts", "names_of"]
@@ -19,14 +20,20 @@ _CURVES = (("loss", "loss"), ("grad_norm", "gradient norm"), ("step_seconds", "s
 
 
 def names_of(runs: Sequence[RunData]) -> list[str]:
-    """A name for each run: that of its directory, or more of its path where two have the same."""
-    names = [run.name for run in runs]
-    return [run.run_dir if names.count(run.name) > 1 else run.name for run in runs]
+    """A name for each run: that of its directory, or more of its path where two have the same; no two are the same."""
+    plain = [run.name for run in runs]
+    names = [run.run_dir if plain.count(run.name) > 1 else run.name for run in runs]
+    return [
+        f"{name} ({names[: index + 1].count(name)})" if names.count(name) > 1 else name
+        for index, name in enumerate(names)
+    ]
 
 
 def comparing_charts(runs: Sequence[RunData]) -> list[Chart]:
     """A chart for each measured number, with a line for each run."""
     found = []
+    ranges = [steps_axis(run)["range"] for run in runs]
+    low, high = min(first for first, _ in ranges), max(last for _, last in ranges)
     most = max(500, 2 * MOST_POINTS // len(runs))
     for name, said in _CURVES:
         data: list[dict[str, Any]] = []
@@ -37,21 +44,18 @@ def comparing_charts(runs: Sequence[RunData]) -> list[Chart]:
             kept = thinned(values, most=most)
             thin = thin or len(kept) < len(values)
             color = f"run{index % _COLORS}"
-            data.append(
-                line(
-                    label(called, 40),
-                    packed([run.curves.step[standing[place]] for place in kept], "i"),
-                    packed([values[place] for place in kept]),
-                    color,
-                    f"{label(called, 40)}<br>step %{{x}}<br>{said} %{{y:.5g}}",
-                    line={"dash": DASHES[index % len(DASHES)], "width": 1.6},
-                )
-            )
+            title = label(called, 40)
+            told = f"{title}<br>step %{{x}}<br>{said} %{{y:.5g}}"
+            x, y = [run.curves.step[standing[place]] for place in kept], [values[place] for place in kept]
+            style = {"dash": DASHES[index % len(DASHES)], "width": 1.6}
+            data.append(line(title, packed(x, "i"), packed(y), color, told, line=style))
+            data += alone(x, y, title, told, color)
             if name == "loss":
                 data += incident_marks(run, f"r{index}-", {"loss": "y"}, color=color)
         every = [value for run in runs for value in run.curves.values[name]]
-        layout = frame(xaxis=axis("step"), yaxis=shown_axis(said, every))
-        notes = ("each curve is drawn with the points that the rule below keeps",) if thin else ()
+        layout = frame(xaxis=axis("step", range=[low, high]), yaxis=shown_axis(said, every))
+        notes = ["each curve is drawn with the points that the rule below keeps"] if thin else []
+        notes += [BEYOND] if beyond(every) else []
         summary = f"{said} over the steps of {len(runs)} runs"
-        found.append(Chart(said[0].upper() + said[1:], summary, 360, data, layout, notes))
+        found.append(Chart(said[0].upper() + said[1:], summary, 360, data, layout, tuple(notes)))
     return found

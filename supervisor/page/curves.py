@@ -9,10 +9,14 @@ from operator import itemgetter
 from supervisor.events import schema
 from supervisor.events.schema import Event
 
-__all__ = ["MEASURED", "Curves"]
+__all__ = ["MEASURED", "MOST_STEPS", "Curves"]
 
 MEASURED = ("loss", "grad_norm", "lr", "lr_scale", "step_seconds")
 """The numbers of a `step` event that are drawn."""
+
+
+MOST_STEPS = 2**53
+"""Up to which step a chart counts; a damaged log alone has a larger one."""
 
 
 class Curves:
@@ -41,7 +45,7 @@ class Curves:
         if event.rank:
             return
         match event:
-            case schema.StepEvent(step=int(step)):
+            case schema.StepEvent(step=int(step)) if step <= MOST_STEPS:
                 self._add(step, event, void=void)
             case schema.RunResumedEvent() if not void:
                 self._go_back(event.checkpoint_step)

@@ -53,8 +53,13 @@ def _figures(run: RunData) -> Iterator[Figure]:
     yield Figure(
         "Goodput", "–" if status.goodput is None else f"{status.goodput:.1%}", f"of {duration(status.seconds)}"
     )
-    of_process = f"and {len(story.processes)} of its process" if story.processes else ""
-    yield Figure("Incidents", f"{status.incidents:,}", of_process or _some(status.incidents_by_signal))
+    gone = len(story.incidents) - status.incidents
+    beside = [
+        f"{gone:,} that a resume went back over" if gone > 0 else "",
+        f"{len(story.processes):,} of its process" if story.processes else "",
+    ]
+    more = ", ".join(each for each in beside if each)
+    yield Figure("Incidents", f"{status.incidents:,}", f"and {more}" if more else _some(status.incidents_by_signal))
     recovered = sum(status.cured_by.values())
     yield Figure("Cured", f"{recovered:,}", _some(status.cured_by) or "by no rung")
     lost = sum(each.record.cost.steps_lost for each in story.incidents)
@@ -63,7 +68,10 @@ def _figures(run: RunData) -> Iterator[Figure]:
     yield Figure(
         "Loss", number(status.loss), "" if status.grad_norm is None else f"gradient norm {number(status.grad_norm, 3)}"
     )
-    if status.mttr_seconds is not None:
+    # There are always eight figures, so that their rows are full.
+    if status.mttr_seconds is None:
+        yield Figure("Time to recover", "–", "nothing to recover from" if not status.incidents else "not yet")
+    else:
         yield Figure("Time to recover", duration(status.mttr_seconds), "on average")
     lives = len(run.lives)
     lost_workers = sum(not life.orderly for life in run.lives)
@@ -78,11 +86,16 @@ def facts(run: RunData) -> list[tuple[str, str]]:
 def compared(runs: Sequence[RunData]) -> list[tuple[str, list[str]]]:
     """The figures of several runs: a row for each figure, a value for each run."""
     rows = [("State", [str(run.story.status.state) for run in runs])]
-    told = [{figure.name: figure for figure in figures(run)} for run in runs]
-    for name in dict.fromkeys(name for each in told for name in each):
-        values = [each.get(name) for each in told]
-        rows.append((name, ["–" if value is None else f"{value.value} {value.beside}".strip() for value in values]))
+    for values in zip(*(figures(run) for run in runs), strict=True):
+        rows.append((values[0].name, [_with_beside(value) for value in values]))
     return rows
+
+
+def _with_beside(figure: Figure) -> str:
+    goes_on = figure.beside.startswith(("of ", "and ", "on ", "by "))
+    if not figure.beside:
+        return figure.value
+    return f"{figure.value} {figure.beside}" if goes_on else f"{figure.value} ({figure.beside})"
 
 
 def _some(counts: object, most: int = 3) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from supervisor.display import shortened
 from supervisor.events import schema
 from supervisor.page.gathering import RunData
 from supervisor.page.labels import number
@@ -20,10 +19,9 @@ from supervisor.report.story_view import incident_sections
 
 __all__ = ["MOST_TOLD", "ExperimentRow", "IncidentRow", "Section", "incident_rows"]
 
-MOST_TOLD = 400
+MOST_TOLD = 200
 """Of how many incidents all is told; of further ones the row, the cause and what to change."""
 
-_LONGEST_TRACEBACK = 6000
 _OUTCOMES = {Outcome.RECOVERED: "recovered", Outcome.HALTED: "halted", Outcome.OPEN: "open"}
 _SHORT = (TO_CHANGE, "Where it comes from", "What followed")
 
@@ -118,14 +116,14 @@ def _of_training(run: RunData, story: Story, prefix: str, cut: bool) -> Incident
         step=f"{record.opened_at_step:,}",
         what=", ".join(record.signals) or "no signal",
         cause="not known" if record.cause is None else str(record.cause.kind),
-        blame=", ".join(blames),
+        blame=", ".join(blames) or "–",
         answer="" if action is None else str(action),
         sign="" if action is None else SIGNS[action],
         outcome="undone" if story.undone else _OUTCOMES[record.outcome],
         cost=f"{record.cost.steps_lost:,} / {duration(record.cost.seconds)}",
         sections=_sections(incident_sections(story, run.run_dir), cut),
         experiments=() if cut else tuple(_experiments(run.experiments.get(record.id, ()))),
-        traceback=None if cut or record.traceback is None else shortened(record.traceback, _LONGEST_TRACEBACK),
+        traceback=None if cut else record.traceback,
         cut=cut,
     )
 
@@ -154,7 +152,7 @@ def _sections(told: Iterable[tuple[str, list[str]]], cut: bool) -> tuple[Section
     return tuple(
         Section(
             title,
-            tuple(shortened(each, _LONGEST_TRACEBACK) for each in lines),
+            tuple(lines),
             listed=title == TO_CHANGE,
             as_it_is=title == LEFT_BEHIND and len(lines) > 1,
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 from supervisor.events.step_line import counted
 from supervisor.page.chart import may_be_log
 from supervisor.page.gathering import RunData
-from supervisor.page.labels import hover
+from supervisor.page.labels import drawable, hover
 from supervisor.page.looks import SHAPES, rung_color
 from supervisor.page.thinning import Gap, gaps
 from supervisor.records import ActionName
@@ -58,7 +58,8 @@ def incident_marks(
                     "type": "scatter",
                     "mode": "markers",
                     "name": str(action or "no answer"),
-                    "legendgroup": str(action),
+                    # Beside one that has a group, Plotly writes all names that have none under each other.
+                    **({} if color else {"legendgroup": str(action)}),
                     "showlegend": index == 0 and color is None,
                     "x": steps,
                     "y": [*_values_at(run, name, steps)],
@@ -96,7 +97,7 @@ def process_marks(run: RunData, prefix: str, yaxis: str) -> list[dict[str, Any]]
             "mode": "markers",
             "name": "worker lost",
             "x": [life.last_step if life.last_step is not None else (life.from_step or 0) for life in lost],
-            "y": [0.985] * len(lost),
+            "y": [0.96] * len(lost),
             "yaxis": yaxis,
             "marker": {"symbol": "triangle-down-open", "size": 11, "color": "color:ink", "line": {"width": 1.6}},
             "cliponaxis": False,
@@ -166,28 +167,32 @@ def _told(story: Story) -> str:
     return hover([f"incident {record.id}: {headline(story)}", *cause, f"cost: {cost}"])
 
 
-def _values_at(run: RunData, name: str, steps: Iterable[int]) -> Iterator[float | None]:
+def _values_at(run: RunData, name: str, steps: Iterable[int]) -> Iterator[float]:
     """For each step the value that the line of a curve has there, so that a mark lies on it.
 
-    Where one of the two logged values around it is not finite, it is the nearest finite one.
+    Where one of the two logged values around it is not finite, it is the last finite one before it, or the first after
+    it; where none that stands is finite, any that is drawn, or the middle of an axis that has no values.
     """
     curves = run.curves
     standing = curves.standing()
-    values = [curves.values[name][entry] for entry in standing]
+    values = [drawable(curves.values[name][entry]) for entry in standing]
+    finite = [place for place, value in enumerate(values) if math.isfinite(value)]
+    other = next((drawable(each) for each in curves.values[name] if math.isfinite(each)), 0.5)
     log = may_be_log(curves.values[name])
     for step in steps:
         place = curves.place(step)
-        if place is None:
-            yield None
+        if place is None or not finite:
+            yield other
             continue
         before, after = place, min(place + 1, len(values) - 1)
         low, high = curves.step[standing[before]], curves.step[standing[after]]
         if low <= step < high and math.isfinite(values[before]) and math.isfinite(values[after]):
             share = (step - low) / (high - low)
-            yield _between(values[before], values[after], share, log=log)
-            continue
-        around = chain(range(place, -1, -1), range(place + 1, len(values)))
-        yield next((values[each] for each in around if math.isfinite(values[each])), None)
+            value = _between(values[before], values[after], share, log=log)
+        else:
+            value = values[finite[max(0, bisect_right(finite, place) - 1)]]
+        # A page of thousands of incidents is for a good part the digits of their places.
+        yield float(f"{value:.6g}")
 
 
 def _between(before: float, after: float, share: float, *, log: bool) -> float:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
-from supervisor.display import visible
+from supervisor.display import shortened, visible
 from supervisor.errors import InputError
 from supervisor.page.looks import DARK, LIGHT, css_variables
 
 __all__ = ["asset", "json_for_html", "rendered", "require_extra"]
 
 EXTRA = "report"
+
+LONGEST = 6000
+"""How much of one text of others a page shows, in characters: a browser stands still over a line of a million."""
 
 _CONTENT_POLICY = "; ".join(
     (
@@ -59,7 +63,7 @@ def rendered(pictures: dict[str, Any], made: datetime, **values: Any) -> str:
     import markupsafe
 
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(asset),
+        loader=jinja2.FunctionLoader(_template),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_finalized,
@@ -89,7 +93,12 @@ def json_for_html(value: Any) -> str:
 
 def _finalized(value: Any) -> Any:
     """What a template shows of a value: of a text no control character, none that turns the writing round."""
-    return visible(value) if type(value) is str else value
+    return visible(shortened(value, LONGEST)) if type(value) is str else value
+
+
+def _template(name: str) -> str:
+    # A page of thousands of incidents is for a good part what their lines are indented by.
+    return re.sub(r"^[ \t]+", "", asset(name), flags=re.MULTILINE)
 
 
 def _style() -> str:

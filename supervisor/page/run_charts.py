@@ -66,6 +66,7 @@ def rate_chart(run: RunData, prefix: str) -> Chart:
             "accent",
             "step %{x}<br>rate in use %{y:.4g}",
             showlegend=True,
+            mode="lines+markers" if len(kept) == 1 else "lines",
         )
     )
     scale = curves.scale()
@@ -79,6 +80,7 @@ def rate_chart(run: RunData, prefix: str) -> Chart:
             yaxis="y2",
             line={"shape": "hv", "width": 2},
             showlegend=True,
+            mode="lines+markers" if len({step for step, _ in scale}) == 1 else "lines",
         )
     )
     layout = frame(
@@ -171,7 +173,7 @@ def ladder_chart(run: RunData, prefix: str) -> Chart | None:
             tickmode="array",
             tickvals=[_NO_RUNG, *rungs],
             ticktext=["no incident", *(label(f"{rung} {names[rung]}") for rung in rungs)],
-            range=[_NO_RUNG - 0.4, max(rungs) + 0.5],
+            range=[_NO_RUNG - 0.4, max(rungs, default=_NO_RUNG) + 0.5],
         ),
     )
     used = sum(len(each) for each in marks.values())

@@ -9,10 +9,10 @@ from typing import Any
 
 from supervisor.page.chart import axis, line
 from supervisor.page.gathering import RunData
-from supervisor.page.labels import packed
+from supervisor.page.labels import BEYOND, beyond, packed
 from supervisor.page.thinning import MOST_POINTS, medians, thinned
 
-__all__ = ["at_incidents", "curve", "standing", "steps_axis"]
+__all__ = ["alone", "at_incidents", "curve", "lone", "standing", "steps_axis"]
 
 
 def curve(
@@ -45,6 +45,8 @@ def curve(
     dense = len(kept) < len(values)
     if dense:
         notes.append(f"{len(values):,} logged steps; each curve is drawn with the points that the rule below keeps")
+    if beyond(curves.values[name]):
+        notes.append(BEYOND)
     told = f"step %{{x}}<br>{said} %{{y:.5g}}"
     traces = [
         line(
@@ -59,6 +61,7 @@ def curve(
             **({"opacity": 0.4} if dense and not stands_alone else {}),
         )
     ]
+    traces += alone([steps[index] for index in kept], [values[index] for index in kept], said, told, "curve", yaxis)
     if dense and not stands_alone:
         course = medians(values)
         traces.append(
@@ -96,6 +99,34 @@ def curve(
             )
         )
     return traces, notes
+
+
+def lone(values: Sequence[float]) -> list[int]:
+    """The places of values that a line does not show: finite, with none before and none after to draw a line to."""
+    known = [False, *map(math.isfinite, values), False]
+    return [place for place in range(len(values)) if known[place + 1] and not (known[place] or known[place + 2])]
+
+
+def alone(
+    steps: Sequence[int], values: Sequence[float], said: str, told: str, color: str, yaxis: str = "y"
+) -> list[dict[str, Any]]:
+    """A trace with the values of a line that it does not show by itself; none where there are none."""
+    places = lone(values)
+    if not places:
+        return []
+    return [
+        line(
+            said,
+            packed([steps[place] for place in places], "i"),
+            packed([values[place] for place in places]),
+            color,
+            told,
+            yaxis=yaxis,
+            showlegend=False,
+            mode="markers",
+            marker={"size": 4, "color": f"color:{color}"},
+        )
+    ]
 
 
 def steps_axis(run: RunData, **more: Any) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from supervisor.events.time_account import TimeAccount
 
 __all__ = ["duration", "told_account"]
@@ -12,7 +14,7 @@ _UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 
 def duration(seconds: float) -> str:
     """Seconds as a person would say them: `48 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`."""
-    if seconds < 60:
+    if seconds < 60 or not math.isfinite(seconds):
         return f"{max(seconds, 0.0):.3g} s"
     total = round(seconds)
     size, name, smaller, smaller_name = next(units for units in _UNITS if total >= units[0])

@@ -9,6 +9,7 @@ from typing import Any
 
 from supervisor.clock import Clock
 from supervisor.errors import InputError, said_by, text_of
+from supervisor.events.step_line import counted
 from supervisor.run_layout import RunLayout
 from supervisor.sinks.base import Sink, SinkError
 from supervisor.sinks.place import Kept, read_kept, write_kept
@@ -73,7 +74,11 @@ class Feeding:
             # With a reader of its own: that one is at work in the thread.
             with contextlib.suppress(OSError):
                 lines = Tail(self._layout, self._tail.places).left()
-        what = f"{lines} lines of the log were not told" if lines else "it did not come to its end"
+        what = (
+            f"{counted(lines, 'line')} of the log {'was' if lines == 1 else 'were'} not told"
+            if lines
+            else "it did not come to its end"
+        )
         self._fail(f"{what} within flush_seconds; a resume goes on from there", again=True)
 
     def run(self) -> None:

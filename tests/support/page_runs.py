@@ -103,6 +103,19 @@ class PageRun:
         self.worker(schema.IncidentClosedEvent(**closed, incident=number, cured_by=action, steps_lost=1, seconds=2.0))
         self.record(number, step, text, action)
 
+    def reload(self, number: int, step: int, update: int, restored: int) -> None:
+        """One that is answered by going back, and is not closed; with its record."""
+        place = {"step": step, "update": update, "incident": number}
+        action = ActionName.RELOAD_CHECKPOINT
+        self.worker(
+            schema.IncidentOpenedEvent(**place, signals=(SignalName.NONFINITE_PARAMETER,)),
+            schema.DecisionEvent(**place, rung=2, action=action, attempt=1, reason="the state itself is not finite"),
+            schema.ActionAppliedEvent(
+                **place, action=action, seconds=1.0, restored_step=restored, restored_from="memory"
+            ),
+        )
+        self.record(number, step, "", action)
+
     def record(self, number: int, step: int, text: str = "", action: ActionName = ActionName.SKIP_BATCH) -> None:
         """Its `incident.json`."""
         decision = {"incident": number, "rung": 0, "action": action, "attempt": 1, "reason": f"for {text}"}

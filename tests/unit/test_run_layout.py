@@ -211,3 +211,12 @@ def test_a_run_of_a_job_is_told_by_its_job_file(tmp_path: Path) -> None:
     assert not RunLayout(tmp_path).of_job
     (tmp_path / "job.yaml").touch()
     assert RunLayout(tmp_path).of_job
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="a device or a pipe, no file"):
+        replace_file(pipe, "text")
+    assert pipe.is_fifo()
+    assert [each.name for each in tmp_path.iterdir()] == ["pipe"]

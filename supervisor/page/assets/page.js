@@ -1,6 +1,12 @@
 "use strict";
 (() => {
   const { charts, colors } = JSON.parse(document.getElementById("pictures").textContent);
+  for (const { data } of Object.values(charts)) {
+    data.forEach((trace, index) => {
+      for (const key of trace.asBefore) trace[key] = data[index - 1][key];
+      delete trace.asBefore;
+    });
+  }
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const coarse = matchMedia("(pointer: coarse)");
   const drawn = new Map();
@@ -150,7 +156,7 @@
     setTimeout(next, 0, index + 1);
   };
   requestAnimationFrame(() => setTimeout(next, 0, 0));
-  const target = () => { if (location.hash.length > 1) open(decodeURIComponent(location.hash.slice(1))); };
+  const target = () => { if (location.hash.length > 1) open(location.hash.slice(1)); };
   addEventListener("hashchange", target);
   if (/^#r\d+-(incident|process)-/.test(location.hash)) target();
 })();

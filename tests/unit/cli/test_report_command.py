@@ -92,3 +92,12 @@ def test_other_commands_do_without_the_page_and_its_packages() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_device_stays_one(tmp_path: Path) -> None:
+    eventful(tmp_path / "run")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match=r"cannot be written \(a device or a pipe, no file\): write -o FILE\.html"):
+        report(str(tmp_path / "run"), "-o", str(pipe))
+    assert pipe.is_fifo()

@@ -104,3 +104,22 @@ def test_the_charts_of_a_page_are_strict_json(pages: dict[str, str]) -> None:
 def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
     eventful(tmp_path)
     assert build_page([str(tmp_path)], FakeClock()) == build_page([str(tmp_path)], FakeClock())
+
+
+def test_no_text_of_a_run_makes_the_page_large(tmp_path: Path) -> None:
+    eventful(tmp_path / "plain")
+    eventful(tmp_path / "long", "<b>&" + "x" * 1_000_000)
+    plain, long = (build_page([str(tmp_path / name)], FakeClock()) for name in ("plain", "long"))
+    assert len(long) - len(plain) < 300_000
+    assert "characters more)" in long
+    # A cut text, and escapes on top of it.
+    assert max(map(len, Seen(long[: long.index("<script")]).text)) < 13_000
+
+
+def test_what_is_to_be_typed_stands_as_code(tmp_path: Path) -> None:
+    eventful(tmp_path / "a", " `detect: {}` ")
+    eventful(tmp_path / "b", " one ` alone ")
+    advice = [re.findall(r"<li>(.*?)</li>", build_page([str(tmp_path / name)])) for name in ("a", "b")]
+    assert any("<code>detect: {}</code>" in line for line in advice[0])
+    assert not any("`" in line for line in advice[0])
+    assert any("one ` alone" in line for line in advice[1])

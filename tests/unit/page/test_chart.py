@@ -30,3 +30,21 @@ def test_a_chart_as_the_script_draws_it() -> None:
     assert plain["linked"] is True
     assert plain["data"][0]["line"]["color"] == "color:curve"
     assert plain["data"][0]["connectgaps"] is False
+
+
+def test_values_of_hundreds_of_decades_have_a_few_ticks_too() -> None:
+    assert shown_axis("loss", [1e-320, 1e308])["dtick"] == 20
+
+
+def test_an_axis_without_any_value_names_none() -> None:
+    shown = shown_axis("loss", [math.nan, math.inf])
+    assert (shown["showticklabels"], shown["range"]) == (False, [0, 1])
+    assert shown["title"]["text"] == "loss (never finite)"
+
+
+def test_a_long_list_that_two_traces_share_stands_there_once() -> None:
+    steps, told = [*range(50)], ["a long text"] * 50
+    first = {"type": "scatter", "x": steps, "y": [1.0] * 50, "hovertext": told}
+    one, other = Chart("t", "s", 120, [first, {**first, "y": [2.0] * 50}], frame()).plain()["data"]
+    assert one == {**first, "asBefore": []}
+    assert other == {"type": "scatter", "y": [2.0] * 50, "asBefore": ["x", "hovertext"]}

@@ -81,3 +81,7 @@ def test_the_scale_changes_where_an_event_says_so() -> None:
     restored = schema.LrRestoredEvent(step=15, update=15, lr_scale=1.0)
     curves = told(step_event(0, 0, 1), cut, step_event(10, 10, 1, lr_scale=0.5), restored, step_event(20, 20, 1))
     assert curves.scale() == [(0, 1.0), (7, 0.5), (15, 1.0), (20, 1.0)]
+
+
+def test_a_step_that_no_chart_can_count_to_is_left_out() -> None:
+    assert stands(told(step_event(3, 3, 0.5), step_event(2**70, 4, 0.25))) == [0.5]

@@ -4,9 +4,10 @@ import math
 import struct
 from base64 import b64decode
 
+import pytest
 from support.page_runs import HOSTILE
 
-from supervisor.page.labels import hover, label, number, packed
+from supervisor.page.labels import beyond, drawable, hover, label, number, packed
 
 
 def test_nothing_in_a_label_is_read_as_html_a_template_or_a_control() -> None:
@@ -40,3 +41,21 @@ def test_a_number_that_32_bits_would_lose_has_64() -> None:
     assert packed([1e-40])["dtype"] == "f8"
     assert packed([2**40], "i")["dtype"] == "f8"
     assert packed([2**20], "i")["dtype"] == "i4"
+
+
+@pytest.mark.parametrize(
+    ("value", "drawn"),
+    [(0.0, 0.0), (-2.0, -2.0), (1e308, 1e100), (-1e308, -1e100), (5e-324, 1e-100), (-1e-320, -1e-100)],
+)
+def test_a_value_that_no_axis_can_hold_is_drawn_at_its_end(value: float, drawn: float) -> None:
+    assert drawable(value) == drawn
+    assert beyond([1.0, math.nan, value]) is (value != drawn)
+    assert struct.unpack("<d", b64decode(packed([value, 1e39])["bdata"])[:8]) == (drawn,)
+
+
+def test_what_is_not_finite_stays_so() -> None:
+    assert (math.isnan(drawable(math.nan)), drawable(-math.inf), beyond([math.inf, math.nan])) == (
+        True,
+        -math.inf,
+        False,
+    )

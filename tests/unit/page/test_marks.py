@@ -3,8 +3,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from pathlib import Path
 
-from supervisor.page.gathering import RunData
+from support.page_runs import PageRun
+
+from supervisor.page.gathering import RunData, gather
 from supervisor.page.marks import answer_of, incident_marks, nonfinite_marks, process_marks
 from supervisor.records import ActionName
 
@@ -24,7 +27,7 @@ def test_every_incident_is_marked_on_every_curve_by_its_rung(run: RunData) -> No
 def test_a_mark_lies_on_the_line(run: RunData) -> None:
     (at, *_), *_ = [each["y"] for each in incident_marks(run, "", {"loss": "y"})]
     before, after = 2.0 / 10 + 0.1, 2.0 / 12 + 0.1
-    assert math.isclose(at, math.sqrt(before * after))
+    assert math.isclose(at, math.sqrt(before * after), rel_tol=1e-5)
 
 
 def test_a_worker_that_was_lost_is_marked_where_it_last_was(run: RunData) -> None:
@@ -53,3 +56,20 @@ def test_values_that_are_not_finite_are_marked_with_their_steps() -> None:
 def test_a_mark_of_a_hostile_run_holds_no_html(hostile: RunData) -> None:
     told = json.dumps([*incident_marks(hostile, "", {"loss": "y"}), *process_marks(hostile, "", "y3")])
     assert "<" not in told.replace("<br>", "").replace("<extra></extra>", "")
+
+
+def test_an_incident_of_a_run_whose_loss_was_never_finite_is_marked_too(tmp_path: Path) -> None:
+    run = PageRun(tmp_path)
+    run.steps(range(5), loss=math.nan)
+    run.incident(1, 5)
+    (trace,) = incident_marks(gather(str(tmp_path)), "", {"loss": "y"})
+    assert (trace["x"], trace["y"]) == ([5], [0.5])
+
+
+def test_a_mark_beside_the_largest_number_there_is_lies_where_a_chart_can_draw_it(tmp_path: Path) -> None:
+    run = PageRun(tmp_path)
+    run.steps([0, 1, 2], loss=1.7976931348623157e308)
+    run.incident(1, 3)
+    run.steps([4], loss=1.7976931348623157e308)
+    (trace,) = incident_marks(gather(str(tmp_path)), "", {"loss": "y"})
+    assert trace["y"] == [1e100]

@@ -3,10 +3,14 @@ from __future__ import annotations
 import math
 import struct
 from base64 import b64decode
+from pathlib import Path
 from typing import Any
 
-from supervisor.page.gathering import RunData
-from supervisor.page.run_curves import at_incidents, curve, standing, steps_axis
+import pytest
+from support.page_runs import PageRun
+
+from supervisor.page.gathering import RunData, gather
+from supervisor.page.run_curves import at_incidents, curve, lone, standing, steps_axis
 
 
 def numbers(packed: dict[str, Any]) -> list[float]:
@@ -42,3 +46,26 @@ def test_the_entries_around_each_incident_are_kept(run: RunData) -> None:
 def test_the_axis_goes_from_the_first_step_to_the_last(run: RunData) -> None:
     low, high = steps_axis(run)["range"]
     assert -2 < low < 0 < 59 < high < 61
+
+
+@pytest.mark.parametrize(
+    ("values", "places"),
+    [([], []), ([1.0], [0]), ([1.0, 2.0], []), ([math.nan, 1.0, math.inf, 2.0, 3.0], [1]), ([math.nan], [])],
+)
+def test_values_that_no_line_goes_to(values: list[float], places: list[int]) -> None:
+    assert lone(values) == places
+
+
+def test_a_finite_value_between_two_that_are_not_is_a_point(tmp_path: Path) -> None:
+    run = PageRun(tmp_path)
+    run.steps([0], loss=math.nan)
+    run.steps([1], loss=7.0)
+    run.steps([2], loss=math.nan)
+    _, point = curve(gather(str(tmp_path)), "loss", "loss", "y")[0]
+    assert (point["mode"], numbers(point["x"]), numbers(point["y"])) == ("markers", [1], [7.0])
+
+
+def test_a_chart_says_that_a_value_lies_beyond_it(tmp_path: Path) -> None:
+    PageRun(tmp_path).steps([0, 1], loss=1e308)
+    _, notes = curve(gather(str(tmp_path)), "loss", "loss", "y")
+    assert notes == ["a value beyond 1e+100, or nearer to zero than 1e-100, is drawn there"]

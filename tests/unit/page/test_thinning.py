@@ -56,3 +56,13 @@ def test_the_course_of_a_dense_curve() -> None:
     (first, one), (second, none), (third, two) = medians(values, 3)
     assert (first, one, second, math.isnan(none), third, two) == (1, 2.0, 4, True, 7, 9.0)
     assert medians([], 3) == []
+
+
+@given(values=VALUES, most=st.integers(2, 40))
+def test_the_extremes_of_every_stretch_are_drawn(values: list[float], most: int) -> None:
+    kept, count, stretches = set(thinned(values, most=most)), len(values), most // 2
+    for stretch in range(stretches):
+        here = range(stretch * count // stretches, (stretch + 1) * count // stretches)
+        finite = [values[index] for index in here if math.isfinite(values[index])]
+        drawn = [values[index] for index in here if index in kept and math.isfinite(values[index])]
+        assert not finite or (min(drawn), max(drawn)) == (min(finite), max(finite))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from supervisor.events.time_account import TimeAccount
@@ -12,6 +14,8 @@ from supervisor.report.durations import duration, told_account
     ("seconds", "text"),
     [
         (-1, "0 s"),
+        (math.nan, "nan s"),
+        (math.inf, "inf s"),
         (0.25, "0.25 s"),
         (48, "48 s"),
         (60, "1 min"),
