@@ -47,18 +47,8 @@ class ConsoleRenderer:
             self._print(line)
         if not isinstance(event, schema.StepEvent):
             return
-        shown = Shown(
-            step=event.step or 0,
-            loss=event.loss,
-            grad_norm=event.grad_norm,
-            lr=event.lr * event.lr_scale,
-            cut=event.lr_scale != 1.0,
-            rung=event.rung,
-            incidents=event.incidents,
-            goodput=self._goodput,
-            steps_a_second=self._pace.steps_a_second,
-            memory=resident_bytes(),
-        )
+        rate, memory = self._pace.steps_a_second, resident_bytes()
+        shown = Shown.of(event, goodput=self._goodput, steps_a_second=rate, memory=memory)
         self._print(Line(step_line(shown, self._total_steps), Tone.PLAIN))
 
     def advance(self, goodput: float | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from supervisor.events.pace import said_bytes, time_left
+from supervisor.events.schema import StepEvent
 
 __all__ = ["Shown", "counted", "fitted", "numbers_of", "step_line"]
 
@@ -40,6 +41,29 @@ class Shown:
     goodput: float | None = None
     steps_a_second: float | None = None
     memory: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        event: StepEvent,
+        *,
+        steps_a_second: float | None,
+        goodput: float | None = None,
+        memory: int | None = None,
+    ) -> Shown:
+        """What a line of the log tells of its step, and what it does not."""
+        return cls(
+            step=event.step or 0,
+            loss=event.loss,
+            grad_norm=event.grad_norm,
+            lr=event.lr * event.lr_scale,
+            cut=event.lr_scale != 1.0,
+            rung=event.rung,
+            incidents=event.incidents,
+            goodput=goodput,
+            steps_a_second=steps_a_second,
+            memory=memory,
+        )
 
 
 def step_line(shown: Shown, total_steps: int | None) -> str:

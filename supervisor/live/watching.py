@@ -74,19 +74,6 @@ def tell_run(run_dir: Path, console: Console, clock: Clock | None = None) -> Non
         for line in fold.tell(event):
             console.print(Text(line.text, STYLES[line.tone]), soft_wrap=True)
         if isinstance(event, StepEvent) and not event.rank:
-            console.print(Text(step_line(_shown(event, fold.speed), fold.steps)), soft_wrap=True)
+            console.print(Text(step_line(Shown.of(event, steps_a_second=fold.speed), fold.steps)), soft_wrap=True)
     if fold.summary is not None:
         console.print(render_summary(fold.summary, run_dir))
-
-
-def _shown(event: StepEvent, speed: float | None) -> Shown:
-    return Shown(
-        step=event.step or 0,
-        loss=event.loss,
-        grad_norm=event.grad_norm,
-        lr=event.lr * event.lr_scale,
-        cut=event.lr_scale != 1.0,
-        rung=event.rung,
-        incidents=event.incidents,
-        steps_a_second=speed,
-    )

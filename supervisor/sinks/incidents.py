@@ -9,8 +9,9 @@ from supervisor.events.incident_line import names_of, some_of
 from supervisor.events.narration import describe_outcome, describe_signal
 from supervisor.events.schema import Event
 from supervisor.records import Outcome
+from supervisor.sinks.base import Sink
 
-__all__ = ["Incident", "Incidents"]
+__all__ = ["Incident", "IncidentSink", "Incidents"]
 
 MOST_KEPT = 500
 
@@ -177,3 +178,31 @@ def _said(event: Event) -> str | None:
             return f"opened by {names_of(tuple(event.signals))}" if event.signals else None
         case _:
             return None
+
+
+class IncidentSink(Sink):
+    """A sink that hands on incidents as wholes: it gathers them, those of earlier processes too."""
+
+    recalls = True
+
+    def __init__(self) -> None:
+        self._incidents = Incidents()
+
+    def recall(self, event: Event, *, void: bool) -> None:
+        """Take note of what belongs to incidents."""
+        self._incidents.tell(event, void=void)
+
+    def tell(self, event: Event, *, void: bool) -> None:
+        """Gather, and hand on what counts."""
+        ended = self._incidents.tell(event, void=void)
+        if not void:
+            self.hand_on(event, ended)
+
+    def hand_on(self, event: Event, ended: Incident | None) -> None:
+        """Hand on an event that counts.
+
+        Args:
+            event: the event.
+            ended: the incident that it ends, which is mostly none.
+        """
+        raise NotImplementedError

@@ -18,8 +18,8 @@ from mlflow.entities import Metric, RunTag
 from supervisor.display import in_one_line, visible, writable
 from supervisor.events import schema
 from supervisor.events.schema import Event
-from supervisor.sinks.base import AboutRun, Memory, Sink
-from supervisor.sinks.incidents import Incidents
+from supervisor.sinks.base import AboutRun, Memory
+from supervisor.sinks.incidents import Incident, IncidentSink
 from supervisor.sinks.scalars import scalars_of
 
 __all__ = ["MlflowSink", "metric_name"]
@@ -35,7 +35,7 @@ _STATES = {
 }
 
 
-class MlflowSink(Sink):
+class MlflowSink(IncidentSink):
     """Logs metrics at their steps, and each incident as a text among the artifacts.
 
     A resume goes on in the same run. MLflow takes nothing back: what a resume does again stands there twice, with the
@@ -47,17 +47,16 @@ class MlflowSink(Sink):
         experiment: the experiment that the run belongs to.
     """
 
-    recalls = True
     patience_seconds = 10.0
 
     def __init__(self, about: AboutRun, directory: Path, experiment: str) -> None:
+        super().__init__()
         self._about = about
         self._directory = directory
         self._experiment = experiment
         self._client: MlflowClient | None = None
         self._run = ""
         self._waiting: list[Metric] = []
-        self._incidents = Incidents()
 
     def open(self, memory: Memory) -> str | None:
         """Begin the run, or go on with the one of an earlier process."""
@@ -74,15 +73,8 @@ class MlflowSink(Sink):
         client.update_run(self._run, status="RUNNING")
         return None
 
-    def recall(self, event: Event, *, void: bool) -> None:
-        """Take note of what belongs to incidents."""
-        self._incidents.tell(event, void=void)
-
-    def tell(self, event: Event, *, void: bool) -> None:
+    def hand_on(self, event: Event, ended: Incident | None) -> None:
         """Log the numbers of a step or an evaluation, or an incident that is over."""
-        ended = self._incidents.tell(event, void=void)
-        if void:
-            return
         match event:
             case schema.StepEvent():
                 self._log(scalars_of(event), event)

@@ -19,8 +19,8 @@ from supervisor.events import schema
 from supervisor.events.base import EventBase
 from supervisor.events.schema import Event
 from supervisor.records import Outcome
-from supervisor.sinks.base import AboutRun, Sink, SinkError
-from supervisor.sinks.incidents import Incident, Incidents
+from supervisor.sinks.base import AboutRun, SinkError
+from supervisor.sinks.incidents import Incident, IncidentSink
 from supervisor.version import __version__
 
 __all__ = ["OpentelemetrySink", "over_http"]
@@ -39,7 +39,7 @@ _MOST_EVENTS = 1000
 """How many events of one incident are sent: the last ones."""
 
 
-class OpentelemetrySink(Sink):
+class OpentelemetrySink(IncidentSink):
     """Exports a span as soon as its incident is over; one that is open at the end is exported then.
 
     What was exported cannot be taken back: an incident that comes again after a resume is exported again, with the same
@@ -51,10 +51,10 @@ class OpentelemetrySink(Sink):
         service: the `service.name` of the spans.
     """
 
-    recalls = True
     patience_seconds = 30.0
 
     def __init__(self, about: AboutRun, exporter: SpanExporter, service: str) -> None:
+        super().__init__()
         resource = {"service.name": service, "service.version": __version__}
         resource |= {f"{_PREFIX}run_id": about.run_id, f"{_PREFIX}run": about.name}
         named: dict[str, AttributeValue] = {key: writable(value) for key, value in resource.items()}
@@ -64,17 +64,9 @@ class OpentelemetrySink(Sink):
         self._exporter, self._ended = exporter, _Ended()
         provider.add_span_processor(self._ended)
         self._tracer = provider.get_tracer("supervisor", __version__)
-        self._incidents = Incidents()
 
-    def recall(self, event: Event, *, void: bool) -> None:
-        """Take note of what belongs to an incident that is not over."""
-        self._incidents.tell(event, void=void)
-
-    def tell(self, event: Event, *, void: bool) -> None:
+    def hand_on(self, event: Event, ended: Incident | None) -> None:
         """Export the incident that an event ends."""
-        ended = self._incidents.tell(event, void=void)
-        if void:
-            return
         if ended is not None:
             self._export(ended, event)
         elif isinstance(event, schema.RunFinishedEvent) and event.status is schema.RunStatus.FINISHED:

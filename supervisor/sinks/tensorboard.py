@@ -15,14 +15,14 @@ from supervisor.display import visible, writable
 from supervisor.events import schema
 from supervisor.events.schema import Event
 from supervisor.report.account import Accounting
-from supervisor.sinks.base import Memory, Sink
-from supervisor.sinks.incidents import Incident, Incidents
+from supervisor.sinks.base import Memory
+from supervisor.sinks.incidents import Incident, IncidentSink
 from supervisor.sinks.scalars import scalars_of
 
 __all__ = ["TensorboardSink"]
 
 
-class TensorboardSink(Sink):
+class TensorboardSink(IncidentSink):
     """Writes event files, one more for each process; TensorBoard reads all files of a folder as one run.
 
     What a resume takes back is dropped by TensorBoard itself: it is told that the run begins again at the step of the
@@ -32,25 +32,24 @@ class TensorboardSink(Sink):
         directory: where the files go.
     """
 
-    recalls = True
-
     def __init__(self, directory: Path) -> None:
+        super().__init__()
         self._directory = directory
         self._writer: EventFileWriter | None = None
-        self._incidents = Incidents()
         self._accounting = Accounting()
 
     def recall(self, event: Event, *, void: bool) -> None:
         """Take note of what the goodput and the texts of incidents need."""
         self._accounting.tell(event)
-        self._incidents.tell(event, void=void)
+        super().recall(event, void=void)
 
     def tell(self, event: Event, *, void: bool) -> None:
-        """Write the scalars of a step or an evaluation, or an incident that is over."""
+        """Count the time of all events, and hand on those that count."""
         self._accounting.tell(event)
-        ended = self._incidents.tell(event, void=void)
-        if void:
-            return
+        super().tell(event, void=void)
+
+    def hand_on(self, event: Event, ended: Incident | None) -> None:
+        """Write the scalars of a step or an evaluation, or an incident that is over."""
         if ended is not None:
             self._write_text(ended, event)
         match event:

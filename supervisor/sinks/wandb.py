@@ -10,8 +10,8 @@ import wandb
 from supervisor.display import visible, writable
 from supervisor.events import schema
 from supervisor.events.schema import Event
-from supervisor.sinks.base import AboutRun, Memory, Sink
-from supervisor.sinks.incidents import Incidents
+from supervisor.sinks.base import AboutRun, Memory
+from supervisor.sinks.incidents import Incident, IncidentSink
 from supervisor.sinks.scalars import scalars_of
 
 __all__ = ["WandbSink"]
@@ -19,7 +19,7 @@ __all__ = ["WandbSink"]
 _COLUMNS: list[str | int] = ["incident", "step", "signals", "outcome", "story"]
 
 
-class WandbSink(Sink):
+class WandbSink(IncidentSink):
     """Writes an offline run, one folder for each process, all of the same id: uploaded they are one run.
 
     The history counts updates, so that what a resume does again, with the same numbers, does not come twice.
@@ -30,15 +30,14 @@ class WandbSink(Sink):
         project: the project that the run belongs to.
     """
 
-    recalls = True
     patience_seconds = 30.0
 
     def __init__(self, about: AboutRun, directory: Path, project: str) -> None:
+        super().__init__()
         self._about = about
         self._directory = directory
         self._project = project
         self._run: Any = None
-        self._incidents = Incidents()
 
     def open(self, memory: Memory) -> str | None:
         """Begin, or go on with, the run."""
@@ -65,15 +64,8 @@ class WandbSink(Sink):
         self._run.define_metric("*", step_metric="step")
         return None
 
-    def recall(self, event: Event, *, void: bool) -> None:
-        """Take note of what belongs to incidents."""
-        self._incidents.tell(event, void=void)
-
-    def tell(self, event: Event, *, void: bool) -> None:
+    def hand_on(self, event: Event, ended: Incident | None) -> None:
         """Log the numbers of a step or an evaluation; sum incidents up."""
-        ended = self._incidents.tell(event, void=void)
-        if void:
-            return
         match event:
             case schema.StepEvent():
                 self._log({"step": event.step, **scalars_of(event)}, event)
