@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
 from supervisor.display import fitting, visible
 
-__all__ = ["SteadyStream", "end", "leave_streams", "ready_streams", "tell"]
+__all__ = ["SteadyStream", "end", "leave_streams", "reader_has_left", "ready_streams", "tell"]
 
 
 def ready_streams() -> None:
@@ -60,6 +61,15 @@ def end(code: int) -> NoReturn:
     os._exit(code)
 
 
+def reader_has_left() -> bool:
+    """Whether the standard output is a pipe whose reader is gone (`| head`): no need to write to it to know."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        watch = select.poll()
+        watch.register(sys.stdout.fileno(), 0)
+        return any(what & select.POLLERR for _, what in watch.poll(0))
+    return False
+
+
 def tell(text: str, stream_name: str = "stderr") -> None:
     """Write lines to a standard stream: safe for a terminal, and nothing is raised where that cannot be done.
 
@@ -82,9 +92,13 @@ class SteadyStream:
     Args:
         stream: what to write to.
         name: `stdout` or `stderr`: which of the process's own is second in line.
+
+    Attributes:
+        reader_left: whether a pipe was met that nobody reads any more.
     """
 
     def __init__(self, stream: Any, name: str) -> None:
+        self.reader_left = False
         self._streams = [each for each in dict.fromkeys((stream, getattr(sys, f"__{name}__"))) if each is not None]
 
     @property
@@ -100,6 +114,7 @@ class SteadyStream:
                 stream.write(fitting(text, self.encoding))
                 break
             except BrokenPipeError:
+                self.reader_left = True
                 _give_to_the_null_device(stream)
                 break
             except Exception:  # noqa: BLE001  (the object may be anybody's)
@@ -113,6 +128,7 @@ class SteadyStream:
                 try:
                     stream.flush()
                 except BrokenPipeError:
+                    self.reader_left = True
                     _give_to_the_null_device(stream)
 
     def isatty(self) -> bool:

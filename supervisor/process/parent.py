@@ -253,7 +253,14 @@ class Parent:
             if self._worker is not None:
                 self._worker.go_on()
 
+        def stopped(number: int, frame: FrameType | None) -> None:
+            if self._display is not None:
+                self._display.stop(number)
+                signal.signal(number, stopped)
+
         before = {number: signal.signal(number, pass_on) for number in stopping_signals()}
+        if self._display is not None and signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
+            before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, stopped)
         before[signal.SIGCONT] = signal.signal(signal.SIGCONT, continued)
         try:
             yield
