@@ -61,11 +61,14 @@ def end(code: int) -> NoReturn:
     os._exit(code)
 
 
-def reader_has_left() -> bool:
-    """Whether the standard output is a pipe whose reader is gone (`| head`): no need to write to it to know."""
+def reader_has_left(stream: Any = None) -> bool:
+    """Whether a stream, by default the standard output, is a pipe whose reader is gone (`| head`).
+
+    Nothing has to be written to know it.
+    """
     with contextlib.suppress(OSError, ValueError, AttributeError):
         watch = select.poll()
-        watch.register(sys.stdout.fileno(), 0)
+        watch.register((sys.stdout if stream is None else stream).fileno(), 0)
         return any(what & select.POLLERR for _, what in watch.poll(0))
     return False
 
@@ -92,13 +95,10 @@ class SteadyStream:
     Args:
         stream: what to write to.
         name: `stdout` or `stderr`: which of the process's own is second in line.
-
-    Attributes:
-        reader_left: whether a pipe was met that nobody reads any more.
     """
 
     def __init__(self, stream: Any, name: str) -> None:
-        self.reader_left = False
+        self._reader_left = False
         self._streams = [each for each in dict.fromkeys((stream, getattr(sys, f"__{name}__"))) if each is not None]
 
     @property
@@ -107,6 +107,11 @@ class SteadyStream:
         found = (getattr(stream, "encoding", None) for stream in self._streams)
         return next((encoding for encoding in found if isinstance(encoding, str)), "utf-8")
 
+    @property
+    def reader_left(self) -> bool:
+        """Whether it is a pipe that nobody reads any more."""
+        return self._reader_left or reader_has_left(self)
+
     def write(self, text: str) -> int:
         """Write, as far as that can be done."""
         for stream in self._streams:
@@ -114,7 +119,7 @@ class SteadyStream:
                 stream.write(fitting(text, self.encoding))
                 break
             except BrokenPipeError:
-                self.reader_left = True
+                self._reader_left = True
                 _give_to_the_null_device(stream)
                 break
             except Exception:  # noqa: BLE001  (the object may be anybody's)
@@ -128,7 +133,7 @@ class SteadyStream:
                 try:
                     stream.flush()
                 except BrokenPipeError:
-                    self.reader_left = True
+                    self._reader_left = True
                     _give_to_the_null_device(stream)
 
     def isatty(self) -> bool:

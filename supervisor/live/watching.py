@@ -21,7 +21,6 @@ from supervisor.live.screen import Screen, shows_a_view
 from supervisor.live.view import LiveView
 from supervisor.report.tables import render_summary
 from supervisor.run_layout import RunLayout
-from supervisor.streams import reader_has_left
 
 __all__ = ["tell_run", "watch_run"]
 
@@ -75,14 +74,14 @@ def tell_run(run_dir: Path, console: Console, clock: Clock | None = None) -> Non
     fold = LiveFold()
 
     def left() -> bool:
-        return reader_has_left() or getattr(console.file, "reader_left", False)
+        return getattr(console.file, "reader_left", False)
 
     for event in follow(run_dir, clock=clock, stop=left):
         for line in fold.tell(event):
             console.print(Text(line.text, STYLES[line.tone]), soft_wrap=True)
         if isinstance(event, StepEvent) and not event.rank:
             console.print(Text(step_line(_shown(event, fold.speed), fold.steps)), soft_wrap=True)
-        if getattr(console.file, "reader_left", False):
+        if left():
             return
     if fold.summary is not None:
         console.print(render_summary(fold.summary, run_dir))

@@ -165,7 +165,7 @@ def _may_pass(error: BaseException) -> bool:
 def _pause(state: tenacity.RetryCallState) -> float:
     """Twice as long each time, and as long as the server asks for."""
     error = None if state.outcome is None else state.outcome.exception()
-    wish = (error.headers or {}).get("Retry-After", "") if isinstance(error, urllib.error.HTTPError) else ""
+    wish = str(error.headers.get("Retry-After")) if isinstance(error, urllib.error.HTTPError) else ""
     wished = min(float(wish), _LONGEST_WISH_SECONDS) if wish.isascii() and wish.isdigit() else 0.0
     return max(wished, _DOUBLING(state))
 
