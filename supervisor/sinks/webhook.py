@@ -41,7 +41,8 @@ _OF_THE_PROCESS = (
 )
 """Each of these is a new thing, also where a resume comes to the same step again."""
 
-_STAMPS = {"schema_version", "time", "run_id", "rank", "life", "monotonic", "boot", "seconds"}
+_STAMPS = {"schema_version", "time", "run_id", "rank", "life", "monotonic", "boot"}
+"""Beside whatever is in seconds: what does not come out alike when a resume does it again."""
 
 
 class WebhookSink(Sink):
@@ -179,7 +180,8 @@ def _key(event: Event) -> str:
 
     A line of the parent's is never written again.
     """
-    told = event.model_dump(mode="json", exclude=_STAMPS)
+    timed = {name for name in type(event).model_fields if name.endswith("seconds")}
+    told = event.model_dump(mode="json", exclude=_STAMPS | timed)
     if isinstance(event, _OF_THE_PROCESS) or event.rank is None:
         told |= {"life": event.life, "time": event.time.isoformat()}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]

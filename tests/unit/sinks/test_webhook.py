@@ -80,6 +80,18 @@ def test_what_a_resume_does_again_is_not_posted_again_and_what_comes_out_differe
         assert [text.partition(" ")[2] for text in server.texts()[4:]] == ["worker 7 died: killed (SIGKILL)"]
 
 
+def test_a_step_that_takes_another_time_when_it_is_done_again_is_the_same(run: WrittenRun) -> None:
+    run.steps(0, 1)
+    with web_server() as server:
+        kept = feed(made(run.about, server.url, events=("step",)), run)
+        run.resume(1)
+        step = {"update": 1, "loss": 0.5, "grad_norm": 2.0, "lr": 0.1, "lr_scale": 1.0}
+        run.log.emit(schema.StepEvent(step=1, **step, step_seconds=7.0))
+        run.log.emit(schema.StepEvent(step=1, **{**step, "loss": 0.75}, step_seconds=7.0))
+        feed(made(run.about, server.url, events=("step",)), run, kept)
+    assert [text.partition("loss")[2][:5] for text in server.texts()] == ["=0.5 ", "=0.5 ", "=0.75"]
+
+
 def test_its_place_is_to_be_kept_at_once_after_a_delivery_alone(run: WrittenRun) -> None:
     run.incident(1, 5)
     with web_server() as server:
