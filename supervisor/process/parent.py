@@ -20,7 +20,7 @@ from supervisor.events.writer import EventLog
 from supervisor.job import ResolvedJob
 from supervisor.process.budget import RestartBudget
 from supervisor.process.deadly_rows import DeadlyRows
-from supervisor.process.ending import stopping_held_back, stopping_signals
+from supervisor.process.ending import ALSO_STOPPING, stopping_held_back, stopping_signals
 from supervisor.process.exits import WorkerEnd, write_process_incident
 from supervisor.process.leftovers import adopt_orphans
 from supervisor.process.run_directory import RunDirectory, run_lock
@@ -105,7 +105,8 @@ class Parent:
             voices = [] if self._display is not None else [ConsoleRenderer(None, console_on_stdout(), self._clock)]
             log = EventLog(directory.layout.parent_events, run_id, None, self._clock, voices)
             shown = self._display or contextlib.nullcontext()
-            with log, self._signals_passed_on(), shown, sinks_beside(self._sinks, run_id, log):
+            sinks = sinks_beside(self._sinks, run_id, log, self._impatient)
+            with log, self._signals_passed_on(), shown, sinks:
                 if budget.spent(self._now()):
                     # A resume does not buy the run more restarts: it waits until old failures leave the window.
                     return self._give_up(
@@ -236,6 +237,10 @@ class Parent:
         deadline = self._clock.monotonic() + seconds
         while not self._stop_signals and (left := deadline - self._clock.monotonic()) > 0:
             self._clock.sleep(min(left, PAUSE_STEP_SECONDS))
+
+    def _impatient(self) -> bool:
+        """Whether somebody has asked twice; a batch system may, and means nothing by it."""
+        return sum(number not in ALSO_STOPPING for number in self._stop_signals) > 1
 
     def _now(self) -> float:
         return self._clock.now().timestamp()

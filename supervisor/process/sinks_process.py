@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from supervisor.errors import said_by
@@ -27,18 +28,23 @@ COMMAND = command("supervisor.process.sinks_entry")
 GRACE_SECONDS = 2.0
 """How long it may take beyond what the sinks may: to say what they were not told, and to end."""
 
+POLL_SECONDS = 0.1
+
 END = b"end\n"
 NOT_STARTED = "the process of the sinks could not be started"
 
 
 @contextlib.contextmanager
-def sinks_beside(spec: SinksSpec | None, run_id: str, log: EventLog) -> Iterator[None]:
+def sinks_beside(
+    spec: SinksSpec | None, run_id: str, log: EventLog, impatient: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
     """Have sinks fed as long as the block lasts, and a bounded time longer; without a spec nothing is done.
 
     Args:
         spec: which sinks, and of which run.
         run_id: that run's name.
         log: hears what they have to say.
+        impatient: whether somebody does not want to wait any longer for what they have not handed on yet.
     """
     process = None
     if spec is not None:
@@ -50,14 +56,15 @@ def sinks_beside(spec: SinksSpec | None, run_id: str, log: EventLog) -> Iterator
         yield
     finally:
         if process is not None:
-            process.end()
+            process.end(impatient)
 
 
 class _SinksProcess:
     def __init__(self, spec: SinksSpec, log: EventLog) -> None:
         self._log = log
         self._patience_seconds = spec.sinks.flush_seconds + GRACE_SECONDS
-        self._ending = self._killed = False
+        self._ending = False
+        self._killed: str | None = None
         mark, line = new_mark(), spec.to_line()
         with _output(RunLayout(spec.run_dir)) as output, stopping_held_back():
             self._process = subprocess.Popen(
@@ -73,14 +80,11 @@ class _SinksProcess:
         self._listener = threading.Thread(target=self._listen, name="sinks", daemon=True)
         self._listener.start()
 
-    def end(self) -> None:
-        """Let them finish, and kill what is left of them when their time is up."""
+    def end(self, impatient: Callable[[], bool]) -> None:
+        """Let them finish, and kill what is left of them when their time is up, or somebody's patience is."""
         self._ending = True
         self._write(END)
-        try:
-            self._process.wait(self._patience_seconds)
-        except subprocess.TimeoutExpired:
-            self._killed = True
+        self._killed = self._waited_for(impatient)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -94,8 +98,17 @@ class _SinksProcess:
             self._watchman.wait()
         self._listener.join(GRACE_SECONDS)
         if self._killed:
-            error = f"the process of the sinks was not done {self._patience_seconds:g} s after the run: it was ended"
-            self._log.emit(SinkFailedEvent(sink="all", error=error))
+            self._log.emit(SinkFailedEvent(sink="all", error=f"the process of the sinks was {self._killed}"))
+
+    def _waited_for(self, impatient: Callable[[], bool]) -> str | None:
+        """None once it is gone by itself; else what is to be said of how it was ended."""
+        for _ in range(math.ceil(self._patience_seconds / POLL_SECONDS)):
+            if self._process.poll() is None and impatient():
+                return "ended at once, as was asked; a resume goes on from there"
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(POLL_SECONDS)
+                return None
+        return f"not done {self._patience_seconds:g} s after the run: it was ended"
 
     def _listen(self) -> None:
         """Put on record what it says, until it is gone; and that it is gone, where nobody has ended it."""

@@ -99,6 +99,25 @@ def test_one_that_hangs_is_ended_when_its_time_is_up_and_what_it_was_not_told_is
     assert failed.error == "9 lines of the log were not told within flush_seconds; a resume goes on from there"
 
 
+def test_one_that_hangs_is_ended_at_once_where_nobody_wants_to_wait_for_it(
+    run: WrittenRun, heard: EventList, log: EventLog
+) -> None:
+    run.incident(1, 3)
+    come, go_on = threading.Event(), threading.Event()
+    asked: list[bool] = []
+    with web_server() as server:
+        server.before = lambda: (come.set(), go_on.wait(PATIENCE_SECONDS))
+        chosen = spec(run, server.url, webhook={"url_file": "-"}, flush_seconds=100 * PATIENCE_SECONDS)
+        # The second time that it is asked.
+        with sinks_beside(chosen, "abc123", log, lambda: len(asked) > 1 or bool(asked.append(True))):
+            (process,) = sinks_there()
+            assert come.wait(PATIENCE_SECONDS)
+        assert not alive(process)
+        go_on.set()
+    (failed,) = heard.named("sink_failed")
+    assert failed.error == "the process of the sinks was ended at once, as was asked; a resume goes on from there"
+
+
 def test_one_that_is_killed_is_put_on_record_once(run: WrittenRun, heard: EventList, log: EventLog) -> None:
     with sinks_beside(spec(run, csv=None), "abc123", log):
         (process,) = sinks_there()
