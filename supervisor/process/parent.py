@@ -26,7 +26,7 @@ from supervisor.process.leftovers import adopt_orphans
 from supervisor.process.run_directory import RunDirectory, run_lock
 from supervisor.process.run_display import RunDisplay, display_on_terminal
 from supervisor.process.same_death import SameDeaths
-from supervisor.process.sinks_process import sinks_beside
+from supervisor.process.sinks_process import anything_untold, sinks_beside
 from supervisor.process.sinks_spec import SinksSpec
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.worker_process import WorkerProcess
@@ -93,6 +93,7 @@ class Parent:
             over = directory.already_over(after_halt=self._after_halt) if self._resume else None
             if over is not None:
                 tell(over[1], "stdout")
+                self._tell_sinks_the_rest()
                 return over[0]
             run_id = directory.run_id()
             directory.prepare()
@@ -126,6 +127,16 @@ class Parent:
                 with contextlib.suppress(InputError):
                     directory.prepare()
         return self._stopped_without_its_end() if end.code is None else end.code
+
+    def _tell_sinks_the_rest(self) -> None:
+        """Of a run that is over: what its sinks could not be told by its end."""
+        if self._sinks is None or not anything_untold(self._sinks):
+            return
+        run_id = self._directory.run_id()
+        voices = [ConsoleRenderer(None, console_on_stdout(), self._clock)]
+        log = EventLog(self._directory.layout.parent_events, run_id, None, self._clock, voices)
+        with log, self._signals_passed_on(), sinks_beside(self._sinks, run_id, log, self._impatient):
+            pass
 
     def _stopped_without_its_end(self) -> ExitCode:
         """The code of a run that was asked to stop and whose worker did not come to write its last state."""

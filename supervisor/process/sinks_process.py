@@ -19,8 +19,10 @@ from supervisor.process.exits import WorkerEnd
 from supervisor.process.shadowing import command
 from supervisor.process.sinks_spec import SinksSpec, SinksWord
 from supervisor.run_layout import RunLayout
+from supervisor.sinks.place import read_kept
+from supervisor.sinks.tail import Tail
 
-__all__ = ["sinks_beside"]
+__all__ = ["anything_untold", "sinks_beside"]
 
 COMMAND = command("supervisor.process.sinks_entry")
 """What it is started as."""
@@ -57,6 +59,16 @@ def sinks_beside(
     finally:
         if process is not None:
             process.end(impatient)
+
+
+def anything_untold(spec: SinksSpec | None) -> bool:
+    """Whether there are lines in the log that a sink was not told: of a run that is over, its last ones."""
+    if spec is None:
+        return False
+    layout = RunLayout(spec.run_dir)
+    with contextlib.suppress(OSError):
+        return any(Tail(layout, read_kept(layout.sink_place(name)).places).left() for name in spec.sinks.on())
+    return False
 
 
 class _SinksProcess:
