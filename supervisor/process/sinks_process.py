@@ -9,13 +9,14 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from typing import IO
+from typing import IO, Literal
 
 from supervisor.errors import said_by
 from supervisor.events.schema import ExitClassification, SinkFailedEvent, SinkReadyEvent
 from supervisor.events.writer import EventLog
 from supervisor.process.ending import end_with_this_process, new_mark, stopping_held_back
 from supervisor.process.exits import WorkerEnd
+from supervisor.process.leftovers import no_leftovers
 from supervisor.process.shadowing import command
 from supervisor.process.sinks_spec import SinksSpec, SinksWord
 from supervisor.run_layout import RunLayout
@@ -29,6 +30,9 @@ COMMAND = command("supervisor.process.sinks_entry")
 
 GRACE_SECONDS = 2.0
 """How long it may take beyond what the sinks may: to say what they were not told, and to end."""
+
+RESTART_SECONDS: tuple[float, ...] = (1.0, 10.0, 60.0)
+"""Where it dies it is started again, after these pauses; and no more after the last one."""
 
 POLL_SECONDS = 0.1
 
@@ -73,12 +77,33 @@ def anything_untold(spec: SinksSpec | None) -> bool:
 
 class _SinksProcess:
     def __init__(self, spec: SinksSpec, log: EventLog) -> None:
+        self._spec = spec
         self._log = log
         self._patience_seconds = spec.sinks.flush_seconds + GRACE_SECONDS
-        self._ending = False
+        self._over = threading.Event()
         self._killed: str | None = None
-        mark, line = new_mark(), spec.to_line()
-        with _output(RunLayout(spec.run_dir)) as output, stopping_held_back():
+        # Held while one is started, and while the run is said to be over.
+        self._starting = threading.Lock()
+        self._ours = contextlib.ExitStack()
+        self._start("wb")
+        self._listener = threading.Thread(target=self._listen, name="sinks", daemon=True)
+        self._listener.start()
+
+    def end(self, impatient: Callable[[], bool]) -> None:
+        """Let them finish, and kill what is left of them when their time is up, or somebody's patience is."""
+        with self._starting:
+            self._over.set()
+        self._write(END)
+        self._killed = self._waited_for(impatient)
+        self._clear_away()
+        self._listener.join(GRACE_SECONDS)
+        if self._killed:
+            self._log.emit(SinkFailedEvent(sink="all", error=f"the process of the sinks was {self._killed}"))
+
+    def _start(self, mode: Literal["wb", "ab"]) -> None:
+        ours = self._ours.enter_context(no_leftovers())
+        mark = new_mark()
+        with _output(RunLayout(self._spec.run_dir), mode) as output, stopping_held_back():
             self._process = subprocess.Popen(
                 COMMAND,
                 stdin=subprocess.PIPE,
@@ -87,16 +112,14 @@ class _SinksProcess:
                 process_group=0,
                 env={**os.environ, mark: "1", "OMP_NUM_THREADS": "1"},
             )
+            ours(self._process.pid)
             self._watchman = end_with_this_process(self._process.pid, mark)
-        self._write(line)
-        self._listener = threading.Thread(target=self._listen, name="sinks", daemon=True)
-        self._listener.start()
+            if self._watchman is not None:
+                ours(self._watchman.pid)
+        self._write(self._spec.to_line())
 
-    def end(self, impatient: Callable[[], bool]) -> None:
-        """Let them finish, and kill what is left of them when their time is up, or somebody's patience is."""
-        self._ending = True
-        self._write(END)
-        self._killed = self._waited_for(impatient)
+    def _clear_away(self) -> None:
+        """Kill what is left of it, and what its packages have started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -108,9 +131,7 @@ class _SinksProcess:
                 self._watchman.wait(GRACE_SECONDS)
             self._watchman.kill()
             self._watchman.wait()
-        self._listener.join(GRACE_SECONDS)
-        if self._killed:
-            self._log.emit(SinkFailedEvent(sink="all", error=f"the process of the sinks was {self._killed}"))
+        self._ours.close()
 
     def _waited_for(self, impatient: Callable[[], bool]) -> str | None:
         """None once it is gone by itself; else what is to be said of how it was ended."""
@@ -123,7 +144,35 @@ class _SinksProcess:
         return f"not done {self._patience_seconds:g} s after the run: it was ended"
 
     def _listen(self) -> None:
-        """Put on record what it says, until it is gone; and that it is gone, where nobody has ended it."""
+        """Put on record what it says; and that it is gone, where nobody has ended it: it is started again then."""
+        for pause in (*RESTART_SECONDS, None):
+            self._put_on_record()
+            code = self._process.wait()
+            if self._over.is_set() and (code == 0 or self._killed):
+                return
+            again = "" if self._over.is_set() or pause is None else f"it is started again in {pause:g} s, else "
+            how = WorkerEnd(code, ExitClassification.KILLED).how
+            error = f"the process of the sinks has ended by {how}; {again}a resume starts it again (sinks/output.txt)"
+            self._log.emit(SinkFailedEvent(sink="all", error=error))
+            if pause is None or self._over.wait(pause) or not self._started_again():
+                return
+
+    def _started_again(self) -> bool:
+        with self._starting:
+            if self._over.is_set():
+                return False
+            self._clear_away()
+            for pipe in (self._process.stdin, self._process.stdout):
+                with contextlib.suppress(OSError):
+                    pipe.close()  # type: ignore[union-attr]
+            try:
+                self._start("ab")
+            except Exception as error:  # noqa: BLE001  (as at first)
+                self._log.emit(SinkFailedEvent(sink="all", error=f"{NOT_STARTED} ({said_by(error)})"))
+                return False
+            return True
+
+    def _put_on_record(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             with contextlib.suppress(ValueError):
@@ -132,11 +181,6 @@ class _SinksProcess:
                     self._log.emit(SinkReadyEvent(sink=word.sink, address=word.text))
                 else:
                     self._log.emit(SinkFailedEvent(sink=word.sink, error=word.text))
-        code = self._process.wait()
-        if not self._ending or (code != 0 and not self._killed):
-            how = WorkerEnd(code, ExitClassification.KILLED).how
-            error = f"the process of the sinks has ended by {how}; a resume starts it again (sinks/output.txt)"
-            self._log.emit(SinkFailedEvent(sink="all", error=error))
 
     def _write(self, data: bytes) -> None:
         assert self._process.stdin is not None
@@ -145,9 +189,9 @@ class _SinksProcess:
             self._process.stdin.flush()
 
 
-def _output(layout: RunLayout) -> contextlib.AbstractContextManager[IO[bytes] | int]:
+def _output(layout: RunLayout, mode: Literal["wb", "ab"]) -> contextlib.AbstractContextManager[IO[bytes] | int]:
     """Where the packages print to: a file of the run, or nowhere where it cannot be written."""
     with contextlib.suppress(OSError):
         layout.sinks.mkdir(parents=True, exist_ok=True)
-        return layout.sinks_output.open("wb")
+        return layout.sinks_output.open(mode)
     return contextlib.nullcontext(subprocess.DEVNULL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -17,6 +18,7 @@ from support.written_run import WrittenRun
 from supervisor.events.writer import EventLog
 from supervisor.job import Sinks
 from supervisor.process import sinks_process
+from supervisor.process.leftovers import Leftovers
 from supervisor.process.sinks_process import sinks_beside
 from supervisor.process.sinks_spec import SinksSpec
 from supervisor.testing.events import EventList
@@ -48,8 +50,18 @@ def spec(run: WrittenRun, url: str | None = None, **sinks: Any) -> SinksSpec:
 
 def sinks_there() -> list[int]:
     """The processes of sinks that this one has."""
-    children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
-    return [int(child) for child in children if b"sinks_entry" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            children = (task / "children").read_text().split()
+            found += [int(each) for each in children if b"sinks_entry" in Path(f"/proc/{each}/cmdline").read_bytes()]
+    return found
+
+
+def told(run: WrittenRun) -> int:
+    """How many lines its table of steps has."""
+    path = run.layout.sinks / "csv" / "steps.csv"
+    return path.read_text().count("\n") if path.exists() else 0
 
 
 def test_without_a_sink_no_process_is_started(run: WrittenRun, heard: EventList, log: EventLog) -> None:
@@ -126,7 +138,32 @@ def test_one_that_is_killed_is_put_on_record_once(run: WrittenRun, heard: EventL
     (failed,) = heard
     assert (failed.sink, failed.error) == (
         "all",
-        "the process of the sinks has ended by SIGKILL; a resume starts it again (sinks/output.txt)",
+        "the process of the sinks has ended by SIGKILL; it is started again in 1 s, else a resume starts it again "
+        "(sinks/output.txt)",
+    )
+
+
+def test_one_that_is_killed_is_started_again_but_not_for_ever(
+    run: WrittenRun, heard: EventList, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sinks_process, "RESTART_SECONDS", (0.0, 0.0))
+    killed: list[int] = []
+    # A worker that runs meanwhile, and ends.
+    leftovers = Leftovers()
+    with sinks_beside(spec(run, csv=None, flush_seconds=PATIENCE_SECONDS), "abc123", log):
+        for step in range(3):
+            (process,) = until(lambda: [each for each in sinks_there() if each not in killed], seconds=PATIENCE_SECONDS)
+            run.steps(step)
+            until(lambda rows=step + 2: told(run) == rows, seconds=PATIENCE_SECONDS)
+            assert leftovers.end(()) == []
+            killed.append(process)
+            os.kill(process, signal.SIGKILL)
+            until(lambda deaths=step + 1: len(heard) == deaths, seconds=PATIENCE_SECONDS)
+        assert not any(map(alive, killed))
+    again = [each.error.partition("; ")[2].partition(" a resume")[0] for each in heard]
+    assert again[:2] == ["it is started again in 0 s, else"] * 2
+    assert (
+        heard[2].error == "the process of the sinks has ended by SIGKILL; a resume starts it again (sinks/output.txt)"
     )
 
 
