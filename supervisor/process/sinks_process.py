@@ -82,6 +82,7 @@ class _SinksProcess:
         self._patience_seconds = spec.sinks.flush_seconds + GRACE_SECONDS
         self._over = threading.Event()
         self._killed: str | None = None
+        self._pausing = False
         # Held while one is started, and while the run is said to be over.
         self._starting = threading.Lock()
         self._ours = contextlib.ExitStack()
@@ -93,7 +94,7 @@ class _SinksProcess:
         """Let them finish, and kill what is left of them when their time is up, or somebody's patience is."""
         with self._starting:
             self._over.set()
-        self._write(END)
+            self._write(END)
         self._killed = self._waited_for(impatient)
         self._clear_away()
         self._listener.join(GRACE_SECONDS)
@@ -136,11 +137,14 @@ class _SinksProcess:
     def _waited_for(self, impatient: Callable[[], bool]) -> str | None:
         """None once it is gone by itself; else what is to be said of how it was ended."""
         for _ in range(math.ceil(self._patience_seconds / POLL_SECONDS)):
-            if self._process.poll() is None and impatient():
+            if impatient() and self._process.poll() is None:
                 return "ended at once, as was asked; a resume goes on from there"
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(POLL_SECONDS)
+            with self._starting:
+                gone = not self._pausing and self._process.poll() is not None
+            if gone:
                 return None
+            # It ends with the process, but where something that a package has started holds the pipe.
+            self._listener.join(POLL_SECONDS)
         return f"not done {self._patience_seconds:g} s after the run: it was ended"
 
     def _listen(self) -> None:
@@ -154,13 +158,15 @@ class _SinksProcess:
             how = WorkerEnd(code, ExitClassification.KILLED).how
             error = f"the process of the sinks has ended by {how}; {again}a resume starts it again (sinks/output.txt)"
             self._log.emit(SinkFailedEvent(sink="all", error=error))
-            if pause is None or self._over.wait(pause) or not self._started_again():
+            if again == "" or not self._started_again(pause or 0.0):
                 return
 
-    def _started_again(self) -> bool:
+    def _started_again(self, pause: float) -> bool:
+        """Whether there is another one, after a pause; at once where the run is over, for what was not told yet."""
+        self._pausing = True
+        self._over.wait(pause)
         with self._starting:
-            if self._over.is_set():
-                return False
+            self._pausing = False
             self._clear_away()
             for pipe in (self._process.stdin, self._process.stdout):
                 with contextlib.suppress(OSError):
@@ -170,6 +176,8 @@ class _SinksProcess:
             except Exception as error:  # noqa: BLE001  (as at first)
                 self._log.emit(SinkFailedEvent(sink="all", error=f"{NOT_STARTED} ({said_by(error)})"))
                 return False
+            if self._over.is_set():
+                self._write(END)
             return True
 
     def _put_on_record(self) -> None:
@@ -184,7 +192,8 @@ class _SinksProcess:
 
     def _write(self, data: bytes) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
+        # It may be gone, and where there was no other one to be started, its pipe is closed.
+        with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(data)
             self._process.stdin.flush()
 

@@ -167,6 +167,33 @@ def test_one_that_is_killed_is_started_again_but_not_for_ever(
     )
 
 
+def test_one_that_is_killed_shortly_before_the_end_is_started_again_for_what_was_not_told(
+    run: WrittenRun, heard: EventList, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sinks_process, "RESTART_SECONDS", (100.0 * PATIENCE_SECONDS,))
+    with sinks_beside(spec(run, csv=None, flush_seconds=PATIENCE_SECONDS), "abc123", log):
+        (process,) = sinks_there()
+        os.kill(process, signal.SIGKILL)
+        until(lambda: heard, seconds=PATIENCE_SECONDS)
+        run.steps(0, 1)
+    assert told(run) == 3
+    assert len(heard) == 1
+    assert sinks_there() == []
+
+
+def test_what_cannot_be_started_again_is_put_on_record(
+    run: WrittenRun, heard: EventList, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sinks_process, "RESTART_SECONDS", (0.0,))
+    with sinks_beside(spec(run, csv=None), "abc123", log):
+        (process,) = sinks_there()
+        monkeypatch.setattr(sinks_process, "COMMAND", (str(run.layout.root / "no-such-program"),))
+        os.kill(process, signal.SIGKILL)
+        until(lambda: len(heard) == 2, seconds=PATIENCE_SECONDS)
+    assert heard[1].error.startswith("the process of the sinks could not be started (")
+    assert len(heard) == 2
+
+
 def test_what_cannot_be_started_is_put_on_record(
     run: WrittenRun, heard: EventList, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
