@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import select
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
 from supervisor.display import fitting, visible
 
-__all__ = ["SteadyStream", "end", "leave_streams", "ready_streams", "tell"]
+__all__ = ["SteadyStream", "end", "leave_streams", "reader_has_left", "ready_streams", "tell"]
 
 
 def ready_streams() -> None:
@@ -60,6 +61,18 @@ def end(code: int) -> NoReturn:
     os._exit(code)
 
 
+def reader_has_left(stream: Any = None) -> bool:
+    """Whether a stream, by default the standard output, is a pipe whose reader is gone (`| head`).
+
+    Nothing has to be written to know it.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        watch = select.poll()
+        watch.register((sys.stdout if stream is None else stream).fileno(), 0)
+        return any(what & select.POLLERR for _, what in watch.poll(0))
+    return False
+
+
 def tell(text: str, stream_name: str = "stderr") -> None:
     """Write lines to a standard stream: safe for a terminal, and nothing is raised where that cannot be done.
 
@@ -85,6 +98,7 @@ class SteadyStream:
     """
 
     def __init__(self, stream: Any, name: str) -> None:
+        self._reader_left = False
         self._streams = [each for each in dict.fromkeys((stream, getattr(sys, f"__{name}__"))) if each is not None]
 
     @property
@@ -93,6 +107,11 @@ class SteadyStream:
         found = (getattr(stream, "encoding", None) for stream in self._streams)
         return next((encoding for encoding in found if isinstance(encoding, str)), "utf-8")
 
+    @property
+    def reader_left(self) -> bool:
+        """Whether it is a pipe that nobody reads any more."""
+        return self._reader_left or reader_has_left(self)
+
     def write(self, text: str) -> int:
         """Write, as far as that can be done."""
         for stream in self._streams:
@@ -100,6 +119,7 @@ class SteadyStream:
                 stream.write(fitting(text, self.encoding))
                 break
             except BrokenPipeError:
+                self._reader_left = True
                 _give_to_the_null_device(stream)
                 break
             except Exception:  # noqa: BLE001  (the object may be anybody's)
@@ -113,6 +133,7 @@ class SteadyStream:
                 try:
                     stream.flush()
                 except BrokenPipeError:
+                    self._reader_left = True
                     _give_to_the_null_device(stream)
 
     def isatty(self) -> bool:

@@ -26,7 +26,7 @@ from supervisor.cli.resume_command import resume as resume_run
 from supervisor.cli.runs_command import runs
 from supervisor.cli.watch_command import watch
 from supervisor.errors import ExitCode, InputError
-from supervisor.streams import leave_streams, ready_streams, tell
+from supervisor.streams import leave_streams, reader_has_left, ready_streams, tell
 from supervisor.version import __version__
 
 __all__ = ["app", "main", "rehearse"]
@@ -191,7 +191,10 @@ def events(
         raise InputError(f"--event {event}: there is no event of this name: {mend}")
     if follow_on and everything:
         raise InputError("--all: is about what is past: leave out --follow")
-    source = follow(Path(run_dir)) if follow_on else read_events(Path(run_dir), named=event, with_void=everything)
+    if follow_on:
+        source = follow(Path(run_dir), stop=reader_has_left)
+    else:
+        source = read_events(Path(run_dir), named=event, with_void=everything)
     with reader_may_leave():
         for each in source:
             if event is not None and each.event != event:

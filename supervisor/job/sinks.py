@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import urllib.parse
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
@@ -160,8 +162,11 @@ class WebhookSettings(Section):
 
 
 def is_web_address(text: str) -> bool:
-    """Whether a text is an address that a webhook can have."""
-    return _HTTP.fullmatch(text) is not None
+    """Whether a text is an address that can be posted to: without a name and a password in it."""
+    with contextlib.suppress(ValueError):
+        parts = urllib.parse.urlsplit(text)
+        return _HTTP.fullmatch(text) is not None and parts.username is None and parts.port != 0
+    return False
 
 
 def _on_or_off(value: Any) -> Any:

@@ -13,16 +13,16 @@ LONGEST_LINE = 1 << 16
 """A line without an end is broken here, in characters."""
 
 _COLOUR = re.compile(r"(\x1b\[[\d;:]*m)")
-# Whole sequences that are no colour: what they would do to a terminal is not done, and nothing of them is text.
+# Whole sequences that are no colour: what they would do to a terminal is not done, and nothing of them is text. None
+# reaches over the beginning of another one, or a text of many beginnings would be looked through once for each.
 _OTHER = re.compile(
     r"\x1b\[[0-?]*[ -/]*(?!m)[@-~]"  # move, clear, switch
-    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\)"  # titles, links, and other strings
-    r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]",  # all others
-    re.DOTALL,
+    r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # titles, links, and other strings
+    r"|\x1b[ -/]*[0-OQ-WYZ\\`-~]"  # all others
 )
 # What a line that is written over consists of, beside its text.
 _MOVES = re.compile(r"(\r|\x08|\x1b\[[012]?[JK])")
-_PARTIAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07]*)?$")
+_PARTIAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?)?\Z")
 
 
 class OutputLines:
@@ -46,7 +46,7 @@ class OutputLines:
         if len(rest) > LONGEST_LINE:
             lines.append(rest[:LONGEST_LINE])
             rest = rest[LONGEST_LINE:]
-        self._rest = _last_states(rest) if "\r" in rest or "\b" in rest else rest
+        self._rest = _written_so_far(rest) if "\r" in rest or "\b" in rest else rest
         return [_shown(line) for line in lines]
 
     @property
@@ -65,19 +65,19 @@ def _shown(line: str) -> str:
     """A line in its last state, clean."""
     if "\x1b" not in line and "\r" not in line and "\b" not in line:
         return visible(line).expandtabs()
-    parts = _COLOUR.split(_OTHER.sub("", _state(line)))
+    parts = _COLOUR.split(_OTHER.sub("", _state(line)[0]))
     clean = "".join(part if index % 2 else visible(part).expandtabs() for index, part in enumerate(parts))
     return f"{clean}\x1b[0m" if len(parts) > 1 else clean
 
 
-def _last_states(line: str) -> str:
-    """As much of a line as what follows can depend on: what is seen of it, and what was written last."""
-    before, returned, last = line.rpartition("\r")
-    return f"{_state(before)}\r{last}" if returned else _state(line)
+def _written_so_far(line: str) -> str:
+    """What is seen of a line, and back to where it is written on."""
+    seen, at = _state(line)
+    return seen + "\b" * (len(seen) - at)
 
 
-def _state(line: str) -> str:
-    """What is seen of a line once it was written over, in columns of one character."""
+def _state(line: str) -> tuple[str, int]:
+    """What is seen of a line once it was written over, and where it is written on, in columns of one character."""
     seen, at = "", 0
     for index, part in enumerate(_MOVES.split(line)):
         if index % 2 == 0:
@@ -91,4 +91,4 @@ def _state(line: str) -> str:
         else:
             seen = "" if "2" in part else seen[:at]
             at = min(at, len(seen))
-    return seen
+    return seen, at

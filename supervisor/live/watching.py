@@ -50,6 +50,8 @@ def _show(run_dir: Path, screen: Screen, encoding: str, clock: Clock) -> None:
     try:
         lines = view.history()
         while True:
+            # One whose folder is removed meanwhile has no log any more, and would not be said to have ended.
+            check_run_dir(run_dir)
             told, picture = view.look()
             screen.draw(lines + told, view.rows(picture))
             lines = []
@@ -62,7 +64,7 @@ def _show(run_dir: Path, screen: Screen, encoding: str, clock: Clock) -> None:
 
 
 def tell_run(run_dir: Path, console: Console, clock: Clock | None = None) -> None:
-    """The whole story of a run in lines, as the run itself tells it in a pipe, until it has ended.
+    """The whole story of a run in lines, as the run itself tells it in a pipe, until it has ended or nobody reads on.
 
     Beside what the worker alone knows: its memory, and the goodput of each step.
 
@@ -70,10 +72,16 @@ def tell_run(run_dir: Path, console: Console, clock: Clock | None = None) -> Non
         InputError: as `watch_run`.
     """
     fold = LiveFold()
-    for event in follow(run_dir, clock=clock):
+
+    def left() -> bool:
+        return getattr(console.file, "reader_left", False)
+
+    for event in follow(run_dir, clock=clock, stop=left):
         for line in fold.tell(event):
             console.print(Text(line.text, STYLES[line.tone]), soft_wrap=True)
         if isinstance(event, StepEvent) and not event.rank:
             console.print(Text(step_line(Shown.of(event, steps_a_second=fold.speed), fold.steps)), soft_wrap=True)
+        if left():
+            return
     if fold.summary is not None:
         console.print(render_summary(fold.summary, run_dir))

@@ -24,6 +24,7 @@ __all__ = [
     "new_mark",
     "stopping_held_back",
     "stopping_signals",
+    "take_lifeline",
 ]
 
 ALSO_STOPPING = frozenset({signal.SIGUSR1, signal.SIGHUP})
@@ -162,6 +163,19 @@ def end_with_this_process(group: int, mark: str) -> subprocess.Popen[bytes] | No
             process_group=0,
         )
     return None
+
+
+def take_lifeline() -> int:
+    """The pipe from the parent, which this process was given as its standard input, for the lifeline alone.
+
+    Whoever else reads the standard input (a question of a package's, a debugger) finds its end: it would wait for ever
+    there, or take what the parent writes.
+    """
+    lifeline = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    return lifeline
 
 
 def first_line(descriptor: int) -> bytes:

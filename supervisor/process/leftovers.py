@@ -7,10 +7,10 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-__all__ = ["Leftovers", "adopt_orphans"]
+__all__ = ["Leftovers", "adopt_orphans", "no_leftovers"]
 
 _PR_SET_CHILD_SUBREAPER = 36
 MOST_ROUNDS = 50
@@ -22,6 +22,27 @@ def adopt_orphans() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+_OURS: set[int] = set()
+
+
+@contextlib.contextmanager
+def no_leftovers() -> Iterator[Callable[[int], object]]:
+    """Gives what is told of processes that this one has started beside a worker that runs already.
+
+    They are no leftovers of that worker, until the block was left.
+    """
+    told: set[int] = set()
+
+    def tell(pid: int) -> None:
+        told.add(pid)
+        _OURS.add(pid)
+
+    try:
+        yield tell
+    finally:
+        _OURS.difference_update(told)
 
 
 class Leftovers:
@@ -39,7 +60,7 @@ class Leftovers:
         Args:
             own: the processes that somebody else waits for.
         """
-        for child in _children() - self._others - set(own):
+        for child in _children() - self._others - _OURS - set(own):
             _collect(child)
 
     def end(self, own: Collection[int], group: int = 0) -> list[str]:
@@ -54,7 +75,8 @@ class Leftovers:
         """
         ended: dict[int, str] = {}
         for _ in range(MOST_ROUNDS):
-            left = {child for child in _children() - self._others - set(own) if not _collect(child)}
+            new = _children() - self._others - _OURS - set(own)
+            left = {child for child in new if not _collect(child)}
             if not left:
                 break
             for child in left - ended.keys():

@@ -20,13 +20,13 @@ from supervisor.events.writer import EventLog
 from supervisor.job import ResolvedJob
 from supervisor.process.budget import RestartBudget
 from supervisor.process.deadly_rows import DeadlyRows
-from supervisor.process.ending import stopping_held_back, stopping_signals
+from supervisor.process.ending import ALSO_STOPPING, stopping_held_back, stopping_signals
 from supervisor.process.exits import WorkerEnd, write_process_incident
 from supervisor.process.leftovers import adopt_orphans
 from supervisor.process.run_directory import RunDirectory, run_lock
 from supervisor.process.run_display import RunDisplay, display_on_terminal
 from supervisor.process.same_death import SameDeaths
-from supervisor.process.sinks_process import sinks_beside
+from supervisor.process.sinks_process import anything_untold, sinks_beside
 from supervisor.process.sinks_spec import SinksSpec
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.worker_process import WorkerProcess
@@ -93,6 +93,7 @@ class Parent:
             over = directory.already_over(after_halt=self._after_halt) if self._resume else None
             if over is not None:
                 tell(over[1], "stdout")
+                self._tell_sinks_the_rest()
                 return over[0]
             run_id = directory.run_id()
             directory.prepare()
@@ -105,7 +106,8 @@ class Parent:
             voices = [] if self._display is not None else [ConsoleRenderer(None, console_on_stdout(), self._clock)]
             log = EventLog(directory.layout.parent_events, run_id, None, self._clock, voices)
             shown = self._display or contextlib.nullcontext()
-            with log, self._signals_passed_on(), shown, sinks_beside(self._sinks, run_id, log):
+            sinks = sinks_beside(self._sinks, run_id, log, self._impatient)
+            with log, self._signals_passed_on(), shown, sinks:
                 if budget.spent(self._now()):
                     # A resume does not buy the run more restarts: it waits until old failures leave the window.
                     return self._give_up(
@@ -125,6 +127,16 @@ class Parent:
                 with contextlib.suppress(InputError):
                     directory.prepare()
         return self._stopped_without_its_end() if end.code is None else end.code
+
+    def _tell_sinks_the_rest(self) -> None:
+        """Of a run that is over: what its sinks could not be told by its end."""
+        if self._sinks is None or not anything_untold(self._sinks):
+            return
+        run_id = self._directory.run_id()
+        voices = [ConsoleRenderer(None, console_on_stdout(), self._clock)]
+        log = EventLog(self._directory.layout.parent_events, run_id, None, self._clock, voices)
+        with log, self._signals_passed_on(), sinks_beside(self._sinks, run_id, log, self._impatient):
+            pass
 
     def _stopped_without_its_end(self) -> ExitCode:
         """The code of a run that was asked to stop and whose worker did not come to write its last state."""
@@ -237,6 +249,10 @@ class Parent:
         while not self._stop_signals and (left := deadline - self._clock.monotonic()) > 0:
             self._clock.sleep(min(left, PAUSE_STEP_SECONDS))
 
+    def _impatient(self) -> bool:
+        """Whether somebody has asked twice; a batch system may, and means nothing by it."""
+        return sum(number not in ALSO_STOPPING for number in self._stop_signals) > 1
+
     def _now(self) -> float:
         return self._clock.now().timestamp()
 
@@ -253,7 +269,14 @@ class Parent:
             if self._worker is not None:
                 self._worker.go_on()
 
+        def stopped(number: int, frame: FrameType | None) -> None:
+            if self._display is not None:
+                self._display.stop(number)
+                signal.signal(number, stopped)
+
         before = {number: signal.signal(number, pass_on) for number in stopping_signals()}
+        if self._display is not None and signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
+            before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, stopped)
         before[signal.SIGCONT] = signal.signal(signal.SIGCONT, continued)
         try:
             yield

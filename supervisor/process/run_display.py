@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -91,6 +92,15 @@ class RunDisplay:
         """The process was stopped and goes on: a shell has written below the view since. Safe in a signal handler."""
         # No lock may be taken here: the main thread may hold it.
         self._fresh = True
+
+    def stop(self, number: int) -> None:
+        """Stop this process as a signal does by default (Ctrl-Z), and return once it goes on; the workers do not stop.
+
+        For the handler of that signal in the main thread, which has to be put in place again.
+        """
+        signal.signal(number, signal.SIG_DFL)
+        with self._terminal.read_by_another():
+            os.kill(os.getpid(), number)
 
     def __enter__(self) -> Self:
         with contextlib.suppress(Exception):

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
+from pathlib import Path
 from typing import NoReturn
 
 from supervisor.clock import SystemClock
 from supervisor.display import writable
-from supervisor.process.ending import STOPPING, end_with_parent, first_line
+from supervisor.process.ending import STOPPING, end_with_parent, first_line, take_lifeline
 from supervisor.process.sinks_spec import SinksSpec, SinksWord
 from supervisor.run_layout import RunLayout
 from supervisor.sinks.base import AboutRun
@@ -28,6 +28,9 @@ __all__ = ["main"]
 POLITENESS = 10
 """How much the training goes first where both want the same processor."""
 
+FIRST_TO_GO = "1000"
+"""Where the memory ends, Linux ends this process rather than the training."""
+
 
 def main() -> NoReturn:
     """Feed the sinks until the run has ended."""
@@ -37,7 +40,9 @@ def main() -> NoReturn:
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.nice(POLITENESS)
-    lifeline = sys.stdin.fileno()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
+    lifeline = take_lifeline()
     told, _, more = first_line(lifeline).partition(b"\n")
     spec = SinksSpec.from_line(told)
     ending = threading.Event()

@@ -8,12 +8,11 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import gc
-import sys
 from collections.abc import Iterator
 from typing import IO
 
 from supervisor.errors import ExitCode, InputError, traceback_of
-from supervisor.process.ending import StopRequest, end_with_parent, first_line
+from supervisor.process.ending import StopRequest, end_with_parent, first_line, take_lifeline
 from supervisor.process.heartbeat import Heartbeat
 from supervisor.process.spec import WorkerSpec
 from supervisor.process.stacks import STACK_SIGNAL
@@ -27,7 +26,7 @@ def main() -> int:
     ready_streams()
     stop = StopRequest()
     # Unbuffered: a buffered reader's lock would be held by the thread that waits on it when the interpreter ends.
-    lifeline = sys.stdin.fileno()
+    lifeline = take_lifeline()
     spec = WorkerSpec.from_line(first_line(lifeline))
     end_with_parent(lifeline)
     heartbeat = Heartbeat(spec.layout.heartbeat)

@@ -10,18 +10,24 @@ import signal
 import struct
 import termios
 import threading
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Iterator
+from typing import IO, Self
 
 from supervisor.errors import said_by
 from supervisor.events.stderr import say
+from supervisor.process.output_keeper import output_kept
 
 __all__ = ["WorkerTerminal", "hold_signals_back"]
 
 DRAIN_SECONDS = 2.0
 """How long the end of what a dead worker has written is waited for."""
 
+LOCK_SECONDS = 1.0
+"""How long the reading thread may take to let go of the terminal."""
+
 _BLOCK_BYTES = 1 << 16
+_END, _LOOK = b"e", b"l"
+"""What the reading thread is told: to end, and to look again."""
 
 
 class WorkerTerminal:
@@ -49,6 +55,9 @@ class WorkerTerminal:
         self._last = b""
         self._marks = 0
         self._drained = threading.Event()
+        # Held while the terminal is read; and what was read of it by somebody else, which comes next.
+        self._reading = threading.Lock()
+        self._kept: list[IO[bytes]] = []
         self._ending, self._end = os.pipe()
         _pass_bytes_on(self.worker_end)
         self.resize(size)
@@ -78,11 +87,30 @@ class WorkerTerminal:
                 os.write(self.worker_end, mark)
                 self._drained.wait(DRAIN_SECONDS)
 
+    @contextlib.contextmanager
+    def read_by_another(self) -> Iterator[None]:
+        """This process is stopped in the block: another one reads meanwhile, or the workers would soon wait for this.
+
+        For a handler of signals in the main thread. Where there is no other process to be had, nobody reads.
+        """
+        if not self._reading.acquire(timeout=LOCK_SECONDS):
+            yield
+            return
+        try:
+            with contextlib.ExitStack() as block:
+                with contextlib.suppress(OSError):
+                    self._kept.append(block.enter_context(output_kept(self._master)))
+                yield
+        finally:
+            self._reading.release()
+            with contextlib.suppress(OSError):
+                os.write(self._end, _LOOK)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        os.write(self._end, b"\n")
+        os.write(self._end, _END)
         self._thread.join(DRAIN_SECONDS)
         for descriptor in (self._master, self.worker_end, self._end, self._ending):
             with contextlib.suppress(OSError):
@@ -93,20 +121,34 @@ class WorkerTerminal:
         while True:
             try:
                 ready, _, _ = select.select([self._master, self._ending], [], [])
-                if self._master not in ready:
+                if self._master not in ready and _END in os.read(self._ending, len(_END)):
                     return
-                data = os.read(self._master, _BLOCK_BYTES)
+                while data := self._next():
+                    self._take(data)
             except OSError:
                 return
-            self._tell(data)
-            mark = self._awaited
-            if mark:
-                # It may come in two pieces.
-                text = self._last + data
-                self._last = text[-len(mark) :]
-                if mark in text:
-                    self._awaited = self._last = b""
-                    self._drained.set()
+
+    def _next(self) -> bytes:
+        """What comes next; nothing where somebody else has read it."""
+        with self._reading:
+            while self._kept:
+                if data := self._kept[0].read(_BLOCK_BYTES):
+                    return data
+                self._kept.pop(0).close()
+            if select.select([self._master], [], [], 0)[0]:
+                return os.read(self._master, _BLOCK_BYTES)
+        return b""
+
+    def _take(self, data: bytes) -> None:
+        self._tell(data)
+        mark = self._awaited
+        if mark:
+            # It may come in two pieces.
+            text = self._last + data
+            self._last = text[-len(mark) :]
+            if mark in text:
+                self._awaited = self._last = b""
+                self._drained.set()
 
     def _tell(self, data: bytes) -> None:
         if self._told is None:

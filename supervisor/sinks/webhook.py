@@ -25,6 +25,11 @@ __all__ = ["WebhookSink"]
 _LONGEST = 2000
 _MOST_KEYS = 10_000
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
+_DOUBLING = tenacity.wait_exponential(_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS)
+_MOVED = frozenset({301, 302, 303, 307, 308})
+_LONGEST_WISH_SECONDS = 60.0
+"""As long as a server may ask to be left alone between two tries."""
+
 _PASSES = frozenset({408, 425, 429})
 """Answers of a server that mean that the same request may be taken later, as those from 500 on do."""
 
@@ -36,7 +41,8 @@ _OF_THE_PROCESS = (
 )
 """Each of these is a new thing, also where a resume comes to the same step again."""
 
-_STAMPS = {"schema_version", "time", "run_id", "rank", "life", "monotonic", "boot", "seconds"}
+_STAMPS = {"schema_version", "time", "run_id", "rank", "life", "monotonic", "boot"}
+"""Beside whatever is in seconds: what does not come out alike when a resume does it again."""
 
 
 class WebhookSink(Sink):
@@ -67,10 +73,12 @@ class WebhookSink(Sink):
         self._delivered: dict[str, None] = {}
         pauses = [min(_FIRST_PAUSE_SECONDS * 2**each, _LONGEST_PAUSE_SECONDS) for each in range(attempts - 1)]
         self.patience_seconds = attempts * timeout_seconds + sum(pauses) + 1.0
+        # Nothing is where the server says that it is: a redirected message would arrive as a question without a body.
+        self._opener = urllib.request.build_opener(_NoRedirect)
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
             stop=tenacity.stop_after_attempt(attempts),
-            wait=tenacity.wait_exponential(_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS),
+            wait=_pause,
             sleep=clock.sleep,
             reraise=True,
         )
@@ -117,16 +125,20 @@ class WebhookSink(Sink):
             "Idempotency-Key": f"{self._about.run_id}-{key}",
         }
         request = urllib.request.Request(self._url, body, headers, method="POST")
-        with urllib.request.urlopen(request, timeout=self._timeout_seconds) as answer:
+        with self._opener.open(request, timeout=self._timeout_seconds) as answer:
             answer.read(1 << 16)
 
     def _why(self, error: Exception) -> str:
         if isinstance(error, urllib.error.HTTPError):
-            return f"the server answered {error.code}"
-        # The address is a secret, and some exceptions quote it.
-        text = text_of(error.reason if isinstance(error, urllib.error.URLError) else error)  # type: ignore[arg-type]
-        path = self._url.partition("://")[2].partition("/")[2]
-        return text.replace(self._url, "(the address)").replace(path or self._url, "(the address)")
+            moved = ": it wants to be asked at another address" if error.code in _MOVED else ""
+            return f"the server answered {error.code}{moved}"
+        # The address is a secret: nothing is quoted that may quote it, neither of this side nor of the other.
+        if isinstance(error, (http.client.InvalidURL, ValueError)):
+            return "nothing can be posted to such an address"
+        if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
+            return "what the server answered is no HTTP"
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        return text_of(reason) if isinstance(reason, Exception) else str(reason)
 
     def _text(self, event: Event) -> str:
         said = in_one_line(shortened(_said(event), _LONGEST))
@@ -137,11 +149,26 @@ class WebhookSink(Sink):
         return f"[{name}] {said}"
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A message that is redirected would arrive as a GET, without what it says, and be taken for delivered."""
+
+    def redirect_request(self, *args: object, **named: object) -> None:
+        """None: the answer is an error."""
+
+
 def _may_pass(error: BaseException) -> bool:
     """Whether the same request may be taken later."""
     if isinstance(error, urllib.error.HTTPError):
         return error.code >= 500 or error.code in _PASSES
-    return isinstance(error, (OSError, http.client.HTTPException))
+    return isinstance(error, (OSError, http.client.HTTPException)) and not isinstance(error, http.client.InvalidURL)
+
+
+def _pause(state: tenacity.RetryCallState) -> float:
+    """Twice as long each time, and as long as the server asks for."""
+    error = None if state.outcome is None else state.outcome.exception()
+    wish = str(error.headers.get("Retry-After")) if isinstance(error, urllib.error.HTTPError) else ""
+    wished = min(float(wish), _LONGEST_WISH_SECONDS) if wish.isascii() and wish.isdigit() else 0.0
+    return max(wished, _DOUBLING(state))
 
 
 def _in_good_order(event: Event) -> bool:
@@ -153,7 +180,8 @@ def _key(event: Event) -> str:
 
     A line of the parent's is never written again.
     """
-    told = event.model_dump(mode="json", exclude=_STAMPS)
+    timed = {name for name in type(event).model_fields if name.endswith("seconds")}
+    told = event.model_dump(mode="json", exclude=_STAMPS | timed)
     if isinstance(event, _OF_THE_PROCESS) or event.rank is None:
         told |= {"life": event.life, "time": event.time.isoformat()}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]

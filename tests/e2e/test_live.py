@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +120,44 @@ def test_ctrl_c_once_saves_and_leaves_the_terminal_whole(folder: Path, terminal:
     assert terminal.cursor[1:] == (0, True)
     # Asked once, not by the terminal and by the parent.
     assert [line["status"] for line in read_lines(folder / "run") if line["event"] == "run_finished"] == ["interrupted"]
+
+
+LOUD = """
+from chatty import Chatty
+from mine import Tiny
+
+
+class Loud(Tiny):
+    wait = Chatty.wait
+
+    def loss(self, batch):
+        if self.calls == 5:
+            self.wait("second")
+        for number in range(200):
+            print(f"{self.calls} {number:080}")
+        return super().loss(batch)
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_z_stops_the_view_and_not_a_training_that_prints(folder: Path, terminal: Terminal) -> None:
+    (folder / "loud.py").write_text(LOUD)
+    os.mkfifo(folder / "come-back")
+    command = shlex.join(
+        [*COMMAND, "run", "job.yaml", "--set", "trainer=loud:Loud", "--set", "policy.experiments=null"]
+    )
+    # A shell that gives jobs process groups of their own, as one that somebody types into.
+    shell = f"set -m; {command}; touch left; read _ < come-back; fg"
+    run = terminal.start(["bash", "-c", shell], folder, in_color())
+    terminal.until(lambda rows: (folder / "at_second").exists(), run)
+    terminal.press(b"\x1a")
+    terminal.until(lambda rows: (folder / "left").exists(), run)
+    (folder / "second").touch()
+    terminal.until(lambda rows: any(line["event"] == "run_finished" for line in read_lines(folder / "run")), run)
+    (folder / "come-back").write_text("\n")
+    assert terminal.ended(run) == 0
+    told = [row.split() for row in terminal.all_rows if re.fullmatch(r"\d+ \d{80}", row)]
+    assert [(int(call), int(number)) for call, number in told] == [(c, n) for c in range(30) for n in range(200)]
 
 
 @pytest.mark.slow

@@ -63,6 +63,14 @@ def test_a_constructor_that_exits(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_constructor_that_asks_somebody_who_is_not_there(folder: Path) -> None:
+    line = changed(folder, "        self.config = config\n", "        input('Do you trust this? [y/N]')\n")
+    done = supervise("run", "job.yaml", cwd=folder)
+    assert done.returncode == 2, done.stderr
+    assert f"{folder / 'mine.py'}:{line}: EOFError: EOF when reading a line" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

@@ -101,6 +101,26 @@ def test_a_webhook_is_posted_once_over_the_death_of_the_worker_and_of_the_parent
     assert steps == [step for step in range(STEPS) if step != 30]
 
 
+def test_a_resume_of_a_finished_run_hands_on_what_was_not_taken_in_time(tmp_path: Path) -> None:
+    sinks = {"webhook": {"url_env": "HOOK", "events": ["run_finished"]}, "csv": None, "flush_seconds": 0.5}
+    job = steady_job(tmp_path, steps=20, sinks=sinks)
+    with web_server(503) as server, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HOOK", server.url)
+        assert supervise("run", str(job), cwd=tmp_path).returncode == 0
+        assert "lines of the log were not told" in "".join(
+            each.error for each in named(tmp_path / "run", "sink_failed")
+        )
+        server.codes = [200]
+        again = supervise("resume", "run", "--set", "sinks.flush_seconds=60", cwd=tmp_path)
+        assert again.returncode == 0, again.stderr
+        assert server.texts() == ["[run] finished after 20 steps, 0 incidents"]
+        # Once more: there is nothing left to be told.
+        before = (tmp_path / "run" / "events" / "supervisor.jsonl").read_bytes()
+        assert supervise("resume", "run", cwd=tmp_path).returncode == 0
+        assert len(server.texts()) == 1
+        assert (tmp_path / "run" / "events" / "supervisor.jsonl").read_bytes() == before
+
+
 def test_a_request_to_stop_ends_the_sinks_when_all_is_told(tmp_path: Path) -> None:
     job = steady_job(tmp_path, steps=STEPS, sinks={"csv": None, "flush_seconds": PATIENCE_SECONDS})
     gate_at(tmp_path, 20)

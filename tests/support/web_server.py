@@ -22,6 +22,8 @@ class Answers:
         keys: the `Idempotency-Key` of each request.
         url: the address.
         before: called before each answer.
+        headers: of each answer.
+        instead: sent in the place of an answer.
     """
 
     def __init__(self, *codes: int) -> None:
@@ -31,6 +33,8 @@ class Answers:
         self.keys: list[str | None] = []
         self.url = ""
         self.before: Callable[[], object] = lambda: None
+        self.headers: dict[str, str] = {}
+        self.instead = b""
 
     def texts(self) -> list[str]:
         """The texts that were taken."""
@@ -48,11 +52,16 @@ def web_server(*codes: int) -> Iterator[Answers]:
             answers.tried.append(body)
             answers.keys.append(self.headers["Idempotency-Key"])
             answers.before()
+            if answers.instead:
+                self.wfile.write(answers.instead)
+                return
             code = answers.codes.pop(0) if len(answers.codes) > 1 else answers.codes[0]
             if code == 200:
                 answers.taken.append(body)
             with contextlib.suppress(OSError):
                 self.send_response(code)
+                for name, value in answers.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
 
         def log_message(self, format: str, *arguments: object) -> None: ...

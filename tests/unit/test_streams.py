@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.streams import SteadyStream, tell
+from supervisor.streams import SteadyStream, reader_has_left, tell
 
 READY = "import os, sys; from supervisor.streams import leave_streams, ready_streams, tell; ready_streams(); "
 
@@ -113,3 +113,22 @@ def test_where_nothing_can_take_it_it_is_lost(stream: object, monkeypatch: pytes
 def test_what_is_left_in_the_streams_does_not_change_the_exit_code(script: str, redirections: str) -> None:
     done = python(f"{READY}{script} leave_streams(); sys.exit(7)", redirections, PYTHONUNBUFFERED="")
     assert (done.returncode, done.stderr) == (7, "")
+
+
+def test_that_a_reader_has_left_is_known_before_anything_is_written() -> None:
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "w", encoding="utf-8") as pipe:
+        assert not reader_has_left(pipe)
+        os.close(read_end)
+        assert reader_has_left(pipe)
+    assert not reader_has_left(io.StringIO())
+
+
+def test_it_is_known_after_the_pipe_was_given_up_too() -> None:
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "w", encoding="utf-8", buffering=1) as pipe:
+        stream = SteadyStream(pipe, "stdout")
+        os.close(read_end)
+        stream.write("a line\n")
+        assert not reader_has_left(pipe)
+        assert stream.reader_left

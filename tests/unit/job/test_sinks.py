@@ -109,7 +109,17 @@ def test_an_address_is_never_shown() -> None:
     assert "SECRET" not in f"{settings!r} {settings.model_dump()} {settings.model_dump_json()}"
 
 
-@pytest.mark.parametrize(("text", "is_one"), [(SECRET, True), ("http://h", True), ("http:///x", False), ("", False)])
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        (SECRET, True),
+        ("http://h", True),
+        ("http:///x", False),
+        ("", False),
+        ("http://a:b@h/x", False),
+        ("http://h:b/x", False),
+    ],
+)
 def test_what_an_address_is(text: str, is_one: bool) -> None:
     assert is_web_address(text) is is_one
 

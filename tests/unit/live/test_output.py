@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +59,15 @@ def test_a_line_is_written_over_as_on_a_terminal(written: bytes, seen: str) -> N
     assert lines(written) == [seen]
 
 
+@pytest.mark.parametrize("before", [b"", b"\r"])
+def test_a_spinner_is_one_sign_however_it_was_written(before: bytes) -> None:
+    output = OutputLines()
+    output.feed(before + b"working ")
+    told = [line for turn in range(20_000) for sign in (b"|/-\\"[turn % 4 :][:1], b"\b") for line in output.feed(sign)]
+    assert told == []
+    assert output.feed(b"done\n") == ["working done"]
+
+
 @pytest.mark.parametrize(
     ("written", "seen"),
     [
@@ -92,6 +103,26 @@ def test_a_sequence_that_is_not_whole_yet_is_not_shown() -> None:
     assert output.unfinished == "abc"
     output.feed(b"1mred")
     assert output.unfinished == "abc\x1b[31mred\x1b[0m"
+
+
+@pytest.mark.parametrize("whole", [b"\x1b]0;a title\x07", b"\x1bPq#0;1\x1b\\", b"\x1b]8;;http://x\x1b\\"])
+def test_of_a_string_that_is_not_whole_yet_nothing_is_shown(whole: bytes) -> None:
+    for size in range(1, len(whole) + 1):
+        output = OutputLines()
+        output.feed(b"abc" + whole[:size])
+        assert output.unfinished == "abc"
+        assert output.feed(whole[size:] + b"\n") == ["abc"]
+
+
+@pytest.mark.parametrize("piece", [b"\x1b]", b"\x1bP", b"\x1b[", b"\x1b[0", b"\x1b", b"\x1b[1m", b"\b", b"\r", b"a\b"])
+@pytest.mark.parametrize("end", [b"", b"\x07", b"\n"])
+def test_what_is_made_to_be_hard_to_understand_is_understood_in_no_time(piece: bytes, end: bytes) -> None:
+    begun = time.process_time()
+    output = OutputLines()
+    output.feed(b"a" * 30_000 + piece * (30_000 // len(piece)) + end)
+    assert output.unfinished is not None
+    # While it lasts, no other thread of the process does anything. It took half a minute.
+    assert time.process_time() - begun < 3
 
 
 def test_a_line_without_an_end_is_broken() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -92,3 +94,38 @@ def test_where_there_is_no_run_it_is_said_at_once(tmp_path: Path) -> None:
         watch_run(tmp_path / "none")
     with pytest.raises(InputError, match="not a run directory, it has no events/"):
         watch_run(tmp_path)
+
+
+def test_on_a_terminal_too_a_run_whose_folder_is_removed_is_one_no_more(
+    written: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written.begin()
+    with Terminal(100, 30) as terminal, open(terminal.descriptor, "w", closefd=False, encoding="utf-8") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setenv("TERM", "xterm")
+        clock = FakeClock(on_sleep=lambda _: shutil.rmtree(written.layout.root))
+        with pytest.raises(InputError, match="no such run directory"):
+            watch_run(written.layout.root, clock)
+
+
+def test_it_ends_with_its_reader_though_nothing_comes(written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    written.begin()
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "w", encoding="utf-8") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        clock = FakeClock(on_sleep=lambda _: os.close(read_end))
+        watch_run(written.layout.root, clock)
+    assert len(clock.sleeps) == 1
+
+
+def test_it_ends_with_its_reader_though_much_comes(written: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    written.begin()
+    for step in range(100):
+        written.step(11 + step, step)
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "w", encoding="utf-8", buffering=1) as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        clock = FakeClock()
+        watch_run(written.layout.root, clock)
+    assert clock.sleeps == []

@@ -144,8 +144,11 @@ sys.stdin.read()
 
 WORKER = """
 import signal, sys
-from supervisor.process.ending import end_with_parent
-end_with_parent(sys.stdin.fileno())
+from supervisor.process.ending import end_with_parent, first_line, take_lifeline
+lifeline = take_lifeline()
+# Whoever reads the standard input, now or later, neither waits nor takes anything.
+print(repr(sys.stdin.read()), repr(first_line(lifeline)), repr(sys.stdin.buffer.read()), flush=True)
+end_with_parent(lifeline)
 print("ready", flush=True)
 signal.pause()
 """
@@ -179,6 +182,9 @@ def test_a_worker_ends_when_its_lifeline_does_and_not_when_something_is_said_on_
     with started(WORKER) as worker:
         assert worker.stdout is not None
         assert worker.stdin is not None
+        worker.stdin.write("what it is to do\n")
+        worker.stdin.flush()
+        assert worker.stdout.readline() == "'' b'what it is to do\\n' b''\n"
         assert worker.stdout.readline() == "ready\n"
         worker.stdin.write(said_before)
         worker.stdin.close()

@@ -98,6 +98,8 @@ def test_it_never_imports_torch(tmp_path: Path) -> None:
         until(lambda: all(run.layout.sink_place(name).exists() for name in names), seconds=PATIENCE_SECONDS)
         loaded = Path(f"/proc/{process.pid}/maps").read_text()
         nice = os.getpriority(os.PRIO_PROCESS, process.pid)
+        first_to_go = Path(f"/proc/{process.pid}/oom_score_adj").read_text()
     assert "arrow" in loaded
     assert "libtorch" not in loaded
     assert nice > os.getpriority(os.PRIO_PROCESS, 0) or nice == 19
+    assert first_to_go == "1000\n"

@@ -10,6 +10,7 @@ import threading
 
 import pytest
 
+from supervisor.process import output_keeper
 from supervisor.process.worker_terminal import WorkerTerminal, hold_signals_back
 
 ASK = "import os, sys; print(os.isatty(1), os.isatty(2), *os.get_terminal_size(1), file=sys.stderr)"
@@ -99,6 +100,34 @@ def test_it_is_no_controlling_terminal_so_that_its_end_hangs_nobody_up() -> None
     assert os.read(read_end, 10) == b"lives"
     os.close(read_end)
     os.close(write_end)
+
+
+def test_what_another_process_reads_meanwhile_comes_in_its_place() -> None:
+    told: list[bytes] = []
+    with WorkerTerminal((80, 24), told.append) as terminal:
+        for part in range(2):
+            assert run(terminal, f"for n in range(4000): print('before', {part}, n)") == 0
+            with terminal.read_by_another():
+                # More than waits in a terminal without somebody who reads.
+                assert run(terminal, f"for n in range(40_000): print('meanwhile', {part}, n)") == 0
+        assert run(terminal, "print('after')") == 0
+        terminal.drain()
+        text = b"".join(told).partition(b"\x1b]")[0].decode()
+    parts = [
+        [*(f"before {part} {n}" for n in range(4000)), *(f"meanwhile {part} {n}" for n in range(40_000))]
+        for part in (0, 1)
+    ]
+    assert text.splitlines() == [*parts[0], *parts[1], "after"]
+
+
+def test_where_no_other_process_can_be_had_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_keeper, "COMMAND", ("/nonexistent/program",))
+    told: list[bytes] = []
+    with WorkerTerminal((80, 24), told.append) as terminal:
+        with terminal.read_by_another():
+            assert run(terminal, "print('meanwhile')") == 0
+        terminal.drain()
+    assert b"".join(told).startswith(b"meanwhile\n")
 
 
 def test_a_thread_leaves_signals_to_the_main_one() -> None:

@@ -80,6 +80,18 @@ def test_what_a_resume_does_again_is_not_posted_again_and_what_comes_out_differe
         assert [text.partition(" ")[2] for text in server.texts()[4:]] == ["worker 7 died: killed (SIGKILL)"]
 
 
+def test_a_step_that_takes_another_time_when_it_is_done_again_is_the_same(run: WrittenRun) -> None:
+    run.steps(0, 1)
+    with web_server() as server:
+        kept = feed(made(run.about, server.url, events=("step",)), run)
+        run.resume(1)
+        step = {"update": 1, "loss": 0.5, "grad_norm": 2.0, "lr": 0.1, "lr_scale": 1.0}
+        run.log.emit(schema.StepEvent(step=1, **step, step_seconds=7.0))
+        run.log.emit(schema.StepEvent(step=1, **{**step, "loss": 0.75}, step_seconds=7.0))
+        feed(made(run.about, server.url, events=("step",)), run, kept)
+    assert [text.partition("loss")[2][:5] for text in server.texts()] == ["=0.5 ", "=0.5 ", "=0.75"]
+
+
 def test_its_place_is_to_be_kept_at_once_after_a_delivery_alone(run: WrittenRun) -> None:
     run.incident(1, 5)
     with web_server() as server:
@@ -126,7 +138,50 @@ def test_a_server_that_does_not_take_it_is_an_error_without_the_address(run: Wri
     assert "SECRET" not in traceback_of(raised.value)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/SECRET", "http://127.0.0.1:99999/SECRET", "http://[::1/SECRET"])
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_message_that_is_redirected_is_not_taken_for_delivered(run: WrittenRun, code: int) -> None:
+    run.incident(1, 5)
+    with web_server() as elsewhere, web_server(code) as server:
+        server.headers = {"Location": elsewhere.url}
+        with pytest.raises(SinkError, match=f"the server answered {code}: it wants to be asked at another address"):
+            feed(made(run.about, server.url), run)
+    assert len(server.tried) == 1
+
+
+@pytest.mark.parametrize(
+    ("wish", "pauses"),
+    [("7", [7.0, 7.0]), ("0", [0.5, 1.0]), ("86400", [60.0, 60.0]), ("Sat, 01 Jan 2050 00:00:00 GMT", [0.5, 1.0])],
+)
+def test_a_server_is_left_alone_as_long_as_it_asks_for(run: WrittenRun, wish: str, pauses: list[float]) -> None:
+    run.incident(1, 5)
+    clock = FakeClock()
+    with web_server(429, 503, 200) as server:
+        server.headers = {"Retry-After": wish}
+        feed(made(run.about, server.url, clock=clock), run)
+    assert len(server.taken) == 1
+    assert clock.sleeps == pauses
+
+
+def test_what_is_no_answer_is_an_error_that_quotes_nothing(run: WrittenRun) -> None:
+    run.incident(1, 5)
+    with web_server() as server:
+        server.instead = b"SECRET \x1b[2J\n\n"
+        with pytest.raises(SinkError) as raised:
+            feed(made(run.about, server.url, attempts=2), run)
+        assert len(server.tried) == 2
+    assert str(raised.value).endswith("was not delivered: what the server answered is no HTTP")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9/SECRET",
+        "http://127.0.0.1:99999/SECRET",
+        "http://[::1/SECRET",
+        "http://name:SECRET@127.0.0.1/x",
+        "http://127.0.0.1:SECRET/x",
+    ],
+)
 def test_an_address_that_leads_nowhere_is_not_told(run: WrittenRun, url: str) -> None:
     run.incident(1, 5)
     with pytest.raises(SinkError) as raised:
