@@ -122,7 +122,7 @@ def large_weights(plan: Plan) -> list[str]:
     head = [f"× {times}: {what}" for times in TIMES for what in ("incidents", "error")]
     return [
         f"**Trained from large weights**: {plan.training_steps} steps of the default job under the guard, with its "
-        "default policy; incidents of all seeds together, and the median held-out squared error.",
+        "default policy; incidents of all seeds together, and the median squared error on the validation part.",
         "",
         *table(("cell", *head), rows),
     ]

@@ -21,7 +21,7 @@ JOB, FAULTS, POLICY = (
 )
 
 WORSE = 1.05
-"""A run is rescued where it finished and its held-out squared error is within this factor of the one without faults."""
+"""A run is rescued where it finished and its squared error is within this factor of that without faults."""
 
 RECURRENT: dict[CellName, str] = {
     "gru": "weight_hh_l0",
@@ -72,8 +72,8 @@ def faults(plan: Plan) -> list[str]:
     return [
         f"**The faults of a rehearsal**: {plan.rehearsal_steps} steps of the default job without and with {what}, "
         f"{plan.seeds} seeds; those of weights, gradients and optimizer state strike the cell. Rescued: "
-        f"finished, and the held-out squared error within {WORSE - 1:.0%} of the run without faults. Held-out "
-        "scores are medians of the seeds (lowest to highest).",
+        f"finished, and the squared error within {WORSE - 1:.0%} of the run without faults. The scores are of the "
+        "validation part, medians of the seeds (lowest to highest).",
         "",
         *table(head, rows),
     ]
