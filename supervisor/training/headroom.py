@@ -68,7 +68,7 @@ class HeadroomReading:
         self._groups = [*self._adam_like()]
         parts = extremes(self._held)
         for group in self._groups:
-            parts += [each.detach().reshape(()) for each in group.steps if isinstance(each, Tensor)]
+            parts += [each.reshape(()) if each.dim() else each for each in group.steps if isinstance(each, Tensor)]
             parts += norms_in_order(group.gradients)
             parts += sums(group.moments)
         return parts
@@ -131,8 +131,7 @@ class HeadroomReading:
                 group.names.append(self._names.get(parameter, ""))
                 group.gradients.append(parameter.grad)
                 group.moments.append(moment)
-                # On the host it is at hand, as most optimizers keep it.
-                group.steps.append(step.item() if isinstance(step, Tensor) and step.is_cpu else step)
+                group.steps.append(step)
             if group.names:
                 yield group
 
