@@ -102,9 +102,53 @@ def ladder_chart(run: RunData, prefix: str) -> Chart | None:
     incidents = run.story.incidents
     if not incidents:
         return None
+    x, y, marks, names = _ladder_walk(run, prefix)
+    data = [
+        line(
+            "rung in use",
+            x,
+            y,
+            "undone",
+            "step %{x}",
+            line={"shape": "hv", "width": 1.6},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    ]
+    data[0].pop("hovertemplate")
+    data += [_uses(action, uses) for action, uses in marks.items()]
+    rungs = sorted(names)
+    layout = frame(
+        margin={"l": 128, "r": 12, "t": 10, "b": 44},
+        xaxis=steps_axis(run),
+        yaxis=axis(
+            "",
+            fixedrange=True,
+            automargin=False,
+            tickfont={"size": 11},
+            tickmode="array",
+            tickvals=[_NO_RUNG, *rungs],
+            ticktext=["no incident", *(label(f"{rung} {names[rung]}") for rung in rungs)],
+            range=[_NO_RUNG - 0.4, max(rungs, default=_NO_RUNG) + 0.5],
+        ),
+    )
+    used = sum(len(each) for each in marks.values())
+    summary = f"The rung of the ladder that was in use at each step: {used} uses in {len(incidents)} incidents."
+    return Chart("The ladder over time", summary, 90 + 38 * (len(rungs) + 1), data, layout)
+
+
+_Use = tuple[int, int, str, str]
+"""A use of a rung: step, rung, what is told of it, the anchor of its incident."""
+
+
+def _ladder_walk(
+    run: RunData, prefix: str
+) -> tuple[list[int], list[int], dict[ActionName, list[_Use]], dict[int, str]]:
+    """The line of the rung in use (steps and rungs), the uses by action, and the names of the rungs."""
+    incidents = run.story.incidents
     x: list[int] = [min([*run.curves.step, *(story.record.opened_at_step for story in incidents)])]
     y: list[int] = [_NO_RUNG]
-    marks: dict[ActionName, list[tuple[int, int, str, str]]] = {}
+    marks: dict[ActionName, list[_Use]] = {}
     names = dict(enumerate(run.ladder))
     for story in incidents:
         for (rung, action), uses in groupby(
@@ -127,58 +171,29 @@ def ladder_chart(run: RunData, prefix: str) -> Chart | None:
     if story.record.closed_at_step is not None:
         x.append(max([*run.curves.step, *x]))
         y.append(_NO_RUNG)
-    data = [
-        line(
-            "rung in use",
-            x,
-            y,
-            "undone",
-            "step %{x}",
-            line={"shape": "hv", "width": 1.6},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    ]
-    data[0].pop("hovertemplate")
-    for action, uses_of in marks.items():
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": str(action),
-                "x": [step for step, _, _, _ in uses_of],
-                "y": [rung for _, rung, _, _ in uses_of],
-                "marker": {
-                    "symbol": SHAPES[action],
-                    "size": 10,
-                    "color": rung_color(action),
-                    "line": {"width": 1.5, "color": "color:ground"},
-                },
-                "cliponaxis": False,
-                "hovertext": [told for _, _, told, _ in uses_of],
-                "hovertemplate": "%{hovertext}<extra></extra>",
-                "customdata": [anchor for _, _, _, anchor in uses_of],
-                "showlegend": False,
-            }
-        )
-    rungs = sorted(names)
-    layout = frame(
-        margin={"l": 128, "r": 12, "t": 10, "b": 44},
-        xaxis=steps_axis(run),
-        yaxis=axis(
-            "",
-            fixedrange=True,
-            automargin=False,
-            tickfont={"size": 11},
-            tickmode="array",
-            tickvals=[_NO_RUNG, *rungs],
-            ticktext=["no incident", *(label(f"{rung} {names[rung]}") for rung in rungs)],
-            range=[_NO_RUNG - 0.4, max(rungs, default=_NO_RUNG) + 0.5],
-        ),
-    )
-    used = sum(len(each) for each in marks.values())
-    summary = f"The rung of the ladder that was in use at each step: {used} uses in {len(incidents)} incidents."
-    return Chart("The ladder over time", summary, 90 + 38 * (len(rungs) + 1), data, layout)
+    return x, y, marks, names
+
+
+def _uses(action: ActionName, uses: Sequence[_Use]) -> dict[str, Any]:
+    """A mark for each use of a rung."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": str(action),
+        "x": [step for step, _, _, _ in uses],
+        "y": [rung for _, rung, _, _ in uses],
+        "marker": {
+            "symbol": SHAPES[action],
+            "size": 10,
+            "color": rung_color(action),
+            "line": {"width": 1.5, "color": "color:ground"},
+        },
+        "cliponaxis": False,
+        "hovertext": [told for _, _, told, _ in uses],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+        "customdata": [anchor for _, _, _, anchor in uses],
+        "showlegend": False,
+    }
 
 
 def step_time_chart(run: RunData, prefix: str) -> Chart:

@@ -39,13 +39,13 @@ def curve(
     Returns:
         Its traces, and what has to be said of how they were drawn.
     """
-    curves, notes = run.curves, []
+    notes: list[str] = []
     steps, values = standing(run, name)
     kept = thinned(values, always)
     dense = len(kept) < len(values)
     if dense:
         notes.append(f"{len(values):,} logged steps; each curve is drawn with the points that the rule below keeps")
-    if beyond(curves.values[name]):
+    if beyond(run.curves.values[name]):
         notes.append(BEYOND)
     told = f"step %{{x}}<br>{said} %{{y:.5g}}"
     traces = [
@@ -62,43 +62,54 @@ def curve(
         )
     ]
     traces += alone([steps[index] for index in kept], [values[index] for index in kept], said, told, "curve", yaxis)
-    if dense and not stands_alone:
-        course = medians(values)
-        traces.append(
-            line(
-                "median",
-                packed([steps[index] for index, _ in course], "i"),
-                packed([value for _, value in course]),
-                "curve",
-                f"around step %{{x}}<br>median of {said} %{{y:.5g}}",
-                yaxis=yaxis,
-                legendgroup="median",
-                showlegend=True,
-                line={"width": 2},
-            )
-        )
-    x, y = array("q"), array("d")
-    for stretch in curves.gone_back_over():
-        x.extend([*curves.step[stretch.start : stretch.stop], curves.step[stretch.stop - 1]])
-        y.extend([*curves.values[name][stretch.start : stretch.stop], math.nan])
-    if len(y) and not stands_alone:
-        kept = thinned(y, most=MOST_POINTS // 2)
-        traces.append(
-            line(
-                "gone back over",
-                packed([x[index] for index in kept], "i"),
-                packed([y[index] for index in kept]),
-                "undone",
-                f"{told}<br>gone back over since",
-                yaxis=yaxis,
-                legendgroup="gone back over",
-                showlegend=True,
-                mode="lines+markers",
-                marker={"size": 3, "color": "color:undone"},
-                line={"dash": "dot"},
-            )
-        )
+    if not stands_alone:
+        traces += _median(steps, values, said, yaxis) if dense else []
+        traces += _gone_back_over(run, name, told, yaxis)
     return traces, notes
+
+
+def _median(steps: Sequence[int], values: Sequence[float], said: str, yaxis: str) -> list[dict[str, Any]]:
+    """The course of a number of which more points are logged than drawn."""
+    course = medians(values)
+    return [
+        line(
+            "median",
+            packed([steps[index] for index, _ in course], "i"),
+            packed([value for _, value in course]),
+            "curve",
+            f"around step %{{x}}<br>median of {said} %{{y:.5g}}",
+            yaxis=yaxis,
+            legendgroup="median",
+            showlegend=True,
+            line={"width": 2},
+        )
+    ]
+
+
+def _gone_back_over(run: RunData, name: str, told: str, yaxis: str) -> list[dict[str, Any]]:
+    """What a number was in steps that a reload or a resume went back over since."""
+    x, y = array("q"), array("d")
+    for stretch in run.curves.gone_back_over():
+        x.extend([*run.curves.step[stretch.start : stretch.stop], run.curves.step[stretch.stop - 1]])
+        y.extend([*run.curves.values[name][stretch.start : stretch.stop], math.nan])
+    if not len(y):
+        return []
+    kept = thinned(y, most=MOST_POINTS // 2)
+    return [
+        line(
+            "gone back over",
+            packed([x[index] for index in kept], "i"),
+            packed([y[index] for index in kept]),
+            "undone",
+            f"{told}<br>gone back over since",
+            yaxis=yaxis,
+            legendgroup="gone back over",
+            showlegend=True,
+            mode="lines+markers",
+            marker={"size": 3, "color": "color:undone"},
+            line={"dash": "dot"},
+        )
+    ]
 
 
 def lone(values: Sequence[float]) -> list[int]:
