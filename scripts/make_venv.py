@@ -25,6 +25,14 @@ def made_of(venv: Path) -> list[str]:
     return [str(venv), sys.version.replace("\n", " "), hashlib.sha256(wanted).hexdigest()]
 
 
+def interpreter() -> Path:
+    """The Python that environments are made with: where this one is of an environment, perhaps of the very one that is
+    to be made anew, the one that it was made with."""
+    if sys.prefix == sys.base_prefix:
+        return Path(sys.executable)
+    return Path(sys.base_exec_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+
+
 def install(venv: Path, *what: str) -> None:
     """Install with the pinned versions; raises `CalledProcessError` where that fails."""
     command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -42,7 +50,7 @@ def make(venv: Path) -> None:
     # An empty file is of before there was anything in it: made in this place, and whole.
     if found is None or found[:2] not in ([], wanted[:2]):
         shutil.rmtree(venv, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        subprocess.run([str(interpreter()), "-m", "venv", str(venv)], check=True)
     # torch first and exactly: another version brings gigabytes of CUDA packages. setuptools builds what is last.
     install(venv, "setuptools", "torch==2.13.0")
     install(venv, "--no-build-isolation", "--editable", ".[dev]")

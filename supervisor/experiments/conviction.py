@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.canaries import Canary
+from supervisor.experiments.control import would_harm_too
 from supervisor.experiments.examining import Examining
 from supervisor.experiments.harm import Harm
 from supervisor.experiments.probing import ProbeFailed
@@ -61,6 +62,9 @@ def convict_update(examining: Examining, attempt: Attempt, cause: Cause | None, 
     found = verdict(examining, attempt, said, canaries)
     if found is Verdict.LOST:
         return damaged(said, "", finite=finite)
+    if found is Verdict.SOUND and cause is not None and cause.earlier_batch_healthy is False:
+        # Canaries are asked for their losses alone. This one was run backward, too.
+        return Evidence(Blame.STATE, "the gradients of a batch that was healthy are not so any more", finite=finite)
     how = f"{_say(said, found)}: {said}"
     return replace(bad_batch(attempt, data, how), finite=finite)
 
@@ -155,6 +159,9 @@ def _blame_of_stretch(
         found = verdict(examining, attempt, before, stretch.canaries, root=stretch.pin, harmed_before=stretch.harmed)
         return damaged(before, " before it", finite=True) if found is Verdict.LOST else None
     rate = high_rate(attempt.suspicions)
+    if rate is None and _others_would_too(examining, attempt, stretch, before, after):
+        lost = verdict(examining, attempt, after, stretch.canaries, root=applied, harmed_before=stretch.harmed)
+        return damaged(after, " whichever batch comes", finite=True) if lost is Verdict.LOST else None
     if rate is None:
         what = "it and those before it harmed" if stretch.accepted else "it harmed"
         why = f"applied on trial, {what} batches that were healthy: {after}"
@@ -165,3 +172,16 @@ def _blame_of_stretch(
     how = "until it is that low again, updates are made at the highest rate so far"
     why = f"{rate}; applied on trial, it harmed batches that were healthy: {after}; {how}"
     return replace(bad_batch(attempt, examining.tools.data, why), blame=Blame.SETUP, finite=True)
+
+
+def _others_would_too(
+    examining: Examining, attempt: Attempt, stretch: Stretch, before: Harm | None, after: Harm
+) -> bool:
+    """Whether the batches of a stretch are not to blame for its harm, since others do as much, or it was there before.
+
+    A wrong rate, or moments that are damaged, make every update harmful; and an update that harms a little and stands
+    makes the next batches odd, whatever they hold.
+    """
+    if before is None:
+        return False
+    return before.rise > after.rise - before.rise or would_harm_too(examining, attempt, stretch, before, after)

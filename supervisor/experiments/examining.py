@@ -96,6 +96,11 @@ class Examining:
         """Whether canaries can be tried at all."""
         return self.tools.executor.no_replay is None and self._probing.repeats is not False
 
+    @property
+    def known(self) -> Harm | None:
+        """What the canaries said last of the present state; None where they were not asked."""
+        return self._known
+
     def usable(self) -> tuple[Canary, ...]:
         """The canaries that may be tried now."""
         return self.canaries.usable(self.tools.data.quarantined)

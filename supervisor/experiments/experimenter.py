@@ -11,6 +11,7 @@ from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.asking import ask_fork
 from supervisor.experiments.budget import FORWARD
 from supervisor.experiments.canaries import Canary
+from supervisor.experiments.changes import Changes
 from supervisor.experiments.conviction import convict_state, convict_stretch, convict_update
 from supervisor.experiments.examining import Examining
 from supervisor.experiments.no_loss import NoLoss
@@ -26,9 +27,9 @@ from supervisor.experiments.suspicion import (
     is_far_off,
 )
 from supervisor.experiments.verdict import PERSISTS, Verdict, verdict
-from supervisor.policy import Experiments, RecoveryPolicy, ShiftAnswer
+from supervisor.policy import Experiments, RecoveryPolicy
 from supervisor.records import Cause, Signal, SignalName
-from supervisor.training.state import TrainingState
+from supervisor.training.state import VolatileState
 from supervisor.update import Attempt, LossError
 
 __all__ = ["Experimenter"]
@@ -47,12 +48,14 @@ class Experimenter:
     examining: Examining
     _settings: Experiments | None = field(init=False)
     _stretches: Stretches = field(init=False)
+    _changes: Changes = field(init=False)
     _no_loss: NoLoss = field(init=False)
 
     def __post_init__(self) -> None:
         self._settings = self.policy.experiments
         self._no_loss = NoLoss(self.examining)
         self._stretches = Stretches(self.examining.tools.subject, self.examining.detectors)
+        self._changes = Changes(self.policy, self.examining, self._stretches)
 
     @property
     def stretch(self) -> Stretch | None:
@@ -78,6 +81,11 @@ class Experimenter:
         begun = stretch is not None and (stretch.skipping or len(stretch.accepted) > 0)
         if stretch is not None and begun and convict_state(self.examining, attempt, stretch.canaries, found):
             return True
+        if stretch is not None and stretch.skipping and self._is_worse() and self._affords(stretch.canaries, found):
+            # It may be odd because of the state, and not as those before it that did harm: it is tried by itself.
+            self._stretches.drop()
+            self._stretches.begin(stretch.canaries, self._pinned(attempt))
+            stretch = self.stretch
         if stretch is not None and stretch.skipping:
             after = self._settings.shift.after_updates
             if not self._leave_out(attempt, stretch, "odd, as those before it that did harm", after):
@@ -144,9 +152,7 @@ class Experimenter:
         stretch.accept(attempt.seen, attempt.batches)
         if len(stretch.accepted) < settings.shift.after_updates:
             return True
-        if stretch.extreme and stretch.pin is not None and not self._is_learnable(attempt, stretch, stretch.pin):
-            return False
-        return self._shift(attempt, stretch)
+        return self._changes.long_stretch(attempt, stretch, after)
 
     def judge_state(self, attempt: Attempt) -> bool:
         """Judge the state after an update in which the check of the state found something odd.
@@ -228,66 +234,36 @@ class Experimenter:
         if stretch.is_to_be_asked(after):
             learnt = ask_fork(self.examining, attempt, stretch, None, stretch.skipped)
             if learnt is not None and learnt.learnt:
-                halts = self._settings is not None and self._settings.shift.then is ShiftAnswer.HALT
-                self._tell_shift(attempt, stretch.left_out, accepted=not halts)
-                if not halts:
-                    self._begin_anew()
+                if self._changes.accepts(attempt, stretch.left_out):
+                    self._changes.begin_anew()
                     return False
                 attempt.evidence = replace(attempt.evidence, why=f"they can be learnt: {learnt}", shifted=True)
         return True
+
+    def _is_worse(self) -> bool:
+        """Whether canaries have a higher loss than they had, on the state that the present update begins from."""
+        known = self.examining.known
+        return known is not None and known.risen
+
+    def _affords(self, canaries: Sequence[Canary], found: Sequence[Signal]) -> bool:
+        return self.examining.budget.allows(FORWARD * len(canaries), far_off=any(map(is_far_off, found)))
+
+    def _pinned(self, attempt: Attempt) -> VolatileState | None:
+        return attempt.before if self.policy.snapshot.keep > 0 else None
 
     def _begin_stretch(self, attempt: Attempt, found: Sequence[Signal]) -> bool:
         canaries = self.examining.usable()
         if not canaries or not self.examining.possible:
             return False
-        affordable = self.examining.budget.allows(FORWARD * len(canaries), far_off=any(map(is_far_off, found)))
+        affordable = self._affords(canaries, found)
         # One that is extreme would have been discarded: it is never applied untried.
         if not affordable and not attempt.extreme:
             if high_rate(found) is not None:
                 self.examining.detectors.rate.refuse()
             attempt.odd = True
             return False
-        self._stretches.begin(canaries, attempt.before if self.policy.snapshot.keep > 0 else None)
+        self._stretches.begin(canaries, self._pinned(attempt))
         return True
-
-    def _is_learnable(self, attempt: Attempt, stretch: Stretch, pin: TrainingState) -> bool:
-        """Whether a fork learns what did no harm so far and is far from what is known. Otherwise it is undone."""
-        learnt = ask_fork(self.examining, attempt, stretch, pin, stretch.tried)
-        if learnt is None or learnt.learnt:
-            return True
-        self.examining.tools.subject.restore(pin)
-        attempt.undone, attempt.gone_back_over = True, len(stretch.accepted) - 1
-        attempt.signals = (as_finding(attempt.suspicions),)
-        attempt.evidence = self._data(attempt, f"far from what is known, and not learnt: {learnt}")
-        stretch.prove_harmful()
-        return False
-
-    def _shift(self, attempt: Attempt, stretch: Stretch) -> bool:
-        """So many odd updates harmed nothing: the data have changed."""
-        count, settings = len(stretch.accepted), self._settings
-        halts = settings is not None and settings.shift.then is ShiftAnswer.HALT and stretch.pin is not None
-        self._tell_shift(attempt, count, accepted=not halts)
-        if halts and stretch.pin is not None:
-            self.examining.tools.subject.restore(stretch.pin)
-            attempt.undone, attempt.gone_back_over = True, count - 1
-            attempt.signals = (as_finding(attempt.suspicions),)
-            why = f"{count} odd updates in a row harmed nothing: the data have changed"
-            attempt.evidence = replace(self._data(attempt, why), shifted=True)
-            self._stretches.drop()
-            return False
-        self._begin_anew()
-        attempt.suspicions = ()
-        return True
-
-    def _tell_shift(self, attempt: Attempt, count: int, *, accepted: bool) -> None:
-        step, update = attempt.place.step, attempt.place.update
-        self._log(DataShiftEvent(step=step, update=update, updates=count, accepted=accepted))
-
-    def _begin_anew(self) -> None:
-        """The data have changed for good: windows and canaries say nothing of what comes."""
-        self._stretches.drop_all()
-        self.examining.detectors.begin_anew()
-        self.examining.canaries.begin_anew()
 
     def _data(self, attempt: Attempt, why: str) -> Evidence:
         return replace(bad_batch(attempt, self.examining.tools.data, why), finite=True)

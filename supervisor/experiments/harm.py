@@ -37,6 +37,8 @@ class Harm:
         severe: whether so much was lost that training does not make up for it by itself soon. Healthy runs that have
             learnt nearly all lose a little now and then, and find it again.
         canaries: how many were tried.
+        risen: whether their median rose at all, by more than `least_harm` of what was learnt: a healthy batch that was
+            just learnt from has a lower loss than it had.
     """
 
     harmed: bool
@@ -44,6 +46,12 @@ class Harm:
     now: float
     severe: bool = False
     canaries: int = 0
+    risen: bool = False
+
+    @property
+    def rise(self) -> float:
+        """By how much their median rose; NaN where one is not finite."""
+        return self.now - self.before
 
     def __str__(self) -> str:
         what = "its loss" if self.canaries == 1 else "their median loss"
@@ -60,17 +68,17 @@ def harm(before: Sequence[float], now: Sequence[float], levels: LossLevels, sett
     """
     was, tried = statistics.median(before), len(before)
     if not all(map(math.isfinite, now)):
-        return Harm(True, was, math.nan, severe=True, canaries=tried)
+        return Harm(True, was, math.nan, severe=True, canaries=tried, risen=True)
     is_now = statistics.median(now)
     rise = is_now - was
     if rise <= settings.least_harm * levels.learnt:
         return Harm(False, was, is_now, canaries=tried)
     severe = rise > SEVERE * levels.learnt
     if not levels.positive or min(*before, *now) <= 0:
-        return Harm(rise > settings.suspect_score * levels.spread, was, is_now, severe, tried)
+        return Harm(rise > settings.suspect_score * levels.spread, was, is_now, severe, tried, risen=True)
     beyond = rise > LEAST_SPREADS * levels.spread
     if beyond and rise > LOST * levels.learnt > LOST * levels.spread:
-        return Harm(True, was, is_now, severe, tried)
+        return Harm(True, was, is_now, severe, tried, risen=True)
     floor = FLOOR * levels.median
     ratio = statistics.median(math.log((a + floor) / (b + floor)) for b, a in zip(before, now, strict=True))
-    return Harm(beyond and ratio > math.log(settings.harm_factor), was, is_now, severe, tried)
+    return Harm(beyond and ratio > math.log(settings.harm_factor), was, is_now, severe, tried, risen=True)

@@ -12,7 +12,16 @@ from supervisor.signals import Detectors
 from supervisor.training.data_position import DataPosition
 from supervisor.update import Attempt
 
-__all__ = ["EXTREMES", "as_finding", "bad_batch", "damaged", "high_rate", "is_explained", "is_far_off"]
+__all__ = [
+    "EXTREMES",
+    "as_finding",
+    "bad_batch",
+    "damaged",
+    "high_rate",
+    "is_explained",
+    "is_explained_by",
+    "is_far_off",
+]
 
 EXTREMES = frozenset({SignalName.LOSS_SPIKE, SignalName.GRADIENT_SPIKE})
 """What an extreme loss and an extreme gradient norm are called."""
@@ -55,6 +64,22 @@ def is_explained(seen: Observation, detectors: Detectors) -> bool:
     levels = detectors.levels
     odd = any("loss" in each.details for each in (*detectors.suspect(seen), *detectors.inspect(seen)))
     return odd and levels is not None and levels.positive and seen.loss <= AS_IN_THE_BEGINNING * levels.began
+
+
+def is_explained_by(said: Harm, seen: Observation, detectors: Detectors) -> bool:
+    """Whether the loss of an update is no higher than canaries have it that risen with it: its batch is as any other.
+
+    Args:
+        said: what canaries say of the state that the update began from, or left.
+        seen: the update.
+        detectors: what is usual.
+    """
+    levels = detectors.levels
+    if levels is None or not said.risen:
+        return False
+    ratios = levels.positive and said.before > 0
+    loss = seen.loss * said.before / said.now if ratios else seen.loss - said.rise
+    return not any("loss" in each.details for each in detectors.suspect(replace(seen, loss=loss)))
 
 
 def is_far_off(signal: Signal) -> bool:

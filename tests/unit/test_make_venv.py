@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ class Commands:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.run: list[str] = []
         self.failing: str | None = None
+        self.interpreters: list[Path] = []
         monkeypatch.setattr(subprocess, "run", self)
 
     def __call__(self, command: list[str], **options: Any) -> None:
@@ -28,6 +30,7 @@ class Commands:
             raise subprocess.CalledProcessError(1, command)
         if asked == MAKE:
             Path(command[-1]).mkdir()
+            self.interpreters.append(Path(command[0]))
         self.run.append(asked)
 
     def since(self) -> list[str]:
@@ -106,3 +109,14 @@ def test_one_that_was_copied_from_elsewhere_is_made_anew(
     ready.write_text(ready.read_text(encoding="utf-8").replace(str(checkout), "/elsewhere"), encoding="utf-8")
     make()
     assert commands.since() == [MAKE, INSTALL_TORCH, INSTALL_REST]
+
+
+def test_it_is_not_made_with_the_python_of_one_that_is_about_to_be_removed(
+    make: Callable[[], None], commands: Commands, monkeypatch: pytest.MonkeyPatch, checkout: Path
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(checkout / ".venv"))
+    monkeypatch.setattr(sys, "executable", str(checkout / ".venv" / "bin" / "python3"))
+    make()
+    (used,) = commands.interpreters
+    assert used.exists()
+    assert checkout not in used.parents

@@ -8,11 +8,12 @@ import pytest
 from support.exact import assert_same
 from support.examined import Examined
 
-from supervisor.evidence import Blame
+from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.conviction import convict_state, convict_stretch, convict_update
 from supervisor.experiments.harm import Harm
 from supervisor.experiments.verdict import PERSISTS
-from supervisor.records import Signal, SignalName
+from supervisor.records import Cause, CauseKind, Signal, SignalName
+from supervisor.training.optimizers import members
 from supervisor.training.tree import clone
 from supervisor.update import Attempt
 
@@ -82,6 +83,44 @@ class TestTheData:
         assert convict_stretch(setting.examining, attempt, stretch, SEVERE)
         assert attempt.evidence is not None
         assert attempt.evidence.blame is Blame.DATA
+
+
+class TestAllBatches:
+    """What every batch would do, or what was there before, is not the batch's."""
+
+    def test_harm_of_which_the_most_was_there_before_is_not_the_datas(self) -> None:
+        setting = Examined(drawn=True)
+        canaries = setting.stretch(pinned=False).canaries
+        setting.damage(0.35)
+        stretch = setting.stretch()
+        stretch.canaries = canaries
+        before = setting.examining.before_update(setting.on_trial(), canaries)
+        assert before is not None
+        assert not before.harmed
+        attempt = setting.on_trial()
+        applied = state(setting)
+        # A little more than what was there; a rise of a tenth of what was learnt is severe.
+        after = Harm(True, before.before, before.now + 0.9 * before.rise, severe=True, canaries=4)
+        assert not convict_stretch(setting.examining, attempt, stretch, after)
+        assert attempt.odd
+        assert_same(state(setting), applied)
+        assert not stretch.skipping
+
+    def test_nor_is_what_updates_of_healthy_batches_do_as_well(self) -> None:
+        setting = Examined()
+        optimizer = members(setting.parts.subject.optimizer)[0]
+        stretch = setting.stretch()
+        before = state(setting)
+        optimizer.param_groups[0]["lr"] *= 200.0
+        stretch.pin = setting.pin()
+        attempt = setting.on_trial()
+        assert convict_stretch(setting.examining, attempt, stretch, SEVERE)
+        assert [signal.name for signal in attempt.signals] == ["divergence"]
+        assert attempt.evidence is not None
+        assert attempt.evidence.blame is Blame.STATE
+        assert "whichever batch comes" in attempt.evidence.why
+        assert_same(state(setting)["parameters"], before["parameters"])
+        assert not stretch.skipping
 
 
 class TestTheState:
@@ -213,6 +252,25 @@ class TestBeforeAnUpdate:
         attempt = setting.parts.measured(setting.batches[0], place=setting.place())
         setting.fault = lambda: 1 / 0
         assert not convict_state(setting.examining, attempt, canaries, ())
+
+
+class TestTheGradients:
+    """Canaries are asked for their losses; the diagnosis runs an earlier batch backward, too."""
+
+    def said(self, setting: Examined, earlier: bool | None) -> Evidence:
+        attempt = setting.parts.measured(setting.batches[0], place=setting.place())
+        attempt.undone = True
+        cause = Cause(CauseKind.BACKWARD_ONLY, "no gradient", 1, 1, earlier_batch_healthy=earlier)
+        return convict_update(setting.examining, attempt, cause, setting.examining.usable())
+
+    def test_that_are_bad_for_an_earlier_batch_as_well_are_the_states(self) -> None:
+        said = self.said(Examined(), earlier=False)
+        assert said.blame is Blame.STATE
+        assert said.why == "the gradients of a batch that was healthy are not so any more"
+
+    @pytest.mark.parametrize("earlier", [True, None])
+    def test_that_are_bad_for_this_one_alone_are_the_datas(self, earlier: bool | None) -> None:
+        assert self.said(Examined(), earlier).blame is Blame.DATA
 
 
 @pytest.mark.parametrize("pinned", [True, False])

@@ -150,9 +150,9 @@ class Setting:
         tree = self.parts.subject.capture().to_tree()
         return {**clone({name: tree[name] for name in ("parameters", "buffers", "optimizer")}), "rng": generators()}
 
-    def damage(self) -> None:
+    def damage(self, by: float = 2.0) -> None:
         with torch.no_grad():
-            self.model.bias.add_(2.0)
+            self.model.bias.add_(by)
 
     def experiments(self) -> list[tuple[str, str]]:
         return [(event.kind, event.verdict) for event in self.heard.named("experiment")]
@@ -206,7 +206,7 @@ class TestTrial:
         assert evidence is not None
         assert (evidence.blame, evidence.batches, evidence.repeatable, evidence.batch) == (Blame.DATA, 1, True, 7)
         assert "applied on trial, it harmed batches that were healthy" in evidence.why
-        assert setting.experiments() == [("trial", "harmed"), ("canaries", "unharmed")]
+        assert setting.experiments() == [("trial", "harmed"), ("canaries", "unharmed"), ("fork", "unharmed")]
 
     def test_odd_ones_are_left_out_from_there_on_until_a_usual_one_comes(self) -> None:
         setting = Setting()
@@ -227,6 +227,19 @@ class TestTrial:
         assert setting.update()[0] == "stands"
         assert setting.experimenter.stretch is None
         assert setting.update(HARMLESS)[0] == "stands"
+
+    def test_where_known_batches_are_worse_too_each_odd_one_is_tried_by_itself(self) -> None:
+        setting = Setting()
+        setting.update(HARMFUL)
+        # From outside, and not enough to be harm.
+        setting.damage(0.25)
+        # One look at the canaries serves three times.
+        endings = [setting.update(HARMLESS)[0] for _ in range(4)]
+        assert endings == ["left out"] * 2 + ["stands"] * 2
+        assert setting.experiments()[-4:-2] == [("canaries", "unharmed"), ("trial", "unharmed")]
+        stretch = setting.experimenter.stretch
+        assert stretch is not None
+        assert not stretch.skipping
 
     def test_a_stretch_that_harms_only_together_goes_back_as_a_whole(self) -> None:
         setting = Setting()

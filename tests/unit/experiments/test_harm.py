@@ -69,6 +69,16 @@ def test_a_canary_that_was_learnt_by_heart_may_double() -> None:
     assert harm((0.5,) * 4, (1.0,) * 4, levels, SETTINGS).harmed
 
 
+@pytest.mark.parametrize(("factor", "risen"), [(0.5, False), (1.0, False), (1.03, False), (1.05, True), (9.0, True)])
+def test_they_have_risen_where_it_is_more_than_the_least_share_of_what_was_learnt(factor: float, risen: bool) -> None:
+    assert harm(BEFORE, scaled(factor), LEVELS, SETTINGS).risen is risen
+
+
+def test_the_rise_is_that_of_the_medians() -> None:
+    assert harm(BEFORE, scaled(3.0), LEVELS, SETTINGS).rise == pytest.approx(2.0)
+    assert math.isnan(harm(BEFORE, scaled(math.inf), LEVELS, SETTINGS).rise)
+
+
 class TestSevere:
     """So much is lost that training does not make up for it soon: more than a tenth of what was learnt."""
 

@@ -10,7 +10,7 @@ from support.parts import attempt_of, policy_of
 
 from supervisor.evidence import Blame
 from supervisor.experiments.harm import Harm
-from supervisor.experiments.suspicion import as_finding, bad_batch, damaged, is_explained, is_far_off
+from supervisor.experiments.suspicion import as_finding, bad_batch, damaged, is_explained, is_explained_by, is_far_off
 from supervisor.records import Signal, SignalName
 from supervisor.signals import Detectors
 from supervisor.training.data_cursor import DataCursor
@@ -76,6 +76,37 @@ class TestExplained:
     def test_nothing_is_explained_while_nothing_is_known(self) -> None:
         detectors = Detectors(policy_of(experiments={}, detect={"spike": {}}))
         assert not is_explained(attempt_of(loss=4.0, grad_norm=1e6).seen, detectors)
+
+
+class TestOfTheState:
+    """Losses of about 1; canaries that had 1 have more now."""
+
+    def detectors(self, level: float = 1.0) -> Detectors:
+        detectors = Detectors(policy_of(experiments={}, detect={"spike": {}}))
+        for number in range(160):
+            loss = 8.0 if number < 8 else level + 0.01 * math.sin(number)
+            detectors.accept(attempt_of(number, loss=loss, grad_norm=1.0).seen)
+        return detectors
+
+    @pytest.mark.parametrize(("loss", "explained"), [(2.0, True), (2.3, True), (2.6, False), (9.0, False)])
+    def test_a_loss_is_explained_where_those_of_known_batches_rose_as_much(self, loss: float, explained: bool) -> None:
+        said = Harm(False, 1.0, 2.0, canaries=4, risen=True)
+        assert is_explained_by(said, attempt_of(loss=loss, grad_norm=1.0).seen, self.detectors()) is explained
+
+    @pytest.mark.parametrize(("loss", "explained"), [(0.0, True), (3.0, False)])
+    def test_below_zero_by_the_difference(self, loss: float, explained: bool) -> None:
+        said = Harm(False, -1.0, 0.0, canaries=4, risen=True)
+        detectors = self.detectors(level=-1.0)
+        assert is_explained_by(said, attempt_of(loss=loss, grad_norm=1.0).seen, detectors) is explained
+
+    def test_canaries_that_are_as_they_were_explain_nothing(self) -> None:
+        said = Harm(False, 1.0, 1.01, canaries=4)
+        assert not is_explained_by(said, attempt_of(loss=1.0, grad_norm=1.0).seen, self.detectors())
+
+    def test_nor_is_anything_explained_while_nothing_is_known(self) -> None:
+        said = Harm(False, 1.0, 2.0, canaries=4, risen=True)
+        detectors = Detectors(policy_of(experiments={}, detect={"spike": {}}))
+        assert not is_explained_by(said, attempt_of(loss=1.0, grad_norm=1.0).seen, detectors)
 
 
 class TestEvidence:

@@ -1,0 +1,94 @@
+"""What follows where the data seem to have changed: odd updates in a row that harmed nothing, or that can be learnt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from supervisor.events.schema import DataShiftEvent
+from supervisor.experiments.asking import ask_fork
+from supervisor.experiments.examining import Examining
+from supervisor.experiments.harm import Harm
+from supervisor.experiments.stretch import Stretch
+from supervisor.experiments.stretches import Stretches
+from supervisor.experiments.suspicion import as_finding, bad_batch, is_explained_by
+from supervisor.policy import RecoveryPolicy, ShiftAnswer
+from supervisor.training.state import TrainingState
+from supervisor.update import Attempt
+
+__all__ = ["Changes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Ends what has become too long for a passing oddity.
+
+    Attributes:
+        policy: whether the training goes on with data that have changed.
+        examining: what is usual, and the log.
+        stretches: the one on trial, and what was left out.
+    """
+
+    policy: RecoveryPolicy
+    examining: Examining
+    stretches: Stretches
+
+    def long_stretch(self, attempt: Attempt, stretch: Stretch, after: Harm) -> bool:
+        """So many odd updates harmed nothing: the data have changed, or the state a little, and they are as before.
+
+        Args:
+            attempt: the last one of them, applied.
+            stretch: all of them.
+            after: what canaries say of the state that they led to.
+
+        Returns:
+            Whether they stand.
+        """
+        if stretch.extreme and stretch.pin is not None and not self._is_learnable(attempt, stretch, stretch.pin):
+            return False
+        if is_explained_by(after, attempt.seen, self.examining.detectors):
+            what = f"{len(stretch.accepted)} odd updates in a row, and it is not that the data have changed"
+            why = f"{what}: of batches from before them {after}"
+            self.examining.tools.log.warn(why, attempt.place.step, attempt.place.update)
+            self.begin_anew()
+            attempt.suspicions = ()
+            return True
+        count = len(stretch.accepted)
+        if self.accepts(attempt, count, can_halt=stretch.pin is not None) or stretch.pin is None:
+            self.begin_anew()
+            attempt.suspicions = ()
+            return True
+        self._undo(attempt, stretch, stretch.pin, f"{count} odd updates in a row harmed nothing: the data have changed")
+        if attempt.evidence is not None:
+            attempt.evidence = replace(attempt.evidence, shifted=True)
+        self.stretches.drop()
+        return False
+
+    def accepts(self, attempt: Attempt, count: int, *, can_halt: bool = True) -> bool:
+        """Say that the data have changed, as so many odd updates told. Gives whether the training goes on with them."""
+        settings = self.policy.experiments
+        halts = can_halt and settings is not None and settings.shift.then is ShiftAnswer.HALT
+        step, update = attempt.place.step, attempt.place.update
+        event = DataShiftEvent(step=step, update=update, updates=count, accepted=not halts)
+        self.examining.tools.log.emit(event)
+        return not halts
+
+    def begin_anew(self) -> None:
+        """Windows and canaries say nothing of what comes."""
+        self.stretches.drop_all()
+        self.examining.detectors.begin_anew()
+        self.examining.canaries.begin_anew()
+
+    def _is_learnable(self, attempt: Attempt, stretch: Stretch, pin: TrainingState) -> bool:
+        """Whether a fork learns what did no harm so far and is far from what is known. Otherwise it is undone."""
+        learnt = ask_fork(self.examining, attempt, stretch, pin, stretch.tried)
+        if learnt is None or learnt.learnt:
+            return True
+        self._undo(attempt, stretch, pin, f"far from what is known, and not learnt: {learnt}")
+        stretch.prove_harmful()
+        return False
+
+    def _undo(self, attempt: Attempt, stretch: Stretch, pin: TrainingState, why: str) -> None:
+        self.examining.tools.subject.restore(pin)
+        attempt.undone, attempt.gone_back_over = True, len(stretch.accepted) - 1
+        attempt.signals = (as_finding(attempt.suspicions),)
+        attempt.evidence = replace(bad_batch(attempt, self.examining.tools.data, why), finite=True)

@@ -1,0 +1,80 @@
+"""The control of a trial: whether healthy batches, applied in the place of the suspected ones, do as much harm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from supervisor.errors import ActionError
+from supervisor.experiments.canaries import Canary
+from supervisor.experiments.examining import Examining
+from supervisor.experiments.fork import Forks, Stopped
+from supervisor.experiments.harm import Harm, harm
+from supervisor.experiments.stretch import Stretch
+from supervisor.update import Attempt
+
+__all__ = ["would_harm_too"]
+
+PASSES = 2
+"""How often a fork sees a canary at most."""
+
+SHARE = 0.5
+"""The share of the harm of the suspected batches that healthy ones do at least where those are not to blame."""
+
+
+def would_harm_too(examining: Examining, attempt: Attempt, stretch: Stretch, before: Harm, after: Harm) -> bool:
+    """Train forks of the pin on canaries, and see what as many updates as the stretch has would do to others.
+
+    Batches that were healthy a moment ago do no harm. Where they do, it is not the batch: the rate is wrong, or the
+    optimizer's moments are, or the state is one from which every step leads astray. Each canary is judged by a fork
+    that was trained on every second one of the others, since one that it is trained on would hide the harm. Few are
+    kept, and a fork that sees them again and again learns them by heart, which is harm of its own: of a long stretch
+    the share of it that as many updates make up is compared.
+
+    Args:
+        examining: tries canaries.
+        attempt: the present update, the last one of the stretch.
+        stretch: whose pin is in place.
+        before: what its canaries say of the pin.
+        after: what they say of the state after the stretch.
+
+    Returns:
+        Whether they did. False where no fork can be made.
+    """
+    levels, settings, tools = examining.detectors.levels, examining.policy.experiments, examining.tools
+    canaries = stretch.canaries
+    if stretch.pin is None or levels is None or settings is None or not canaries or not examining.possible:
+        return False
+    halves, suspected = _halves(canaries), len(stretch.accepted) + 1
+    updates = min(suspected, PASSES * len(canaries) // len(halves))
+    forks = Forks(tools.subject, tools.executor, stretch.pin, tools.stopping, examining.detectors.rate.factor)
+    started = tools.clock.monotonic()
+    try:
+        with forks.undone():
+            before_and_now = [each for half in halves for each in _judged(forks, updates, *half)]
+    except (ActionError, Stopped):
+        return False
+    said = harm([was for was, _ in before_and_now], [now for _, now in before_and_now], levels, settings)
+    examining.budget.spend(updates * len(halves))
+    enough = SHARE * (after.rise - before.rise) * updates / suspected
+    found = said.rise - before.rise >= enough or not math.isfinite(said.now)
+    why = f"{updates} updates of healthy batches from the same state {'do' if found else 'do not do'} such harm too"
+    verdict = "harmed" if found else "unharmed"
+    examining.tell(attempt, "fork", updates, started, verdict, before=said.before, after=said.now, why=why)
+    return found
+
+
+Half = Sequence[Canary]
+
+
+def _halves(canaries: Half) -> list[tuple[Half, Half]]:
+    """What a fork is trained on, and what it is judged by, each canary once; a single one does for both."""
+    even, odd = canaries[::2], canaries[1::2]
+    return [(even, odd), (odd, even)] if odd else [(even, even)]
+
+
+def _judged(forks: Forks, updates: int, train: Half, judged: Half) -> list[tuple[float, float]]:
+    """For each canary judged, the loss that it had and the one after so many updates of the others."""
+    coming = [train[number % len(train)].batches for number in range(updates)]
+    losses = forks.losses(coming, [each.batches for each in judged], forks.present)
+    return [(each.loss, now) for each, now in zip(judged, losses or [math.nan] * len(judged), strict=True)]
