@@ -90,8 +90,12 @@ class RunLayout:
         return own | {path.with_name(f".{path.name}") for path in own}
 
     def event_files(self) -> list[Path]:
-        """The event logs that are there, the parent's first: it acts before the worker that it starts."""
-        return sorted(self.events.glob("*.jsonl"), key=lambda path: (path != self.parent_events, path.name))
+        """The event logs that are there, the parent's first: it acts before the worker that it starts.
+
+        A pipe of such a name is left out: who opens one waits for ever.
+        """
+        found = [path for path in self.events.glob("*.jsonl") if not path.is_fifo()]
+        return sorted(found, key=lambda path: (path != self.parent_events, path.name))
 
     def sink_place(self, sink: str) -> Path:
         """How far a sink was told, and what it keeps for a resume."""

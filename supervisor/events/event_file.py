@@ -103,6 +103,10 @@ class EventFile:
 
 def damaged(path: Path, line: int, error: ValueError) -> InputError:
     """What to say of a line that is no event; `line` counts from 1."""
+    schema = _other_schema(error)
+    if schema is not None:
+        what = f"an event of schema {schema}, and this version reads schema 1"
+        return InputError(f"{path}:{line}: {what}: read it with the version of the supervisor that wrote it")
     return InputError(f"{path}:{line}: not an event: {_why(error)}: restore or delete it")
 
 
@@ -145,6 +149,14 @@ class Resumes:
         resumes = self._by_rank.get(event.rank, [])
         later = bisect_right(resumes, line, key=itemgetter(0))
         return event.update is not None and later < len(resumes) and resumes[later][1] <= event.update
+
+
+def _other_schema(error: ValueError) -> int | None:
+    """That of a line which another version wrote; None where that is not what is wrong."""
+    if not isinstance(error, ValidationError):
+        return None
+    found = [each["input"] for each in error.errors(include_url=False) if each["loc"][-1:] == ("schema",)]
+    return found[0] if found and type(found[0]) is int else None
 
 
 def _why(error: ValueError) -> str:

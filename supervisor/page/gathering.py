@@ -68,9 +68,9 @@ def gather(run_dir: str, progress: Progress | None = None) -> RunData:
         progress: is told how far the log has been read.
 
     Raises:
-        InputError: there is no run, its log is empty or damaged before its end, or a record cannot be read.
+        InputError: there is no run, or its log is empty or damaged before its end.
     """
-    layout, story = RunLayout(Path(run_dir)), read_story(run_dir)
+    layout, story = RunLayout(Path(run_dir)), read_story(run_dir, over_damaged=True)
     if story.status.run_id is None:
         raise InputError(f"{run_dir}: its event log holds no event yet: wait until the run has begun")
     curves, checkpoints, lives, ranks, experiments = Curves(), Checkpoints(), Lives(), Ranks(), _Experiments()

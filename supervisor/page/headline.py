@@ -80,7 +80,8 @@ def _figures(run: RunData) -> Iterator[Figure]:
 
 def facts(run: RunData) -> list[tuple[str, str]]:
     """What else is known of where it stands, each with its name."""
-    return [(name, value) for name, value in status_facts(run.story.status).items() if value]
+    known = [(name, value) for name, value in status_facts(run.story.status).items() if value]
+    return [*known, *(("Left out", why) for why in run.story.damaged)]
 
 
 def compared(runs: Sequence[RunData]) -> list[tuple[str, list[str]]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
@@ -85,10 +86,12 @@ class RunStory:
     Attributes:
         status: where the run stands.
         in_time: its incidents, of the training and of its worker process, in the order in which they came.
+        damaged: what is wrong with the records that could not be read, and were passed over.
     """
 
     status: Status
     in_time: tuple[Story | ProcessStory, ...] = ()
+    damaged: tuple[str, ...] = ()
 
     @property
     def incidents(self) -> tuple[Story, ...]:
@@ -116,8 +119,12 @@ class RunStory:
         raise InputError(f"{run_dir}: there is no incident {name}: {known}")
 
 
-def read_story(run_dir: str) -> RunStory:
+def read_story(run_dir: str, *, over_damaged: bool = False) -> RunStory:
     """What went wrong in the run in `run_dir`.
+
+    Args:
+        run_dir: the run directory.
+        over_damaged: pass over a record of an incident that cannot be read, and say so.
 
     Raises:
         InputError: there is no run, or the record of an incident cannot be read.
@@ -131,13 +138,25 @@ def read_story(run_dir: str) -> RunStory:
     status = as_it_is_on_disk(facts, layout.root)
     about = _OfRun(told, layout.job.is_file(), diagnosis_is_on(layout), frozenset(status.quarantined))
     found: list[tuple[float, Story | ProcessStory]] = []
+    damaged: list[str] = []
+    for read in _readers(layout, about):
+        try:
+            found.append(read())
+        except InputError as error:
+            if not over_damaged:
+                raise
+            damaged.append(str(error))
+    return RunStory(status, tuple(story for _, story in sorted(found, key=itemgetter(0))), tuple(damaged))
+
+
+def _readers(layout: RunLayout, about: _OfRun) -> Iterator[Callable[[], tuple[float, Story | ProcessStory]]]:
+    """What reads each record that is there, and when in the log its incident began."""
     for number in layout.incident_numbers():
         if ((folder := layout.incident(number)) / INCIDENT_FILE).is_file():
-            found.append((told.opened.get(number, math.inf), _story(folder, number, about)))
+            yield functools.partial(_story, folder, number, about)
     for number in layout.process_incident_numbers():
         if ((folder := layout.process_incident(number)) / INCIDENT_FILE).is_file():
-            found.append(_process_story(folder, number, told))
-    return RunStory(status, tuple(story for _, story in sorted(found, key=itemgetter(0))))
+            yield functools.partial(_process_story, folder, number, about.told)
 
 
 def diagnosis_is_on(layout: RunLayout) -> bool | None:
@@ -181,11 +200,11 @@ class _OfRun:
     left_out: frozenset[int | str]
 
 
-def _story(folder: Path, number: int, about: _OfRun) -> Story:
+def _story(folder: Path, number: int, about: _OfRun) -> tuple[float, Story]:
     record, events = _read(folder / INCIDENT_FILE, IncidentFile), about.told.happened.get(number, [])
     rows = [row for event in events if isinstance(event, schema.QuarantinedEvent) for row in event.dataset_indices]
     left_out = tuple(row for row in dict.fromkeys(rows) if row in about.left_out)
-    return Story(
+    story = Story(
         record=record,
         folder=folder,
         opened_at=next((event.time for event in events if isinstance(event, schema.IncidentOpenedEvent)), None),
@@ -196,6 +215,7 @@ def _story(folder: Path, number: int, about: _OfRun) -> Story:
         left_out=left_out,
         undone=about.told.undone(number) if record.outcome is Outcome.OPEN else None,
     )
+    return about.told.opened.get(number, math.inf), story
 
 
 def _process_story(folder: Path, number: int, told: _Told) -> tuple[float, ProcessStory]:

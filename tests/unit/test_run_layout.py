@@ -59,6 +59,13 @@ def test_another_rank_has_its_own_log_heartbeat_stacks_and_error_and_shares_the_
     assert third.checkpoints == first.checkpoints
 
 
+def test_a_pipe_is_no_event_file(tmp_path: Path) -> None:
+    layout = RunLayout(tmp_path)
+    layout.events.mkdir(parents=True)
+    os.mkfifo(layout.events / "rank1.jsonl")
+    assert layout.event_files() == []
+
+
 def test_the_parent_log_comes_first_among_the_event_files(tmp_path: Path) -> None:
     layout = RunLayout(tmp_path)
     assert layout.event_files() == []

@@ -73,6 +73,15 @@ def test_a_line_that_is_no_event_is_named_where_another_follows(log: EventLog):
         told_by(file)
 
 
+def test_a_line_of_another_schema_is_said_to_be_of_another_version(log: EventLog):
+    log.emit(note_at(1))
+    file = file_of(log)
+    whole = file.path.read_bytes()
+    file.path.write_bytes(whole.replace(b'"schema":1', b'"schema":2') + whole)
+    with pytest.raises(InputError, match=r"rank0\.jsonl:1: an event of schema 2, and this version reads schema 1"):
+        told_by(file)
+
+
 def step_at(update: int) -> StepEvent:
     values = dict.fromkeys(("loss", "grad_norm", "lr", "lr_scale", "step_seconds"), 1.0)
     return StepEvent(step=update, update=update, **values)

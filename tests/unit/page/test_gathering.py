@@ -9,8 +9,10 @@ from support.page_runs import PageRun, eventful, step_event
 from supervisor.errors import InputError
 from supervisor.events import schema
 from supervisor.page.gathering import gather, log_bytes
+from supervisor.page.headline import facts
 from supervisor.report.status import read_status
 from supervisor.report.story import read_story
+from supervisor.run_layout import INCIDENT_FILE
 
 
 def test_all_that_a_run_tells_is_gathered(tmp_path: Path) -> None:
@@ -100,3 +102,14 @@ def test_progress_is_told_in_bytes_of_the_log(tmp_path: Path) -> None:
     assert told
     assert log_bytes(str(tmp_path)) == sum(os.path.getsize(path) for path in (tmp_path / "events").glob("*.jsonl"))  # noqa: PTH202
     assert max(told) <= log_bytes(str(tmp_path))
+
+
+def test_a_record_of_an_incident_that_cannot_be_read_is_left_out_and_said_to_be(tmp_path: Path) -> None:
+    run = eventful(tmp_path)
+    whole = len(gather(str(tmp_path)).story.in_time)
+    assert whole > 0
+    (run.layout.incident(1) / INCIDENT_FILE).write_text("{")
+    found = gather(str(tmp_path))
+    assert len(found.story.in_time) == whole - 1
+    (told,) = [value for name, value in facts(found) if name == "Left out"]
+    assert "0001/incident.json: not the record of an incident" in told
