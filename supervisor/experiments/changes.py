@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 
 from supervisor.events.schema import DataShiftEvent
 from supervisor.experiments.asking import ask_fork
+from supervisor.experiments.control import would_harm_too
 from supervisor.experiments.examining import Examining
 from supervisor.experiments.harm import Harm
+from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
 from supervisor.experiments.stretches import Stretches
 from supervisor.experiments.suspicion import as_finding, bad_batch, is_explained_by
 from supervisor.policy import RecoveryPolicy, ShiftAnswer
-from supervisor.training.state import TrainingState
 from supervisor.update import Attempt
 
 __all__ = ["Changes"]
@@ -43,9 +44,9 @@ class Changes:
         Returns:
             Whether they stand.
         """
-        if stretch.extreme and stretch.pin is not None and not self._is_learnable(attempt, stretch, stretch.pin):
+        if stretch.extreme and not self._is_learnable(attempt, stretch):
             return False
-        if is_explained_by(after, attempt.seen, self.examining.detectors):
+        if self._is_the_state(attempt, stretch, after):
             what = f"{len(stretch.accepted)} odd updates in a row, and it is not that the data have changed"
             why = f"{what}: of batches from before them {after}"
             self.examining.tools.log.warn(why, attempt.place.step, attempt.place.update)
@@ -53,11 +54,11 @@ class Changes:
             attempt.suspicions = ()
             return True
         count = len(stretch.accepted)
-        if self.accepts(attempt, count, can_halt=stretch.pin is not None) or stretch.pin is None:
+        if self.accepts(attempt, count, can_halt=stretch.pin is not None):
             self.begin_anew()
             attempt.suspicions = ()
             return True
-        self._undo(attempt, stretch, stretch.pin, f"{count} odd updates in a row harmed nothing: the data have changed")
+        self._undo(attempt, stretch, f"{count} odd updates in a row harmed nothing: the data have changed")
         if attempt.evidence is not None:
             attempt.evidence = replace(attempt.evidence, shifted=True)
         self.stretches.drop()
@@ -78,17 +79,38 @@ class Changes:
         self.examining.detectors.begin_anew()
         self.examining.canaries.begin_anew()
 
-    def _is_learnable(self, attempt: Attempt, stretch: Stretch, pin: TrainingState) -> bool:
+    def _is_learnable(self, attempt: Attempt, stretch: Stretch) -> bool:
         """Whether a fork learns what did no harm so far and is far from what is known. Otherwise it is undone."""
-        learnt = ask_fork(self.examining, attempt, stretch, pin, stretch.tried)
+        if stretch.pin is None:
+            return True
+        learnt = ask_fork(self.examining, attempt, stretch, stretch.pin, stretch.tried)
         if learnt is None or learnt.learnt:
             return True
-        self._undo(attempt, stretch, pin, f"far from what is known, and not learnt: {learnt}")
+        self._undo(attempt, stretch, f"far from what is known, and not learnt: {learnt}")
         stretch.prove_harmful()
         return False
 
-    def _undo(self, attempt: Attempt, stretch: Stretch, pin: TrainingState, why: str) -> None:
-        self.examining.tools.subject.restore(pin)
-        attempt.undone, attempt.gone_back_over = True, len(stretch.accepted) - 1
+    def _is_the_state(self, attempt: Attempt, stretch: Stretch, after: Harm) -> bool:
+        """Whether known batches are as bad as those of a stretch by now, and not by what these have done."""
+        examining, subject = self.examining, self.examining.tools.subject
+        if stretch.pin is None or not is_explained_by(after, attempt.seen, examining.detectors):
+            return False
+        applied = subject.capture()
+        subject.restore(stretch.pin)
+        examining.state_changed()
+        try:
+            before = examining.before_update(attempt, stretch.canaries)
+            if before is None:
+                return False
+            said = is_explained_by(before, attempt.seen, examining.detectors)
+            return said or would_harm_too(examining, attempt, stretch, before, after)
+        except ProbeFailed:
+            return False
+        finally:
+            subject.restore(applied)
+            examining.state_changed()
+
+    def _undo(self, attempt: Attempt, stretch: Stretch, why: str) -> None:
+        stretch.undo(attempt, self.examining.tools.subject, len(stretch.accepted) - 1)
         attempt.signals = (as_finding(attempt.suspicions),)
         attempt.evidence = replace(bad_batch(attempt, self.examining.tools.data, why), finite=True)

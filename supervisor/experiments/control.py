@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from supervisor.errors import ActionError
 from supervisor.experiments.canaries import Canary
-from supervisor.experiments.examining import Examining
-from supervisor.experiments.fork import Forks, Stopped
+from supervisor.experiments.examining import Examining, never
+from supervisor.experiments.fork import Forks
 from supervisor.experiments.harm import Harm, harm
 from supervisor.experiments.stretch import Stretch
 from supervisor.update import Attempt
@@ -18,7 +18,7 @@ __all__ = ["would_harm_too"]
 PASSES = 2
 """How often a fork sees a canary at most."""
 
-SHARE = 0.5
+SHARE = 0.3
 """The share of the harm of the suspected batches that healthy ones do at least where those are not to blame."""
 
 
@@ -47,12 +47,14 @@ def would_harm_too(examining: Examining, attempt: Attempt, stretch: Stretch, bef
         return False
     halves, suspected = _halves(canaries), len(stretch.accepted) + 1
     updates = min(suspected, PASSES * len(canaries) // len(halves))
-    forks = Forks(tools.subject, tools.executor, stretch.pin, tools.stopping, examining.detectors.rate.factor)
+    # A stop waits for these few updates: whom to blame does not hang on when it came.
+    held = examining.detectors.rate.factor
+    forks = Forks(tools.subject, tools.executor, stretch.pin, never, held, most=stretch.norm)
     started = tools.clock.monotonic()
     try:
         with forks.undone():
             before_and_now = [each for half in halves for each in _judged(forks, updates, *half)]
-    except (ActionError, Stopped):
+    except ActionError:
         return False
     said = harm([was for was, _ in before_and_now], [now for _, now in before_and_now], levels, settings)
     examining.budget.spend(updates * len(halves))
@@ -76,5 +78,5 @@ def _halves(canaries: Half) -> list[tuple[Half, Half]]:
 def _judged(forks: Forks, updates: int, train: Half, judged: Half) -> list[tuple[float, float]]:
     """For each canary judged, the loss that it had and the one after so many updates of the others."""
     coming = [train[number % len(train)].batches for number in range(updates)]
-    losses = forks.losses(coming, [each.batches for each in judged], forks.present)
+    losses = forks.losses(coming, [each.batches for each in judged], forks.present, [each.rng for each in judged])
     return [(each.loss, now) for each, now in zip(judged, losses or [math.nan] * len(judged), strict=True)]

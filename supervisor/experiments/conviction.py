@@ -9,6 +9,7 @@ from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.canaries import Canary
 from supervisor.experiments.control import would_harm_too
 from supervisor.experiments.examining import Examining
+from supervisor.experiments.gradients import are_bad_for_all, blame_of_gradients
 from supervisor.experiments.harm import Harm
 from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
@@ -62,9 +63,11 @@ def convict_update(examining: Examining, attempt: Attempt, cause: Cause | None, 
     found = verdict(examining, attempt, said, canaries)
     if found is Verdict.LOST:
         return damaged(said, "", finite=finite)
-    if found is Verdict.SOUND and cause is not None and cause.earlier_batch_healthy is False:
-        # Canaries are asked for their losses alone. This one was run backward, too.
-        return Evidence(Blame.STATE, "the gradients of a batch that was healthy are not so any more", finite=finite)
+    if found is Verdict.SOUND and are_bad_for_all(examining, attempt, cause, canaries):
+        of_all = blame_of_gradients(examining, attempt, finite=finite)
+        if of_all is not None:
+            return of_all
+        found = Verdict.MOVED
     how = f"{_say(said, found)}: {said}"
     return replace(bad_batch(attempt, data, how), finite=finite)
 
@@ -129,7 +132,8 @@ def convict_stretch(examining: Examining, attempt: Attempt, stretch: Stretch, af
     finding = as_finding(attempt.suspicions)
     damage = evidence.blame is Blame.STATE
     attempt.signals = (replace(finding, name=SignalName.DIVERGENCE) if damage else finding,)
-    attempt.evidence, attempt.undone, attempt.gone_back_over = evidence, True, len(stretch.accepted)
+    stretch.undo(attempt, subject, len(stretch.accepted))
+    attempt.evidence = evidence
     if evidence.blame is Blame.DATA:
         stretch.prove_harmful()
         stretch.leave_out(attempt.batches)
@@ -156,17 +160,17 @@ def _blame_of_stretch(
     except ProbeFailed:
         before = None
     if before is not None and before.harmed:
-        found = verdict(examining, attempt, before, stretch.canaries, root=stretch.pin, harmed_before=stretch.harmed)
+        found = verdict(examining, attempt, before, stretch.canaries, root=stretch.pin, stretch=stretch)
         return damaged(before, " before it", finite=True) if found is Verdict.LOST else None
     rate = high_rate(attempt.suspicions)
     if rate is None and _others_would_too(examining, attempt, stretch, before, after):
-        lost = verdict(examining, attempt, after, stretch.canaries, root=applied, harmed_before=stretch.harmed)
+        lost = verdict(examining, attempt, after, stretch.canaries, root=applied, stretch=stretch)
         return damaged(after, " whichever batch comes", finite=True) if lost is Verdict.LOST else None
     if rate is None:
         what = "it and those before it harmed" if stretch.accepted else "it harmed"
         why = f"applied on trial, {what} batches that were healthy: {after}"
         return replace(bad_batch(attempt, examining.tools.data, why), finite=True)
-    if makes_up_for_it(examining, attempt, after, stretch.canaries, applied):
+    if makes_up_for_it(examining, attempt, after, stretch, applied):
         return None
     examining.detectors.rate.refuse()
     how = "until it is that low again, updates are made at the highest rate so far"

@@ -73,6 +73,7 @@ class Examining:
         slightly_harmed: odd updates in a row before which canaries were harmed.
         lost_at: the step at which the state was last found to be lost.
         moves: whether what is trained for is known to change by itself, as by the copy of a target network.
+        fresh: whether the run went back, and no update stands since.
     """
 
     policy: RecoveryPolicy
@@ -83,6 +84,7 @@ class Examining:
     slightly_harmed: int = field(default=0, init=False)
     lost_at: int | None = field(default=None, init=False)
     moves: bool = field(default=False, init=False)
+    fresh: bool = field(default=False, init=False)
     _probing: Probing = field(init=False)
     # What the canaries said of the present state, until it changes, and how often that was relied on.
     _known: Harm | None = field(default=None, init=False)
@@ -141,6 +143,19 @@ class Examining:
         newest = self.before_update(attempt, canaries[-1:])
         return self.before_update(attempt, canaries) if newest is not None and newest.harmed else newest
 
+    def is_flagged_backward(self, attempt: Attempt, canary: Canary) -> bool | None:
+        """Whether a canary would be flagged on the present state, its gradients included; None where that fails."""
+        started = self.tools.clock.monotonic()
+        try:
+            seen = self._probing.backward(canary, attempt.place)
+        except ProbeFailed:
+            return None
+        self.budget.spend(1.0)
+        flagged = len(self.policy.acted_on(self.detectors.inspect(seen))) > 0
+        found, why = "harmed" if flagged else "unharmed", "run forward and backward"
+        self.tell(attempt, BEFORE, 1, started, found, before=canary.loss, after=seen.loss, why=why)
+        return flagged
+
     def tell(self, attempt: Attempt, kind: str, batches: int, started: float, verdict: str, **numbers: Any) -> None:
         """Put an experiment on record.
 
@@ -171,6 +186,7 @@ class Examining:
             "slightly_harmed": self.slightly_harmed,
             "lost_at": self.lost_at,
             "moves": self.moves,
+            "fresh": self.fresh,
             "known": None if self._known is None else asdict(self._known),
             "relied": self._relied,
             "repeats": self._probing.repeats,
@@ -181,7 +197,7 @@ class Examining:
         """Take back what `state_dict` gave; the share of the passes is the policy's own."""
         self.budget = PassBudget(**{**state["budget"], "share": self.budget.share})
         self.slightly_harmed, self._relied = state["slightly_harmed"], state["relied"]
-        self.lost_at, self.moves = state["lost_at"], state["moves"]
+        self.lost_at, self.moves, self.fresh = state["lost_at"], state["moves"], state.get("fresh", False)
         self._known = None if state["known"] is None else Harm(**state["known"])
         self._probing.repeats, self._probing.graph = state["repeats"], state["graph"]
 

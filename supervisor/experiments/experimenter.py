@@ -83,8 +83,7 @@ class Experimenter:
             return True
         if stretch is not None and stretch.skipping and self._is_worse() and self._affords(stretch.canaries, found):
             # It may be odd because of the state, and not as those before it that did harm: it is tried by itself.
-            self._stretches.drop()
-            self._stretches.begin(stretch.canaries, self._pinned(attempt))
+            self._stretches.begin_again(self._pinned(attempt))
             stretch = self.stretch
         if stretch is not None and stretch.skipping:
             after = self._settings.shift.after_updates
@@ -138,6 +137,7 @@ class Experimenter:
         if stretch is None or settings is None or not attempt.suspicions:
             return True
         self.examining.state_changed()
+        stretch.norm = max(stretch.norm, self.examining.tools.executor.gradient_norm())
         after = self.examining.after_trial(attempt, stretch.canaries)
         if after is None:
             self._stretches.end()
@@ -148,6 +148,8 @@ class Experimenter:
             undone = convict_stretch(self.examining, attempt, stretch, after)
             if not (undone and stretch.skipping):
                 self._stretches.drop()
+            elif stretch.is_to_be_asked(settings.shift.after_updates):
+                self._ask(attempt, stretch)
             return not undone
         stretch.accept(attempt.seen, attempt.batches)
         if len(stretch.accepted) < settings.shift.after_updates:
@@ -196,6 +198,7 @@ class Experimenter:
         """An update stands. Windows and canaries take it in, but those of a stretch only once it is judged."""
         examining = self.examining
         examining.state_changed()
+        examining.fresh = False
         if attempt.odd or (attempt.suspicions and self.stretch is not None):
             # One that could not be tried may be harmful: nothing is measured by it.
             examining.detectors.accept_on_trial(attempt.seen)
@@ -215,6 +218,7 @@ class Experimenter:
         """The run went back, or its weights were redrawn: what was known of the state that was left is void."""
         self._stretches.drop_all()
         self.examining.state_changed()
+        self.examining.fresh = True
         self.examining.budget.alarmed()
         self.examining.slightly_harmed = 0
 
@@ -231,19 +235,24 @@ class Experimenter:
         """Leave an odd update out. Gives False where it was found that such can be learnt, as is asked `after` some."""
         stretch.leave_out(attempt.batches)
         attempt.evidence = attempt.evidence or self._data(attempt, why)
-        if stretch.is_to_be_asked(after):
-            learnt = ask_fork(self.examining, attempt, stretch, None, stretch.skipped)
-            if learnt is not None and learnt.learnt:
-                if self._changes.accepts(attempt, stretch.left_out):
-                    self._changes.begin_anew()
-                    return False
-                attempt.evidence = replace(attempt.evidence, why=f"they can be learnt: {learnt}", shifted=True)
-        return True
+        return not (stretch.is_to_be_asked(after) and self._ask(attempt, stretch))
+
+    def _ask(self, attempt: Attempt, stretch: Stretch) -> bool:
+        """Ask whether what was left out can be learnt. Gives whether the training goes on with it."""
+        learnt = ask_fork(self.examining, attempt, stretch, None, stretch.skipped)
+        if learnt is None or not learnt.learnt:
+            return False
+        if self._changes.accepts(attempt, stretch.left_out):
+            self._changes.begin_anew()
+            return True
+        evidence = attempt.evidence or self._data(attempt, "")
+        attempt.evidence = replace(evidence, why=f"they can be learnt: {learnt}", shifted=True)
+        return False
 
     def _is_worse(self) -> bool:
-        """Whether canaries have a higher loss than they had, on the state that the present update begins from."""
-        known = self.examining.known
-        return known is not None and known.risen
+        """Whether canaries are clearly worse than they were, on the state that the present update begins from."""
+        known, levels = self.examining.known, self.examining.detectors.levels
+        return known is not None and levels is not None and known.risen and known.rise > levels.spread
 
     def _affords(self, canaries: Sequence[Canary], found: Sequence[Signal]) -> bool:
         return self.examining.budget.allows(FORWARD * len(canaries), far_off=any(map(is_far_off, found)))

@@ -89,6 +89,8 @@ class Forks:
         root: the state that every fork begins from.
         stopping: whether the run is to stop; a fork is then abandoned.
         held: what a learning rate is to be multiplied by, where the training refuses one.
+        most: the gradient norm with which updates were applied at most; 0 or None where it is not known. The training
+            may clip its gradients by means that no fork can call, as a hook; so a fork is held to what came of it.
     """
 
     subject: Subject
@@ -96,6 +98,7 @@ class Forks:
     root: TrainingState
     stopping: Callable[[], bool]
     held: Callable[[float | None], float] = _as_it_is
+    most: float | None = None
     _graph: bool = field(default=False, init=False)
     _surroundings: Surroundings | None = field(default=None, init=False)
 
@@ -117,7 +120,8 @@ class Forks:
 
     def present(self) -> Setting:
         """How the training itself makes its updates; cuts of the ladder, which end, are left out."""
-        return Setting(self.executor.lr_factor, self.executor.max_norm)
+        bounds = [each for each in (self.executor.max_norm, self.most) if each]
+        return Setting(self.executor.lr_factor, min(bounds, default=None))
 
     def score(self, train: Sequence[Update], probe: Sequence[Update], change: Change) -> float:
         """Train a fork and judge it.
@@ -136,17 +140,24 @@ class Forks:
         losses = self.losses(train, probe, change)
         return statistics.median(losses) if losses else math.inf
 
-    def losses(self, train: Sequence[Update], probe: Sequence[Update], change: Change) -> list[float] | None:
+    def losses(
+        self,
+        train: Sequence[Update],
+        probe: Sequence[Update],
+        change: Change,
+        draws: Sequence[dict[str, Any]] | None = None,
+    ) -> list[float] | None:
         """Train a fork, and give its loss on each of the probe batches; None where anything was not finite, or raised.
 
-        The arguments and what is raised are those of `score`.
+        The arguments and what is raised are those of `score`, and `draws`: the generators with which each of the probe
+        batches is computed; None: one after the other, from those of the root.
         """
         try:
             self._begin()
             setting = change()
             if not all(self._updated(batches, setting) for batches in train):
                 return None
-            losses = self._judged(probe)
+            losses = self._judged(probe, draws)
         except Stopped:
             raise
         except Exception:  # noqa: BLE001  (the user's code may raise anything, which speaks against the fork)
@@ -192,11 +203,16 @@ class Forks:
         # A gradient scaler skips an overflow by itself, and looks for a scale without one.
         return seen.gradient_elements_finite or self.subject.loss_scale is not None
 
-    def _judged(self, probe: Sequence[Update]) -> list[float]:
+    def _judged(self, probe: Sequence[Update], draws: Sequence[dict[str, Any]] | None) -> list[float]:
         self.subject.drop_gradients()
         # The same noise for every fork, however much of it their training has drawn.
         restore_rng(self.root.rng)
-        return [self._probed(batches) for batches in probe]
+        losses = []
+        for number, batches in enumerate(probe):
+            if draws is not None:
+                restore_rng(draws[number])
+            losses.append(self._probed(batches))
+        return losses
 
     def _probed(self, batches: Update) -> float:
         if self.stopping():

@@ -32,5 +32,6 @@ def after_healing(
     Returns:
         None where anything was not finite, or was raised.
     """
-    losses = forks.losses(coming, [canary.batches for canary in canaries], forks.present)
+    draws = [canary.rng for canary in canaries]
+    losses = forks.losses(coming, [canary.batches for canary in canaries], forks.present, draws)
     return None if losses is None else harm([canary.loss for canary in canaries], losses, levels, settings)

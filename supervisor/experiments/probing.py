@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from supervisor.diagnosis import Overrun, time_limit
 from supervisor.experiments.canaries import Canary
 from supervisor.experiments.no_trace import forward_undone
+from supervisor.records import Observation
 from supervisor.training.rng import restore_rng
 from supervisor.training.state import Subject
 from supervisor.training.tree import clone, comes_back
-from supervisor.update import Executor, Raised
+from supervisor.update import Executor, Place, Raised
 from supervisor.update.attempt import raised_from
 
 __all__ = ["ProbeFailed", "Probing"]
@@ -76,6 +77,24 @@ class Probing:
         if not self.repeats:
             raise ProbeFailed("the loss of a batch is another one each time")
         return found
+
+    def backward(self, canary: Canary, place: Place) -> Observation:
+        """What one measures on the present state, from the generators that it had. No gradient is left.
+
+        Raises:
+            ProbeFailed: it takes too long.
+        """
+        try:
+            with forward_undone(self.subject) as undo, time_limit(self.seconds):
+                undo()
+                restore_rng(canary.rng)
+                batches = [clone(batch) if comes_back(batch) else batch for batch in canary.batches]
+                self.passes += len(canary.batches)
+                return self.executor.replay(batches, replace(place, replayed=True))
+        except Overrun:
+            raise ProbeFailed(f"it took longer than {self.seconds:g} s") from None
+        finally:
+            self.subject.drop_gradients()
 
     def _tried(self, canaries: Sequence[Canary], undo: Callable[[], None]) -> tuple[float, ...]:
         return tuple([self._tried_one(canary, undo) for canary in canaries])

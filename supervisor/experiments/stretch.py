@@ -10,8 +10,9 @@ from supervisor.experiments.canaries import Canary
 from supervisor.experiments.kept_batches import from_checkpoint, to_checkpoint
 from supervisor.headroom import Headroom
 from supervisor.records import Observation
-from supervisor.training.state import TrainingState
+from supervisor.training.state import Subject, TrainingState
 from supervisor.training.tree import clone
+from supervisor.update import Attempt
 
 __all__ = ["Stretch"]
 
@@ -34,6 +35,7 @@ class Stretch:
         skipped: the batches of the odd updates that were left out, the newest ones.
         left_out: how many were, those included that had been accepted and were undone.
         asked_at: how many were when it was asked last whether they can be learnt.
+        norm: the largest gradient norm with which an update of it was applied, after all clipping; 0 before the first.
     """
 
     canaries: tuple[Canary, ...]
@@ -46,6 +48,7 @@ class Stretch:
     skipped: list[tuple[Any, ...]] = field(default_factory=list, init=False)
     left_out: int = field(default=0, init=False)
     asked_at: int = field(default=0, init=False)
+    norm: float = field(default=0.0, init=False)
 
     def accept(self, seen: Observation, batches: tuple[Any, ...]) -> None:
         """One more update of it stands, so far."""
@@ -64,6 +67,27 @@ class Stretch:
         """One more odd update is left out."""
         self.left_out += 1
         self.skipped = [*self.skipped, batches][-KEPT:]
+
+    def begun_again(self, pin: TrainingState | None) -> Self:
+        """One whose odd updates are tried anew; those that were left out count on."""
+        again = type(self)(self.canaries, pin)
+        again.left_out, again.skipped, again.asked_at = self.left_out, self.skipped, self.asked_at
+        return again
+
+    def undo(self, attempt: Attempt, subject: Subject, over: int) -> None:
+        """Put the pin back, and with it what the passes of all its updates have changed.
+
+        Args:
+            attempt: the present update.
+            subject: the training objects.
+            over: how many accepted updates go with it.
+        """
+        if self.pin is None:
+            raise RuntimeError("a stretch without a pin cannot be undone")
+        subject.restore(self.pin)
+        # The update is discarded like any other: that would put back what was there before it alone.
+        attempt.before = self.pin.volatile(attempt.before.training_modes)
+        attempt.undone, attempt.gone_back_over = True, over
 
     def is_to_be_asked(self, after: int) -> bool:
         """Whether it is time to ask whether they can be learnt: after so many, and each time they have doubled."""
@@ -89,6 +113,7 @@ class Stretch:
             "skipped": _to_checkpoint(self.skipped),
             "left_out": self.left_out,
             "asked_at": self.asked_at,
+            "norm": self.norm,
         }
 
     @classmethod
@@ -107,6 +132,7 @@ class Stretch:
         stretch.skipped = [from_checkpoint(each) for each in state["skipped"]]
         for name in ("extreme", "harmed", "skipping", "left_out", "asked_at"):
             setattr(stretch, name, state[name])
+        stretch.norm = state.get("norm", 0.0)
         return stretch
 
 

@@ -39,11 +39,22 @@ class Stretches:
             canaries: it is judged by them.
             before: of its first update, whose state is pinned; None: without a pin.
         """
-        pin = None
-        if before is not None:
-            pin, self._spare = self.subject.capture(self._spare, before), None
+        pin = self._pinned(before)
         # A loader with several buffers comes to theirs within a stretch.
         self.open = Stretch(tuple([each.copy() for each in canaries]), pin)
+
+    def begin_again(self, before: VolatileState | None) -> None:
+        """Try odd updates anew, of which all were left out so far; `before` is as in `begin`."""
+        stretch = self.open
+        if stretch is not None:
+            self.drop()
+            self.open = stretch.begun_again(self._pinned(before))
+
+    def _pinned(self, before: VolatileState | None) -> TrainingState | None:
+        if before is None:
+            return None
+        pin, self._spare = self.subject.capture(self._spare, before), None
+        return pin
 
     def end(self) -> None:
         """The one on trial harmed nothing, and is over: what it measured is usual."""

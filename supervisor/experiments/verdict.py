@@ -10,9 +10,10 @@ from supervisor.errors import ActionError
 from supervisor.events.schema import DataShiftEvent
 from supervisor.experiments import healing
 from supervisor.experiments.canaries import Canary
-from supervisor.experiments.examining import Examining
+from supervisor.experiments.examining import Examining, never
 from supervisor.experiments.fork import Forks, Stopped, drawn_updates
 from supervisor.experiments.harm import Harm
+from supervisor.experiments.stretch import Stretch
 from supervisor.training.state import TrainingState
 from supervisor.update import Attempt
 
@@ -49,7 +50,7 @@ def verdict(
     canaries: Sequence[Canary],
     *,
     root: TrainingState | None = None,
-    harmed_before: int = 0,
+    stretch: Stretch | None = None,
 ) -> Verdict:
     """Whether a state whose canaries are harmed is lost, so that the run has to go back.
 
@@ -59,15 +60,15 @@ def verdict(
         said: what the canaries say.
         canaries: those that were tried.
         root: the state that they were tried on; None: the present one.
-        harmed_before: odd updates of its stretch that left them harmed.
+        stretch: which the update belongs to, where it was applied.
     """
     if not said.harmed:
         return Verdict.SOUND
     examining.slightly_harmed += 1
-    times = max(examining.slightly_harmed, harmed_before)
+    times = max(examining.slightly_harmed, 0 if stretch is None else stretch.harmed)
     if not said.severe and times < PERSISTS:
         return Verdict.HEALS
-    healed = _healed(examining, attempt, said, canaries, root)
+    healed = _healed(examining, attempt, said, canaries, root, stretch)
     if isinstance(healed, Harm) and not healed.harmed and times < 2 * PERSISTS:
         return Verdict.HEALS
     if _has_moved(examining, attempt, said, healed):
@@ -76,12 +77,10 @@ def verdict(
     return Verdict.LOST
 
 
-def makes_up_for_it(
-    examining: Examining, attempt: Attempt, said: Harm, canaries: Sequence[Canary], root: TrainingState
-) -> bool:
+def makes_up_for_it(examining: Examining, attempt: Attempt, said: Harm, stretch: Stretch, root: TrainingState) -> bool:
     """Whether a fork at a higher rate makes up for the harm of its first update; see `verdict` for the arguments."""
     longer = healing.UPDATES * 2 ** min(3, examining.detectors.rate.refusals)
-    healed = _healed(examining, attempt, said, canaries, root, longer)
+    healed = _healed(examining, attempt, said, stretch.canaries, root, stretch, longer)
     return isinstance(healed, Harm) and not healed.harmed
 
 
@@ -111,6 +110,7 @@ def _healed(
     said: Harm,
     canaries: Sequence[Canary],
     root: TrainingState | None,
+    stretch: Stretch | None,
     updates: int = healing.UPDATES,
 ) -> Harm | Unasked | None:
     """What canaries say after a few more updates of a fork; None where it was not finite."""
@@ -118,7 +118,8 @@ def _healed(
     if levels is None or settings is None or examining.policy.snapshot.keep == 0 or not examining.possible:
         return Unasked()
     root, held = root or tools.subject.capture(), examining.detectors.rate.factor
-    forks = Forks(tools.subject, tools.executor, root, tools.stopping, held)
+    # A stop waits for the few updates of this one: what is at fault does not hang on when it came.
+    forks = Forks(tools.subject, tools.executor, root, never, held, most=None if stretch is None else stretch.norm)
     started = tools.clock.monotonic()
     try:
         with drawn_updates(tools.data, updates, len(attempt.batches)) as coming, forks.undone():

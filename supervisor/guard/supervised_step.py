@@ -95,9 +95,11 @@ class SupervisedStep:
                 return self.discarding.discard(attempt)
             if not self.continuation.experimenter.judge_state(attempt):
                 return self.discarding.discard(attempt)
-        if attempt.suspicions and not self.continuation.experimenter.judge_trial(attempt):
+        on_trial = len(attempt.suspicions) > 0
+        if on_trial and not self.continuation.experimenter.judge_trial(attempt):
             return self.discarding.discard(attempt)
-        if attempt.copied_batches is not None:
+        # An odd batch that stands is no measure of others.
+        if attempt.copied_batches is not None and not (on_trial or attempt.odd):
             self.canaries.healthy(attempt)
         return Verdict(apply=False, outcome=self.continuation.accept(attempt))
 

@@ -70,6 +70,9 @@ class Executor(Protocol):
             graph: whether the loss needs a graph to be computed at all.
         """
 
+    def gradient_norm(self) -> float:
+        """The total norm of the gradients as they are now, as after whatever has clipped them; 0 without any."""
+
     def after_update(self, attempt: Attempt) -> None:
         """Step the learning-rate schedule, once the optimizer has stepped."""
 

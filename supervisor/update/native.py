@@ -16,6 +16,7 @@ from torch.amp.grad_scaler import GradScaler
 from supervisor.records import Observation
 from supervisor.training.inspection import GradientInspection, StateCheck
 from supervisor.training.learning_rate import nominal_lr, scaled_learning_rates
+from supervisor.training.norms import norms_on_host
 from supervisor.training.optimizers import members
 from supervisor.training.schedule import Schedule
 from supervisor.training.state import Subject, VolatileState
@@ -137,6 +138,11 @@ class NativeExecutor:
         """Scale all gradients of the model down to a total norm."""
         if max_norm is not None:
             torch.nn.utils.clip_grad_norm_(self._subject.model.parameters(), max_norm)
+
+    def gradient_norm(self) -> float:
+        """The total norm of the gradients as they are now; 0 without any."""
+        held = [parameter.grad for parameter in self._subject.names if parameter.grad is not None]
+        return math.hypot(*norms_on_host(held))
 
     def applying(self, lr_scale: float) -> AbstractContextManager[object]:
         """Scale the learning rates inside the block."""

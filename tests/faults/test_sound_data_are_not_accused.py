@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from support.exact import seed_all
+from support.exact import assert_same, everything, seed_all
 from support.training import EventList, Training, guard_of
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,7 +24,7 @@ from supervisor import Guard
 from supervisor.faults import FaultInjector, FaultScript
 from supervisor.training.rng import preserved_rng
 
-from .test_experiments_on_strange_runs import Batches, Run, net, training
+from .test_experiments_on_strange_runs import Batches, Run, net, rows, training
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -270,3 +270,85 @@ def test_the_default_job_under_a_rate_that_nobody_sees_goes_on() -> None:
     assert [event for event in heard.named("decision") if event.evidence and event.evidence.blame == "data"] == []
     assert guard.summary().skipped_steps <= 5
     assert statistics.median(losses[-20:]) < 1.1 * statistics.median(losses[130:150])
+
+
+class WithAverage(nn.Module):
+    """Counts the batches that it sees and draws noise, beside running statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, 4))
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        logits: Tensor = self.layers(x_BF)
+        return logits
+
+
+def test_a_stretch_that_is_undone_is_undone_with_its_statistics_and_generators() -> None:
+    """What the passes of its earlier updates have changed goes with their weights."""
+    seed_all(0)
+    model = WithAverage()
+    wrong = range(AT, AT + 30)
+    made = training(model, lambda batch: functional.cross_entropy(model(batch[0]), batch[1]))
+    run = Run(made, Batches(lambda n, b: (3 * b[0], (b[1] + 1) % 4) if n in wrong else b))
+    pins: dict[int, dict[str, Any]] = {}
+
+    for batch in run.guard.batches(AT + 20):
+        pins[run.guard.steps_done] = everything(made)
+        outcome = run.guard.step(batch)
+        undone = [each for each in run.heard.named("decision") if each.evidence and each.evidence.gone_back_over]
+        if undone:
+            break
+    (decision,) = undone
+    assert not outcome.applied
+    assert decision.evidence.gone_back_over > 0
+    first = max(pins) - decision.evidence.gone_back_over
+    assert_same(everything(made), pins[first])
+
+
+class TestClippedBySomebodyElse:
+    """The control makes updates as large as those of the training, whoever clips them."""
+
+    @pytest.mark.parametrize("by_hook", [True, False])
+    def test_bad_data_are_blamed(self, by_hook: bool) -> None:
+        seed_all(0)
+        model = net()
+        made = training(model, lambda batch: functional.cross_entropy(model(batch[0]), batch[1]))
+        made.optimizer = torch.optim.SGD(model.parameters(), lr=8.0)
+
+        def clip(*_: object) -> None:
+            nn.utils.clip_grad_norm_(model.parameters(), 0.02)
+
+        wrong = range(AT, AT + 40)
+        data = Batches(lambda n, b: (b[0], (b[1] + 1) % 4) if n in wrong else b)
+        if by_hook:
+            run = Run(made, data, on_gradients=clip)
+            summary = run.go(STEPS)
+        else:
+            run = OwnLoop(made, data)
+            guard, own = run.guard, iter(data)
+            guard.begin(STEPS)
+            while guard.steps_done < STEPS:
+                batch = next(own)
+                guard.before_batch(batch)
+                loss = made.loss(batch)
+                torch.autograd.backward(loss)
+                if guard.after_backward(loss).apply:
+                    clip()
+                    with guard.applying():
+                        made.optimizer.step()
+                    guard.after_step()
+            summary = guard.summary()
+        assert summary.skipped_steps > 0
+        assert blames(run) == {"data"}
+
+
+def test_an_odd_batch_that_stands_is_no_measure_of_later_ones() -> None:
+    """It lies at a snapshot, whose first batch the diagnosis runs again beside those that are flagged later."""
+    run = Run(classifier(), Batches(lambda n, b: (b[0], (b[1] + 1) % 4) if n == AT else b))
+    outcomes = [run.guard.step(batch) for batch in run.guard.batches(AT + 1)]
+    assert outcomes[-1].applied
+    assert (run.heard.named("experiment")[-1].update, run.heard.named("experiment")[-1].kind) == (AT, "trial")
+    newest = run.guard.parts.step.canaries.newest()
+    assert newest is not None
+    assert torch.equal(newest[0][0], rows(AT - 20)[0])

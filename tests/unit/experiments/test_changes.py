@@ -20,12 +20,18 @@ RISEN = Harm(False, 0.25, 2.5, canaries=4, risen=True)
 class Long:
     """A stretch of which the last update was just applied."""
 
-    def __init__(self, *, pinned: bool = True, then: str = "accept", count: int = 3) -> None:
+    def __init__(
+        self, *, pinned: bool = True, then: str = "accept", count: int = 3, damage: float = 0.0, trained: float = 0.0
+    ) -> None:
         self.setting = Examined(experiments={"shift": {"then": then}})
         self.stretches = Stretches(self.setting.parts.subject, self.setting.detectors)
         self.changes = Changes(self.setting.policy, self.setting.examining, self.stretches)
+        canaries = self.setting.examining.usable()
+        self.setting.damage(damage)
         self.before = self.setting.pin().to_tree()["parameters"]
         self.stretch = self.stretches.open = self.setting.stretch(pinned=pinned)
+        self.stretch.canaries = canaries
+        self.setting.damage(trained)
         for _ in range(count):
             self.attempt = self.setting.on_trial()
             self.stretch.accept(self.attempt.seen, self.attempt.batches)
@@ -79,8 +85,8 @@ def test_without_a_pin_nothing_can_be_undone_and_they_are_accepted() -> None:
 
 
 @pytest.mark.parametrize("then", ["accept", "halt"])
-def test_where_the_losses_of_known_batches_rose_as_much_it_is_not_the_data(then: str) -> None:
-    long = Long(then=then)
+def test_where_the_losses_of_known_batches_were_as_high_before_it_is_not_the_data(then: str) -> None:
+    long = Long(then=then, damage=1.5)
     odd(long.attempt, 2.0)
     assert long.end(RISEN)
     assert long.shifts() == []
@@ -88,6 +94,15 @@ def test_where_the_losses_of_known_batches_rose_as_much_it_is_not_the_data(then:
     assert said.startswith("3 odd updates in a row, and it is not that the data have changed")
     assert "is 2.5, and was 0.25" in said
     assert windows_begin_anew(long)
+
+
+def test_where_these_batches_themselves_have_raised_them_it_is() -> None:
+    long = Long(trained=1.5)
+    applied = long.setting.pin().to_tree()["parameters"]
+    odd(long.attempt, 2.0)
+    assert long.end(RISEN)
+    assert long.shifts() == [(3, True)]
+    assert_same(long.setting.pin().to_tree()["parameters"], applied)
 
 
 def test_where_they_rose_by_far_less_it_is() -> None:

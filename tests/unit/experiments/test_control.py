@@ -74,9 +74,24 @@ def test_it_leaves_no_trace() -> None:
     assert_same(setting.pin().to_tree(), before)
 
 
-@pytest.mark.parametrize("how", ["no replay", "stopping", "no canaries"])
+def test_a_stop_waits_for_it() -> None:
+    setting = Examined(stopping=lambda: True)
+    faster(setting, 60.0)
+    assert asked(setting, accepted=1, after=Harm(True, 0.25, 1.0, severe=True, canaries=4))
+
+
+def test_it_goes_no_further_than_the_stretch_whose_gradients_somebody_clipped() -> None:
+    setting = Examined()
+    faster(setting, 60.0)
+    stretch, attempt = setting.stretch(), setting.on_trial()
+    stretch.norm = 1e-3
+    after = Harm(True, 0.25, 1.0, severe=True, canaries=4)
+    assert not would_harm_too(setting.examining, attempt, stretch, SOUND, after)
+
+
+@pytest.mark.parametrize("how", ["no replay", "no canaries"])
 def test_where_it_cannot_be_asked_the_batches_are_not_acquitted(how: str) -> None:
-    setting = Examined(replayed=how != "no replay", stopping=lambda: how == "stopping")
+    setting = Examined(replayed=how != "no replay")
     faster(setting, 60.0)
     stretch, attempt = setting.stretch(), setting.on_trial()
     if how == "no canaries":

@@ -260,6 +260,7 @@ class TestTheGradients:
     def said(self, setting: Examined, earlier: bool | None) -> Evidence:
         attempt = setting.parts.measured(setting.batches[0], place=setting.place())
         attempt.undone = True
+        attempt.signals = (Signal(SignalName.NONFINITE_GRADIENT, {}),)
         cause = Cause(CauseKind.BACKWARD_ONLY, "no gradient", 1, 1, earlier_batch_healthy=earlier)
         return convict_update(setting.examining, attempt, cause, setting.examining.usable())
 

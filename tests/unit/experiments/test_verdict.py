@@ -57,9 +57,13 @@ def test_one_that_they_do_not_is_lost() -> None:
     assert setting.examining.lost_at == setting.number - 1
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"drawn": True, "snapshot": {"keep": 0}}, {"drawn": True, "stopping": lambda: True}]
-)
+def test_a_stop_waits_for_it() -> None:
+    setting = Examined(drawn=True, stopping=lambda: True)
+    setting.damage(HEALING)
+    assert found(setting) is Verdict.HEALS
+
+
+@pytest.mark.parametrize("changes", [{}, {"drawn": True, "snapshot": {"keep": 0}}])
 def test_where_no_fork_can_be_asked_a_severe_harm_is_lost(changes: dict[str, object]) -> None:
     setting = Examined(**changes)  # type: ignore[arg-type]
     setting.damage(HEALING)

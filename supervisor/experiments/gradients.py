@@ -1,0 +1,55 @@
+"""Gradients that are bad for batches that were healthy, too: canaries, asked for their losses, say nothing of these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from supervisor.events.schema import DataShiftEvent
+from supervisor.evidence import Blame, Evidence
+from supervisor.experiments.canaries import Canary
+from supervisor.experiments.examining import Examining
+from supervisor.records import Cause, SignalName
+from supervisor.update import Attempt
+
+__all__ = ["are_bad_for_all", "blame_of_gradients"]
+
+OF_GRADIENTS = frozenset({SignalName.NONFINITE_GRADIENT, SignalName.GRADIENT_OVERFLOW, SignalName.GRADIENT_SPIKE})
+"""Findings that losses say nothing of."""
+
+
+def are_bad_for_all(examining: Examining, attempt: Attempt, cause: Cause | None, canaries: Sequence[Canary]) -> bool:
+    """Whether a batch that was healthy would be flagged as well, where only gradients were what was found.
+
+    Args:
+        examining: tries canaries.
+        attempt: the update; everything is as it was before it.
+        cause: what the diagnosis found, which may have run an earlier batch already.
+        canaries: the last healthy batches, whose losses are as they were.
+    """
+    if not attempt.signals or any(each.name not in OF_GRADIENTS for each in attempt.signals):
+        return False
+    # Under a gradient scaler an overflow says nothing of the state: it looks for its scale.
+    if examining.tools.subject.loss_scale is not None:
+        return False
+    if cause is not None and cause.earlier_batch_healthy is not None:
+        return not cause.earlier_batch_healthy
+    return bool(canaries) and examining.is_flagged_backward(attempt, canaries[-1]) is True
+
+
+def blame_of_gradients(examining: Examining, attempt: Attempt, *, finite: bool) -> Evidence | None:
+    """Who is to blame for gradients that are bad for all batches; None where it is how large they are from now on.
+
+    A state that the run has just gone back to is sound: where they are bad from there as well, going back once more
+    helps nothing.
+    """
+    why = "the gradients of a batch that was healthy are not so any more"
+    if not examining.fresh:
+        return Evidence(Blame.STATE, why, finite=finite)
+    if not finite:
+        also = "nor are they in a state that the run went back to"
+        return Evidence(Blame.CODE, f"{why}, {also}: the program is at fault")
+    examining.detectors.begin_anew()
+    examining.canaries.begin_anew()
+    step, update = attempt.place.step, attempt.place.update
+    examining.tools.log.emit(DataShiftEvent(step=step, update=update, updates=1, accepted=True))
+    return None

@@ -1,0 +1,104 @@
+"""Gradients that are bad for batches that were healthy, too."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from support.exact import assert_same
+from support.examined import Examined
+
+from supervisor.evidence import Blame
+from supervisor.experiments.gradients import are_bad_for_all, blame_of_gradients
+from supervisor.records import Cause, CauseKind, Signal, SignalName
+from supervisor.update import Attempt
+
+GRADIENT, LOSS = SignalName.NONFINITE_GRADIENT, SignalName.NONFINITE_LOSS
+
+
+def attempt_in(setting: Examined, *names: SignalName) -> Attempt:
+    attempt = setting.parts.measured(setting.batches[0], place=setting.place())
+    setting.parts.executor.undo(attempt)
+    attempt.signals = tuple(Signal(name, {}) for name in names)
+    return attempt
+
+
+def asked(setting: Examined, *names: SignalName, earlier: bool | None = None) -> bool:
+    cause = Cause(CauseKind.BACKWARD_ONLY, "", 1, 1, earlier_batch_healthy=earlier)
+    return are_bad_for_all(setting.examining, attempt_in(setting, *names), cause, setting.examining.usable())
+
+
+def no_gradient(setting: Examined) -> None:
+    """From now on the loss is as it was, and its gradient is not finite."""
+    loss = setting.loss
+
+    def spoilt(batch: Any) -> Any:
+        bias = setting.model.bias
+        return loss(batch) + (bias - bias.detach()).abs().sqrt().sum() * 0.0
+
+    setting.parts.executor._replay = spoilt
+
+
+def test_an_earlier_batch_is_run_backward_where_the_diagnosis_has_not() -> None:
+    setting = Examined()
+    assert not asked(setting, GRADIENT)
+    no_gradient(setting)
+    assert asked(setting, GRADIENT)
+    assert [(each.kind, each.batches, each.verdict) for each in setting.heard.named("experiment")] == [
+        ("canaries", 1, "unharmed"),
+        ("canaries", 1, "harmed"),
+    ]
+
+
+def test_it_leaves_no_trace() -> None:
+    setting = Examined()
+    attempt, before = attempt_in(setting, GRADIENT), setting.pin().to_tree()
+    are_bad_for_all(setting.examining, attempt, None, setting.examining.usable())
+    assert_same(setting.pin().to_tree(), before)
+    assert all(parameter.grad is None for parameter in setting.model.parameters())
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_where_the_diagnosis_has_its_word_counts(earlier: bool) -> None:
+    setting = Examined()
+    assert asked(setting, GRADIENT, earlier=earlier) is not earlier
+    assert setting.heard.named("experiment") == []
+
+
+@pytest.mark.parametrize("names", [(), (LOSS,), (LOSS, GRADIENT)])
+def test_where_the_loss_is_bad_too_its_canaries_have_spoken(names: tuple[SignalName, ...]) -> None:
+    setting = Examined()
+    assert not asked(setting, *names, earlier=False)
+
+
+class TestBlame:
+    def test_it_is_the_states(self) -> None:
+        setting = Examined()
+        evidence = blame_of_gradients(setting.examining, attempt_in(setting, GRADIENT), finite=False)
+        assert evidence is not None
+        assert (evidence.blame, evidence.finite) == (Blame.STATE, False)
+
+    def test_unless_the_run_has_just_gone_back_to_a_good_one(self) -> None:
+        setting = Examined()
+        setting.examining.fresh = True
+        evidence = blame_of_gradients(setting.examining, attempt_in(setting, GRADIENT), finite=False)
+        assert evidence is not None
+        assert evidence.blame is Blame.CODE
+
+    def test_where_they_are_finite_they_are_larger_from_now_on(self) -> None:
+        setting = Examined()
+        setting.examining.fresh = True
+        assert blame_of_gradients(setting.examining, attempt_in(setting, GRADIENT), finite=True) is None
+        (event,) = setting.heard.named("data_shift")
+        assert event.accepted
+        assert setting.examining.usable() == ()
+        assert setting.detectors.levels is None
+
+
+def test_an_overflow_under_a_gradient_scaler_says_nothing_of_the_state() -> None:
+    setting = Examined()
+    setting.parts.subject.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    assert math.isfinite(setting.parts.subject.loss_scale or math.nan)
+    assert not asked(setting, GRADIENT, earlier=False)
