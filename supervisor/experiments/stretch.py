@@ -10,7 +10,7 @@ from supervisor.experiments.canaries import Canary
 from supervisor.experiments.kept_batches import from_checkpoint, to_checkpoint
 from supervisor.headroom import Headroom
 from supervisor.records import Observation
-from supervisor.training.state import Subject, TrainingState
+from supervisor.training.state import Subject, TrainingState, VolatileState
 from supervisor.training.tree import clone
 from supervisor.update import Attempt
 
@@ -86,7 +86,7 @@ class Stretch:
             raise RuntimeError("a stretch without a pin cannot be undone")
         subject.restore(self.pin)
         # The update is discarded like any other: that would put back what was there before it alone.
-        attempt.before = self.pin.volatile(attempt.before.training_modes)
+        attempt.before = VolatileState.of(self.pin, attempt.before.training_modes)
         attempt.undone, attempt.gone_back_over = True, over
 
     def is_to_be_asked(self, after: int) -> bool:

@@ -129,16 +129,14 @@ def read_story(run_dir: str, *, over_damaged: bool = False) -> RunStory:
     Raises:
         InputError: there is no run, or the record of an incident cannot be read.
     """
-    told = _Told()
-    facts = RunFacts()
+    told, facts = _Told(), RunFacts()
     for event, void in read_sparsely(Path(run_dir)):
         facts.tell(event, void=void)
         told.tell(event, void=void)
     layout = RunLayout(Path(run_dir))
     status = as_it_is_on_disk(facts, layout.root)
     about = _OfRun(told, layout.job.is_file(), diagnosis_is_on(layout), frozenset(status.quarantined))
-    found: list[tuple[float, Story | ProcessStory]] = []
-    damaged: list[str] = []
+    found, damaged = list[tuple[float, Story | ProcessStory]](), list[str]()
     for read in _readers(layout, about):
         try:
             found.append(read())

@@ -48,10 +48,6 @@ class TrainingState:
         """The fields by name, for a checkpoint."""
         return {name: getattr(self, name) for name in self.__slots__}
 
-    def volatile(self, training_modes: tuple[bool, ...]) -> VolatileState:
-        """The part of it that a forward and backward pass may change, with modes, which it does not hold."""
-        return VolatileState(self.buffers, self.module_extra, self.extra, self.rng, training_modes)
-
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> TrainingState:
         """The inverse of `to_tree`; KeyError when a field is missing."""
@@ -71,6 +67,11 @@ class VolatileState:
     extra: dict[str, Any]
     rng: dict[str, Any]
     training_modes: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, state: TrainingState, training_modes: tuple[bool, ...]) -> VolatileState:
+        """What a state holds of this; it holds no modes."""
+        return cls(state.buffers, state.module_extra, state.extra, state.rng, training_modes)
 
 
 class Subject:
@@ -179,7 +180,7 @@ class Subject:
         if self.scaler is not None:
             self.scaler.load_state_dict(clone(state.scaler))
         modes = tuple([module.training for _, module in named_modules(self.model)])
-        self.restore_volatile(state.volatile(modes))
+        self.restore_volatile(VolatileState.of(state, modes))
         self.drop_gradients()
         for renew in self.after_restore:
             renew()

@@ -75,7 +75,7 @@ def test_it_lasts_as_long_as_the_block_and_has_all_told_by_then(
     run: WrittenRun, heard: EventList, log: EventLog
 ) -> None:
     with sinks_beside(spec(run, csv=None, flush_seconds=PATIENCE_SECONDS), "abc123", log):
-        (process,) = sinks_there()
+        (process,) = until(sinks_there)
         run.steps(0, 1)
     assert not alive(process)
     assert (run.layout.sinks / "csv" / "steps.csv").read_text().count("\n") == 3
@@ -102,7 +102,7 @@ def test_one_that_hangs_is_ended_when_its_time_is_up_and_what_it_was_not_told_is
         server.before = lambda: (come.set(), go_on.wait(PATIENCE_SECONDS))
         chosen = spec(run, server.url, webhook={"url_file": "-"}, flush_seconds=0.2)
         with sinks_beside(chosen, "abc123", log):
-            (process,) = sinks_there()
+            (process,) = until(sinks_there)
             assert come.wait(PATIENCE_SECONDS)
         assert not alive(process)
         go_on.set()
@@ -122,7 +122,7 @@ def test_one_that_hangs_is_ended_at_once_where_nobody_wants_to_wait_for_it(
         chosen = spec(run, server.url, webhook={"url_file": "-"}, flush_seconds=100 * PATIENCE_SECONDS)
         # The second time that it is asked.
         with sinks_beside(chosen, "abc123", log, lambda: len(asked) > 1 or bool(asked.append(True))):
-            (process,) = sinks_there()
+            (process,) = until(sinks_there)
             assert come.wait(PATIENCE_SECONDS)
         assert not alive(process)
         go_on.set()
@@ -132,7 +132,7 @@ def test_one_that_hangs_is_ended_at_once_where_nobody_wants_to_wait_for_it(
 
 def test_one_that_is_killed_is_put_on_record_once(run: WrittenRun, heard: EventList, log: EventLog) -> None:
     with sinks_beside(spec(run, csv=None), "abc123", log):
-        (process,) = sinks_there()
+        (process,) = until(sinks_there)
         os.kill(process, signal.SIGKILL)
         until(lambda: heard, seconds=PATIENCE_SECONDS)
     (failed,) = heard
@@ -172,7 +172,7 @@ def test_one_that_is_killed_shortly_before_the_end_is_started_again_for_what_was
 ) -> None:
     monkeypatch.setattr(sinks_process, "RESTART_SECONDS", (100.0 * PATIENCE_SECONDS,))
     with sinks_beside(spec(run, csv=None, flush_seconds=PATIENCE_SECONDS), "abc123", log):
-        (process,) = sinks_there()
+        (process,) = until(sinks_there)
         os.kill(process, signal.SIGKILL)
         until(lambda: heard, seconds=PATIENCE_SECONDS)
         run.steps(0, 1)
@@ -186,7 +186,7 @@ def test_what_cannot_be_started_again_is_put_on_record(
 ) -> None:
     monkeypatch.setattr(sinks_process, "RESTART_SECONDS", (0.0,))
     with sinks_beside(spec(run, csv=None), "abc123", log):
-        (process,) = sinks_there()
+        (process,) = until(sinks_there)
         monkeypatch.setattr(sinks_process, "COMMAND", (str(run.layout.root / "no-such-program"),))
         os.kill(process, signal.SIGKILL)
         until(lambda: len(heard) == 2, seconds=PATIENCE_SECONDS)
