@@ -58,8 +58,7 @@ class TrainingState:
 class VolatileState:
     """What a forward and backward pass may change although the update is then discarded. Nothing writes to it.
 
-    `training_modes` says of each module whether it was in training mode: a loss that raises half-way through an
-    evaluation leaves it otherwise.
+    `training_modes` are those of all modules: a loss that raises half-way through an evaluation leaves them otherwise.
     """
 
     buffers: dict[str, Tensor | None]
