@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from supervisor.errors import ActionError
 from supervisor.experiments.examining import Examining
-from supervisor.experiments.fork import Forks, Stopped, Update
+from supervisor.experiments.fork import Forks, Setting, Stopped, Update
 from supervisor.experiments.learnable import Learnt, can_be_learnt
 from supervisor.experiments.stretch import Stretch
 from supervisor.training.state import TrainingState
@@ -31,7 +31,8 @@ def ask_fork(
     if levels is None or examining.policy.snapshot.keep == 0 or not examining.possible:
         return None
     root = root or tools.subject.capture(before=attempt.before)
-    forks = Forks(tools.subject, tools.executor, root, tools.stopping, examining.detectors.rate.factor)
+    like, held = Setting(max_norm=stretch.norm), examining.detectors.rate.factor
+    forks = Forks(tools.subject, tools.executor, root, tools.stopping, held, like)
     started = tools.clock.monotonic()
     try:
         with forks.undone():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
+
 from supervisor.events.schema import DataShiftEvent
 from supervisor.experiments.asking import ask_fork
 from supervisor.experiments.control import would_harm_too
 from supervisor.experiments.examining import Examining
 from supervisor.experiments.harm import Harm
+from supervisor.experiments.no_trace import updates_undone
 from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
 from supervisor.experiments.stretches import Stretches
@@ -48,7 +51,7 @@ class Changes:
             return False
         if self._is_the_state(attempt, stretch, after):
             what = f"{len(stretch.accepted)} odd updates in a row, and it is not that the data have changed"
-            why = f"{what}: of batches from before them {after}"
+            why = f"{what}: batches from before are as bad by now ({after})"
             self.examining.tools.log.warn(why, attempt.place.step, attempt.place.update)
             self.begin_anew()
             attempt.suspicions = ()
@@ -95,19 +98,19 @@ class Changes:
         examining, subject = self.examining, self.examining.tools.subject
         if stretch.pin is None or not is_explained_by(after, attempt.seen, examining.detectors):
             return False
-        applied = subject.capture()
-        subject.restore(stretch.pin)
-        examining.state_changed()
         try:
-            before = examining.before_update(attempt, stretch.canaries)
-            if before is None:
-                return False
-            said = is_explained_by(before, attempt.seen, examining.detectors)
-            return said or would_harm_too(examining, attempt, stretch, before, after)
-        except ProbeFailed:
+            with updates_undone(subject):
+                subject.restore(stretch.pin)
+                examining.state_changed()
+                before = examining.before_update(attempt, stretch.canaries)
+                if before is None:
+                    return False
+                if is_explained_by(before, attempt.seen, examining.detectors):
+                    return True
+                return would_harm_too(examining, attempt, stretch, before, after, len(stretch.accepted))
+        except (ProbeFailed, MemoryError, torch.OutOfMemoryError):
             return False
         finally:
-            subject.restore(applied)
             examining.state_changed()
 
     def _undo(self, attempt: Attempt, stretch: Stretch, why: str) -> None:

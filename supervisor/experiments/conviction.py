@@ -11,6 +11,7 @@ from supervisor.experiments.control import would_harm_too
 from supervisor.experiments.examining import Examining
 from supervisor.experiments.gradients import are_bad_for_all, blame_of_gradients
 from supervisor.experiments.harm import Harm
+from supervisor.experiments.no_trace import put_gradients
 from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
 from supervisor.experiments.suspicion import as_finding, bad_batch, damaged, high_rate
@@ -64,10 +65,7 @@ def convict_update(examining: Examining, attempt: Attempt, cause: Cause | None, 
     if found is Verdict.LOST:
         return damaged(said, "", finite=finite)
     if found is Verdict.SOUND and are_bad_for_all(examining, attempt, cause, canaries):
-        of_all = blame_of_gradients(examining, attempt, finite=finite)
-        if of_all is not None:
-            return of_all
-        found = Verdict.MOVED
+        return blame_of_gradients(examining, attempt, finite=finite)
     how = f"{_say(said, found)}: {said}"
     return replace(bad_batch(attempt, data, how), finite=finite)
 
@@ -122,11 +120,17 @@ def convict_stretch(examining: Examining, attempt: Attempt, stretch: Stretch, af
     subject, pin = examining.tools.subject, stretch.pin
     if pin is None:
         return _convict_without_pin(examining, attempt, after)
-    applied = subject.capture()
+    applied, gradients = subject.capture(), subject.gradients()
     subject.restore(pin)
-    evidence = _blame_of_stretch(examining, attempt, stretch, after, applied)
+    evidence = None
+    try:
+        evidence = _blame_of_stretch(examining, attempt, stretch, after, applied)
+    finally:
+        # What stands, or is left as it is by what was raised, has the gradients that it had.
+        if evidence is None:
+            subject.restore(applied)
+            put_gradients(subject, gradients)
     if evidence is None:
-        subject.restore(applied)
         attempt.odd = True
         return False
     finding = as_finding(attempt.suspicions)
@@ -163,9 +167,10 @@ def _blame_of_stretch(
         found = verdict(examining, attempt, before, stretch.canaries, root=stretch.pin, stretch=stretch)
         return damaged(before, " before it", finite=True) if found is Verdict.LOST else None
     rate = high_rate(attempt.suspicions)
-    if rate is None and _others_would_too(examining, attempt, stretch, before, after):
+    when = None if rate is not None else _when_not_by_it(examining, attempt, stretch, before, after)
+    if when is not None:
         lost = verdict(examining, attempt, after, stretch.canaries, root=applied, stretch=stretch)
-        return damaged(after, " whichever batch comes", finite=True) if lost is Verdict.LOST else None
+        return damaged(after, when, finite=True) if lost is Verdict.LOST else None
     if rate is None:
         what = "it and those before it harmed" if stretch.accepted else "it harmed"
         why = f"applied on trial, {what} batches that were healthy: {after}"
@@ -178,14 +183,17 @@ def _blame_of_stretch(
     return replace(bad_batch(attempt, examining.tools.data, why), blame=Blame.SETUP, finite=True)
 
 
-def _others_would_too(
+def _when_not_by_it(
     examining: Examining, attempt: Attempt, stretch: Stretch, before: Harm | None, after: Harm
-) -> bool:
-    """Whether the batches of a stretch are not to blame for its harm, since others do as much, or it was there before.
+) -> str | None:
+    """Where others than the batches of a stretch are to blame for its harm: when it comes; else None.
 
     A wrong rate, or moments that are damaged, make every update harmful; and an update that harms a little and stands
     makes the next batches odd, whatever they hold.
     """
     if before is None:
-        return False
-    return before.rise > after.rise - before.rise or would_harm_too(examining, attempt, stretch, before, after)
+        return None
+    if before.rise > after.rise - before.rise:
+        return ", for the most part before it"
+    others = would_harm_too(examining, attempt, stretch, before, after, len(stretch.accepted) + 1)
+    return " whichever batch comes" if others else None

@@ -73,7 +73,7 @@ class Examining:
         slightly_harmed: odd updates in a row before which canaries were harmed.
         lost_at: the step at which the state was last found to be lost.
         moves: whether what is trained for is known to change by itself, as by the copy of a target network.
-        fresh: whether the run went back, and no update stands since.
+        just_went_back: whether the run went back, and no update stands since.
     """
 
     policy: RecoveryPolicy
@@ -84,7 +84,7 @@ class Examining:
     slightly_harmed: int = field(default=0, init=False)
     lost_at: int | None = field(default=None, init=False)
     moves: bool = field(default=False, init=False)
-    fresh: bool = field(default=False, init=False)
+    just_went_back: bool = field(default=False, init=False)
     _probing: Probing = field(init=False)
     # What the canaries said of the present state, until it changes, and how often that was relied on.
     _known: Harm | None = field(default=None, init=False)
@@ -151,8 +151,10 @@ class Examining:
         except ProbeFailed:
             return None
         self.budget.spend(1.0)
+        if seen.exception is not None:
+            return None
         flagged = len(self.policy.acted_on(self.detectors.inspect(seen))) > 0
-        found, why = "harmed" if flagged else "unharmed", "run forward and backward"
+        found, why = "harmed" if flagged else "unharmed", "run backward, too: its gradients count"
         self.tell(attempt, BEFORE, 1, started, found, before=canary.loss, after=seen.loss, why=why)
         return flagged
 
@@ -186,7 +188,7 @@ class Examining:
             "slightly_harmed": self.slightly_harmed,
             "lost_at": self.lost_at,
             "moves": self.moves,
-            "fresh": self.fresh,
+            "just_went_back": self.just_went_back,
             "known": None if self._known is None else asdict(self._known),
             "relied": self._relied,
             "repeats": self._probing.repeats,
@@ -197,7 +199,11 @@ class Examining:
         """Take back what `state_dict` gave; the share of the passes is the policy's own."""
         self.budget = PassBudget(**{**state["budget"], "share": self.budget.share})
         self.slightly_harmed, self._relied = state["slightly_harmed"], state["relied"]
-        self.lost_at, self.moves, self.fresh = state["lost_at"], state["moves"], state.get("fresh", False)
+        self.lost_at, self.moves, self.just_went_back = (
+            state["lost_at"],
+            state["moves"],
+            state.get("just_went_back", False),
+        )
         self._known = None if state["known"] is None else Harm(**state["known"])
         self._probing.repeats, self._probing.graph = state["repeats"], state["graph"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from supervisor.events.schema import DataShiftEvent, SignalEvent
+from supervisor.events.schema import SignalEvent
 from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.asking import ask_fork
 from supervisor.experiments.budget import FORWARD
@@ -24,6 +24,7 @@ from supervisor.experiments.suspicion import (
     damaged,
     high_rate,
     is_explained,
+    is_explained_by,
     is_far_off,
 )
 from supervisor.experiments.verdict import PERSISTS, Verdict, verdict
@@ -81,12 +82,11 @@ class Experimenter:
         begun = stretch is not None and (stretch.skipping or len(stretch.accepted) > 0)
         if stretch is not None and begun and convict_state(self.examining, attempt, stretch.canaries, found):
             return True
-        if stretch is not None and stretch.skipping and self._is_worse() and self._affords(stretch.canaries, found):
-            # It may be odd because of the state, and not as those before it that did harm: it is tried by itself.
+        after = self._settings.shift.after_updates
+        if stretch is not None and stretch.skipping and self._is_to_be_tried(attempt, stretch, found):
             self._stretches.begin_again(self._pinned(attempt))
             stretch = self.stretch
         if stretch is not None and stretch.skipping:
-            after = self._settings.shift.after_updates
             if not self._leave_out(attempt, stretch, "odd, as those before it that did harm", after):
                 attempt.evidence = None
                 return False
@@ -148,8 +148,6 @@ class Experimenter:
             undone = convict_stretch(self.examining, attempt, stretch, after)
             if not (undone and stretch.skipping):
                 self._stretches.drop()
-            elif stretch.is_to_be_asked(settings.shift.after_updates):
-                self._ask(attempt, stretch)
             return not undone
         stretch.accept(attempt.seen, attempt.batches)
         if len(stretch.accepted) < settings.shift.after_updates:
@@ -198,7 +196,7 @@ class Experimenter:
         """An update stands. Windows and canaries take it in, but those of a stretch only once it is judged."""
         examining = self.examining
         examining.state_changed()
-        examining.fresh = False
+        examining.just_went_back = False
         if attempt.odd or (attempt.suspicions and self.stretch is not None):
             # One that could not be tried may be harmful: nothing is measured by it.
             examining.detectors.accept_on_trial(attempt.seen)
@@ -218,7 +216,7 @@ class Experimenter:
         """The run went back, or its weights were redrawn: what was known of the state that was left is void."""
         self._stretches.drop_all()
         self.examining.state_changed()
-        self.examining.fresh = True
+        self.examining.just_went_back = True
         self.examining.budget.alarmed()
         self.examining.slightly_harmed = 0
 
@@ -235,24 +233,26 @@ class Experimenter:
         """Leave an odd update out. Gives False where it was found that such can be learnt, as is asked `after` some."""
         stretch.leave_out(attempt.batches)
         attempt.evidence = attempt.evidence or self._data(attempt, why)
-        return not (stretch.is_to_be_asked(after) and self._ask(attempt, stretch))
+        if stretch.is_to_be_asked(after):
+            learnt = ask_fork(self.examining, attempt, stretch, None, stretch.skipped)
+            if learnt is not None and learnt.learnt:
+                if self._changes.accepts(attempt, stretch.left_out):
+                    self._changes.begin_anew()
+                    return False
+                attempt.evidence = replace(attempt.evidence, why=f"they can be learnt: {learnt}", shifted=True)
+        return True
 
-    def _ask(self, attempt: Attempt, stretch: Stretch) -> bool:
-        """Ask whether what was left out can be learnt. Gives whether the training goes on with it."""
-        learnt = ask_fork(self.examining, attempt, stretch, None, stretch.skipped)
-        if learnt is None or not learnt.learnt:
+    def _is_to_be_tried(self, attempt: Attempt, stretch: Stretch, found: Sequence[Signal]) -> bool:
+        """Whether a batch may be odd because of the state, and not as those before it that did harm.
+
+        That is where its loss is no higher than those of canaries have become. It is tried by itself then, unless it is
+        the one with which it is asked whether such can be learnt.
+        """
+        known, settings = self.examining.known, self._settings
+        if known is None or settings is None or stretch.asks_next(settings.shift.after_updates):
             return False
-        if self._changes.accepts(attempt, stretch.left_out):
-            self._changes.begin_anew()
-            return True
-        evidence = attempt.evidence or self._data(attempt, "")
-        attempt.evidence = replace(evidence, why=f"they can be learnt: {learnt}", shifted=True)
-        return False
-
-    def _is_worse(self) -> bool:
-        """Whether canaries are clearly worse than they were, on the state that the present update begins from."""
-        known, levels = self.examining.known, self.examining.detectors.levels
-        return known is not None and levels is not None and known.risen and known.rise > levels.spread
+        explained = is_explained_by(known, attempt.seen, self.examining.detectors)
+        return explained and self._affords(stretch.canaries, found)
 
     def _affords(self, canaries: Sequence[Canary], found: Sequence[Signal]) -> bool:
         return self.examining.budget.allows(FORWARD * len(canaries), far_off=any(map(is_far_off, found)))
@@ -280,5 +280,5 @@ class Experimenter:
     def _canaries(self) -> tuple[Canary, ...]:
         return self.examining.usable() if self.stretch is None else self.stretch.canaries
 
-    def _log(self, event: SignalEvent | DataShiftEvent) -> None:
+    def _log(self, event: SignalEvent) -> None:
         self.examining.tools.log.emit(event)

@@ -89,8 +89,11 @@ class Forks:
         root: the state that every fork begins from.
         stopping: whether the run is to stop; a fork is then abandoned.
         held: what a learning rate is to be multiplied by, where the training refuses one.
-        most: the gradient norm with which updates were applied at most; 0 or None where it is not known. The training
-            may clip its gradients by means that no fork can call, as a hook; so a fork is held to what came of it.
+        like: by how much the ladder had lowered the rate of the updates that those of the forks are compared with, and
+            the largest gradient norm with which these were applied; 0 or None where that is not known. The training may
+            clip its gradients by means that no fork can call, as a hook; so a fork is held to what came of it.
+        in_place: whether the root is what is in place, so that nothing else has to be kept meanwhile.
+        raised: whether anything was raised in the last fork, which then says nothing of its root.
     """
 
     subject: Subject
@@ -98,7 +101,9 @@ class Forks:
     root: TrainingState
     stopping: Callable[[], bool]
     held: Callable[[float | None], float] = _as_it_is
-    most: float | None = None
+    like: Setting = Setting()
+    in_place: bool = False
+    raised: bool = field(default=False, init=False)
     _graph: bool = field(default=False, init=False)
     _surroundings: Surroundings | None = field(default=None, init=False)
 
@@ -111,7 +116,7 @@ class Forks:
         """
         if self.executor.no_replay is not None:
             raise ActionError(self.executor.no_replay)
-        with updates_undone(self.subject) as surroundings:
+        with updates_undone(self.subject, self.root if self.in_place else None) as surroundings:
             self._surroundings = surroundings
             try:
                 yield
@@ -120,8 +125,8 @@ class Forks:
 
     def present(self) -> Setting:
         """How the training itself makes its updates; cuts of the ladder, which end, are left out."""
-        bounds = [each for each in (self.executor.max_norm, self.most) if each]
-        return Setting(self.executor.lr_factor, min(bounds, default=None))
+        bounds = [each for each in (self.executor.max_norm, self.like.max_norm) if each]
+        return Setting(self.executor.lr_factor * self.like.lr_scale, min(bounds, default=None))
 
     def score(self, train: Sequence[Update], probe: Sequence[Update], change: Change) -> float:
         """Train a fork and judge it.
@@ -152,6 +157,7 @@ class Forks:
         The arguments and what is raised are those of `score`, and `draws`: the generators with which each of the probe
         batches is computed; None: one after the other, from those of the root.
         """
+        self.raised = False
         try:
             self._begin()
             setting = change()
@@ -161,6 +167,7 @@ class Forks:
         except Stopped:
             raise
         except Exception:  # noqa: BLE001  (the user's code may raise anything, which speaks against the fork)
+            self.raised = True
             return None
         return losses if all(map(math.isfinite, losses)) else None
 
@@ -198,6 +205,7 @@ class Forks:
         return self.executor.replay(fresh(batches), Place(0, 0, replayed=True))
 
     def _is_sound(self, seen: Observation) -> bool:
+        self.raised |= seen.exception is not None
         if seen.exception is not None or not math.isfinite(seen.loss):
             return False
         # A gradient scaler skips an overflow by itself, and looks for a scale without one.
@@ -209,20 +217,23 @@ class Forks:
         restore_rng(self.root.rng)
         losses = []
         for number, batches in enumerate(probe):
-            if draws is not None:
-                restore_rng(draws[number])
-            losses.append(self._probed(batches))
+            losses.append(self._probed(batches, None if draws is None else draws[number]))
         return losses
 
-    def _probed(self, batches: Update) -> float:
+    def _probed(self, batches: Update, draw: dict[str, Any] | None) -> float:
         if self.stopping():
             raise Stopped
         if not self._graph:
             try:
-                return self.executor.probe(fresh(batches), graph=False)
+                return self._probed_once(batches, draw, graph=False)
             except Exception:  # noqa: BLE001  (a loss that differentiates inside raises without a graph)
                 self._graph = True
-        return self.executor.probe(fresh(batches), graph=True)
+        return self._probed_once(batches, draw, graph=True)
+
+    def _probed_once(self, batches: Update, draw: dict[str, Any] | None, *, graph: bool) -> float:
+        if draw is not None:
+            restore_rng(draw)
+        return self.executor.probe(fresh(batches), graph=graph)
 
 
 def fresh(batches: Update) -> Update:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from supervisor.events.schema import DataShiftEvent
 from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.canaries import Canary
 from supervisor.experiments.examining import Examining
+from supervisor.experiments.suspicion import bad_batch
+from supervisor.policy import ShiftAnswer
 from supervisor.records import Cause, SignalName
 from supervisor.update import Attempt
 
@@ -36,20 +39,23 @@ def are_bad_for_all(examining: Examining, attempt: Attempt, cause: Cause | None,
     return bool(canaries) and examining.is_flagged_backward(attempt, canaries[-1]) is True
 
 
-def blame_of_gradients(examining: Examining, attempt: Attempt, *, finite: bool) -> Evidence | None:
-    """Who is to blame for gradients that are bad for all batches; None where it is how large they are from now on.
+def blame_of_gradients(examining: Examining, attempt: Attempt, *, finite: bool) -> Evidence:
+    """Who is to blame for gradients that are bad for all batches.
 
     A state that the run has just gone back to is sound: where they are bad from there as well, going back once more
-    helps nothing.
+    helps nothing. If they are finite, they are so large from now on.
     """
     why = "the gradients of a batch that was healthy are not so any more"
-    if not examining.fresh:
+    if not examining.just_went_back:
         return Evidence(Blame.STATE, why, finite=finite)
+    why += ", nor are they in a state that the run went back to"
     if not finite:
-        also = "nor are they in a state that the run went back to"
-        return Evidence(Blame.CODE, f"{why}, {also}: the program is at fault")
+        return Evidence(Blame.CODE, f"{why}: the program is at fault")
+    settings = examining.policy.experiments
+    halts = settings is not None and settings.shift.then is ShiftAnswer.HALT
     examining.detectors.begin_anew()
     examining.canaries.begin_anew()
     step, update = attempt.place.step, attempt.place.update
-    examining.tools.log.emit(DataShiftEvent(step=step, update=update, updates=1, accepted=True))
-    return None
+    examining.tools.log.emit(DataShiftEvent(step=step, update=update, updates=1, accepted=not halts))
+    evidence = bad_batch(attempt, examining.tools.data, f"{why}: they are as large for all from now on")
+    return replace(evidence, finite=True, shifted=halts)

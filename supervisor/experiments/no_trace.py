@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+
+from torch import Tensor
 
 from supervisor.training.attributes import ModuleAttributes
 from supervisor.training.modules import named_modules
-from supervisor.training.state import Subject
+from supervisor.training.state import Subject, TrainingState
 
-__all__ = ["Surroundings", "forward_undone", "updates_undone"]
+__all__ = ["Surroundings", "forward_undone", "put_gradients", "updates_undone"]
 
 
 class Surroundings:
@@ -49,14 +51,25 @@ def forward_undone(subject: Subject) -> Iterator[Callable[[], None]]:
 
 
 @contextlib.contextmanager
-def updates_undone(subject: Subject) -> Iterator[Surroundings]:
-    """Whole updates may be run inside, and other states put in place. Gives the surroundings, to begin each anew."""
-    present, surroundings, gradients = subject.capture(), Surroundings(subject), subject.gradients()
+def updates_undone(subject: Subject, present: TrainingState | None = None) -> Iterator[Surroundings]:
+    """Whole updates may be run inside, and other states put in place. Gives the surroundings, to begin each anew.
+
+    Args:
+        subject: the training objects.
+        present: the state that is in place, where somebody holds it already; None: it is copied.
+    """
+    present = present or subject.capture()
+    surroundings, gradients = Surroundings(subject), subject.gradients()
     subject.drop_gradients()
     try:
         yield surroundings
     finally:
         subject.restore(present)
         surroundings.put_back()
-        for parameter, name in subject.names.items():
-            parameter.grad = gradients.get(name)
+        put_gradients(subject, gradients)
+
+
+def put_gradients(subject: Subject, gradients: Mapping[str, Tensor]) -> None:
+    """Give the parameters the gradients that they had, by name."""
+    for parameter, name in subject.names.items():
+        parameter.grad = gradients.get(name)

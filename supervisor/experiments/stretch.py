@@ -91,10 +91,17 @@ class Stretch:
 
     def is_to_be_asked(self, after: int) -> bool:
         """Whether it is time to ask whether they can be learnt: after so many, and each time they have doubled."""
-        if self.left_out < max(after, 2 * self.asked_at):
+        if self.left_out < self._to_ask_at(after):
             return False
         self.asked_at = self.left_out
         return True
+
+    def asks_next(self, after: int) -> bool:
+        """Whether it will be with one more that is left out."""
+        return self.left_out + 1 >= self._to_ask_at(after)
+
+    def _to_ask_at(self, after: int) -> int:
+        return max(after, 2 * self.asked_at)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds of it: all but batches that no checkpoint gives back.

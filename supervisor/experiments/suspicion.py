@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -75,7 +76,7 @@ def is_explained_by(said: Harm, seen: Observation, detectors: Detectors) -> bool
         detectors: what is usual.
     """
     levels = detectors.levels
-    if levels is None or not said.risen:
+    if levels is None or not said.risen or not math.isfinite(said.now):
         return False
     ratios = levels.positive and said.before > 0
     loss = seen.loss * said.before / said.now if ratios else seen.loss - said.rise

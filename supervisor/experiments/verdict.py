@@ -6,12 +6,14 @@ import enum
 import math
 from collections.abc import Sequence
 
+import torch
+
 from supervisor.errors import ActionError
 from supervisor.events.schema import DataShiftEvent
 from supervisor.experiments import healing
 from supervisor.experiments.canaries import Canary
 from supervisor.experiments.examining import Examining, never
-from supervisor.experiments.fork import Forks, Stopped, drawn_updates
+from supervisor.experiments.fork import Forks, Setting, Stopped, drawn_updates
 from supervisor.experiments.harm import Harm
 from supervisor.experiments.stretch import Stretch
 from supervisor.training.state import TrainingState
@@ -118,13 +120,17 @@ def _healed(
     if levels is None or settings is None or examining.policy.snapshot.keep == 0 or not examining.possible:
         return Unasked()
     root, held = root or tools.subject.capture(), examining.detectors.rate.factor
-    # A stop waits for the few updates of this one: what is at fault does not hang on when it came.
-    forks = Forks(tools.subject, tools.executor, root, never, held, most=None if stretch is None else stretch.norm)
+    # A stop waits for few updates, and not for many: what is at fault does not hang on when it came.
+    stopping = never if updates <= healing.UPDATES else tools.stopping
+    like = Setting(max_norm=None if stretch is None else stretch.norm)
+    forks = Forks(tools.subject, tools.executor, root, stopping, held, like)
     started = tools.clock.monotonic()
     try:
         with drawn_updates(tools.data, updates, len(attempt.batches)) as coming, forks.undone():
             healed = healing.after_healing(forks, coming, canaries, levels, settings)
-    except (ActionError, Stopped):
+    except (ActionError, Stopped, MemoryError, torch.OutOfMemoryError):
+        return Unasked()
+    if healed is None and forks.raised:
         return Unasked()
     examining.budget.spend(updates)
     healthy = healed is not None and not healed.harmed

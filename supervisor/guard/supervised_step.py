@@ -78,8 +78,8 @@ class SupervisedStep:
         """The block in which the optimizer steps."""
         self.points.data.used()
         attempt.phase, attempt.undone = Phase.STEPPING, False
-        rate = self.detectors.rate.factor(attempt.seen.lr)
-        scale = self.points.ledger.lr_scale * self.executor.lr_factor * rate
+        rate, attempt.cut = self.detectors.rate.factor(attempt.seen.lr), self.points.ledger.lr_scale
+        scale = attempt.cut * self.executor.lr_factor * rate
         return Applying(None if scale == 1.0 else self.executor.applying(scale), attempt, self.executor.raised_in)
 
     def settle(self, attempt: Attempt) -> Verdict:

@@ -97,6 +97,7 @@ class Attempt:
         evidence: what experiments found; None where none was made yet.
         gone_back_over: accepted updates of its stretch that were undone together with it.
         mended: its batches without the rows that are at fault, where they come again without them.
+        cut: by how much the ladder lowers the learning rate with which it is applied.
     """
 
     place: Place
@@ -120,6 +121,7 @@ class Attempt:
     evidence: Evidence | None = None
     gone_back_over: int = 0
     mended: tuple[Any, ...] = ()
+    cut: float = 1.0
 
     @property
     def seen(self) -> Observation:

@@ -71,7 +71,10 @@ class Executor(Protocol):
         """
 
     def gradient_norm(self) -> float:
-        """The total norm of the gradients as they are now, as after whatever has clipped them; 0 without any."""
+        """The total norm of the gradients as they are now, as after whatever has clipped them.
+
+        0 where there are none, or where one is sparse: torch clips no such gradient.
+        """
 
     def after_update(self, attempt: Attempt) -> None:
         """Step the learning-rate schedule, once the optimizer has stepped."""

@@ -140,9 +140,10 @@ class NativeExecutor:
             torch.nn.utils.clip_grad_norm_(self._subject.model.parameters(), max_norm)
 
     def gradient_norm(self) -> float:
-        """The total norm of the gradients as they are now; 0 without any."""
+        """The total norm of the gradients as they are now; 0 without any, or where one is sparse."""
         held = [parameter.grad for parameter in self._subject.names if parameter.grad is not None]
-        return math.hypot(*norms_on_host(held))
+        # What is sparse cannot be clipped, by nobody.
+        return 0.0 if any(each.is_sparse for each in held) else math.hypot(*norms_on_host(held))
 
     def applying(self, lr_scale: float) -> AbstractContextManager[object]:
         """Scale the learning rates inside the block."""

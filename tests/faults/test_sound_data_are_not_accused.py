@@ -5,6 +5,7 @@ A fault that slips through with one update shows in the next: their batches look
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -352,3 +353,27 @@ def test_an_odd_batch_that_stands_is_no_measure_of_later_ones() -> None:
     newest = run.guard.parts.step.canaries.newest()
     assert newest is not None
     assert torch.equal(newest[0][0], rows(AT - 20)[0])
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_bad_data_are_blamed_where_gradients_are_sparse(sparse: bool) -> None:
+    seed_all(0)
+    model = nn.Sequential(nn.EmbeddingBag(40, 16, sparse=sparse), nn.Linear(16, 4))
+    optimizer = torch.optim.SGD(model.parameters(), lr=2.0)
+
+    def loss(batch: Any) -> Tensor:
+        return functional.cross_entropy(model(batch[0]), batch[1])
+
+    class Words:
+        def __iter__(self) -> Any:
+            draw = torch.Generator().manual_seed(1)
+            for number in itertools.count():
+                words_BL = torch.randint(0, 40, (64, 3), generator=draw)
+                label_B = words_BL[:, 0] // 10
+                yield words_BL, (label_B + 1) % 4 if AT <= number < AT + 30 else label_B
+
+    run = Run(Training(model, optimizer, None, loss, {}), Words())
+    summary = run.go(STEPS)
+    assert summary.status == "finished"
+    assert summary.skipped_steps >= 25
+    assert blames(run) == {"data"}

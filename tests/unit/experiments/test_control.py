@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 from support.exact import assert_same
 from support.examined import Examined
 
 from supervisor.experiments.control import would_harm_too
 from supervisor.experiments.harm import Harm
+from supervisor.experiments.stretch import Stretch
 from supervisor.training.optimizers import members
+from supervisor.training.state import TrainingState
 
 SOUND, AFTER = Harm(False, 0.25, 0.25, canaries=4), Harm(True, 0.25, 9.0, severe=True, canaries=4)
 
@@ -21,7 +24,13 @@ def asked(setting: Examined, *, accepted: int = 0, after: Harm = AFTER, before: 
         earlier = setting.on_trial()
         stretch.accept(earlier.seen, earlier.batches)
     attempt = setting.on_trial()
-    return would_harm_too(setting.examining, attempt, stretch, before, after)
+    setting.parts.subject.restore(pinned(stretch))
+    return would_harm_too(setting.examining, attempt, stretch, before, after, accepted + 1)
+
+
+def pinned(stretch: Stretch) -> TrainingState:
+    assert stretch.pin is not None
+    return stretch.pin
 
 
 def faster(setting: Examined, factor: float) -> None:
@@ -69,9 +78,38 @@ def test_what_is_not_finite_is_harm_as_large_as_any() -> None:
 def test_it_leaves_no_trace() -> None:
     setting = Examined()
     stretch, attempt = setting.stretch(), setting.on_trial()
+    setting.parts.subject.restore(pinned(stretch))
     before = setting.pin().to_tree()
-    would_harm_too(setting.examining, attempt, stretch, SOUND, AFTER)
+    would_harm_too(setting.examining, attempt, stretch, SOUND, AFTER, 1)
     assert_same(setting.pin().to_tree(), before)
+
+
+@pytest.mark.parametrize("error", [ValueError("no loss"), torch.OutOfMemoryError("full")])
+def test_a_fork_that_raises_says_nothing(error: Exception) -> None:
+    setting = Examined()
+
+    def raises() -> float:
+        raise error
+
+    stretch, attempt = setting.stretch(), setting.on_trial()
+    setting.parts.subject.restore(pinned(stretch))
+    setting.fault = raises
+    after = Harm(True, 0.25, math.nan, severe=True, canaries=4)
+    assert not would_harm_too(setting.examining, attempt, stretch, SOUND, after, 1)
+    assert [event.verdict for event in setting.heard.named("experiment")] == ["unknown"]
+
+
+def test_it_is_made_at_the_rate_of_the_trial_the_cut_of_the_ladder_included() -> None:
+    after = Harm(True, 0.25, 1.0, severe=True, canaries=4)
+    found = []
+    for cut in (1.0, 1e-3):
+        setting = Examined()
+        faster(setting, 60.0)
+        stretch, attempt = setting.stretch(), setting.on_trial()
+        setting.parts.subject.restore(pinned(stretch))
+        attempt.cut = cut
+        found.append(would_harm_too(setting.examining, attempt, stretch, SOUND, after, 2))
+    assert found == [True, False]
 
 
 def test_a_stop_waits_for_it() -> None:
@@ -86,7 +124,7 @@ def test_it_goes_no_further_than_the_stretch_whose_gradients_somebody_clipped() 
     stretch, attempt = setting.stretch(), setting.on_trial()
     stretch.norm = 1e-3
     after = Harm(True, 0.25, 1.0, severe=True, canaries=4)
-    assert not would_harm_too(setting.examining, attempt, stretch, SOUND, after)
+    assert not would_harm_too(setting.examining, attempt, stretch, SOUND, after, 1)
 
 
 @pytest.mark.parametrize("how", ["no replay", "no canaries"])
@@ -96,5 +134,5 @@ def test_where_it_cannot_be_asked_the_batches_are_not_acquitted(how: str) -> Non
     stretch, attempt = setting.stretch(), setting.on_trial()
     if how == "no canaries":
         stretch.canaries = ()
-    assert not would_harm_too(setting.examining, attempt, stretch, SOUND, AFTER)
+    assert not would_harm_too(setting.examining, attempt, stretch, SOUND, AFTER, 1)
     assert setting.heard.named("experiment") == []

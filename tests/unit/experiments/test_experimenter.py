@@ -234,12 +234,18 @@ class TestTrial:
         # From outside, and not enough to be harm.
         setting.damage(0.25)
         # One look at the canaries serves three times.
-        endings = [setting.update(HARMLESS)[0] for _ in range(4)]
-        assert endings == ["left out"] * 2 + ["stands"] * 2
-        assert setting.experiments()[-4:-2] == [("canaries", "unharmed"), ("trial", "unharmed")]
+        endings = [setting.update(SLIGHT)[0] for _ in range(3)]
+        assert endings == ["left out", "left out", "stands"]
+        assert setting.experiments()[-2:] == [("canaries", "unharmed"), ("trial", "unharmed")]
         stretch = setting.experimenter.stretch
         assert stretch is not None
         assert not stretch.skipping
+
+    def test_but_not_one_whose_loss_they_do_not_explain(self) -> None:
+        setting = Setting()
+        setting.update(HARMFUL)
+        setting.damage(0.25)
+        assert [setting.update(HARMLESS)[0] for _ in range(6)] == ["left out"] * 6
 
     def test_a_stretch_that_harms_only_together_goes_back_as_a_whole(self) -> None:
         setting = Setting()

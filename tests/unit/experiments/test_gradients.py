@@ -71,22 +71,22 @@ class TestBlame:
     def test_it_is_the_states(self) -> None:
         setting = Examined()
         evidence = blame_of_gradients(setting.examining, attempt_in(setting, GRADIENT), finite=False)
-        assert evidence is not None
         assert (evidence.blame, evidence.finite) == (Blame.STATE, False)
 
     def test_unless_the_run_has_just_gone_back_to_a_good_one(self) -> None:
         setting = Examined()
-        setting.examining.fresh = True
+        setting.examining.just_went_back = True
         evidence = blame_of_gradients(setting.examining, attempt_in(setting, GRADIENT), finite=False)
-        assert evidence is not None
         assert evidence.blame is Blame.CODE
 
-    def test_where_they_are_finite_they_are_larger_from_now_on(self) -> None:
-        setting = Examined()
-        setting.examining.fresh = True
-        assert blame_of_gradients(setting.examining, attempt_in(setting, GRADIENT), finite=True) is None
+    @pytest.mark.parametrize("then", ["accept", "halt"])
+    def test_where_they_are_finite_they_are_larger_from_now_on(self, then: str) -> None:
+        setting = Examined(experiments={"shift": {"then": then}})
+        setting.examining.just_went_back = True
+        evidence = blame_of_gradients(setting.examining, attempt_in(setting, GRADIENT), finite=True)
+        assert (evidence.blame, evidence.shifted) == (Blame.DATA, then == "halt")
         (event,) = setting.heard.named("data_shift")
-        assert event.accepted
+        assert event.accepted is (then == "accept")
         assert setting.examining.usable() == ()
         assert setting.detectors.levels is None
 
@@ -96,3 +96,11 @@ def test_an_overflow_under_a_gradient_scaler_says_nothing_of_the_state() -> None
     setting.parts.subject.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
     assert math.isfinite(setting.parts.subject.loss_scale or math.nan)
     assert not asked(setting, GRADIENT, earlier=False)
+
+
+def test_a_batch_that_raises_says_nothing_of_the_state() -> None:
+    setting = Examined()
+    setting.fault = lambda: 1 / 0
+    attempt = Attempt(setting.place(), (setting.batches[0],), setting.parts.subject.capture_volatile(), 0.0)
+    attempt.signals = (Signal(GRADIENT, {}),)
+    assert not are_bad_for_all(setting.examining, attempt, None, setting.examining.usable())
