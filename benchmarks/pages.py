@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +48,12 @@ class Marks:
         Raises:
             SystemExit: it cannot be read, or lacks a mark.
         """
-        if path is not None:
-            self._around(path)
+        try:
+            if path is not None:
+                self._around(path)
+        except SystemExit as refused:
+            sys.stderr.write(f"{refused}\n")
+            raise SystemExit(2) from None
 
     def put(self, path: Path, table: str) -> None:
         """Put a table between them, in place of what stands there.

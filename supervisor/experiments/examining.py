@@ -73,6 +73,7 @@ class Examining:
         slightly_harmed: odd updates in a row before which canaries were harmed.
         lost_at: the step at which the state was last found to be lost.
         moves: whether what is trained for is known to change by itself, as by the copy of a target network.
+        bad_gradients_at: the update whose gradients were last found to be bad for any batch.
         just_went_back: whether the run went back, and no update stands since.
     """
 
@@ -84,6 +85,7 @@ class Examining:
     slightly_harmed: int = field(default=0, init=False)
     lost_at: int | None = field(default=None, init=False)
     moves: bool = field(default=False, init=False)
+    bad_gradients_at: int | None = field(default=None, init=False)
     just_went_back: bool = field(default=False, init=False)
     _probing: Probing = field(init=False)
     # What the canaries said of the present state, until it changes, and how often that was relied on.
@@ -189,6 +191,7 @@ class Examining:
             "lost_at": self.lost_at,
             "moves": self.moves,
             "just_went_back": self.just_went_back,
+            "bad_gradients_at": self.bad_gradients_at,
             "known": None if self._known is None else asdict(self._known),
             "relied": self._relied,
             "repeats": self._probing.repeats,
@@ -199,11 +202,9 @@ class Examining:
         """Take back what `state_dict` gave; the share of the passes is the policy's own."""
         self.budget = PassBudget(**{**state["budget"], "share": self.budget.share})
         self.slightly_harmed, self._relied = state["slightly_harmed"], state["relied"]
-        self.lost_at, self.moves, self.just_went_back = (
-            state["lost_at"],
-            state["moves"],
-            state.get("just_went_back", False),
-        )
+        self.lost_at, self.moves = state["lost_at"], state["moves"]
+        self.just_went_back = state.get("just_went_back", False)
+        self.bad_gradients_at = state.get("bad_gradients_at")
         self._known = None if state["known"] is None else Harm(**state["known"])
         self._probing.repeats, self._probing.graph = state["repeats"], state["graph"]
 

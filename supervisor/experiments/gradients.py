@@ -42,12 +42,17 @@ def are_bad_for_all(examining: Examining, attempt: Attempt, cause: Cause | None,
 def blame_of_gradients(examining: Examining, attempt: Attempt, *, finite: bool) -> Evidence:
     """Who is to blame for gradients that are bad for all batches.
 
-    A state that the run has just gone back to is sound: where they are bad from there as well, going back once more
-    helps nothing. If they are finite, they are so large from now on.
+    What is wrong with one update alone, whatever its batch, as by a hook, passes: only where the next one has them too
+    is it the state. A state that the run has just gone back to is sound: where they are bad from there as well, going
+    back once more helps nothing. If they are finite, they are so large from now on.
     """
     why = "the gradients of a batch that was healthy are not so any more"
     if not examining.just_went_back:
-        return Evidence(Blame.STATE, why, finite=finite)
+        again = examining.bad_gradients_at == attempt.place.update - 1
+        examining.bad_gradients_at = attempt.place.update
+        if again:
+            return Evidence(Blame.STATE, f"{why}, at two updates in a row", finite=finite)
+        return Evidence(Blame.UNKNOWN, f"{why}: it passes, or the next update has them too", finite=finite)
     why += ", nor are they in a state that the run went back to"
     if not finite:
         return Evidence(Blame.CODE, f"{why}: the program is at fault")

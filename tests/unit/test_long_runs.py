@@ -73,5 +73,5 @@ def test_the_command_refuses_a_file_without_marks_and_leaves_it(tmp_path: Path) 
     command = [sys.executable, "benchmarks/long_runs.py", "--write", str(page)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "lacks the marks" in done.stderr
+    assert "lacks the lines" in done.stderr
     assert page.read_text() == "no marks"

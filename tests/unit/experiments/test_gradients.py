@@ -68,10 +68,18 @@ def test_where_the_loss_is_bad_too_its_canaries_have_spoken(names: tuple[SignalN
 
 
 class TestBlame:
-    def test_it_is_the_states(self) -> None:
+    def blamed(self, setting: Examined) -> Blame:
+        return blame_of_gradients(setting.examining, attempt_in(setting, GRADIENT), finite=False).blame
+
+    def test_of_two_updates_in_a_row_it_is_the_states(self) -> None:
         setting = Examined()
-        evidence = blame_of_gradients(setting.examining, attempt_in(setting, GRADIENT), finite=False)
-        assert (evidence.blame, evidence.finite) == (Blame.STATE, False)
+        assert [self.blamed(setting) for _ in range(3)] == [Blame.UNKNOWN, Blame.STATE, Blame.STATE]
+
+    def test_of_one_that_passes_it_is_not_known(self) -> None:
+        setting = Examined()
+        assert self.blamed(setting) is Blame.UNKNOWN
+        setting.healthy()
+        assert self.blamed(setting) is Blame.UNKNOWN
 
     def test_unless_the_run_has_just_gone_back_to_a_good_one(self) -> None:
         setting = Examined()
