@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,12 +47,8 @@ class Marks:
         Raises:
             SystemExit: it cannot be read, or lacks a mark.
         """
-        try:
-            if path is not None:
-                self._around(path)
-        except SystemExit as refused:
-            sys.stderr.write(f"{refused}\n")
-            raise SystemExit(2) from None
+        if path is not None:
+            self._around(path)
 
     def put(self, path: Path, table: str) -> None:
         """Put a table between them, in place of what stands there.
