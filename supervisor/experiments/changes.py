@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from supervisor.events.schema import DataShiftEvent
 from supervisor.experiments.asking import ask_fork
 from supervisor.experiments.control import would_harm_too
 from supervisor.experiments.examining import Examining
@@ -16,7 +15,6 @@ from supervisor.experiments.probing import ProbeFailed
 from supervisor.experiments.stretch import Stretch
 from supervisor.experiments.stretches import Stretches
 from supervisor.experiments.suspicion import as_finding, bad_batch, is_explained_by
-from supervisor.policy import RecoveryPolicy, ShiftAnswer
 from supervisor.update import Attempt
 
 __all__ = ["Changes"]
@@ -27,12 +25,10 @@ class Changes:
     """Ends what has become too long for a passing oddity.
 
     Attributes:
-        policy: whether the training goes on with data that have changed.
         examining: what is usual, and the log.
         stretches: the one on trial, and what was left out.
     """
 
-    policy: RecoveryPolicy
     examining: Examining
     stretches: Stretches
 
@@ -57,7 +53,7 @@ class Changes:
             attempt.suspicions = ()
             return True
         count = len(stretch.accepted)
-        if self.accepts(attempt, count, can_halt=stretch.pin is not None):
+        if self.examining.tell_shift(attempt, count, can_halt=stretch.pin is not None):
             self.begin_anew()
             attempt.suspicions = ()
             return True
@@ -67,20 +63,10 @@ class Changes:
         self.stretches.drop()
         return False
 
-    def accepts(self, attempt: Attempt, count: int, *, can_halt: bool = True) -> bool:
-        """Say that the data have changed, as so many odd updates told. Gives whether the training goes on with them."""
-        settings = self.policy.experiments
-        halts = can_halt and settings is not None and settings.shift.then is ShiftAnswer.HALT
-        step, update = attempt.place.step, attempt.place.update
-        event = DataShiftEvent(step=step, update=update, updates=count, accepted=not halts)
-        self.examining.tools.log.emit(event)
-        return not halts
-
     def begin_anew(self) -> None:
         """Windows and canaries say nothing of what comes."""
         self.stretches.drop_all()
-        self.examining.detectors.begin_anew()
-        self.examining.canaries.begin_anew()
+        self.examining.begin_anew()
 
     def _is_learnable(self, attempt: Attempt, stretch: Stretch) -> bool:
         """Whether a fork learns what did no harm so far and is far from what is known. Otherwise it is undone."""

@@ -186,7 +186,7 @@ def _blame_of_stretch(
 def _when_not_by_it(
     examining: Examining, attempt: Attempt, stretch: Stretch, before: Harm | None, after: Harm
 ) -> str | None:
-    """Where others than the batches of a stretch are to blame for its harm: when it comes; else None.
+    """The words for when the harm comes, where the batches of a stretch are not to blame for it; None where they are.
 
     A wrong rate, or moments that are damaged, make every update harmful; and an update that harms a little and stands
     makes the next batches odd, whatever they hold.

@@ -8,12 +8,12 @@ from typing import Any
 
 from supervisor.clock import Clock
 from supervisor.events import EventLog
-from supervisor.events.schema import ExperimentEvent
+from supervisor.events.schema import DataShiftEvent, ExperimentEvent
 from supervisor.experiments.budget import FORWARD, PassBudget
 from supervisor.experiments.canaries import Canary, RecentCanaries
 from supervisor.experiments.harm import Harm, harm
 from supervisor.experiments.probing import ProbeFailed, Probing
-from supervisor.policy import RecoveryPolicy
+from supervisor.policy import RecoveryPolicy, ShiftAnswer
 from supervisor.signals import Detectors
 from supervisor.training.data_position import DataPosition
 from supervisor.training.state import Subject
@@ -159,6 +159,24 @@ class Examining:
         found, why = "harmed" if flagged else "unharmed", "run backward, too: its gradients count"
         self.tell(attempt, BEFORE, 1, started, found, before=canary.loss, after=seen.loss, why=why)
         return flagged
+
+    def begin_anew(self) -> None:
+        """Windows and canaries say nothing of what comes."""
+        self.detectors.begin_anew()
+        self.canaries.begin_anew()
+
+    def tell_shift(self, attempt: Attempt, updates: int, *, can_halt: bool = True) -> bool:
+        """Put on record that the data have changed, as so many updates told.
+
+        Returns:
+            Whether the training goes on with them: always where it cannot be halted.
+        """
+        settings = self.policy.experiments
+        halts = can_halt and settings is not None and settings.shift.then is ShiftAnswer.HALT
+        place = attempt.place
+        event = DataShiftEvent(step=place.step, update=place.update, updates=updates, accepted=not halts)
+        self.tools.log.emit(event)
+        return not halts
 
     def tell(self, attempt: Attempt, kind: str, batches: int, started: float, verdict: str, **numbers: Any) -> None:
         """Put an experiment on record.

@@ -56,7 +56,7 @@ class Experimenter:
         self._settings = self.policy.experiments
         self._no_loss = NoLoss(self.examining)
         self._stretches = Stretches(self.examining.tools.subject, self.examining.detectors)
-        self._changes = Changes(self.policy, self.examining, self._stretches)
+        self._changes = Changes(self.examining, self._stretches)
 
     @property
     def stretch(self) -> Stretch | None:
@@ -236,7 +236,7 @@ class Experimenter:
         if stretch.is_to_be_asked(after):
             learnt = ask_fork(self.examining, attempt, stretch, None, stretch.skipped)
             if learnt is not None and learnt.learnt:
-                if self._changes.accepts(attempt, stretch.left_out):
+                if self.examining.tell_shift(attempt, stretch.left_out):
                     self._changes.begin_anew()
                     return False
                 attempt.evidence = replace(attempt.evidence, why=f"they can be learnt: {learnt}", shifted=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from supervisor.events.schema import DataShiftEvent
 from supervisor.evidence import Blame, Evidence
 from supervisor.experiments.canaries import Canary
 from supervisor.experiments.examining import Examining
 from supervisor.experiments.suspicion import bad_batch
-from supervisor.policy import ShiftAnswer
 from supervisor.records import Cause, SignalName
 from supervisor.update import Attempt
 
@@ -56,11 +54,7 @@ def blame_of_gradients(examining: Examining, attempt: Attempt, *, finite: bool) 
     why += ", nor are they in a state that the run went back to"
     if not finite:
         return Evidence(Blame.CODE, f"{why}: the program is at fault")
-    settings = examining.policy.experiments
-    halts = settings is not None and settings.shift.then is ShiftAnswer.HALT
-    examining.detectors.begin_anew()
-    examining.canaries.begin_anew()
-    step, update = attempt.place.step, attempt.place.update
-    examining.tools.log.emit(DataShiftEvent(step=step, update=update, updates=1, accepted=not halts))
+    examining.begin_anew()
+    accepted = examining.tell_shift(attempt, 1)
     evidence = bad_batch(attempt, examining.tools.data, f"{why}: they are as large for all from now on")
-    return replace(evidence, finite=True, shifted=halts)
+    return replace(evidence, finite=True, shifted=not accepted)

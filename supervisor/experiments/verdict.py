@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import torch
 
 from supervisor.errors import ActionError
-from supervisor.events.schema import DataShiftEvent
 from supervisor.experiments import healing
 from supervisor.experiments.canaries import Canary
 from supervisor.experiments.examining import Examining, never
@@ -100,10 +99,8 @@ def _has_moved(examining: Examining, attempt: Attempt, said: Harm, healed: Harm 
     if isinstance(healed, Unasked) and not (comes_back and said.now < math.inf):
         return False
     examining.moves, examining.slightly_harmed = True, 0
-    examining.detectors.begin_anew()
-    examining.canaries.begin_anew()
-    examining.tools.log.emit(DataShiftEvent(step=place.step, update=place.update, updates=1, accepted=True))
-    return True
+    examining.begin_anew()
+    return examining.tell_shift(attempt, 1, can_halt=False)
 
 
 def _healed(

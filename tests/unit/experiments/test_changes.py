@@ -25,7 +25,7 @@ class Long:
     ) -> None:
         self.setting = Examined(experiments={"shift": {"then": then}})
         self.stretches = Stretches(self.setting.parts.subject, self.setting.detectors)
-        self.changes = Changes(self.setting.policy, self.setting.examining, self.stretches)
+        self.changes = Changes(self.setting.examining, self.stretches)
         canaries = self.setting.examining.usable()
         self.setting.damage(damage)
         self.before = self.setting.pin().to_tree()["parameters"]
