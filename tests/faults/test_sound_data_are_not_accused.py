@@ -263,7 +263,7 @@ def test_the_default_job_under_a_rate_that_nobody_sees_goes_on() -> None:
     steps = 190
     with preserved_rng():
         trainer = EnergyTrainer.from_config(job["config"], seed=7, steps=250)
-        fault = {"kind": "lr_spike", "at_batch": 150, "factor": 10.0, "batches": 5}
+        fault = {"kind": "lr_spike", "at_batch": 150, "factor": 10.5, "batches": 5}
         injector = FaultInjector(FaultScript.model_validate({"version": 1, "faults": [fault]}).faults, trainer)
         heard = EventList()
         guard = Guard(
